@@ -1,0 +1,37 @@
+#ifndef MEWS_AGENT_AGENT_H
+#define MEWS_AGENT_AGENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "agent/button.h"
+#include "agent/loop.h"
+#include "agent/port.h"
+#include "agent/work.h"
+#include "proto/objects.h"
+
+#define AGENT_VERSION "0.1"
+#define AGENT_PORT 1024 /* HTTP is served here */
+#define CONNS_MAX 128 /* streams the host may have open */
+#define EXECS_MAX 64
+#define EXEC_BODY_MAX (1U << 20)
+
+struct agent {
+	struct port port;
+	struct work work;
+	struct boot_spec spec; /* valid once is_booted */
+	bool is_booted;
+	size_t nexecs; /* processes that were started and not reaped */
+	struct watch signals, grace;
+	struct buttons buttons;
+	int reboot_cmd; /* of reboot(2); 0: nobody asked yet */
+};
+
+/* Ends the workload, then the machine: at once or after a grace. */
+void agent_power(struct agent *a, int reboot_cmd);
+/* Something ended: perhaps it was the last that power-off waits for. */
+void agent_power_step(struct agent *a);
+
+#endif

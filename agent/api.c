@@ -1,0 +1,165 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/reboot.h>
+#include <sys/sysinfo.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent/agent.h"
+#include "agent/api.h"
+#include "agent/boot.h"
+#include "agent/conn.h"
+#include "agent/exec.h"
+#include "common/err.h"
+#include "common/util.h"
+#include "proto/table.h"
+
+static void
+get_health(struct conn *c)
+{
+	struct timespec ts = { 0 };
+	char json[256];
+
+	(void)clock_gettime(CLOCK_BOOTTIME, &ts);
+	(void)snprintf(json, sizeof(json),
+	    "{\"status\":\"ok\",\"version\":\"%s\",\"uptime_ms\":%lld,"
+	    "\"ready\":%s,\"pid\":%d}",
+	    AGENT_VERSION, (long long)ts.tv_sec * 1000 + ts.tv_nsec / 1000000,
+	    c->a->is_booted ? "true" : "false", (int)getpid());
+	conn_answer(c, 200, json);
+}
+
+static void
+get_stats(struct conn *c)
+{
+	struct sysinfo si = { 0 };
+	char json[256];
+
+	(void)sysinfo(&si);
+	(void)snprintf(json, sizeof(json),
+	    "{\"mem_total_bytes\":%llu,\"mem_free_bytes\":%llu,"
+	    "\"load1_milli\":%llu,\"procs\":%u,\"execs\":%zu}",
+	    (unsigned long long)si.totalram * si.mem_unit,
+	    (unsigned long long)si.freeram * si.mem_unit,
+	    (unsigned long long)si.loads[0] * 1000 / 65536,
+	    (unsigned int)si.procs, c->a->nexecs);
+	conn_answer(c, 200, json);
+}
+
+/*
+ * Once: a second spec would give a running workload another identity.  A
+ * spec that could not be applied may be sent again, unless the workload
+ * stands already.
+ */
+static void
+put_boot(struct conn *c)
+{
+	struct agent *a = c->a;
+	struct err e = { 0 };
+	int r;
+
+	if (a->is_booted) {
+		conn_error(c, 409, "this guest has its boot spec");
+		return;
+	}
+	if (table_decode(&boot_spec_table, TABLE_STRICT, c->body, c->body_len,
+		&a->spec, &e) < 0) {
+		conn_error(c, 400, e.msg);
+		return;
+	}
+	if (strcmp(a->spec.image, "busybox") != 0)
+		r = err_set(
+		    &e, -1, "no image %.128s in this guest", a->spec.image);
+	else if ((r = boot_apply(&a->spec, &e)) == 0)
+		r = work_start(&a->work, &a->spec, &e);
+	if (r < 0) {
+		table_clear(&boot_spec_table, &a->spec);
+		conn_error(c, 500, e.msg);
+		return;
+	}
+	/* it has served; nothing needs to hold it */
+	explicit_bzero(a->spec.entropy, sizeof(a->spec.entropy));
+	a->is_booted = true;
+	conn_answer(c, 200, "{\"ready\":true}");
+}
+
+static void
+post_exec(struct conn *c)
+{
+	struct exec_request req;
+	struct exec *ex = NULL;
+	struct err e = { 0 };
+
+	if (c->http->upgrade == NULL ||
+	    !http_list_has(c->http->upgrade, "mews-exec")) {
+		conn_error(c, 426, "exec needs Upgrade: mews-exec");
+		return;
+	}
+	if (table_decode(&exec_request_table, TABLE_STRICT, c->body,
+		c->body_len, &req, &e) < 0) {
+		conn_error(c, 400, e.msg);
+		return;
+	}
+	if (c->a->nexecs >= EXECS_MAX)
+		conn_error(c, 503, "too many processes at once");
+	else if (exec_start(c, &req, &ex, &e) < 0)
+		conn_error(c, 500, e.msg);
+	else
+		conn_upgrade(c, ex);
+	table_clear(&exec_request_table, &req);
+}
+
+static void
+post_power(struct conn *c)
+{
+	static const char off[] = "{\"action\":\"off\"}";
+	static const char again[] = "{\"action\":\"reboot\"}";
+	char text[64] = "";
+	size_t i, n = 0;
+
+	/* two words are all it knows; white space between them is free */
+	for (i = 0; i < c->body_len && n < sizeof(text) - 1; i++) {
+		if (strchr(" \t\r\n", c->body[i]) == NULL)
+			text[n++] = c->body[i];
+	}
+	if (strcmp(text, off) != 0 && strcmp(text, again) != 0) {
+		conn_error(c, 400, "action must be off or reboot");
+		return;
+	}
+	conn_answer(c, 202, "{}");
+	agent_power(c->a, strcmp(text, off) == 0 ? RB_POWER_OFF : RB_AUTOBOOT);
+}
+
+static const struct route {
+	const char *path;
+	enum http_method method;
+	bool before_boot; /* served while the guest has no identity yet */
+	void (*fn)(struct conn *c);
+} routes[] = {
+	{ "/healthz", HTTP_GET, true, get_health },
+	{ "/v1/boot", HTTP_PUT, true, put_boot },
+	{ "/v1/power", HTTP_POST, true, post_power },
+	{ "/v1/stats", HTTP_GET, false, get_stats },
+	{ "/v1/exec", HTTP_POST, false, post_exec },
+};
+
+void
+api_request(struct conn *c)
+{
+	const struct route *rt = NULL;
+	size_t i;
+
+	for (i = 0; i < nitems(routes) && rt == NULL; i++) {
+		if (strcmp(routes[i].path, c->http->path) == 0)
+			rt = &routes[i];
+	}
+	if ((rt == NULL || !rt->before_boot) && !c->a->is_booted)
+		conn_error(c, 503, "the guest has no boot spec yet");
+	else if (rt == NULL)
+		conn_error(c, 404, "no such path");
+	else if (rt->method != c->http->method)
+		conn_error(c, 405, "no such method here");
+	else
+		rt->fn(c);
+}

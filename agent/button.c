@@ -1,0 +1,72 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/input.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/reboot.h>
+#include <unistd.h>
+
+#include "agent/agent.h"
+#include "agent/button.h"
+#include "common/fds.h"
+#include "common/log.h"
+
+static bool
+has_power_key(int fd)
+{
+	unsigned char keys[KEY_MAX / 8 + 1] = { 0 };
+
+	return ioctl(fd, EVIOCGBIT(EV_KEY, sizeof(keys)), keys) >= 0 &&
+	    (keys[KEY_POWER / 8] & 1U << KEY_POWER % 8) != 0;
+}
+
+static void
+on_input(void *arg, uint32_t events)
+{
+	struct agent *a = arg;
+	struct input_event ev;
+	size_t i;
+
+	(void)events;
+	for (i = 0; i < a->buttons.n; i++) {
+		struct watch *w = &a->buttons.w[i];
+		ssize_t n;
+
+		while (
+		    (n = read(w->fd, &ev, sizeof(ev))) == (ssize_t)sizeof(ev)) {
+			/* 1: pressed; let go and repeated say nothing new */
+			if (ev.type == EV_KEY && ev.code == KEY_POWER &&
+			    ev.value == 1)
+				agent_power(a, RB_POWER_OFF);
+		}
+		/* a device that went away would wake us for ever */
+		if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+			watch_del(w);
+	}
+}
+
+void
+buttons_open(struct buttons *b, struct agent *a)
+{
+	unsigned int i;
+
+	for (i = 0; i < INPUTS_MAX && b->n < BUTTONS_MAX; i++) {
+		struct watch *w = &b->w[b->n];
+		char path[32];
+		int fd;
+
+		(void)snprintf(path, sizeof(path), "/dev/input/event%u", i);
+		fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		*w = (struct watch){ .fn = on_input, .arg = a, .fd = fd };
+		if (!has_power_key(fd) || watch_set(w, EPOLLIN) < 0) {
+			close_fd(&fd);
+			continue;
+		}
+		b->n++;
+	}
+	if (b->n == 0)
+		log_warn("no power button");
+}

@@ -1,0 +1,292 @@
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/agent.h"
+#include "agent/api.h"
+#include "agent/conn.h"
+#include "agent/exec.h"
+#include "common/num.h"
+#include "proto/jbuf.h"
+
+void
+conn_free(struct conn *c)
+{
+	if (c == NULL)
+		return;
+	exec_abandon(c->exec);
+	ystream_free(c->s);
+	free(c->http);
+	if (c->body != NULL)
+		explicit_bzero(c->body, c->body_cap);
+	free(c->body);
+	free(c);
+}
+
+int
+conn_open(void *arg, struct ystream *s)
+{
+	struct conn *c;
+
+	if ((c = calloc(1, sizeof(*c))) == NULL)
+		return -ENOMEM;
+	c->a = arg;
+	c->s = s;
+	ystream_set_arg(s, c);
+	return 0;
+}
+
+/* The decoded body, collected: secrets may be in it, so it never moves
+ * without being wiped where it was. */
+static int
+body_write(void *arg, const void *data, size_t len)
+{
+	struct conn *c = arg;
+	size_t cap = c->body_cap == 0 ? 4096 : c->body_cap;
+	char *p;
+
+	if (len > CONN_BODY_MAX - c->body_len)
+		return -EMSGSIZE;
+	while (cap < c->body_len + len + 1)
+		cap *= 2;
+	if (cap != c->body_cap) {
+		if ((p = malloc(cap)) == NULL)
+			return -ENOMEM;
+		if (c->body != NULL) {
+			memcpy(p, c->body, c->body_len);
+			explicit_bzero(c->body, c->body_cap);
+			free(c->body);
+		}
+		c->body = p;
+		c->body_cap = cap;
+	}
+	if (len > 0)
+		memcpy(c->body + c->body_len, data, len);
+	c->body_len += len;
+	return 0;
+}
+
+static void
+out_flush(struct conn *c)
+{
+	c->out_off +=
+	    ystream_write(c->s, c->out + c->out_off, c->out_len - c->out_off);
+	if (c->out_off == c->out_len)
+		c->out_off = c->out_len = 0;
+}
+
+void
+conn_answer(struct conn *c, int status, const char *json)
+{
+	struct http_out o;
+	size_t len = 0, body = json == NULL ? 0 : strlen(json);
+
+	http_out_response(&o, c->out, sizeof(c->out), status);
+	if (status != 101 && status != 204)
+		http_out_field_u64(&o, "Content-Length", body);
+	if (json != NULL)
+		http_out_field(&o, "Content-Type", "application/json");
+	if (status == 101) {
+		http_out_field(&o, "Connection", "Upgrade");
+		http_out_field(&o, "Upgrade", "mews-exec");
+	} else if (c->state == CONN_LAST) {
+		http_out_field(&o, "Connection", "close");
+	}
+	if (http_out_end(&o, &len) < 0 || body > sizeof(c->out) - len) {
+		c->state = CONN_LAST;
+		return; /* an answer of ours is never that large */
+	}
+	if (body > 0)
+		memcpy(c->out + len, json, body);
+	c->out_len = len + body;
+	out_flush(c);
+}
+
+void
+conn_error(struct conn *c, int status, const char *text)
+{
+	struct jbuf b;
+
+	jbuf_init(&b, 2048);
+	jbuf_text(&b, "{\"error\":");
+	jbuf_str(&b, text, strlen(text));
+	jbuf_text(&b, "}");
+	conn_answer(c, status, b.r == 0 ? b.p : NULL);
+	jbuf_free(&b);
+}
+
+void
+conn_upgrade(struct conn *c, struct exec *ex)
+{
+	c->exec = ex;
+	conn_answer(c, 101, NULL);
+	c->state = CONN_EXEC;
+}
+
+static int
+http_begin(struct conn *c)
+{
+	const struct http_sink sink = { body_write, c };
+
+	if ((c->http = malloc(sizeof(*c->http))) == NULL)
+		return -ENOMEM;
+	http_request_init(c->http, CONN_BODY_MAX, &sink);
+	c->http->flags |= HTTP_OK_UPGRADE_BODY; /* exec's request is one */
+	c->state = CONN_HTTP;
+	return 0;
+}
+
+/* "CONNECT <port>\n".  0, or negative: the stream is to be reset. */
+static int
+line_done(struct conn *c)
+{
+	static const char word[] = "CONNECT ";
+	char ok[16];
+	long long port;
+	int n;
+
+	c->line[c->line_len] = '\0';
+	if (strncmp(c->line, word, sizeof(word) - 1) != 0 ||
+	    parse_num(c->line + sizeof(word) - 1, 1, 65535, &port) < 0)
+		return -EPROTO;
+	if (port != AGENT_PORT)
+		return -ECONNREFUSED;
+	n = snprintf(ok, sizeof(ok), "OK %lld\n", port);
+	if (n < 0 || ystream_write(c->s, ok, (size_t)n) != (size_t)n)
+		return -ENOBUFS;
+	return http_begin(c);
+}
+
+static int
+take_line(struct conn *c, const uint8_t *p, size_t len, size_t *used)
+{
+	for (*used = 0; *used < len;) {
+		char ch = (char)p[(*used)++];
+
+		if (ch == '\n')
+			return line_done(c);
+		if (c->line_len == CONN_LINE_MAX)
+			return -EPROTO;
+		c->line[c->line_len++] = ch;
+	}
+	return 0;
+}
+
+/* One request is whole: its route answers it. */
+static void
+request_done(struct conn *c)
+{
+	if (!c->http->keep_alive)
+		c->state = CONN_LAST;
+	api_request(c);
+	if (c->body != NULL)
+		explicit_bzero(c->body, c->body_cap);
+	c->body_len = 0;
+	if (c->state == CONN_EXEC) {
+		free(c->http);
+		c->http = NULL;
+	} else if (c->state == CONN_HTTP) {
+		http_next(c->http);
+	}
+}
+
+static int
+take_http(struct conn *c, const uint8_t *p, size_t len, size_t *used)
+{
+	enum http_ev ev = http_feed(c->http, p, len, used);
+	size_t more;
+
+	if (ev == HTTP_EV_HEAD) {
+		if (c->http->expect_continue)
+			(void)ystream_write(
+			    c->s, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+		/* without a body it is done only when asked once more */
+		ev = http_feed(c->http, p + *used, len - *used, &more);
+		*used += more;
+	}
+	switch (ev) {
+	case HTTP_EV_MORE:
+	case HTTP_EV_HEAD:
+		break;
+	case HTTP_EV_DONE:
+		request_done(c);
+		break;
+	case HTTP_EV_FAULT:
+		c->state = CONN_LAST;
+		conn_error(c, c->http->fault_status, c->http->fault_text);
+		*used = len;
+		break;
+	}
+	return 0;
+}
+
+static int
+take(struct conn *c, const uint8_t *p, size_t len, size_t *used)
+{
+	switch (c->state) {
+	case CONN_LINE:
+		return take_line(c, p, len, used);
+	case CONN_HTTP:
+		return take_http(c, p, len, used);
+	case CONN_EXEC:
+		return exec_input(c->exec, p, len, used);
+	case CONN_LAST:
+		*used = len; /* after the last answer nothing counts */
+		return 0;
+	}
+	return 0;
+}
+
+/*
+ * Reads until there is no more, or an answer waits to be taken: who does
+ * not read answers is not read either.  Negative: the conn is to go.
+ */
+static int
+conn_read(struct conn *c)
+{
+	const uint8_t *p;
+	size_t len, used;
+	int r;
+
+	while (c->out_len == 0 && (len = ystream_peek(c->s, &p)) > 0) {
+		used = 0;
+		if ((r = take(c, p, len, &used)) < 0)
+			return r;
+		ystream_consume(c->s, used);
+		if (used == 0)
+			break; /* an exec's stdin is full */
+	}
+	return 0;
+}
+
+void
+conn_event(void *arg, struct ystream *s, unsigned int ev)
+{
+	struct conn *c = arg;
+
+	(void)s;
+	if (ev & YS_GONE) {
+		conn_free(c);
+		return;
+	}
+	if (c->out_len > 0)
+		out_flush(c);
+	if (conn_read(c) < 0) {
+		conn_free(c);
+		return;
+	}
+	if (c->out_len == 0 && c->state == CONN_EXEC) {
+		if (ystream_is_eof(c->s))
+			exec_stdin_end(c->exec);
+		exec_pump(c->exec); /* may free c: nothing after it */
+		return;
+	}
+	if (c->out_len > 0)
+		return;
+	if (c->state == CONN_LAST || ystream_is_eof(c->s)) {
+		ystream_fin(c->s);
+		if (ystream_is_eof(c->s) || c->state == CONN_LAST)
+			conn_free(c);
+	}
+}

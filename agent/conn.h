@@ -1,0 +1,48 @@
+#ifndef MEWS_AGENT_CONN_H
+#define MEWS_AGENT_CONN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "common/http.h"
+#include "common/yamux.h"
+
+struct agent;
+struct exec;
+
+#define CONN_LINE_MAX 24 /* "CONNECT 65535\n" */
+#define CONN_BODY_MAX (1U << 20) /* a boot spec, an exec request */
+#define CONN_OUT_MAX 8192 /* an answer, with its head */
+
+/*
+ * One stream from the host: a line that names the port, then HTTP/1.1, one
+ * request after the other; an exec takes the stream over.
+ */
+struct conn {
+	struct agent *a;
+	struct ystream *s;
+	enum { CONN_LINE, CONN_HTTP, CONN_LAST, CONN_EXEC } state;
+	char line[CONN_LINE_MAX + 1];
+	size_t line_len;
+	struct http *http; /* freed when an exec takes over: it is large */
+	char *body;
+	size_t body_len, body_cap;
+	char out[CONN_OUT_MAX]; /* an answer that waits to be taken */
+	size_t out_off, out_len;
+	struct exec *exec;
+};
+
+/* yamux' callbacks; arg is the struct agent, then the struct conn. */
+int conn_open(void *arg, struct ystream *s);
+void conn_event(void *arg, struct ystream *s, unsigned int ev);
+
+/* Queues the one answer to the current request (JSON, may be NULL). */
+void conn_answer(struct conn *c, int status, const char *json);
+/* {"error": text} */
+void conn_error(struct conn *c, int status, const char *text);
+/* 101, and from then on the stream is ex's. */
+void conn_upgrade(struct conn *c, struct exec *ex);
+/* Frees c and its stream.  NULL is fine. */
+void conn_free(struct conn *c);
+
+#endif

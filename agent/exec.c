@@ -1,0 +1,383 @@
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/queue.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "agent/agent.h"
+#include "agent/conn.h"
+#include "agent/exec.h"
+#include "agent/spawn.h"
+#include "common/err.h"
+#include "common/fds.h"
+#include "common/frame.h"
+#include "common/util.h"
+#include "proto/jbuf.h"
+
+/* Payload of one frame of output: with its head, one yamux frame. */
+#define PIECE (YAMUX_CHUNK - FRAME_HEAD_LEN)
+#define STATUS_MAX 1024
+
+struct exec {
+	LIST_ENTRY(exec) link;
+	struct agent *a;
+	struct conn *c; /* NULL: the host gave it up */
+	struct watch in, out, err; /* fd -1: closed */
+	int fail;
+	struct excg group;
+	pid_t pid; /* 0: reaped */
+	int status;
+	bool tty;
+	bool in_ending; /* close stdin once what waits is written */
+	bool is_told; /* the status was sent */
+	struct frame_dec dec;
+	struct frame waits; /* stdin that the process does not take yet */
+	uint32_t waits_off;
+};
+
+/* Found by pid when they end; EXECS_MAX at most. */
+static LIST_HEAD(execs, exec) execs = LIST_HEAD_INITIALIZER(execs);
+
+static void
+stream_close(struct watch *w)
+{
+	watch_del(w);
+	close_fd(&w->fd);
+}
+
+static void
+exec_free(struct exec *ex)
+{
+	LIST_REMOVE(ex, link);
+	stream_close(&ex->in);
+	stream_close(&ex->out);
+	stream_close(&ex->err);
+	close_fd(&ex->fail);
+	free(ex);
+}
+
+static void
+exec_kill(const struct exec *ex, int sig)
+{
+	if (ex->pid == 0)
+		return;
+	/* the leader alone too: it may not have its own group yet */
+	(void)kill(-ex->pid, sig);
+	(void)kill(ex->pid, sig);
+}
+
+void
+exec_abandon(struct exec *ex)
+{
+	if (ex == NULL)
+		return;
+	ex->c = NULL;
+	stream_close(&ex->in);
+	stream_close(&ex->out);
+	stream_close(&ex->err);
+	exec_kill(ex, SIGKILL);
+	excg_kill(&ex->group); /* also what made a session of its own */
+	if (ex->pid == 0)
+		exec_free(ex);
+}
+
+void
+exec_term_all(void)
+{
+	struct exec *ex;
+
+	for (ex = LIST_FIRST(&execs); ex != NULL; ex = LIST_NEXT(ex, link)) {
+		exec_kill(ex, SIGTERM);
+	}
+}
+
+static bool in_flush(struct exec *ex);
+
+static void
+on_in(void *arg, uint32_t events)
+{
+	struct exec *ex = arg;
+	struct port *p = &ex->a->port;
+
+	(void)events;
+	/* what waits first, then what waits behind it in the stream */
+	if (in_flush(ex))
+		conn_event(ex->c, ex->c->s, YS_READ); /* may free ex */
+	port_flush(p);
+}
+
+static void
+on_out(void *arg, uint32_t events)
+{
+	struct exec *ex = arg;
+	struct port *p = &ex->a->port;
+
+	(void)events;
+	exec_pump(ex); /* may free ex */
+	port_flush(p);
+}
+
+int
+exec_start(struct conn *c, const struct exec_request *req, struct exec **ret,
+    struct err *e)
+{
+	struct spawned sp = { 0 };
+	struct exec *ex;
+	int r;
+
+	if ((ex = calloc(1, sizeof(*ex))) == NULL)
+		return err_set(e, -ENOMEM, "out of memory");
+	r = spawn(&c->a->work, &c->a->spec.env, req, &sp, e);
+	if (r < 0) {
+		free(ex);
+		return r;
+	}
+	ex->a = c->a;
+	ex->c = c;
+	ex->pid = sp.pid;
+	ex->tty = req->tty;
+	ex->in = (struct watch){ .fn = on_in, .arg = ex, .fd = sp.in };
+	ex->out = (struct watch){ .fn = on_out, .arg = ex, .fd = sp.out };
+	ex->err = (struct watch){ .fn = on_out, .arg = ex, .fd = sp.err };
+	ex->fail = sp.fail;
+	ex->group = sp.group;
+	frame_init(&ex->dec, FRAME_FROM_USER);
+	LIST_INSERT_HEAD(&execs, ex, link);
+	ex->a->nexecs++;
+	*ret = ex;
+	return 0;
+}
+
+/* True when nothing waits any more; else the watch will say when to go on. */
+static bool
+in_flush(struct exec *ex)
+{
+	while (ex->waits_off < ex->waits.len && ex->in.fd >= 0) {
+		ssize_t n = write(ex->in.fd, ex->waits.data + ex->waits_off,
+		    ex->waits.len - ex->waits_off);
+
+		if (n < 0 && errno == EAGAIN) {
+			(void)watch_set(&ex->in, EPOLLOUT);
+			return false;
+		}
+		if (n < 0)
+			stream_close(&ex->in); /* it reads no more: drop */
+		else
+			ex->waits_off += (uint32_t)n;
+	}
+	ex->waits.len = ex->waits_off = 0;
+	watch_set(&ex->in, 0);
+	if (ex->in_ending && ex->in.fd >= 0) {
+		/* a terminal has no half: its end-of-file character */
+		if (ex->tty)
+			(void)write_all(ex->in.fd, "\4", 1);
+		stream_close(&ex->in);
+	}
+	return true;
+}
+
+/* {"Width":80,"Height":24}, as Kubernetes' clients say it. */
+struct tty_size {
+	uint64_t has;
+	uint16_t Width, Height;
+};
+static const struct field tty_size_fields[] = {
+	{ F_INT(struct tty_size, Width), .max = UINT16_MAX, .doc = "columns" },
+	{ F_INT(struct tty_size, Height), .max = UINT16_MAX, .doc = "rows" },
+};
+static const struct table tty_size_table = { .name = "TtySize",
+	.size = sizeof(struct tty_size),
+	.fields = tty_size_fields,
+	.nfields = nitems(tty_size_fields),
+	.doc = "A terminal's size." };
+
+static void
+resize(struct exec *ex, const struct frame *f)
+{
+	struct winsize ws = { 0 };
+	struct tty_size size;
+
+	if (!ex->tty || ex->out.fd < 0 ||
+	    table_decode(&tty_size_table, 0, (const char *)f->data, f->len,
+		&size, NULL) < 0)
+		return;
+	ws.ws_col = size.Width;
+	ws.ws_row = size.Height;
+	(void)ioctl(ex->out.fd, TIOCSWINSZ, &ws);
+}
+
+static void
+take_frame(struct exec *ex, const struct frame *f)
+{
+	switch (f->channel) {
+	case FRAME_STDIN:
+		ex->waits = *f;
+		ex->waits_off = 0;
+		break;
+	case FRAME_RESIZE:
+		resize(ex, f);
+		break;
+	case FRAME_CLOSE:
+		if (f->data[0] == FRAME_STDIN)
+			ex->in_ending = true;
+		break;
+	case FRAME_STDOUT:
+	case FRAME_STDERR:
+	case FRAME_STATUS:
+		break; /* the decoder refuses them */
+	}
+}
+
+int
+exec_input(struct exec *ex, const uint8_t *p, size_t len, size_t *used)
+{
+	*used = 0;
+	while (in_flush(ex) && *used < len) {
+		struct frame f;
+		size_t n;
+		int r;
+
+		r = frame_feed(&ex->dec, p + *used, len - *used, &n, &f);
+		*used += n;
+		if (r < 0)
+			return r;
+		if (r == 1)
+			take_frame(ex, &f);
+	}
+	return 0;
+}
+
+void
+exec_stdin_end(struct exec *ex)
+{
+	ex->in_ending = true;
+	(void)in_flush(ex);
+}
+
+/* One frame to the host; the caller knows that there is room. */
+static void
+put_frame(struct exec *ex, enum frame_channel ch, uint8_t *buf, size_t len)
+{
+	(void)frame_head(buf, ch, len);
+	(void)ystream_write(ex->c->s, buf, FRAME_HEAD_LEN + len);
+}
+
+/*
+ * Carries a stream as far as it goes.  The process's end is the stream's
+ * too, once the pipe is empty: a daemon it left behind may hold the pipe
+ * open for ever.
+ */
+static void
+out_pump(struct exec *ex, struct watch *w, enum frame_channel ch)
+{
+	uint8_t buf[FRAME_HEAD_LEN + PIECE];
+	size_t room;
+	ssize_t n;
+
+	while (w->fd >= 0) {
+		room = ystream_room(ex->c->s);
+		if (room <= FRAME_HEAD_LEN) {
+			watch_set(w, 0);
+			ystream_want_write(ex->c->s);
+			return;
+		}
+		room -= FRAME_HEAD_LEN;
+		n = read(
+		    w->fd, buf + FRAME_HEAD_LEN, room < PIECE ? room : PIECE);
+		if (n < 0 && errno == EAGAIN && ex->pid != 0) {
+			(void)watch_set(w, EPOLLIN);
+			return;
+		}
+		if (n <= 0) /* also a terminal's EIO */
+			stream_close(w);
+		else
+			put_frame(ex, ch, buf, (size_t)n);
+	}
+}
+
+static int
+exit_code(const struct exec *ex)
+{
+	if (WIFEXITED(ex->status))
+		return WEXITSTATUS(ex->status);
+	return 128 + WTERMSIG(ex->status);
+}
+
+/* What kept it from running is said where a shell would say it. */
+static void
+tell_failure(struct exec *ex)
+{
+	uint8_t buf[FRAME_HEAD_LEN + 256];
+	int code = 0, n;
+
+	if (ex->fail < 0 ||
+	    read(ex->fail, &code, sizeof(code)) != (ssize_t)sizeof(code)) {
+		close_fd(&ex->fail);
+		return;
+	}
+	n = snprintf((char *)buf + FRAME_HEAD_LEN, 256,
+	    "mews: cannot run the command: %s\n", strerrordesc_np(-code));
+	put_frame(ex, FRAME_STDERR, buf, (size_t)n);
+	close_fd(&ex->fail);
+}
+
+static void
+tell_status(struct exec *ex)
+{
+	uint8_t buf[FRAME_HEAD_LEN + STATUS_MAX];
+	struct jbuf b;
+
+	if (ystream_room(ex->c->s) < sizeof(buf) + 512) {
+		ystream_want_write(ex->c->s);
+		return;
+	}
+	tell_failure(ex);
+	jbuf_init(&b, STATUS_MAX);
+	exec_status_write(&b, exit_code(ex));
+	if (b.r == 0) {
+		memcpy(buf + FRAME_HEAD_LEN, b.p, b.len);
+		put_frame(ex, FRAME_STATUS, buf, b.len);
+	}
+	jbuf_free(&b);
+	ex->is_told = true;
+	ystream_fin(ex->c->s);
+}
+
+void
+exec_pump(struct exec *ex)
+{
+	if (ex->c == NULL || ex->c->out_len > 0)
+		return; /* the 101 goes first */
+	out_pump(ex, &ex->out, FRAME_STDOUT);
+	out_pump(ex, &ex->err, FRAME_STDERR);
+	if (ex->pid == 0 && ex->out.fd < 0 && ex->err.fd < 0 && !ex->is_told)
+		tell_status(ex);
+	if (ex->is_told && ystream_is_eof(ex->c->s))
+		conn_free(ex->c); /* and, by exec_abandon, ex */
+}
+
+void
+exec_reaped(pid_t pid, int status)
+{
+	struct exec *ex;
+
+	for (ex = LIST_FIRST(&execs); ex != NULL; ex = LIST_NEXT(ex, link)) {
+		if (ex->pid == pid)
+			break;
+	}
+	if (ex == NULL)
+		return;
+	ex->pid = 0;
+	ex->status = status;
+	excg_release(ex->a->work.cgroup_fd, &ex->group);
+	ex->a->nexecs--;
+	if (ex->c == NULL)
+		exec_free(ex);
+	else
+		exec_pump(ex);
+}

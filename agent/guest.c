@@ -1,0 +1,159 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "agent/files.h"
+#include "agent/guest.h"
+#include "common/fds.h"
+#include "common/log.h"
+#include "common/util.h"
+
+#define LIST_MAX 4096
+
+static const struct {
+	const char *what, *where, *type, *data;
+	unsigned long flags;
+	bool is_must;
+} mounts[] = {
+	{ "proc", "/proc", "proc", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, 1 },
+	{ "sysfs", "/sys", "sysfs", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, 1 },
+	{ "devtmpfs", "/dev", "devtmpfs", "mode=0755", MS_NOSUID | MS_NOEXEC,
+	    1 },
+	{ "run", "/run", "tmpfs", "mode=0700,size=1m",
+	    MS_NOSUID | MS_NODEV | MS_NOEXEC, 1 },
+	{ "cgroup2", "/sys/fs/cgroup", "cgroup2", NULL,
+	    MS_NOSUID | MS_NODEV | MS_NOEXEC, 0 },
+};
+
+/* The kernel could not open a console before there was a /dev. */
+static void
+console_open(void)
+{
+	int fd, i;
+
+	fd = open("/dev/console", O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (fd < 0)
+		return; /* none to talk to: the channel still works */
+	for (i = 0; i < 3; i++) {
+		if (fd != i)
+			(void)dup2(fd, i);
+	}
+	if (fd > 2)
+		(void)close(fd);
+}
+
+static void
+mount_all(void)
+{
+	size_t i;
+
+	for (i = 0; i < nitems(mounts); i++) {
+		(void)mkdir(mounts[i].where, 0755);
+		if (mount(mounts[i].what, mounts[i].where, mounts[i].type,
+			mounts[i].flags, mounts[i].data) == 0)
+			continue;
+		if (mounts[i].is_must)
+			fatal("mount %s: %m", mounts[i].where);
+		log_warn("mount %s: %m: going on without", mounts[i].where);
+	}
+}
+
+static void
+module_load(const char *name)
+{
+	char path[128];
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "/lib/modules/%.64s", name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || syscall(SYS_finit_module, fd, "", 0) < 0)
+		log_warn("module %s: %m", name);
+	close_fd(&fd);
+	(void)unlink(path); /* its memory is the guest's */
+}
+
+static void
+modules(const char *list)
+{
+	char buf[LIST_MAX], *line, *next;
+
+	if (file_read(list, buf, sizeof(buf)) < 0) {
+		log_warn("no list of modules %s", list);
+		return;
+	}
+	for (line = buf; *line != '\0'; line = next) {
+		next = strchrnul(line, '\n');
+		if (*next != '\0')
+			*next++ = '\0';
+		if (*line != '\0')
+			module_load(line);
+	}
+	(void)unlink(list);
+}
+
+void
+guest_modules_early(void)
+{
+	modules("/lib/modules/order");
+}
+
+void
+guest_modules_late(void)
+{
+	modules("/lib/modules/late");
+}
+
+static const char *const keep[] = { "/lib/modules/late",
+	"/lib/modules/button.ko", "/lib/modules/evdev.ko",
+	"/lib/modules/virtio-rng.ko", "/lib/modules/pvpanic.ko",
+	"/lib/modules/pvpanic-mmio.ko", "/bin/busybox" };
+
+void
+guest_setup(void)
+{
+	size_t i;
+
+	if (mount("mews", "/mnt", "tmpfs", MS_NOSUID | MS_NODEV,
+		"mode=0755,size=16m") < 0)
+		fatal("mount /mnt: %m");
+	(void)mkdir("/mnt/lib", 0755);
+	(void)mkdir("/mnt/lib/modules", 0755);
+	(void)mkdir("/mnt/bin", 0755);
+	for (i = 0; i < nitems(keep); i++) {
+		char to[128];
+
+		(void)snprintf(to, sizeof(to), "/mnt%s", keep[i]);
+		if (file_copy(keep[i], to, 0755) < 0)
+			log_warn("%s: cannot be kept", keep[i]);
+		(void)unlink(keep[i]);
+	}
+	(void)unlink("/init");
+	if (chdir("/mnt") < 0 || mount(".", "/", NULL, MS_MOVE, NULL) < 0 ||
+	    chroot(".") < 0 || chdir("/") < 0)
+		fatal("new root: %m");
+	mount_all();
+	console_open();
+	/* helpers that the kernel would start outside every jail: none */
+	(void)file_write("/proc/sys/kernel/modprobe", "");
+	(void)file_write("/proc/sys/kernel/core_pattern", "core");
+	(void)file_write("/proc/sys/kernel/usermodehelper/bset", "0 0");
+	(void)file_write("/proc/self/oom_score_adj", "-1000");
+}
+
+void
+guest_power(int reboot_cmd)
+{
+	sync();
+	(void)reboot(reboot_cmd);
+	log_error("reboot: %m");
+	(void)reboot(RB_AUTOBOOT);
+}

@@ -1,0 +1,39 @@
+#ifndef MEWS_AGENT_WORK_H
+#define MEWS_AGENT_WORK_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+struct boot_spec;
+struct err;
+struct excg;
+
+/*
+ * The workload's room in the guest: own pid, mount, uts and ipc namespace,
+ * cgroup where the kernel has them, a root of its own from which the
+ * agent's is not reachable, few capabilities, and a /dev without the
+ * channel.  Its pid 1 is a child of the agent that only reaps.
+ */
+struct work {
+	pid_t pid; /* its pid 1; 0: none */
+	int pidfd;
+	int cgroup_fd; /* its cgroup; -1: no cgroup v2 here */
+	int procs_fd; /* cgroup.procs of that */
+	int pts_fd; /* its devpts, opened before any stranger ran */
+};
+
+/*
+ * Builds it and waits until it stands (5 s at most; only our own code runs
+ * in it until then).  0 or -errno with e.  On success new children of the
+ * caller are born in its pid namespace.
+ */
+int work_start(struct work *w, const struct boot_spec *spec, struct err *e);
+
+/* ---- in a child that is about to be the workload's; async-signal-safe */
+
+/* Joins all of it, in the exec's own cgroup.  0 or -errno. */
+int work_enter(const struct work *w, const struct excg *g);
+/* Gives up what no workload may have (bounding set).  0 or -errno. */
+int work_drop_caps(void);
+
+#endif

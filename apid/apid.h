@@ -1,0 +1,211 @@
+#ifndef MEWS_APID_APID_H
+#define MEWS_APID_APID_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "apid/outbuf.h"
+#include "apid/request.h"
+#include "common/frame.h"
+#include "common/tree.h"
+#include "proto/boot.h"
+#include "proto/orch.h"
+
+struct chan;
+struct event;
+struct event_base;
+struct jbuf;
+struct msg;
+struct ws;
+
+/*
+ * apid: the room that reads what strangers write, and may do nothing (I1).
+ * orchd hands it connections; it makes of each HTTP request one message to
+ * orchd, which knows who asks, and of the answer HTTP again.
+ */
+#define READ_MAX 16384 /* bytes taken from a socket at a time */
+#define OUT_MAX (256UL * 1024) /* more waiting than this: its source rests */
+#define HELD_MAX (256UL * 1024 * 1024) /* bodies, answers, streams of all */
+
+/* Deadlines, in milliseconds. */
+#define HEAD_MS 10000 /* from the first byte of a request to its head's end */
+#define BODY_MS 30000 /* from there to the body's end */
+#define ASK_MS 120000 /* until orchd has answered: a VM may have to boot */
+#define OPEN_MS 15000 /* until the VM's side of a stream has answered */
+#define WRITE_MS 30000 /* a client that takes nothing of its answer */
+#define LINGER_MS 1000 /* reading on after an early answer */
+#define CLOSE_MS 2000 /* a WebSocket's closing handshake */
+#define BEAT_MS 15000 /* server-sent events: a sign of life */
+#define ALONE_MS 15000 /* without orchd: then mewsd starts both anew */
+
+enum client_phase {
+	CP_IDLE, /* between requests */
+	CP_HEAD,
+	CP_BODY,
+	CP_ASK, /* orchd has the question */
+	CP_OPEN, /* the stream is here, its first frame is not */
+	CP_ANSWER, /* what is left of the answer is being written */
+	CP_EVENTS, /* server-sent events */
+	CP_LOG, /* bytes of a stream as chunks */
+	CP_WS, /* a WebSocket */
+	CP_LINGER, /* answered early: what still comes is dropped */
+	CP_DEAD, /* closed; freed when no callback uses it */
+};
+
+/* The socket that leads to a VM's warden. */
+struct stream {
+	struct client *c;
+	int fd;
+	struct event *rd;
+	struct event *wr;
+	struct outbuf up; /* towards the VM */
+	bool opened; /* the first frame came */
+	bool asked; /* the first frame went */
+	bool has_status; /* exec: the last word was said */
+	size_t nfirst;
+	uint8_t first[FRAME_HEAD_LEN + 1024]; /* FRAME_OPENED */
+	struct frame_dec dec;
+};
+
+struct client {
+	RB_ENTRY(client) by_id;
+	STAILQ_ENTRY(client) dead;
+	struct apid *apid;
+	uint64_t id; /* orchd's: never reused */
+	int fd;
+	enum client_phase phase;
+	struct event *rd;
+	struct event *wr;
+	struct event *timer;
+	uint8_t *in; /* READ_MAX bytes, or NULL while there are none */
+	size_t in_off;
+	size_t in_len;
+	struct outbuf out;
+	struct http *http; /* only while a request is being read */
+	struct request q;
+	struct stream *stream;
+	struct ws *ws;
+	uint64_t ask; /* message id that orchd has not answered; 0: none */
+	uint64_t after; /* EVENTS: the last number that was sent */
+	uint64_t began_ms;
+	size_t held; /* its part of apid.held */
+	bool keep; /* the connection goes on after the answer */
+	bool no_body; /* HEAD: the answer's head only */
+	bool linger; /* part of the request may still come */
+	bool probed; /* EVENTS: orchd said yes */
+};
+RB_HEAD(client_tree, client);
+STAILQ_HEAD(client_list, client);
+
+struct apid {
+	struct boot_common boot;
+	struct apid_conf conf;
+	struct event_base *base;
+	struct event *sigterm;
+	struct event *reaper; /* frees the dead */
+	struct event *alone; /* orchd is gone for too long */
+	struct chan *parent;
+	struct chan *orchd; /* NULL: gone */
+	struct client_tree clients;
+	struct client_list dead;
+	unsigned int nclients;
+	uint64_t last_ask;
+	size_t held;
+	int status; /* what the process exits with */
+};
+
+/* confine.c */
+void apid_confine(const struct boot_common *bc);
+void apid_filter(void);
+/* main.c: what ps shows */
+void apid_title(const struct apid *a);
+
+/* dispatch.c */
+extern const struct chan_ops boot_ops;
+extern const struct chan_ops orchd_ops;
+void on_alone(int fd, short what, void *arg);
+
+/* client.c: connections.  client_new takes fd. 0 or a negative errno. */
+int client_new(struct apid *a, uint64_t id, int fd);
+struct client *client_find(struct apid *a, uint64_t id);
+/* Closes it now; tell: orchd hears of it. c may be used until the loop. */
+void client_drop(struct client *c, bool tell);
+/* orchd's life ended, and every identity with it. */
+void client_drop_all(struct apid *a);
+void client_reap(struct apid *a);
+/* Whatever happened to c: goes on as far as it goes without waiting. */
+void client_run(struct client *c);
+void client_deadline(struct client *c, uint32_t ms);
+/* The parser's memory, while nothing is to be parsed. */
+void client_http_free(struct client *c);
+/* Counts n more bytes for c; false: all of them together are too many. */
+bool client_hold(struct client *c, size_t n);
+/* Adds to what goes out; on failure c is dropped.  0 or -ENOMEM. */
+int client_put(struct client *c, const void *p, size_t n);
+/* Room for the source of c's output to go on? */
+bool client_has_room(const struct client *c);
+
+/* ask.c: questions and answers. */
+void ask_request(struct client *c);
+void ask_events(struct client *c);
+int on_res(void *arg, struct chan *chan, struct msg *m);
+
+/* answer.c: each ends in CP_ANSWER, or in CP_EVENTS, CP_LOG, CP_WS. */
+void answer_error(struct client *c, int status, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+void answer_refusal(struct client *c, const struct refusal *no);
+/* total: X-Total-Count, -1 for none. */
+void answer_json(
+    struct client *c, int status, const struct jbuf *b, int64_t total);
+void answer_empty(struct client *c, int status);
+void answer_local(struct client *c);
+void answer_chunked(struct client *c, const char *type, enum client_phase p);
+void answer_upgrade(struct client *c);
+/* One chunk; the last one is answer_last(). */
+int answer_chunk(struct client *c, const void *p, size_t n);
+void answer_last(struct client *c);
+/*
+ * The line in the access log; the query may hold what is nobody's business.
+ * Status 499: the caller left before there was an answer.
+ */
+void answer_log(const struct client *c, int status);
+
+/*
+ * stream.c: exec, console, console log.  An exec's request is the client's
+ * first WebSocket message, a text message of at most EXEC_REQUEST_MAX bytes
+ * (I11: env has no place in a URL, which ends in logs).  After it come
+ * binary messages, one byte of channel and the data: 0 stdin and 4 the
+ * terminal's size from the client, 1 stdout, 2 stderr and 3 the status from
+ * the VM; 255 and a channel's number ends that channel.  What is wrong
+ * before the upgrade is an HTTP answer, what is wrong after it a status.
+ */
+#define EXEC_REQUEST_MAX (128UL * 1024)
+#define WS_MESSAGE_MAX (FRAME_PAYLOAD_MAX + 1) /* with its channel */
+/* Takes fd. */
+void stream_start(struct client *c, int fd);
+/* NULL is fine.  No more bytes either way; the memory stays. */
+void stream_close(struct stream *s);
+void stream_free(struct stream *s);
+/* The exec request, checked and written anew. */
+void stream_open(struct stream *s, const void *json, size_t len);
+void stream_send(struct stream *s, uint8_t channel, const void *p, size_t n);
+void stream_update(struct stream *s);
+
+/* ws.c: WebSocket frames of one client. */
+int ws_start(struct client *c);
+void ws_free(struct ws *w);
+void ws_input(struct client *c);
+/* One binary message; channel -1: none in front. */
+void ws_send(struct client *c, int channel, const void *p, size_t n);
+/* The status of an exec that never ran. */
+void ws_fail(struct client *c, const char *why);
+void ws_close(struct client *c, uint16_t code);
+/* Moves what is queued; true when the WebSocket has ended. */
+bool ws_flush(struct client *c);
+bool ws_reads(const struct ws *w);
+/* The deadline of its phase came. */
+void ws_late(struct client *c);
+
+#endif

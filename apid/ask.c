@@ -1,0 +1,250 @@
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "apid/apid.h"
+#include "apid/doc.h"
+#include "common/fds.h"
+#include "common/log.h"
+#include "common/util.h"
+#include "proto/chan.h"
+#include "proto/jbuf.h"
+#include "proto/objects.h"
+
+/*
+ * Questions to orchd and what comes back.  An answer names the connection
+ * and repeats the message id; both must be those of one question that is
+ * open, or two callers' answers could be swapped.
+ */
+#define ERROR_TEXT_MAX 255
+#define LIST_JSON_MAX TABLE_LIST_MAX
+#define EVENTS_DOC_MAX (256UL * 1024)
+#define EVENTS_TEXT_MAX (1024UL * 1024)
+
+/* c->q.tail goes with it.  0, or the client has its answer. */
+static int
+ask(struct client *c, uint32_t verb, const struct api_req *req)
+{
+	struct apid *a = c->apid;
+	size_t len = c->q.tail_len;
+	int fd = -1, r;
+
+	if (a->orchd == NULL) {
+		answer_error(c, 503, "the suite is starting: try again");
+		return -EPIPE;
+	}
+	if (len > API_TAIL_MAX) {
+		if ((fd = memfd_sealed("request", c->q.tail, len)) < 0) {
+			answer_error(c, 503, "no memory for the request now");
+			return fd;
+		}
+		len = 0;
+	}
+	c->ask = ++a->last_ask;
+	r = chan_send2(
+	    a->orchd, verb, c->ask, req, sizeof(*req), c->q.tail, len, fd);
+	request_clear(&c->q); /* it may hold secrets: not a moment longer */
+	if (r < 0) {
+		c->ask = 0;
+		answer_error(c, 503, "too many requests are under way");
+	}
+	return r;
+}
+
+void
+ask_request(struct client *c)
+{
+	uint32_t verb = c->q.route->verb;
+
+	if (c->q.route->kind == ROUTE_EVENTS) {
+		/* orchd is silent until there is an event: is it allowed? */
+		verb = API_VM_LIST;
+		c->after = c->q.req.after;
+		c->q.req.after = 0;
+		if (request_probe(&c->q) < 0) {
+			answer_error(c, 503, "out of memory");
+			return;
+		}
+	}
+	c->phase = CP_ASK;
+	if (ask(c, verb, &c->q.req) == 0)
+		client_deadline(c, ASK_MS);
+}
+
+void
+ask_events(struct client *c)
+{
+	const struct api_req req = { .conn = c->id, .after = c->after };
+
+	if (c->apid->orchd == NULL || ask(c, API_EVENTS, &req) < 0)
+		client_drop(c, true);
+}
+
+/* --- answers --- */
+
+/* A document, wherever it came: the tail, or a sealed memfd. */
+struct doc {
+	const void *p;
+	size_t len;
+	void *owned; /* to free */
+};
+
+static int
+doc_take(struct doc *d, const struct msg *m, size_t max)
+{
+	d->p = (const uint8_t *)m->data + sizeof(struct api_res);
+	d->len = m->len - sizeof(struct api_res);
+	if (m->fd == -1)
+		return 0;
+	if (d->len != 0 || memfd_read(m->fd, max, &d->owned, &d->len) < 0)
+		return -EBADMSG;
+	d->p = d->owned;
+	return 0;
+}
+
+static int
+res_error(struct client *c, const struct api_res *res, const struct msg *m)
+{
+	const char *p = (const char *)m->data + sizeof(*res);
+	size_t len = m->len - sizeof(*res);
+
+	if (m->fd != -1 ||
+	    (res->doc != API_DOC_ERROR &&
+		(res->doc != API_DOC_NONE || len != 0)))
+		return -EBADMSG;
+	if (len == 0) {
+		p = http_reason((int)res->status);
+		len = strlen(p);
+	}
+	if (len > ERROR_TEXT_MAX)
+		len = ERROR_TEXT_MAX;
+	answer_error(c, (int)res->status, "%.*s", (int)len, p);
+	return 0;
+}
+
+static int
+res_json(struct client *c, const struct api_res *res, const struct msg *m)
+{
+	const bool list = res->doc == API_DOC_VMS;
+	struct doc d = { .owned = NULL };
+	struct jbuf b;
+	int r;
+
+	jbuf_init(&b, LIST_JSON_MAX);
+	if ((r = doc_take(&d, m, API_DOC_MAX)) < 0)
+		goto out;
+	r = doc_json(res->doc, d.p, d.len, &b);
+	if (r == -ENOMEM || r == -EMSGSIZE) {
+		answer_error(c, 503, "the answer is too long: use limit");
+		r = 0;
+	} else if (r == 0)
+		answer_json(c, (int)res->status, &b,
+		    list ? (int64_t)(res->total & INT64_MAX) : -1);
+out:
+	free(d.owned);
+	jbuf_free(&b);
+	return r;
+}
+
+/* 0: orchd said what it may say to this question.  Else it is refused. */
+static int
+res_ask(struct client *c, const struct api_res *res, struct msg *m)
+{
+	const struct route *rt = c->q.route;
+
+	if (res->status >= 400)
+		return res_error(c, res, m);
+	if (rt->verb == API_STREAM) {
+		if (res->status != 101 || res->doc != API_DOC_NONE ||
+		    m->fd == -1 || m->len != sizeof(*res))
+			return -EBADMSG;
+		stream_start(c, m->fd);
+		m->fd = -1;
+		return 0;
+	}
+	if (rt->doc == API_DOC_NONE) {
+		if (res->status != 204 || res->doc != API_DOC_NONE ||
+		    m->fd != -1 || m->len != sizeof(*res))
+			return -EBADMSG;
+		answer_empty(c, 204);
+		return 0;
+	}
+	if (res->doc != rt->doc || res->status < 200 || res->status > 202)
+		return -EBADMSG;
+	return res_json(c, res, m);
+}
+
+/* What the probe came to: from here on it is a stream of events. */
+static int
+res_probe(struct client *c, const struct api_res *res, const struct msg *m)
+{
+	if (res->status >= 400)
+		return res_error(c, res, m);
+	if (res->status != 200 || res->doc != API_DOC_VMS)
+		return -EBADMSG;
+	/* from now: where orchd says where that is, nothing can slip by */
+	if (c->after == API_NOW && res->last != 0)
+		c->after = res->last;
+	c->probed = true;
+	answer_chunked(c, "text/event-stream", CP_EVENTS);
+	client_deadline(c, BEAT_MS);
+	return 0;
+}
+
+static int
+res_events(struct client *c, const struct api_res *res, const struct msg *m)
+{
+	struct doc d = { .owned = NULL };
+	struct jbuf b;
+	int r;
+
+	if (res->status >= 400) {
+		answer_last(c); /* the client comes back with its last id */
+		c->keep = false;
+		return 0;
+	}
+	if (res->status != 200 || res->doc != API_DOC_EVENTS)
+		return -EBADMSG;
+	jbuf_init(&b, EVENTS_TEXT_MAX);
+	if ((r = doc_take(&d, m, EVENTS_DOC_MAX)) == 0)
+		r = doc_events(d.p, d.len, &c->after, &b);
+	if (r == 0) {
+		(void)answer_chunk(c, b.p, b.len);
+		client_deadline(c, BEAT_MS);
+	} else if (r == -ENOMEM || r == -EMSGSIZE) {
+		client_drop(c, true);
+		r = 0;
+	}
+	free(d.owned);
+	jbuf_free(&b);
+	return r;
+}
+
+int
+on_res(void *arg, struct chan *chan, struct msg *m)
+{
+	struct apid *a = arg;
+	struct api_res res;
+	struct client *c;
+	int r = 0;
+
+	(void)chan;
+	memcpy(&res, m->data, sizeof(res));
+	if ((c = client_find(a, res.conn)) == NULL)
+		return 0; /* it closed at the same moment */
+	/* the answer to somebody else's question, or to none */
+	if (RULE(API_RES_MATCH) && (c->ask == 0 || c->ask != m->id))
+		return -EPERM;
+	c->ask = 0;
+	if (c->phase == CP_EVENTS)
+		r = res_events(c, &res, m);
+	else if (c->phase == CP_ASK)
+		r = c->q.route->kind == ROUTE_EVENTS ? res_probe(c, &res, m)
+						     : res_ask(c, &res, m);
+	/* any other phase: it came after its deadline */
+	if (r == 0 && c->phase != CP_DEAD)
+		client_run(c);
+	return r;
+}

@@ -1,0 +1,323 @@
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "apid/request.h"
+#include "common/cur.h"
+#include "common/name.h"
+#include "common/num.h"
+#include "common/url.h"
+#include "common/util.h"
+#include "proto/launch.h"
+#include "proto/objects.h"
+
+#define QUERY_WIRE_MAX 1024
+/* the two lists' bytes, every other string at its longest, some lengths */
+#define CREATE_WIRE_MAX (ENV_BYTES_MAX + 8192)
+
+int
+refuse(struct refusal *no, int status, const char *fmt, ...)
+{
+	va_list ap;
+
+	no->status = status;
+	va_start(ap, fmt);
+	(void)vsnprintf(no->text, sizeof(no->text), fmt, ap);
+	va_end(ap);
+	return -EINVAL;
+}
+
+void
+request_init(struct request *q)
+{
+	memset(q, 0, sizeof(*q));
+	jbuf_init(&q->body, BODY_MAX);
+}
+
+void
+request_clear(struct request *q)
+{
+	jbuf_free(&q->body);
+	if (q->tail != NULL)
+		explicit_bzero(q->tail, q->tail_len);
+	free(q->tail);
+	q->tail = NULL;
+	q->tail_len = 0;
+}
+
+/*
+ * On a Unix socket the kernel says who calls.  A second credential beside
+ * it would have to be ignored or believed: neither is right.
+ */
+static int
+check_credentials(const struct http *h, struct refusal *no)
+{
+	static const char *const names[] = { "Authorization",
+		"Proxy-Authorization", "X-Volant-API-Key" };
+	const char *v;
+	size_t i;
+
+	for (i = 0; i < nitems(names); i++) {
+		if (RULE(API_CREDENTIAL) &&
+		    http_get(h, names[i], &v) != -ENOENT)
+			return refuse(no, 400,
+			    "%s: the Unix socket already says who you are",
+			    names[i]);
+	}
+	return 0;
+}
+
+/* "/a/" where "/a" is served: sent there, as Volant does. */
+static int
+redirect(const struct http *h, struct refusal *no)
+{
+	const size_t len = strlen(h->path);
+
+	(void)snprintf(no->location, sizeof(no->location), "%.*s%s%s",
+	    (int)(len - 1), h->path, h->query != NULL ? "?" : "",
+	    h->query != NULL ? h->query : "");
+	return refuse(no, h->method == HTTP_GET ? 301 : 307,
+	    "the path is written without the last /");
+}
+
+static int
+find_route(struct request *q, const struct http *h, struct url_path *u,
+    const char **name, struct refusal *no)
+{
+	struct err e = { 0 };
+	int r;
+
+	if ((r = url_path_parse(u, h->path, &e)) < 0)
+		return refuse(no, r == -E2BIG ? 414 : 400, "%s", e.msg);
+	r = route_find(u, h->method, &q->route, name, no->allow);
+	if (r == -EOPNOTSUPP)
+		return refuse(no, 405, "%s is not for this path, but %s is",
+		    http_method_name(h->method), no->allow);
+	if (r < 0)
+		return refuse(no, 404, "there is no such path");
+	return u->slash_end ? redirect(h, no) : 0;
+}
+
+/* A name, or the whole uid, which is no name. */
+static int
+take_name(struct request *q, const char *name, struct refusal *no)
+{
+	struct err e = { 0 };
+	uint64_t uid;
+
+	if (name == NULL)
+		return 0;
+	if (RULE(API_NAME) && parse_hex64(name, &uid) < 0 &&
+	    name_check(name, strlen(name), &e) < 0)
+		return refuse(no, 404, "vm not found: %s", e.msg);
+	(void)snprintf(q->req.name, sizeof(q->req.name), "%s", name);
+	return 0;
+}
+
+static int
+take_key(struct request *q, const struct http *h, struct refusal *no)
+{
+	const char *key = NULL;
+	size_t i, len;
+	int r;
+
+	if (h->method == HTTP_GET)
+		return 0;
+	if ((r = http_get(h, "Idempotency-Key", &key)) == -ENOENT)
+		return 0;
+	len = r == 0 ? strlen(key) : 0;
+	if (len < 1 || len >= sizeof(q->req.key))
+		return refuse(no, 400,
+		    "Idempotency-Key: one, of 1 to %zu characters",
+		    sizeof(q->req.key) - 1);
+	for (i = 0; i < len; i++) {
+		if (RULE(API_KEY_ASCII) && (key[i] < 0x20 || key[i] > 0x7e))
+			return refuse(
+			    no, 400, "Idempotency-Key: printable ASCII only");
+	}
+	memcpy(q->req.key, key, len + 1);
+	return 0;
+}
+
+static int
+pack(struct request *q, const struct table *t, const void *obj, size_t cap,
+    struct refusal *no)
+{
+	struct wcur w;
+
+	if ((q->tail = malloc(cap)) == NULL)
+		return refuse(no, 503, "out of memory");
+	wcur_init(&w, q->tail, cap);
+	if (table_pack(t, obj, &w) < 0)
+		return refuse(no, 413, "the request is too long");
+	q->tail_len = w.used;
+	return 0;
+}
+
+static int
+take_list(struct request *q, const struct url_query *u, struct refusal *no)
+{
+	struct vm_query v = { 0 };
+	struct err e = { 0 };
+	size_t i;
+
+	for (i = 0; i < u->n; i++) {
+		if (vm_query_add(&v, u->param[i].key, u->param[i].value,
+			strlen(u->param[i].value), &e) < 0)
+			return refuse(no, 400, "%s", e.msg);
+	}
+	return pack(q, &vm_query_table, &v, QUERY_WIRE_MAX, no);
+}
+
+int
+request_probe(struct request *q)
+{
+	struct vm_query v = { .has = TABLE_HAS(VM_QUERY_LIMIT) };
+	struct refusal no;
+
+	return pack(q, &vm_query_table, &v, QUERY_WIRE_MAX, &no);
+}
+
+/* Digits only, to 2^63 - 1, which is where the store's numbers end. */
+static int
+take_after(struct request *q, const struct http *h, const struct url_query *u,
+    struct refusal *no)
+{
+	const char *what = "Last-Event-ID", *text = NULL;
+	long long v;
+	int r = http_get(h, what, &text);
+
+	/* a browser that comes back sends the header with the same query */
+	if (r == -ENOENT) {
+		what = "after";
+		r = url_query_get(u, what, &text);
+	}
+	q->req.after = API_NOW;
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0 || parse_num(text, 0, INT64_MAX, &v) < 0)
+		return refuse(no, 400, "invalid %s", what);
+	q->req.after = (uint64_t)v;
+	return 0;
+}
+
+static int
+take_follow(struct request *q, const struct url_query *u, struct refusal *no)
+{
+	const char *v = NULL;
+	const int r = url_query_get(u, "follow", &v);
+
+	if (r == -ENOENT || (r == 0 && strcmp(v, "0") == 0))
+		return 0;
+	if (r < 0 || strcmp(v, "1") != 0)
+		return refuse(no, 400, "invalid follow: 0 or 1");
+	q->req.flags |= STREAM_FOLLOW;
+	return 0;
+}
+
+static int
+take_upgrade(struct request *q, const struct http *h, struct refusal *no)
+{
+	static const char *const exec[] = { EXEC_PROTOCOL, NULL };
+	const bool is_exec = q->route->kind == ROUTE_EXEC;
+	const char *v;
+
+	/* a page in a browser has no business on this socket */
+	if (RULE(API_ORIGIN) && http_get(h, "Origin", &v) != -ENOENT)
+		return refuse(no, 403, "Origin: not from a web page");
+	ws_judge(h, is_exec ? exec : NULL, is_exec, &q->ws);
+	if (q->ws.status != 101)
+		return refuse(no, q->ws.status, "%s", q->ws.text);
+	return 0;
+}
+
+static int
+take_rest(struct request *q, const struct http *h, struct refusal *no)
+{
+	struct url_query u = { .n = 0 };
+	struct err e = { 0 };
+	const char *v;
+	int r;
+
+	if ((r = url_query_parse(&u, h->query, &e)) < 0)
+		return refuse(no, r == -E2BIG ? 414 : 400, "%s", e.msg);
+	if (url_query_get(&u, "api_key", &v) != -ENOENT)
+		return refuse(no, 400,
+		    "api_key: the Unix socket already says who you are");
+	switch (q->route->kind) {
+	case ROUTE_ASK:
+		return q->route->verb == API_VM_LIST ? take_list(q, &u, no) : 0;
+	case ROUTE_EVENTS:
+		return take_after(q, h, &u, no);
+	case ROUTE_LOG:
+		return take_follow(q, &u, no);
+	case ROUTE_EXEC:
+	case ROUTE_CONSOLE:
+		return take_upgrade(q, h, no);
+	case ROUTE_HEALTH:
+	case ROUTE_OPENAPI:
+		break;
+	}
+	return 0;
+}
+
+int
+request_head(struct request *q, const struct http *h, struct refusal *no)
+{
+	struct url_path u = { .n = 0 };
+	const char *name = NULL;
+	int r;
+
+	no->allow[0] = no->location[0] = '\0';
+	if ((r = check_credentials(h, no)) < 0 ||
+	    (r = find_route(q, h, &u, &name, no)) < 0 ||
+	    (r = take_name(q, name, no)) < 0 || (r = take_key(q, h, no)) < 0)
+		return r;
+	q->req.kind = q->route->arg;
+	/* said at once: nobody needs to send what nobody will read */
+	if (h->framing == HTTP_BODY_LENGTH &&
+	    h->content_length > q->route->body_max)
+		return refuse(no, 413, "the body may have %u bytes here",
+		    q->route->body_max);
+	return take_rest(q, h, no);
+}
+
+int
+request_write(void *arg, const void *data, size_t len)
+{
+	struct request *q = arg;
+
+	if (len > q->route->body_max - q->body_len)
+		return -EMSGSIZE;
+	q->body_len += len;
+	if (q->route->doc_in != NULL)
+		jbuf_raw(&q->body, data, len);
+	return q->body.r;
+}
+
+int
+request_done(struct request *q, struct refusal *no)
+{
+	struct vm_create v;
+	struct err e = { 0 };
+	int r;
+
+	if (q->route->verb != API_VM_CREATE)
+		return 0;
+	/* unknown keys are ignored, as Volant does: its CLI sends some */
+	r = table_decode(&vm_create_table, 0,
+	    q->body.p != NULL ? q->body.p : "", q->body.len, &v, &e);
+	if (r < 0)
+		return refuse(no,
+		    r == -ENOMEM      ? 503
+			: r == -E2BIG ? 413
+				      : 400,
+		    "%s", e.msg);
+	jbuf_free(&q->body); /* it may hold secrets: not a moment longer */
+	r = pack(q, &vm_create_table, &v, CREATE_WIRE_MAX, no);
+	table_clear(&vm_create_table, &v);
+	return r;
+}

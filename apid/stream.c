@@ -1,0 +1,308 @@
+#include <errno.h>
+#include <event2/event.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "apid/apid.h"
+#include "common/fds.h"
+#include "common/log.h"
+#include "proto/launch.h"
+#include "proto/ward.h"
+
+/* What a guest may say: a console and its log have one channel. */
+#define FROM_CONSOLE FRAME_BIT(FRAME_STDOUT)
+
+void
+stream_close(struct stream *s)
+{
+	if (s == NULL || s->fd == -1)
+		return;
+	(void)event_del(s->rd);
+	(void)event_del(s->wr);
+	(void)shutdown(s->fd, SHUT_RDWR);
+	close_fd(&s->fd);
+	outbuf_clear(&s->up);
+}
+
+void
+stream_free(struct stream *s)
+{
+	if (s == NULL)
+		return;
+	if (s->rd != NULL)
+		event_free(s->rd);
+	if (s->wr != NULL)
+		event_free(s->wr);
+	close_fd(&s->fd);
+	outbuf_clear(&s->up);
+	explicit_bzero(s, sizeof(*s));
+	free(s);
+}
+
+/* --- towards the VM --- */
+
+static void
+put(struct stream *s, uint8_t channel, const void *p, size_t n)
+{
+	uint8_t head[FRAME_HEAD_LEN] = { channel, 0, (uint8_t)(n >> 16),
+		(uint8_t)(n >> 8), (uint8_t)n };
+
+	if (s->fd == -1)
+		return;
+	if (outbuf_add(&s->up, head, sizeof(head)) < 0 ||
+	    outbuf_add(&s->up, p, n) < 0)
+		client_drop(s->c, true);
+}
+
+void
+stream_send(struct stream *s, uint8_t channel, const void *p, size_t n)
+{
+	put(s, channel, p, n);
+}
+
+void
+stream_open(struct stream *s, const void *json, size_t len)
+{
+	put(s, FRAME_OPEN, json, len);
+	s->asked = true;
+}
+
+void
+stream_update(struct stream *s)
+{
+	int r;
+
+	if (s->fd == -1)
+		return;
+	if ((r = outbuf_send(&s->up, s->fd)) == -EAGAIN)
+		(void)event_add(s->wr, NULL);
+	else
+		(void)event_del(s->wr);
+	/* it takes no more, but its last words may still be there to read */
+	if (r < 0 && r != -EAGAIN)
+		outbuf_clear(&s->up);
+	if (client_has_room(s->c))
+		(void)event_add(s->rd, NULL);
+	else
+		(void)event_del(s->rd);
+}
+
+/* --- from the VM --- */
+
+/* The warden's first word: may the stream be, and if not, why. */
+static void
+opened(struct stream *s, int status, const char *text)
+{
+	struct client *c = s->c;
+
+	s->opened = true;
+	if (status == 101) {
+		if (c->phase == CP_OPEN)
+			client_deadline(c, 0);
+		if (c->q.route->kind == ROUTE_CONSOLE)
+			answer_upgrade(c);
+		else if (c->q.route->kind == ROUTE_LOG)
+			answer_chunked(c, "application/octet-stream", CP_LOG);
+		return;
+	}
+	stream_close(s);
+	if (text[0] == '\0')
+		text = "the vm refused without a reason";
+	if (c->phase == CP_WS) {
+		ws_fail(c, text);
+		ws_close(c, 1000);
+		return;
+	}
+	if (status < 400 || status > 599)
+		status = 502;
+	answer_error(c, status, "%s", text);
+}
+
+/* Nothing more can come, or nothing more can be believed. */
+static void
+ended(struct stream *s)
+{
+	struct client *c = s->c;
+	const bool whole = frame_at_boundary(&s->dec) != 0;
+
+	stream_close(s);
+	switch (c->phase) {
+	case CP_OPEN:
+		c->keep = false;
+		answer_error(c, 502, "the vm ended the stream at once");
+		break;
+	case CP_LOG:
+		if (whole)
+			answer_last(c);
+		else
+			client_drop(c, true); /* no last chunk: it is cut */
+		break;
+	case CP_WS:
+		if (c->q.route->kind == ROUTE_EXEC && !s->has_status)
+			ws_fail(c, "the connection to the vm broke");
+		ws_close(c, 1000);
+		break;
+	case CP_IDLE:
+	case CP_HEAD:
+	case CP_BODY:
+	case CP_ASK:
+	case CP_ANSWER:
+	case CP_EVENTS:
+	case CP_LINGER:
+	case CP_DEAD:
+		break;
+	}
+}
+
+static void
+broken(struct stream *s)
+{
+	log_warn("conn %016" PRIx64 ": a stream broke the protocol", s->c->id);
+	s->dec.used = 1; /* not at a boundary: what came is not whole */
+	ended(s);
+}
+
+/* Bytes of FRAME_OPENED; returns how many of them it was. */
+static size_t
+first_bytes(struct stream *s, const uint8_t *p, size_t n)
+{
+	size_t want = FRAME_HEAD_LEN, len;
+	char text[sizeof(s->first)];
+
+	if (s->nfirst >= FRAME_HEAD_LEN) {
+		len = (size_t)s->first[1] << 24 | (size_t)s->first[2] << 16 |
+		    (size_t)s->first[3] << 8 | s->first[4];
+		if (s->first[0] != FRAME_OPENED || len < 2 ||
+		    len > sizeof(s->first) - FRAME_HEAD_LEN) {
+			broken(s);
+			return n;
+		}
+		want += len;
+	}
+	len = want - s->nfirst < n ? want - s->nfirst : n;
+	memcpy(s->first + s->nfirst, p, len);
+	s->nfirst += len;
+	if (s->nfirst < want || want == FRAME_HEAD_LEN)
+		return len;
+	want -= FRAME_HEAD_LEN + 2;
+	memcpy(text, s->first + FRAME_HEAD_LEN + 2, want);
+	text[want] = '\0';
+	opened(s, s->first[FRAME_HEAD_LEN] << 8 | s->first[FRAME_HEAD_LEN + 1],
+	    text);
+	return len;
+}
+
+static void
+on_frame(struct stream *s, const struct frame *f)
+{
+	struct client *c = s->c;
+
+	if (c->phase == CP_LOG)
+		(void)answer_chunk(c, f->data, f->len);
+	else if (c->q.route->kind == ROUTE_EXEC) {
+		s->has_status |= f->channel == FRAME_STATUS;
+		ws_send(c, (int)f->channel, f->data, f->len);
+	} else if (f->channel == FRAME_STDOUT)
+		ws_send(c, -1, f->data, f->len);
+}
+
+static void
+stream_input(struct stream *s, const uint8_t *p, size_t n)
+{
+	struct frame f;
+	size_t used;
+	int r;
+
+	while (n > 0 && s->fd != -1) {
+		if (s->opened) {
+			r = frame_feed(&s->dec, p, n, &used, &f);
+			if (r < 0) {
+				broken(s);
+				return;
+			}
+			if (r > 0)
+				on_frame(s, &f);
+		} else
+			used = first_bytes(s, p, n);
+		p += used;
+		n -= used;
+	}
+}
+
+static void
+on_readable(int fd, short what, void *arg)
+{
+	static uint8_t buf[READ_MAX];
+	struct stream *s = arg;
+	struct client *c = s->c;
+	ssize_t n;
+
+	(void)what;
+	n = recv(fd, buf, sizeof(buf), MSG_DONTWAIT);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n > 0)
+		stream_input(s, buf, (size_t)n);
+	else
+		ended(s);
+	if (c->phase != CP_DEAD)
+		client_run(c);
+}
+
+static void
+on_writable(int fd, short what, void *arg)
+{
+	const struct stream *s = arg;
+
+	(void)fd;
+	(void)what;
+	client_run(s->c);
+}
+
+/* --- birth --- */
+
+static struct stream *
+stream_new(struct client *c, int fd)
+{
+	struct stream *s = NULL;
+
+	if (!client_hold(c, sizeof(*s) + EXEC_REQUEST_MAX) ||
+	    (s = calloc(1, sizeof(*s))) == NULL) {
+		close_fd(&fd);
+		return NULL;
+	}
+	s->c = c;
+	s->fd = fd;
+	s->rd =
+	    event_new(c->apid->base, fd, EV_READ | EV_PERSIST, on_readable, s);
+	s->wr =
+	    event_new(c->apid->base, fd, EV_WRITE | EV_PERSIST, on_writable, s);
+	if (s->rd == NULL || s->wr == NULL || event_add(s->rd, NULL) < 0) {
+		stream_free(s);
+		return NULL;
+	}
+	frame_init(&s->dec,
+	    c->q.route->kind == ROUTE_EXEC ? FRAME_FROM_GUEST : FROM_CONSOLE);
+	return s;
+}
+
+void
+stream_start(struct client *c, int fd)
+{
+	/* after a stream nothing is left that a next request could follow */
+	c->keep = false;
+	if ((c->stream = stream_new(c, fd)) == NULL) {
+		answer_error(c, 503, "too many streams are open");
+		return;
+	}
+	if (c->q.route->kind == ROUTE_EXEC) {
+		answer_upgrade(c);
+		client_deadline(c, HEAD_MS); /* for the request */
+		return;
+	}
+	stream_open(c->stream, "", 0);
+	c->phase = CP_OPEN;
+	client_deadline(c, OPEN_MS);
+}

@@ -1,0 +1,65 @@
+#ifndef MEWS_CLI_API_H
+#define MEWS_CLI_API_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/jbuf.h"
+
+struct err;
+
+/*
+ * Requests to the API.  One that breaks, or is answered with 503 and
+ * Retry-After, is sent again, with the same Idempotency-Key, for
+ * API_RETRY_MS: a restart of the suite is not seen from here.
+ */
+#define API_RETRY_MS 10000
+/* Nobody listens and nobody did before: the suite is not up. */
+#define API_REFUSED_MS 1000
+#define API_TRY_MS 30000
+#define API_HEAD_MAX 65536
+#define API_BODY_MAX ((size_t)16 << 20) /* a list of all VMs */
+#define API_TARGET_MAX 1024
+
+struct api;
+
+struct api_request {
+	const char *method, *target;
+	const char *body; /* JSON; NULL: none */
+	const char *last_event_id; /* NULL: none */
+	bool keyed; /* changes something: goes with an Idempotency-Key */
+	unsigned int deaf; /* how many signals do not end it */
+	/* A stream: where the body of a 2xx goes; negative ends it. */
+	int (*sink)(void *arg, const char *p, size_t len);
+	void *arg;
+};
+
+struct api_reply {
+	int status;
+	struct jbuf body; /* but what went to the sink */
+};
+
+/* host as in -H.  0 or a negative errno with e; api_close(NULL) is fine. */
+int api_open(const char *host, struct api **ret, struct err *e);
+void api_close(struct api *a);
+const char *api_path(const struct api *a);
+/* The API answered at least once: what breaks now is worth waiting for. */
+bool api_was_reached(const struct api *a);
+void api_set_reached(struct api *a);
+
+/*
+ * 0 when there is an answer, of whatever status; else -EINTR (a signal),
+ * -EPIPE (a stream broke after its first byte), what the sink said, or
+ * another negative errno with e.  *rp is freed by the caller in any case.
+ */
+int api_call(struct api *a, const struct api_request *rq, struct api_reply *rp,
+    struct err *e);
+void api_reply_free(struct api_reply *rp);
+
+/* The line of {"error": "..."}; false where there is none. */
+bool api_error_text(const char *body, size_t len, char *buf, size_t cap);
+/* For a person: what failed and what to do.  Returns code. */
+int api_unreachable(const struct api *a, int code, struct err *e);
+
+#endif

@@ -1,0 +1,294 @@
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "cli/attach.h"
+#include "cli/cli.h"
+#include "cli/env.h"
+#include "cli/name.h"
+#include "cli/opt.h"
+#include "cli/out.h"
+#include "cli/session.h"
+#include "cli/sig.h"
+#include "cli/size.h"
+#include "cli/vm.h"
+#include "common/num.h"
+
+#define DEFAULT_CPUS 1
+#define DEFAULT_MEMORY_MB 256
+#define READY_MS 120000
+#define GONE_MS 120000
+#define NAME_TRIES 8
+
+struct run {
+	bool detach, rm, tty;
+	const char *name;
+	uint32_t cpus, memory_mb;
+	struct env env;
+	const char *image;
+	int argc; /* of the command */
+	char **argv;
+	struct vm_view vm;
+	bool made; /* vm is ours: --rm may remove it */
+};
+
+static int
+parse_cpus(const char *s, uint32_t *ret, struct err *e)
+{
+	long long v;
+
+	if (parse_num(s, 1, VM_CPUS_MAX, &v) < 0)
+		return err_set(e, -EINVAL,
+		    "%.32s is no number of CPUs: 1 to %d", s, VM_CPUS_MAX);
+	*ret = (uint32_t)v;
+	return 0;
+}
+
+enum { O_NAME = OPT_FIRST, O_RM, O_CPUS, O_ENV_FILE };
+
+static int
+take(struct run *run, int opt, struct err *e)
+{
+	struct err why = { 0 };
+
+	switch (opt) {
+	case 'd':
+		run->detach = true;
+		return 0;
+	case 'i': /* it always is: Docker's habit does no harm */
+		return 0;
+	case 't':
+		run->tty = true;
+		return 0;
+	case O_NAME:
+		run->name = optarg;
+		if (name_check(optarg, strlen(optarg), &why) < 0)
+			return err_set(e, -EINVAL, "--name: %.160s", why.msg);
+		return 0;
+	case O_RM:
+		run->rm = true;
+		return 0;
+	case O_CPUS:
+		return parse_cpus(optarg, &run->cpus, e);
+	case 'm':
+		return size_parse_mib(
+		    optarg, VM_MEMORY_MB_MAX, &run->memory_mb, e);
+	case 'e':
+		return env_add(&run->env, optarg, e);
+	case O_ENV_FILE:
+		return env_file(&run->env, optarg, e);
+	default:
+		return opt;
+	}
+}
+
+/* 0, OPT_HELP or OPT_BAD. */
+static int
+parse(struct cli *c, struct run *run, int argc, char *argv[])
+{
+	static const struct option longs[] = {
+		{ "detach", no_argument, NULL, 'd' },
+		{ "interactive", no_argument, NULL, 'i' },
+		{ "tty", no_argument, NULL, 't' },
+		{ "name", required_argument, NULL, O_NAME },
+		{ "rm", no_argument, NULL, O_RM },
+		{ "cpus", required_argument, NULL, O_CPUS },
+		{ "memory", required_argument, NULL, 'm' },
+		{ "env", required_argument, NULL, 'e' },
+		{ "env-file", required_argument, NULL, O_ENV_FILE },
+		OPT_COMMON,
+		OPT_LAST,
+	};
+	struct err e = { 0 };
+	int opt, r;
+
+	while ((opt = opt_next(c, argc, argv, "+:ditm:e:", longs)) != OPT_END) {
+		r = take(run, opt, &e);
+		if (r < 0)
+			cli_error(c, "%s", e.msg);
+		if (r != 0)
+			return r < 0 ? OPT_BAD : r;
+	}
+	if (optind == argc) {
+		(void)cli_usage(c, "which image?");
+		return OPT_BAD;
+	}
+	run->image = argv[optind];
+	run->argc = argc - optind - 1;
+	run->argv = argv + optind + 1;
+	return 0;
+}
+
+static bool
+on_terminal(void)
+{
+	return isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+}
+
+/* What the options mean together; 0 or EXIT_OURS. */
+static int
+settle(struct cli *c, struct run *run)
+{
+	static char sh[] = "/bin/sh";
+	static char *shell[] = { sh, NULL };
+
+	if (run->detach && run->argc > 0)
+		return cli_usage(
+		    c, "-d takes no command: use `mews exec` once it is up");
+	if (run->detach && (run->rm || run->tty))
+		return cli_usage(c, "--rm and -t do not go together with -d");
+	if (run->tty && !on_terminal())
+		return cli_usage(c, "-t needs a terminal: leave it out");
+	if (!run->detach && run->argc == 0 && on_terminal()) {
+		run->argv = shell;
+		run->argc = 1;
+		run->tty = true;
+	}
+	if (run->argc == 0 && run->rm)
+		return cli_usage(c, "--rm needs a command to wait for");
+	return 0;
+}
+
+static int
+fill(const struct run *run, struct vm_create *rq, struct err *e)
+{
+	int r;
+
+	rq->cpu_cores = (int32_t)run->cpus;
+	rq->memory_mb = (int32_t)run->memory_mb;
+	if (snprintf(rq->image, sizeof(rq->image), "%s", run->image) >=
+	    (int)sizeof(rq->image))
+		return err_set(e, -EINVAL, "the image's name is too long");
+	if (run->name != NULL)
+		(void)snprintf(rq->name, sizeof(rq->name), "%s", run->name);
+	r = env_strs(&run->env, &rq->env, e);
+	return r;
+}
+
+/* A name of our own choice that is taken is no fault: another is chosen. */
+static int
+create(struct cli *c, struct run *run, struct vm_create *rq, struct err *e)
+{
+	int r = -EEXIST, i;
+	uint16_t salt;
+
+	for (i = 0; r == -EEXIST && i < NAME_TRIES; i++) {
+		if (run->name == NULL) {
+			if (getrandom(&salt, sizeof(salt), 0) !=
+			    (ssize_t)sizeof(salt))
+				return err_set(e, -EIO, "no random numbers");
+			name_from_image(run->image, salt, rq->name);
+		}
+		if ((r = table_check(&vm_create_table, rq, e)) < 0)
+			return r;
+		r = vm_create_new(c, rq, &run->vm, e);
+		if (run->name != NULL)
+			break;
+	}
+	run->made = r == 0;
+	if (r == -ETIMEDOUT || r == -ECONNRESET || r == -EINTR)
+		cli_error(c,
+		    "it is not known whether VM %s was made: see `mews ps -a`",
+		    rq->name);
+	return r;
+}
+
+static int
+attach(
+    struct cli *c, struct run *run, const char *ref, int *code, struct err *e)
+{
+	struct exec_request rq = { .stdin = true, .tty = run->tty };
+	int r;
+
+	r = attach_words(&rq, run->argc, run->argv, e);
+	if (r == 0)
+		r = session_exec(c, ref, &rq, code, e);
+	table_clear(&exec_request_table, &rq);
+	return r;
+}
+
+static void
+show_up(const struct cli *c, const struct run *run)
+{
+	struct jbuf b;
+
+	if (!c->json) {
+		out_line(stdout, run->vm.name);
+		return;
+	}
+	jbuf_init(&b, TABLE_JSON_MAX);
+	table_encode(&vm_table, 0, &run->vm, &b);
+	if (b.r == 0)
+		out_json_line(stdout, b.p, b.len);
+	jbuf_free(&b);
+}
+
+/* The VM must not stay.  Another signal gives up. */
+static int
+clean_up(struct cli *c, const struct run *run, const char *ref)
+{
+	struct err e = { 0 };
+	int r;
+
+	sig_forget();
+	r = vm_delete(c, ref, &e);
+	if (r == 0)
+		r = vm_wait_gone(c, ref, GONE_MS, &e);
+	if (r == 0 || r == -ENOENT)
+		return 0;
+	cli_error(c, "VM %s may still be there: %s (try `mews rm -f %s`)",
+	    run->vm.name, r == -EINTR ? "interrupted" : e.msg, run->vm.name);
+	return r;
+}
+
+static int
+run_vm(struct cli *c, struct run *run, struct err *e)
+{
+	char ref[VM_REF_MAX];
+	int r, code = 0, status;
+
+	vm_ref(&run->vm, ref);
+	r = vm_wait(c, ref, READY_MS, vm_is_ready, &run->vm, e);
+	if (r == 0 && run->argc == 0)
+		show_up(c, run);
+	else if (r == 0)
+		r = attach(c, run, ref, &code, e);
+	status = attach_end(c, r, code, e);
+	if (run->rm && clean_up(c, run, ref) < 0 && status == 0)
+		status = EXIT_OURS;
+	if (!run->rm && (r < 0 || isatty(STDERR_FILENO)) &&
+	    (run->argc > 0 || r < 0))
+		(void)fprintf(stderr,
+		    "mews: VM %s stays (`mews rm -f %s` removes it)\n",
+		    run->vm.name, run->vm.name);
+	return status;
+}
+
+int
+cmd_run(struct cli *c, int argc, char *argv[])
+{
+	struct run run = { .cpus = DEFAULT_CPUS,
+		.memory_mb = DEFAULT_MEMORY_MB };
+	struct vm_create rq = { 0 };
+	struct err e = { 0 };
+	int r, status = EXIT_OURS;
+
+	if ((r = parse(c, &run, argc, argv)) != 0) {
+		status = r == OPT_HELP ? 0 : EXIT_OURS;
+		goto out;
+	}
+	if (settle(c, &run) != 0)
+		goto out;
+	if ((r = sig_open()) < 0)
+		err_errno(&e, r, "signals");
+	if (r == 0 && (r = fill(&run, &rq, &e)) == 0)
+		r = create(c, &run, &rq, &e);
+	status = r == 0 ? run_vm(c, &run, &e) : attach_end(c, r, 0, &e);
+out:
+	table_clear(&vm_create_table, &rq);
+	env_clear(&run.env);
+	return status;
+}

@@ -1,0 +1,146 @@
+#include <curl/curl.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/addr.h"
+#include "cli/api.h"
+#include "cli/cli.h"
+#include "cli/cmds.h"
+#include "cli/opt.h"
+#include "cli/tty.h"
+
+static int
+help(struct cli *c, const char *name)
+{
+	const struct cmd *cmd;
+
+	if (name == NULL) {
+		(void)fputs(cmds_head, stdout);
+		for (cmd = cmds; cmd->name != NULL; cmd++)
+			(void)printf("  %-8s  %s\n", cmd->name, cmd->what);
+		(void)fputs(cmds_tail, stdout);
+		return 0;
+	}
+	if ((cmd = cmds_find(name)) == NULL)
+		return cli_usage(c, "there is no command %.64s", name);
+	cli_help(cmd, stdout);
+	return 0;
+}
+
+static int
+version(const struct cli *c)
+{
+	(void)printf(
+	    c->json ? "{\"version\":\"%s\"}\n" : "mews %s\n", CLI_VERSION);
+	return 0;
+}
+
+/* The options before the command; 0, OPT_HELP or OPT_BAD. */
+static int
+globals(struct cli *c, int argc, char *argv[])
+{
+	static const struct option longs[] = {
+		{ "host", required_argument, NULL, 'H' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'v' },
+		OPT_LAST,
+	};
+	int o;
+
+	opterr = 0;
+	while ((o = getopt_long(argc, argv, "+:H:hv", longs, NULL)) != -1) {
+		switch (o) {
+		case 'H':
+			c->host = optarg;
+			break;
+		case 'j':
+			c->json = true;
+			break;
+		case 'h':
+			(void)help(c, NULL);
+			return OPT_HELP;
+		case 'v':
+			(void)version(c);
+			return OPT_HELP;
+		default:
+			(void)cli_usage(c,
+			    "%.64s is no option, or lacks its "
+			    "value",
+			    argv[optind - 1]);
+			return OPT_BAD;
+		}
+	}
+	return 0;
+}
+
+static int
+run(struct cli *c, int argc, char *argv[])
+{
+	struct err e = { 0 };
+	int status;
+
+	if ((c->cmd = cmds_find(argv[0])) == NULL)
+		return cli_usage(c, "there is no command %.64s", argv[0]);
+	optind = 0; /* a new command line for getopt(3) */
+	if (c->cmd->run == NULL) {
+		int r = opt_none(c, argc, argv);
+
+		if (r != 0)
+			return r == OPT_HELP ? 0 : EXIT_OURS;
+		return strcmp(argv[0], "help") == 0 ? help(c, argv[optind])
+						    : version(c);
+	}
+	if (api_open(c->host, &c->api, &e) < 0) {
+		cli_error(c, "%s", e.msg);
+		return EXIT_OURS;
+	}
+	status = c->cmd->run(c, argc, argv);
+	api_close(c->api);
+	return status;
+}
+
+/* So that no socket becomes descriptor 1. */
+static int
+have_stdio(void)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY);
+	} while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd < 0)
+		return -errno;
+	(void)close(fd);
+	return 0;
+}
+
+int
+main(int argc, char *argv[])
+{
+	const char *env = secure_getenv("MEWS_API");
+	struct cli c = { .host = env != NULL && env[0] != '\0' ? env
+							       : ADDR_DEFAULT };
+	int r, status = EXIT_OURS;
+
+	if (have_stdio() < 0 || curl_global_init(CURL_GLOBAL_DEFAULT) != 0)
+		return EXIT_OURS;
+	r = globals(&c, argc, argv);
+	if (r == OPT_HELP)
+		status = 0;
+	else if (r == 0 && optind == argc)
+		status = help(&c, NULL);
+	else if (r == 0)
+		status = run(&c, argc - optind, argv + optind);
+	tty_restore();
+	if (fflush(stdout) != 0 && status == 0) {
+		cli_error(&c, "cannot write: %s", strerrordesc_np(errno));
+		status = EXIT_OURS;
+	}
+	curl_global_cleanup();
+	return status;
+}

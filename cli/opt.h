@@ -1,0 +1,32 @@
+#ifndef MEWS_CLI_OPT_H
+#define MEWS_CLI_OPT_H
+
+#include <getopt.h>
+
+struct cli;
+
+/* getopt_long(3) with what every command knows: --json, --help. */
+#define OPT_END (-1)
+#define OPT_HELP 0x101 /* shown: return 0 */
+#define OPT_BAD 0x102 /* said so: return EXIT_OURS */
+#define OPT_JSON 0x103
+#define OPT_FIRST 0x110 /* a command's own long options */
+
+#define OPT_COMMON                                  \
+	{ "help", no_argument, NULL, OPT_HELP },    \
+	{                                           \
+		"json", no_argument, NULL, OPT_JSON \
+	}
+#define OPT_LAST                 \
+	{                        \
+		NULL, 0, NULL, 0 \
+	}
+
+/* shorts begins with ':' or "+:"; optind is where the arguments begin. */
+int opt_next(struct cli *c, int argc, char *argv[], const char *shorts,
+    const struct option *longs);
+
+/* Runs a command without options of its own; 0 or OPT_HELP, OPT_BAD. */
+int opt_none(struct cli *c, int argc, char *argv[]);
+
+#endif

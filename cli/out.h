@@ -1,0 +1,38 @@
+#ifndef MEWS_CLI_OUT_H
+#define MEWS_CLI_OUT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+struct cli;
+struct err;
+struct vm_view;
+
+/*
+ * What goes to stdout.  Everything here is safe for a terminal, whatever
+ * the API said: cells and lines are escaped (esc.h), JSON stays JSON.
+ */
+#define OUT_CELL_MAX 512
+
+/* A table of text; cells are escaped and cut. */
+struct out_table;
+struct out_table *out_table_new(FILE *to, const char *const *heads, size_t n);
+int out_table_row(struct out_table *t, const char *const *cells, size_t n);
+int out_table_print(struct out_table *t); /* 0 or -ENOMEM */
+void out_table_free(struct out_table *t);
+
+/* `mews ps`.  now is in ns since 1970. */
+int out_ps(FILE *to, const struct vm_view *vms, size_t n, int64_t now);
+
+/* JSON text as it came, laid out for people; -EBADMSG with e if it is none. */
+int out_json(FILE *to, const char *text, size_t len, struct err *e);
+/* One line of JSON that we made. */
+void out_json_line(FILE *to, const char *text, size_t len);
+/* {"name": name, "ok": ok, "error": error or left out} */
+void out_result(FILE *to, const char *name, bool ok, const char *error);
+/* A line of text. */
+void out_line(FILE *to, const char *text);
+
+#endif

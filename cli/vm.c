@@ -1,0 +1,265 @@
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/api.h"
+#include "cli/cli.h"
+#include "cli/sig.h"
+#include "cli/vm.h"
+#include "common/clock.h"
+#include "common/num.h"
+#include "common/url.h"
+
+int
+vm_target(char target[API_TARGET_MAX], const char *prefix, const char *name,
+    const char *tail, struct err *e)
+{
+	char enc[VM_REF_MAX * 3 + 1];
+	int n;
+
+	/* "." and ".." would be taken for a place in the path */
+	if (strlen(name) >= VM_REF_MAX || name[strspn(name, ".")] == '\0' ||
+	    url_encode(enc, sizeof(enc), name) < 0)
+		return err_set(e, -EINVAL, "%.64s is no name of a VM", name);
+	n = snprintf(target, API_TARGET_MAX, "%s%s%s", prefix, enc, tail);
+	return n < API_TARGET_MAX ? 0 : err_set(e, -EINVAL, "name too long");
+}
+
+int
+vm_refusal(struct cli *c, int status, const char *body, size_t len,
+    const char *name, struct err *e)
+{
+	char text[200];
+
+	if (status == 404 && name != NULL)
+		return err_set(
+		    e, -ENOENT, "no such VM: %.100s (see `mews ps -a`)", name);
+	if (!api_error_text(body, len, text, sizeof(text)))
+		(void)snprintf(text, sizeof(text), "without a reason");
+	if (status == 401 || status == 403)
+		return err_set(e, -EACCES, "not allowed: %.150s", text);
+	if (status == 409 && name != NULL &&
+	    strcmp(text, "vm not running") == 0)
+		return err_set(e, -ESRCH,
+		    "VM %.100s is not running: `mews start %.100s` starts it",
+		    name, name);
+	/* what is missing is not a VM, and the text says what */
+	if (status == 404)
+		return err_set(e, -ENOENT, "%s", text);
+	if (status == 409)
+		return err_set(e, -EEXIST, "%s", text);
+	if (status == 400 || status == 429)
+		return err_set(e, -EINVAL, "%s", text);
+	return err_set(e, -EIO, "the API at %.60s answered %d: %.120s",
+	    api_path(c->api), status, text);
+}
+
+static int
+decode_vm(struct cli *c, const struct api_reply *rp, struct vm_view *ret,
+    struct err *e)
+{
+	struct err de = { 0 };
+	int r;
+
+	r = table_decode(&vm_table, 0, rp->body.p, rp->body.len, ret, &de);
+	if (r < 0)
+		return err_set(e, -EPROTO,
+		    "what the API at %.60s says of a VM makes no sense: %.120s",
+		    api_path(c->api), de.msg);
+	return 0;
+}
+
+/* Sends; an answer that is not `want` becomes an error. */
+static int
+ask(struct cli *c, const struct api_request *rq, int want, const char *name,
+    struct api_reply *rp, struct err *e)
+{
+	int r;
+
+	if ((r = api_call(c->api, rq, rp, e)) < 0)
+		return r;
+	if (rp->status != want)
+		return vm_refusal(
+		    c, rp->status, rp->body.p, rp->body.len, name, e);
+	return 0;
+}
+
+static int
+ask_vm(struct cli *c, const char *method, const char *name, const char *tail,
+    struct vm_view *ret, struct err *e)
+{
+	struct api_reply rp = { 0 };
+	char target[API_TARGET_MAX];
+	struct api_request rq = { .method = method,
+		.target = target,
+		.keyed = strcmp(method, "GET") != 0 };
+	int r;
+
+	r = vm_target(target, "/api/v1/vms/", name, tail, e);
+	if (r < 0)
+		return r;
+	if ((r = ask(c, &rq, 200, name, &rp, e)) == 0)
+		r = decode_vm(c, &rp, ret, e);
+	api_reply_free(&rp);
+	return r;
+}
+
+int
+vm_get(struct cli *c, const char *name, struct vm_view *ret, struct err *e)
+{
+	return ask_vm(c, "GET", name, "", ret, e);
+}
+
+int
+vm_post(struct cli *c, const char *name, const char *verb, struct vm_view *ret,
+    struct err *e)
+{
+	char tail[32];
+
+	(void)snprintf(tail, sizeof(tail), "/%s", verb);
+	return ask_vm(c, "POST", name, tail, ret, e);
+}
+
+int
+vm_delete(struct cli *c, const char *name, struct err *e)
+{
+	struct api_reply rp = { 0 };
+	char target[API_TARGET_MAX];
+	struct api_request rq = {
+		.method = "DELETE", .target = target, .keyed = true
+	};
+	int r;
+
+	if ((r = vm_target(target, "/api/v1/vms/", name, "", e)) < 0)
+		return r;
+	r = ask(c, &rq, 204, name, &rp, e);
+	api_reply_free(&rp);
+	return r;
+}
+
+int
+vm_create_new(struct cli *c, const struct vm_create *rq, struct vm_view *ret,
+    struct err *e)
+{
+	struct api_reply rp = { 0 };
+	struct jbuf b;
+	/* not ended by the first signal: whether it was made must be known */
+	struct api_request arq = { .method = "POST",
+		.target = "/api/v1/vms",
+		.keyed = true,
+		.deaf = 1 };
+	int r;
+
+	jbuf_init(&b, TABLE_JSON_MAX);
+	table_encode(&vm_create_table, TABLE_SECRETS, rq, &b);
+	if (b.r < 0) {
+		r = err_set(e, b.r, "the request is too large");
+		goto out;
+	}
+	arq.body = b.p;
+	if ((r = ask(c, &arq, 201, NULL, &rp, e)) == 0)
+		r = decode_vm(c, &rp, ret, e);
+out:
+	api_reply_free(&rp);
+	jbuf_free(&b);
+	return r;
+}
+
+void
+vm_ref(const struct vm_view *vm, char ref[VM_REF_MAX])
+{
+	if (vm->uid != 0)
+		format_hex64(vm->uid, ref);
+	else
+		(void)snprintf(ref, VM_REF_MAX, "%s", vm->name);
+}
+
+bool
+vm_at_rest(const struct vm_view *vm)
+{
+	return vm->status == VM_STATUS_CREATED ||
+	    vm->status == VM_STATUS_STOPPED || vm->status == VM_STATUS_CRASHED;
+}
+
+int
+vm_is_ready(const struct vm_view *vm, struct err *e)
+{
+	if (vm->status == VM_STATUS_RUNNING && vm->ready)
+		return 1;
+	if (vm->status == VM_STATUS_STOPPED ||
+	    vm->status == VM_STATUS_CRASHED || vm->status == VM_STATUS_DELETING)
+		return err_set(e, -ECANCELED,
+		    "VM %s is %s before it was ready%s%.80s (see `mews logs "
+		    "--console %s`)",
+		    vm->name, vm_status_names[vm->status],
+		    vm->reason[0] == '\0' ? "" : ": ", vm->reason, vm->name);
+	return 0;
+}
+
+int
+vm_is_down(const struct vm_view *vm, struct err *e)
+{
+	(void)e;
+	return vm_at_rest(vm);
+}
+
+/* Longer each time, up to the 100 ms that a person does not notice. */
+static int
+back_off(int *ms, int64_t end)
+{
+	int64_t left = end - clock_ms();
+
+	if (left <= 0)
+		return -ETIMEDOUT;
+	if (sig_poll(-1, 0, left < *ms ? (int)left : *ms) == -EINTR)
+		return -EINTR;
+	*ms = *ms < 50 ? *ms * 2 : 100;
+	return 0;
+}
+
+int
+vm_wait(struct cli *c, const char *ref, int ms,
+    int (*done)(const struct vm_view *vm, struct err *e), struct vm_view *ret,
+    struct err *e)
+{
+	int64_t end = clock_ms() + ms;
+	int r, wait = 5;
+
+	for (;;) {
+		if ((r = vm_get(c, ref, ret, e)) < 0)
+			return r;
+		if ((r = done(ret, e)) != 0)
+			return r < 0 ? r : 0;
+		r = back_off(&wait, end);
+		if (r == -ETIMEDOUT)
+			return err_set(e, r,
+			    "VM %s is still %s after %d seconds (see `mews "
+			    "logs --console %s`)",
+			    ret->name, vm_status_names[ret->status], ms / 1000,
+			    ret->name);
+		if (r < 0)
+			return r;
+	}
+}
+
+int
+vm_wait_gone(struct cli *c, const char *ref, int ms, struct err *e)
+{
+	int64_t end = clock_ms() + ms;
+	struct vm_view vm;
+	int r, wait = 5;
+
+	for (;;) {
+		r = vm_get(c, ref, &vm, e);
+		if (r < 0)
+			return r == -ENOENT ? 0 : r;
+		r = back_off(&wait, end);
+		if (r == -ETIMEDOUT)
+			return err_set(e, r,
+			    "VM %s is not gone after %d seconds (see `mews "
+			    "inspect %s`)",
+			    vm.name, ms / 1000, vm.name);
+		if (r < 0)
+			return r;
+	}
+}

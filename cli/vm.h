@@ -1,0 +1,55 @@
+#ifndef MEWS_CLI_VM_H
+#define MEWS_CLI_VM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cli/api.h"
+#include "proto/objects.h"
+
+struct cli;
+struct err;
+
+/*
+ * What commands ask about VMs.  Each returns 0, -EINTR after a signal, or a
+ * negative errno with e: -ENOENT is always "no such VM".  A struct vm_view
+ * owns nothing.
+ */
+#define VM_REF_MAX 256 /* longer is no name */
+
+/* "/api/v1/vms/NAME" + tail, NAME encoded. */
+int vm_target(char target[API_TARGET_MAX], const char *prefix, const char *name,
+    const char *tail, struct err *e);
+
+int vm_get(struct cli *c, const char *name, struct vm_view *ret, struct err *e);
+/* verb: "start", "stop" */
+int vm_post(struct cli *c, const char *name, const char *verb,
+    struct vm_view *ret, struct err *e);
+int vm_delete(struct cli *c, const char *name, struct err *e);
+/* -EEXIST: the name is taken. */
+int vm_create_new(struct cli *c, const struct vm_create *rq,
+    struct vm_view *ret, struct err *e);
+
+/* How to call it so that no other can be meant: its uid, else its name. */
+void vm_ref(const struct vm_view *vm, char ref[VM_REF_MAX]);
+
+/*
+ * Asks again and again, at most 100 ms apart, until done() says so: 1 it is
+ * done, 0 not yet, negative with e.  -ETIMEDOUT after ms.
+ */
+int vm_wait(struct cli *c, const char *ref, int ms,
+    int (*done)(const struct vm_view *vm, struct err *e), struct vm_view *ret,
+    struct err *e);
+/* Until it is gone. */
+int vm_wait_gone(struct cli *c, const char *ref, int ms, struct err *e);
+int vm_is_ready(const struct vm_view *vm, struct err *e);
+int vm_is_down(const struct vm_view *vm, struct err *e);
+
+/* Nothing runs in it and nothing is about to. */
+bool vm_at_rest(const struct vm_view *vm);
+
+/* An answer that is not what was hoped for, in words.  Negative. */
+int vm_refusal(struct cli *c, int status, const char *body, size_t len,
+    const char *name, struct err *e);
+
+#endif

@@ -1,0 +1,155 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/landlock.h>
+#include <sys/capability.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "common/confine.h"
+#include "common/fds.h"
+#include "common/log.h"
+#include "common/util.h"
+
+/* Every file right of Landlock's first version; later ones are added below
+ * as far as the kernel knows them (landlock(7)). */
+#define LL_V1 ((1ULL << 13) - 1)
+#define LL_REFER (1ULL << 13) /* version 2 */
+#define LL_TRUNCATE (1ULL << 14) /* version 3 */
+#define LL_IOCTL_DEV (1ULL << 15) /* version 5 */
+
+static uint64_t
+landlock_known(long abi)
+{
+	uint64_t known = LL_V1;
+
+	if (abi >= 2)
+		known |= LL_REFER;
+	if (abi >= 3)
+		known |= LL_TRUNCATE;
+	if (abi >= 5)
+		known |= LL_IOCTL_DEV;
+	return known;
+}
+
+static void
+landlock_apply(const struct landlock_path *paths, size_t n)
+{
+	struct landlock_ruleset_attr attr = { 0 };
+	long abi, set;
+	size_t i;
+
+	abi = syscall(SYS_landlock_create_ruleset, NULL, 0,
+	    LANDLOCK_CREATE_RULESET_VERSION);
+	if (abi < 1)
+		return; /* the empty root and the uid still hold */
+	attr.handled_access_fs = landlock_known(abi);
+	set = syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
+	if (set < 0)
+		fatal("landlock_create_ruleset: %m");
+	for (i = 0; i < n; i++) {
+		struct landlock_path_beneath_attr rule = {
+			.allowed_access =
+			    paths[i].access & attr.handled_access_fs,
+			.parent_fd = open(paths[i].path, O_PATH | O_CLOEXEC),
+		};
+
+		if (rule.parent_fd < 0)
+			fatal("landlock: %s: %m", paths[i].path);
+		if (syscall(SYS_landlock_add_rule, (int)set,
+			LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0)
+			fatal("landlock_add_rule %s: %m", paths[i].path);
+		(void)close(rule.parent_fd);
+	}
+	if (syscall(SYS_landlock_restrict_self, (int)set, 0) < 0)
+		fatal("landlock_restrict_self: %m");
+	(void)close((int)set);
+}
+
+static void
+limit(int what, const char *name, unsigned int max)
+{
+	struct rlimit rl;
+
+	if (getrlimit((__rlimit_resource_t)what, &rl) < 0)
+		fatal("getrlimit %s: %m", name);
+	/* only ever lowered: raising needs what some hosts do not give */
+	if (rl.rlim_max > max)
+		rl.rlim_max = max;
+	rl.rlim_cur = rl.rlim_max;
+	if (setrlimit((__rlimit_resource_t)what, &rl) < 0)
+		fatal("setrlimit %s: %m", name);
+}
+
+static void
+drop_bounding(uint64_t keep)
+{
+	unsigned long cap;
+
+	for (cap = 0; cap < 64; cap++) {
+		if (cap < 64 && (keep & CAP_BIT(cap)) != 0)
+			continue;
+		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0) {
+			if (errno == EINVAL)
+				break; /* past the kernel's last one */
+			fatal("drop capability %lu from the bounding set: %m",
+			    cap);
+		}
+	}
+}
+
+static void
+set_caps(uint64_t keep)
+{
+	cap_t caps = cap_init();
+	cap_value_t v;
+
+	if (caps == NULL)
+		fatal("cap_init: %m");
+	for (v = 0; v < 64; v++) {
+		if ((keep & CAP_BIT(v)) == 0)
+			continue;
+		if (cap_set_flag(caps, CAP_PERMITTED, 1, &v, CAP_SET) < 0 ||
+		    cap_set_flag(caps, CAP_EFFECTIVE, 1, &v, CAP_SET) < 0)
+			fatal("capability %d: %m", (int)v);
+	}
+	if (cap_set_proc(caps) < 0)
+		fatal("cap_set_proc: %m");
+	(void)cap_free(caps);
+}
+
+void
+proc_confine(const struct confinement *c)
+{
+	if (RULE(CONFINE_ROOT) && c->root != NULL &&
+	    (chroot(c->root) < 0 || chdir("/") < 0))
+		fatal("chroot %s: %m", c->root);
+	if (RULE(CONFINE_GROUPS) && setgroups(0, NULL) < 0)
+		fatal("setgroups: %m");
+	if (RULE(CONFINE_GID) && setresgid(c->gid, c->gid, c->gid) < 0)
+		fatal("setresgid %u: %m", c->gid);
+	if (RULE(CONFINE_BOUNDING))
+		drop_bounding(c->caps);
+	/* keeps the permitted set over the change of uid, nothing longer */
+	if (c->caps != 0 && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
+		fatal("PR_SET_KEEPCAPS: %m");
+	if (RULE(CONFINE_UID) && setresuid(c->uid, c->uid, c->uid) < 0)
+		fatal("setresuid %u: %m", c->uid);
+	if (RULE(CONFINE_CAPS))
+		set_caps(c->caps);
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		fatal("PR_SET_NO_NEW_PRIVS: %m");
+	/* a core or a ptrace of a room would show what others told it */
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		fatal("PR_SET_DUMPABLE: %m");
+	if (RULE(CONFINE_LANDLOCK) && !c->mounts)
+		landlock_apply(c->paths, c->npaths);
+	if (RULE(CONFINE_CORE))
+		limit(RLIMIT_CORE, "core", 0);
+	if (RULE(CONFINE_NOFILE) && c->nofile > 0)
+		limit(RLIMIT_NOFILE, "nofile", c->nofile);
+	if (RULE(CONFINE_NPROC) && c->nproc > 0)
+		limit(RLIMIT_NPROC, "nproc", c->nproc);
+}

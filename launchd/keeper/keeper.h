@@ -1,0 +1,38 @@
+#ifndef MEWS_KEEPER_H
+#define MEWS_KEEPER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "proto/keep.h"
+
+/* What the spawner left open: see the end of proto/ward.h. */
+#define KEEPER_FD 3
+#define KEEPER_WARDEN_FD 4
+#define KEEPER_CONSOLE_FD 5
+#define KEEPER_NFDS 6
+
+struct keeper {
+	uid_t launchd; /* the only one who may connect */
+	char *launchd_arg; /* the same as the warden is told it */
+	int conn; /* launchd, or -1 */
+	int sigfd; /* SIGCHLD */
+	int tap; /* -1: none */
+	int args; /* -1: none */
+	pid_t warden; /* 0: none */
+	pid_t vmm;
+	long long warden_since_ms;
+	long long warden_due_ms; /* 0: no start is due */
+	long long backoff_ms;
+	struct keep_state st;
+};
+
+/* Both return the pid or a negative errno. */
+pid_t child_warden(const struct keeper *k);
+pid_t child_vmm(const struct keeper *k);
+
+/* Refuses for good what nothing in a jail needs; inherited by all in it. */
+int filter_install(void);
+
+#endif

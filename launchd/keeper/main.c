@@ -1,0 +1,276 @@
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/fds.h"
+#include "common/log.h"
+#include "common/num.h"
+#include "common/util.h"
+#include "launchd/keeper/keeper.h"
+#include "proto/chan.h"
+
+/*
+ * Pid 1 of a VM's jail: parent of its warden and its hypervisor.  It
+ * outlives every daemon, so it does nothing that can be done elsewhere.
+ */
+#define BACKOFF_FIRST_MS 50
+#define BACKOFF_MAX_MS 5000
+#define WARDEN_HEALTHY_MS 10000
+
+static void
+tell(struct keeper *k, uint64_t id)
+{
+	if (k->conn >= 0 &&
+	    msg_send(k->conn, KEEP_STATE, id, &k->st, sizeof(k->st), -1) < 0)
+		close_fd(&k->conn);
+}
+
+static void
+warden_start(struct keeper *k)
+{
+	pid_t pid = child_warden(k);
+
+	k->warden_since_ms = clock_ms();
+	k->warden_due_ms = pid < 0 ? k->warden_since_ms + BACKOFF_MAX_MS : 0;
+	k->warden = pid < 0 ? 0 : pid;
+	k->st.warden_starts++;
+	tell(k, 0);
+}
+
+/* A warden that keeps dying is started ever more slowly. */
+static void
+warden_died(struct keeper *k)
+{
+	long long now = clock_ms();
+
+	k->warden = 0;
+	if (k->st.phase != KEEP_RUN)
+		return;
+	if (now - k->warden_since_ms >= WARDEN_HEALTHY_MS)
+		k->backoff_ms = 0;
+	k->warden_due_ms = now + k->backoff_ms;
+	k->backoff_ms =
+	    k->backoff_ms == 0 ? BACKOFF_FIRST_MS : k->backoff_ms * 2;
+	if (k->backoff_ms > BACKOFF_MAX_MS)
+		k->backoff_ms = BACKOFF_MAX_MS;
+}
+
+static void
+vmm_ended(struct keeper *k, int status)
+{
+	k->vmm = 0;
+	k->st.phase = KEEP_ENDED;
+	k->st.vmm_status = status;
+	k->warden_due_ms = 0;
+	tell(k, 0);
+}
+
+static void
+reap(struct keeper *k)
+{
+	struct signalfd_siginfo si;
+	int status;
+	pid_t pid;
+
+	while (read(k->sigfd, &si, sizeof(si)) > 0)
+		;
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (pid == k->warden)
+			warden_died(k);
+		else if (pid == k->vmm)
+			vmm_ended(k, status);
+	}
+}
+
+static int
+on_attach(struct keeper *k, struct msg *m)
+{
+	struct keep_attach a;
+	int *at;
+
+	if (m->fd < 0 || k->st.phase != KEEP_WAIT ||
+	    keep_attach_check(m->data) < 0)
+		return -EINVAL;
+	memcpy(&a, m->data, sizeof(a));
+	at = a.kind == LAUNCH_FD_TAP ? &k->tap : &k->args;
+	close_fd(at);
+	*at = m->fd;
+	m->fd = -1;
+	return 0;
+}
+
+static int
+on_go(struct keeper *k, const struct msg *m)
+{
+	pid_t pid;
+
+	if (k->st.phase != KEEP_WAIT || keep_spec_check(m->data) < 0)
+		return -EINVAL;
+	memcpy(&k->st.spec, m->data, sizeof(k->st.spec));
+	k->st.phase = KEEP_RUN;
+	/* first what the start waits for; its sockets are bound by then, so
+	 * the warden's first connect finds them */
+	if ((pid = child_vmm(k)) < 0)
+		vmm_ended(k, W_EXITCODE(127, 0));
+	else
+		k->vmm = pid;
+	warden_start(k);
+	close_fd(&k->tap);
+	close_fd(&k->args);
+	return 0;
+}
+
+/* 0, or negative: launchd does not say such things, hang up. */
+static int
+dispatch(struct keeper *k, struct msg *m)
+{
+	static const struct {
+		uint32_t type, len;
+	} shapes[] = {
+		{ KEEP_HELLO, sizeof(struct keep_hello) },
+		{ KEEP_ATTACH, sizeof(struct keep_attach) },
+		{ KEEP_GO, sizeof(struct keep_spec) },
+		{ KEEP_TERM, 0 },
+		{ KEEP_BYE, 0 },
+	};
+	size_t i;
+
+	for (i = 0; i < nitems(shapes) && shapes[i].type != m->type; i++)
+		;
+	if (i == nitems(shapes) || shapes[i].len != m->len ||
+	    (m->fd >= 0 && m->type != KEEP_ATTACH))
+		return -EBADMSG;
+	switch ((enum keep_msg)m->type) {
+	case KEEP_HELLO:
+		if (keep_hello_check(m->data) < 0)
+			return -EINVAL;
+		tell(k, m->id);
+		return 0;
+	case KEEP_ATTACH:
+		return on_attach(k, m);
+	case KEEP_GO:
+		return on_go(k, m);
+	case KEEP_TERM:
+		if (k->vmm > 0)
+			(void)kill(k->vmm, SIGTERM);
+		return 0;
+	case KEEP_BYE:
+		if (k->st.phase != KEEP_ENDED)
+			return -EINVAL;
+		exit(0); /* takes the warden and the namespace along */
+	case KEEP_STATE:
+		break;
+	}
+	return -EBADMSG;
+}
+
+static void
+serve(struct keeper *k)
+{
+	_Alignas(8) static uint8_t buf[MSG_MAX];
+	struct msg m = { .fd = -1 };
+	int r = msg_recv(k->conn, buf, &m);
+
+	if (r == 0)
+		r = dispatch(k, &m);
+	close_fd(&m.fd);
+	if (r < 0 && r != -EAGAIN)
+		close_fd(&k->conn);
+}
+
+/*
+ * The socket's owner and mode let only launchd connect; asked again here.
+ * Pid 0: the peer lives outside this pid namespace.
+ */
+static void
+accept_launchd(struct keeper *k)
+{
+	int fd = accept4(KEEPER_FD, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct ucred uc = { .pid = -1 };
+	socklen_t len = sizeof(uc);
+
+	if (fd < 0)
+		return;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &uc, &len) < 0 ||
+	    (RULE(KEEPER_PEER) && (uc.uid != k->launchd || uc.pid != 0))) {
+		log_warn("refused uid %u pid %d", uc.uid, uc.pid);
+		close_fd(&fd);
+		return;
+	}
+	close_fd(&k->conn); /* the newer launchd is the living one */
+	k->conn = fd;
+}
+
+static _Noreturn void
+loop(struct keeper *k)
+{
+	struct pollfd p[3] = { { .fd = k->sigfd, .events = POLLIN },
+		{ .fd = KEEPER_FD, .events = POLLIN }, { .events = POLLIN } };
+
+	for (;;) {
+		long long wait = -1;
+
+		if (k->warden_due_ms > 0) {
+			wait = k->warden_due_ms - clock_ms();
+			if (wait <= 0) {
+				warden_start(k);
+				continue;
+			}
+		}
+		p[2].fd = k->conn;
+		p[2].revents = 0;
+		if (poll(p, nitems(p), (int)wait) < 0 && errno != EINTR)
+			fatal("poll: %m");
+		if (p[0].revents != 0)
+			reap(k);
+		if (p[2].revents != 0 && k->conn >= 0)
+			serve(k);
+		if (p[1].revents != 0)
+			accept_launchd(k);
+	}
+}
+
+int
+main(int argc, char *argv[])
+{
+	struct keeper k = { .conn = -1,
+		.tap = -1,
+		.args = -1,
+		.st = { .version = KEEP_VERSION, .phase = KEEP_WAIT } };
+	struct sigaction ign = { .sa_handler = SIG_IGN };
+	long long uid;
+	sigset_t chld;
+
+	/* before all else: the hypervisor has this uid too */
+	if (RULE(KEEPER_DUMPABLE) && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return 1;
+	log_init("keeper", LOG_INFO);
+	fds_expect(KEEPER_NFDS);
+	if (argc != 2 || parse_num(argv[1], 0, UINT32_MAX, &uid) < 0)
+		fatal("usage: mews-keeper UID");
+	k.launchd = (uid_t)uid;
+	k.launchd_arg = argv[1];
+	/* inherited: a full log or console file is an error, not a death */
+	(void)sigaction(SIGXFSZ, &ign, NULL);
+	(void)sigemptyset(&chld);
+	(void)sigaddset(&chld, SIGCHLD);
+	if (sigprocmask(SIG_BLOCK, &chld, NULL) < 0 ||
+	    (k.sigfd = signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK)) < 0)
+		fatal("signals: %m");
+	/* listening under the VM's uid: that is what launchd's SO_PEERCRED
+	 * compares with the record */
+	if (fd_nonblock(KEEPER_FD) < 0 || listen(KEEPER_FD, 4) < 0)
+		fatal("listen: %m");
+	if (RULE(JAIL_KEEPER_FILTER) && filter_install() < 0)
+		fatal("seccomp: %m");
+	loop(&k);
+}

@@ -1,0 +1,206 @@
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "common/num.h"
+#include "common/util.h"
+#include "launchd/spawner/accel.h"
+#include "launchd/spawner/spawner.h"
+#include "proto/kill.h"
+
+/* All that the spawner can be asked.  What is not here ends the spawner:
+ * its only peer is launchd, and launchd does not say such things. */
+
+/* launchd always reads, so waiting for it cannot last. */
+static void
+answer(struct spawner *sp, uint32_t type, uint64_t id, const void *data,
+    size_t len, int fd)
+{
+	struct pollfd p = { .fd = sp->chan, .events = POLLOUT };
+	int r;
+
+	kill_point(type, KILL_BEFORE);
+	while ((r = msg_send(sp->chan, type, id, data, len, fd)) == -EAGAIN)
+		(void)poll(&p, 1, 100);
+	if (r < 0)
+		fatal("launchd is gone: %s", strerrordesc_np(-r));
+	kill_point(type, KILL_AFTER);
+}
+
+static void
+answer_err(
+    struct spawner *sp, uint64_t id, uint64_t vm, int r, const struct err *e)
+{
+	struct launch_err le = { .vm = vm, .code = r };
+
+	(void)snprintf(le.msg, sizeof(le.msg), "%.190s", e->msg);
+	answer(sp, SPAWN_ERR, id, &le, sizeof(le), -1);
+}
+
+static void
+answer_held(
+    struct spawner *sp, uint32_t type, uint64_t id, const struct slot *s)
+{
+	bool alive = record_alive(sp, s) == 0;
+	struct spawn_held h = { .vm = s->rec.vm,
+		.pid = alive ? s->rec.pid : 0,
+		.uid = s->rec.uid,
+		.slot = s->rec.slot,
+		.alive = alive };
+
+	answer(sp, type, id, &h, sizeof(h), alive ? s->pidfd : -1);
+}
+
+static void
+on_prepare(struct spawner *sp, const struct msg *m)
+{
+	struct spawn_prepare p;
+	struct slot *s = NULL;
+	struct err e = { 0 };
+	int r;
+
+	memcpy(&p, m->data, sizeof(p));
+	if ((r = vm_prepare(sp, &p, &s, &e)) < 0)
+		answer_err(sp, m->id, p.vm, r, &e);
+	else
+		answer_held(sp, SPAWN_PREPARED, m->id, s);
+}
+
+static void
+on_verify(struct spawner *sp, const struct msg *m)
+{
+	struct spawn_verify v;
+	struct spawn_verified ok = { 0 };
+	struct err e = { 0 };
+	int r;
+
+	memcpy(&v, m->data, sizeof(v));
+	if ((r = vm_verify(sp, &v, &ok, &e)) < 0)
+		answer_err(sp, m->id, v.vm, r, &e);
+	else
+		answer(sp, SPAWN_VERIFIED, m->id, &ok, sizeof(ok), -1);
+}
+
+static void
+on_vm(struct spawner *sp, const struct msg *m,
+    int (*fn)(struct spawner *, uint64_t, struct err *))
+{
+	struct spawn_vm v;
+	struct err e = { 0 };
+	int r;
+
+	memcpy(&v, m->data, sizeof(v));
+	if ((r = fn(sp, v.vm, &e)) < 0)
+		answer_err(sp, m->id, v.vm, r, &e);
+	else
+		answer(sp, SPAWN_DONE, m->id, &v, sizeof(v), -1);
+}
+
+static void
+on_kill(struct spawner *sp, const struct msg *m)
+{
+	on_vm(sp, m, vm_kill);
+}
+
+static void
+on_release(struct spawner *sp, const struct msg *m)
+{
+	on_vm(sp, m, vm_release);
+}
+
+/* Folders without a record: what a crash left between two steps. */
+static uint32_t
+list_orphans(struct spawner *sp, uint64_t id, int parent)
+{
+	int fd = openat(parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *de;
+	uint32_t n = 0;
+	uint64_t vm;
+
+	while (d != NULL && (de = readdir(d)) != NULL) {
+		struct spawn_held h = { .slot = UINT16_MAX };
+
+		if (parse_hex64(de->d_name, &vm) < 0 || vm == 0 ||
+		    slot_find(sp, vm) != NULL)
+			continue;
+		h.vm = vm;
+		answer(sp, SPAWN_HELD, id, &h, sizeof(h), -1);
+		n++;
+	}
+	if (d != NULL)
+		(void)closedir(d);
+	return n;
+}
+
+/* A VM may be named twice when both its folders are orphans. */
+static void
+on_list(struct spawner *sp, const struct msg *m)
+{
+	struct launch_count c = { 0 };
+	uint32_t i;
+
+	for (i = 0; i < sp->conf.uid_count; i++) {
+		if (!sp->slots[i].used)
+			continue;
+		answer_held(sp, SPAWN_HELD, m->id, &sp->slots[i]);
+		c.n++;
+	}
+	c.n += list_orphans(sp, m->id, sp->run_fd);
+	c.n += list_orphans(sp, m->id, sp->state_fd);
+	answer(sp, SPAWN_LIST_END, m->id, &c, sizeof(c), -1);
+}
+
+static void
+on_accel(struct spawner *sp, const struct msg *m)
+{
+	struct spawn_accel a;
+	struct spawn_vm none = { 0 };
+	int r;
+
+	memcpy(&a, m->data, sizeof(a));
+	sp->caps.accel = (uint8_t)a.accel;
+	if ((r = accel_save(sp, a.accel)) < 0)
+		log_warn("accelerator not kept: %s", strerrordesc_np(-r));
+	answer(sp, SPAWN_DONE, m->id, &none, sizeof(none), -1);
+}
+
+static const struct {
+	uint32_t type;
+	uint32_t len;
+	int (*check)(const void *);
+	void (*fn)(struct spawner *, const struct msg *);
+} verbs[] = {
+	{ SPAWN_PREPARE, sizeof(struct spawn_prepare), spawn_prepare_check,
+	    on_prepare },
+	{ SPAWN_VERIFY, sizeof(struct spawn_verify), spawn_verify_check,
+	    on_verify },
+	{ SPAWN_KILL, sizeof(struct spawn_vm), spawn_vm_check, on_kill },
+	{ SPAWN_RELEASE, sizeof(struct spawn_vm), spawn_vm_check, on_release },
+	{ SPAWN_LIST, 0, NULL, on_list },
+	{ SPAWN_ACCEL, sizeof(struct spawn_accel), spawn_accel_check,
+	    on_accel },
+};
+
+void
+spawner_dispatch(struct spawner *sp, const struct msg *m)
+{
+	size_t i;
+
+	for (i = 0; i < nitems(verbs) && verbs[i].type != m->type; i++)
+		;
+	/* descriptors never travel towards root (I12) */
+	if (i == nitems(verbs) || m->fd != -1 || m->len != verbs[i].len ||
+	    (verbs[i].check != NULL && verbs[i].check(m->data) < 0)) {
+		fatal("refused message 0x%04x of %u bytes", m->type, m->len);
+		return;
+	}
+	kill_point(m->type, KILL_BEFORE);
+	verbs[i].fn(sp, m);
+	kill_point(m->type, KILL_AFTER);
+}

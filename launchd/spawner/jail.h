@@ -1,0 +1,30 @@
+#ifndef MEWS_JAIL_H
+#define MEWS_JAIL_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "launchd/spawner/spawner.h"
+
+/* What the child half needs; descriptors are the child's copies. */
+struct jail {
+	const struct spawner *sp;
+	uid_t uid;
+	bool kvm;
+	int keeper_fd; /* bound, for launchd */
+	int warden_fd; /* bound, for the warden */
+	int console_fd;
+	int log_fd;
+	int gate; /* one byte: go on; end of file: the spawner died */
+};
+
+/* Why the child gave up, told through the gate. */
+struct jail_fault {
+	int err;
+	char what[60];
+};
+
+/* Runs in the new namespaces.  Ends in exec or _exit. */
+_Noreturn void jail_child(const struct jail *j);
+
+#endif

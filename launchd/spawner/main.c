@@ -1,0 +1,200 @@
+#include <bsd/unistd.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/fds.h"
+#include "common/log.h"
+#include "common/util.h"
+#include "launchd/spawner/accel.h"
+#include "launchd/spawner/proc.h"
+#include "launchd/spawner/spawner.h"
+#include "proto/ward.h"
+
+/* Below this live the distribution's own users. */
+#define VM_UID_MIN 1000
+
+/* The record of a policy that makes no sense would be a hole. */
+static void
+check_conf(const struct spawner *sp)
+{
+	const struct launchd_conf *c = &sp->conf;
+	uint32_t end;
+
+	if (c->uid_base < VM_UID_MIN || c->uid_count < 2 ||
+	    c->uid_count > UINT16_MAX ||
+	    __builtin_add_overflow(c->uid_base, c->uid_count, &end))
+		fatal("uid_base %u, uid_count %u", c->uid_base, c->uid_count);
+	if (sp->boot.uid == 0 ||
+	    (sp->boot.uid >= c->uid_base && sp->boot.uid < end))
+		fatal("launchd's uid %u is a VM's or root", sp->boot.uid);
+	if (c->max_vms > c->uid_count - 1)
+		fatal("max_vms %u: uid_count is %u", c->max_vms, c->uid_count);
+	if (memchr(c->state, '\0', sizeof(c->state)) == NULL ||
+	    memchr(c->run, '\0', sizeof(c->run)) == NULL ||
+	    memchr(c->stage, '\0', sizeof(c->stage)) == NULL || c->cgroup > 2 ||
+	    c->accel > ACCEL_KVM)
+		fatal("boot config");
+}
+
+/* Root's, and writable by nobody else: names in it can be trusted. */
+static int
+open_root_dir(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		fatal("%s: %m", path);
+	if (st.st_uid != 0 || (st.st_mode & 022) != 0)
+		fatal("%s: must be root's and only root may write", path);
+	return fd;
+}
+
+static void
+find_programs(struct spawner *sp)
+{
+	static const char *const names[PROG_N] = { STAGE_KEEPER, STAGE_WARDEN,
+		STAGE_VMM };
+	int dir = open_root_dir(sp->conf.stage);
+	struct stat st;
+	int i;
+
+	for (i = 0; i < PROG_N; i++) {
+		if (fstatat(dir, names[i] + 1, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			fatal("%s%s: %m", sp->conf.stage, names[i]);
+		if (!S_ISREG(st.st_mode) || st.st_uid != 0 ||
+		    (st.st_mode & 022) != 0)
+			fatal("%s%s: must be root's own", sp->conf.stage,
+			    names[i]);
+		sp->prog[i].dev = st.st_dev;
+		sp->prog[i].ino = st.st_ino;
+	}
+	close_fd(&dir);
+}
+
+static void
+find_host(struct spawner *sp)
+{
+	struct stat st;
+
+	if (proc_boot_id(sp->boot_id) < 0 ||
+	    proc_ns_all(getpid(), sp->host_ns) < 0 ||
+	    proc_ns(getpid(), 0, "user", &sp->user_ns) < 0 ||
+	    stat("/", &st) < 0)
+		fatal("/proc does not answer");
+	sp->host_root.dev = st.st_dev;
+	sp->host_root.ino = st.st_ino;
+}
+
+static void
+find_cgroup(struct spawner *sp)
+{
+	enum { AUTO, REQUIRE, OFF };
+	char *why = sp->caps.why;
+
+	sp->cg.fd = -1;
+	if (sp->conf.cgroup == OFF) {
+		(void)snprintf(
+		    why, sizeof(sp->caps.why), "cgroup = off in mews.conf");
+		return;
+	}
+	if (cgroup_find(&sp->cg, why, sizeof(sp->caps.why)) < 0 &&
+	    sp->conf.cgroup == REQUIRE)
+		fatal("cgroup = require, but %s", why);
+	sp->caps.cgroup = sp->cg.fd >= 0;
+}
+
+/* Children are watched by pidfd; nobody waits for them here. */
+static void
+set_signals(void)
+{
+	struct sigaction reap = { .sa_handler = SIG_DFL,
+		.sa_flags = SA_NOCLDWAIT };
+	struct sigaction ign = { .sa_handler = SIG_IGN };
+
+	if (sigaction(SIGCHLD, &reap, NULL) < 0 ||
+	    sigaction(SIGPIPE, &ign, NULL) < 0)
+		fatal("sigaction: %m");
+}
+
+/*
+ * launchd is started anew as soon as it died, but the spawner of that life
+ * may still be making a jail, and the child it made may not be the keeper
+ * yet: neither dead nor what its record says.  The lock is theirs until the
+ * one ended and the other has exec'ed, so records are read of what is.
+ */
+static void
+wait_turn(struct spawner *sp)
+{
+	sp->lock_fd = openat(sp->run_fd, "lock",
+	    O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (sp->lock_fd < 0)
+		fatal("lock: %m");
+	while (flock(sp->lock_fd, LOCK_EX) < 0) {
+		if (errno != EINTR)
+			fatal("lock: %m");
+	}
+}
+
+static void
+spawner_open(struct spawner *sp)
+{
+	sp->chan = BOOT_FD;
+	sp->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (sp->null_fd < 0)
+		fatal("/dev/null: %m");
+	sp->state_fd = open_root_dir(sp->conf.state);
+	sp->run_fd = open_root_dir(sp->conf.run);
+	wait_turn(sp);
+	sp->slots = calloc(sp->conf.uid_count, sizeof(*sp->slots));
+	if (sp->slots == NULL)
+		fatal("out of memory");
+	find_programs(sp);
+	find_host(sp);
+	find_cgroup(sp);
+	accel_load(sp);
+}
+
+void
+spawner_main(void)
+{
+	_Alignas(8) static uint8_t buf[MSG_MAX];
+	static struct spawner sp;
+	int r;
+
+	log_init("spawner", LOG_INFO);
+	fds_expect(BOOT_NFDS);
+	boot_recv(ROOM_SPAWNER, &sp.boot, &sp.conf, sizeof(sp.conf));
+	log_init("spawner", (enum log_level)sp.boot.log_level);
+	if (chdir("/") < 0)
+		fatal("chdir: %m");
+	(void)umask(022);
+	check_conf(&sp);
+	set_signals();
+	spawner_open(&sp);
+	spawner_confine(&sp);
+	if (proc_own_filters(&sp.filters) < 0)
+		fatal("this kernel does not count seccomp filters");
+	records_load(&sp);
+	setproctitle("-mews: spawner");
+	if (msg_send(BOOT_FD, SPAWN_CAPS, 0, &sp.caps, sizeof(sp.caps), -1) < 0)
+		fatal("launchd is gone");
+	for (;;) {
+		struct msg m = { .fd = -1 };
+
+		r = msg_wait(BOOT_FD, buf, &m, -1);
+		if (r == -ECONNRESET)
+			exit(0); /* launchd ended: so do we, VMs stay */
+		if (r < 0)
+			fatal("channel: %s", strerrordesc_np(-r));
+		spawner_dispatch(&sp, &m);
+		close_fd(&m.fd);
+	}
+}

@@ -1,0 +1,342 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/fds.h"
+#include "common/log.h"
+#include "common/num.h"
+#include "common/util.h"
+#include "launchd/spawner/jail.h"
+#include "launchd/spawner/proc.h"
+
+#define PREPARE_DEADLINE_MS 5000
+#define CGROUP_PIDS_MAX 512
+
+/* What is open while a VM is made; all of it closed again at the end. */
+struct making {
+	char name[HEX64_LEN + 1];
+	int run; /* run/vm/<uid> */
+	int state; /* lib/vm/<uid> */
+	int keeper;
+	int warden;
+	int console;
+	int log;
+	int cgroup;
+	int gate[2]; /* ours, the child's */
+	int pidfd;
+	pid_t pid;
+};
+
+bool
+uid_in_use(uid_t uid)
+{
+	errno = 0;
+	return getpriority(PRIO_USER, uid) != -1 || errno != ESRCH;
+}
+
+/* Host policy (I2): none of these numbers is orchd's to choose. */
+static int
+check_policy(
+    const struct spawner *sp, const struct spawn_prepare *p, struct err *e)
+{
+	const struct launchd_conf *c = &sp->conf;
+	bool probe = (p->flags & SPAWN_PROBE) != 0;
+
+	if (probe && p->slot != c->uid_count - 1)
+		return err_set(e, -EPERM, "the probe has the last slot");
+	if (RULE(POLICY_SLOT) && !probe &&
+	    (p->slot >= c->max_vms || p->slot >= c->uid_count - 1))
+		return err_set(e, -EPERM, "slot %u: host policy allows %u VMs",
+		    p->slot, c->max_vms);
+	if (p->slot >= c->uid_count) /* memory safety: no rule */
+		return err_set(e, -EPERM, "slot %u is outside", p->slot);
+	if (RULE(POLICY_VCPUS) && p->vcpus > c->max_vcpus)
+		return err_set(e, -EPERM, "%u vcpus: host policy allows %u",
+		    p->vcpus, c->max_vcpus);
+	if (RULE(POLICY_MEM) && p->mem_mib > c->max_mem_mib)
+		return err_set(e, -EPERM, "%u MiB: host policy allows %u",
+		    p->mem_mib, c->max_mem_mib);
+	if ((p->flags & SPAWN_KVM) != 0 && !probe &&
+	    sp->caps.accel != ACCEL_KVM)
+		return err_set(e, -EPERM, "this host has no usable KVM");
+	return 0;
+}
+
+static int
+check_free(
+    const struct spawner *sp, const struct spawn_prepare *p, struct err *e)
+{
+	if (sp->slots[p->slot].used)
+		return err_set(e, -EBUSY, "slot %u is in use", p->slot);
+	if (slot_find(sp, p->vm) != NULL)
+		return err_set(
+		    e, -EEXIST, "VM %016llx exists", (unsigned long long)p->vm);
+	if (RULE(UID_UNUSED) && uid_in_use(sp->conf.uid_base + p->slot))
+		return err_set(e, -EBUSY, "uid %u still has a process",
+		    sp->conf.uid_base + p->slot);
+	return 0;
+}
+
+/* Both parents are root's alone, so no name below can be anyone else's. */
+static int
+make_dir(int parent, const char *name, mode_t mode, int *ret)
+{
+	struct stat st;
+	int fd;
+
+	if (mkdirat(parent, name, mode) < 0 && errno != EEXIST)
+		return -errno;
+	fd = openat(
+	    parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) < 0 || st.st_uid != 0 || (st.st_mode & 022) != 0 ||
+	    fchmod(fd, mode) < 0) {
+		close_fd(&fd);
+		return -EPERM;
+	}
+	*ret = fd;
+	return 0;
+}
+
+/*
+ * A socket bound by root in a folder of root's, which only launchd may
+ * connect to; whoever is inside the jail later listens on it (I12).
+ */
+static int
+bind_socket(const struct spawner *sp, int dir, const char *name, int *ret)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	mode_t old;
+	int fd, r = 0;
+
+	(void)unlinkat(dir, name, 0);
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	/* relative to dir: the whole path may not fit an address */
+	(void)snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", name);
+	old = umask(0177);
+	if (fchdir(dir) < 0 ||
+	    bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 ||
+	    fchownat(
+		dir, name, sp->boot.uid, sp->boot.gid, AT_SYMLINK_NOFOLLOW) < 0)
+		r = -errno;
+	(void)umask(old);
+	if (chdir("/") < 0)
+		r = -errno;
+	if (r < 0)
+		close_fd(&fd);
+	*ret = fd;
+	return r;
+}
+
+/* Root's files: the VM gets descriptors, never a name. */
+static int
+open_log(int dir, const char *name, int *ret)
+{
+	*ret = openat(dir, name,
+	    O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC,
+	    0600);
+	return *ret < 0 ? -errno : 0;
+}
+
+static int
+make_files(const struct spawner *sp, struct making *m, struct err *e)
+{
+	int r;
+
+	if ((r = make_dir(sp->state_fd, m->name, 0700, &m->state)) < 0)
+		return err_errno(e, r, "lib/vm/%s", m->name);
+	if ((r = make_dir(sp->run_fd, m->name, 0711, &m->run)) < 0)
+		return err_errno(e, r, "run/vm/%s", m->name);
+	if ((r = bind_socket(sp, m->run, "keeper.sock", &m->keeper)) < 0 ||
+	    (r = bind_socket(sp, m->run, "warden.sock", &m->warden)) < 0)
+		return err_errno(e, r, "sockets of VM %s", m->name);
+	if ((r = open_log(m->state, "console.log", &m->console)) < 0 ||
+	    (r = open_log(m->state, "vmm.log", &m->log)) < 0)
+		return err_errno(e, r, "logs of VM %s", m->name);
+	return 0;
+}
+
+static pid_t
+start_child(struct spawner *sp, struct making *m, const struct jail *j)
+{
+	uint64_t flags = CLONE_PIDFD | CLONE_NEWNS | CLONE_NEWPID |
+	    CLONE_NEWIPC | CLONE_NEWUTS;
+	struct clone_args args = {
+		.pidfd = (uint64_t)(uintptr_t)&m->pidfd,
+		.exit_signal = SIGCHLD,
+	};
+	pid_t pid;
+
+	if (RULE(JAIL_NET))
+		flags |= CLONE_NEWNET;
+	if (m->cgroup >= 0) {
+		flags |= CLONE_INTO_CGROUP;
+		args.cgroup = (uint64_t)m->cgroup;
+	}
+	args.flags = flags;
+	(void)sp;
+	pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+	if (pid == 0) {
+		/* our end of the gate, or its end would never show */
+		(void)close(m->gate[0]);
+		jail_child(j);
+	}
+	return pid < 0 ? -errno : pid;
+}
+
+static int
+make_record(struct spawner *sp, const struct making *m, struct record *rec)
+{
+	int r;
+
+	rec->pid = (uint32_t)m->pid;
+	rec->filters = sp->filters;
+	memcpy(rec->prog, sp->prog, sizeof(rec->prog));
+	memcpy(rec->boot_id, sp->boot_id, sizeof(rec->boot_id));
+	if ((r = proc_start_time(m->pid, &rec->start_time)) < 0 ||
+	    (r = proc_ns_all(m->pid, rec->ns)) < 0)
+		return r;
+	return record_write(sp, m->run, rec);
+}
+
+/* Opens the gate and waits until the child is the keeper, or says why not. */
+static int
+pass_gate(struct making *m, struct err *e)
+{
+	struct pollfd p = { .fd = m->gate[0], .events = POLLIN };
+	struct jail_fault f = { 0 };
+	ssize_t n;
+
+	if (send(m->gate[0], "g", 1, MSG_NOSIGNAL) != 1)
+		return err_errno(e, -errno, "jail");
+	if (poll(&p, 1, PREPARE_DEADLINE_MS) != 1)
+		return err_set(e, -ETIMEDOUT, "jail: no exec in time");
+	n = recv(m->gate[0], &f, sizeof(f), MSG_DONTWAIT);
+	if (n == 0)
+		return 0; /* closed by exec */
+	f.what[sizeof(f.what) - 1] = '\0';
+	return err_errno(e,
+	    n == (ssize_t)sizeof(f) && f.err > 0 ? -f.err : -EIO, "jail: %s",
+	    f.what);
+}
+
+static int
+spawn(struct spawner *sp, const struct spawn_prepare *p, struct making *m,
+    struct record *rec, struct err *e)
+{
+	struct jail j = { .sp = sp,
+		.uid = sp->conf.uid_base + p->slot,
+		.kvm = (p->flags & SPAWN_KVM) != 0,
+		.keeper_fd = m->keeper,
+		.warden_fd = m->warden,
+		.console_fd = m->console,
+		.log_fd = m->log };
+	int r;
+
+	if (sp->cg.fd >= 0) {
+		m->cgroup = cgroup_make(
+		    &sp->cg, m->name, p->mem_mib, p->vcpus, CGROUP_PIDS_MAX);
+		if (m->cgroup < 0)
+			return err_errno(e, m->cgroup, "cgroup");
+	}
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, m->gate) < 0)
+		return err_errno(e, -errno, "gate");
+	j.gate = m->gate[1];
+	if ((r = start_child(sp, m, &j)) < 0)
+		return err_errno(e, r, "clone");
+	m->pid = r;
+	/* or connecting to a dead keeper would succeed and hang */
+	close_fd(&m->gate[1]);
+	close_fd(&m->keeper);
+	close_fd(&m->warden);
+	if ((r = make_record(sp, m, rec)) < 0)
+		return err_errno(e, r, "record of VM %s", m->name);
+	return pass_gate(m, e);
+}
+
+static void
+making_clear(struct making *m)
+{
+	close_fd(&m->run);
+	close_fd(&m->state);
+	close_fd(&m->keeper);
+	close_fd(&m->warden);
+	close_fd(&m->console);
+	close_fd(&m->log);
+	close_fd(&m->cgroup);
+	close_fd(&m->gate[0]);
+	close_fd(&m->gate[1]);
+	close_fd(&m->pidfd);
+}
+
+/* The half-made child dies, and then its traces go. */
+static void
+undo(struct spawner *sp, struct making *m, uint64_t vm)
+{
+	struct pollfd p = { .fd = m->pidfd, .events = POLLIN };
+	struct err e;
+
+	if (m->pidfd >= 0) {
+		(void)pidfd_send_signal(m->pidfd, SIGKILL, NULL, 0);
+		(void)poll(&p, 1, PREPARE_DEADLINE_MS);
+	}
+	if (vm_remove_dirs(sp, vm, &e) < 0)
+		log_warn("vm %s: %s", m->name, e.msg);
+}
+
+int
+vm_prepare(struct spawner *sp, const struct spawn_prepare *p, struct slot **ret,
+    struct err *e)
+{
+	struct making m = { .run = -1,
+		.state = -1,
+		.keeper = -1,
+		.warden = -1,
+		.console = -1,
+		.log = -1,
+		.cgroup = -1,
+		.gate = { -1, -1 },
+		.pidfd = -1 };
+	struct record rec = { .magic = RECORD_MAGIC,
+		.version = RECORD_VERSION,
+		.vm = p->vm,
+		.uid = sp->conf.uid_base + p->slot,
+		.slot = p->slot,
+		.cgroup = sp->cg.fd >= 0,
+		.kvm = (p->flags & SPAWN_KVM) != 0 };
+	struct slot *s;
+	int r;
+
+	if ((r = check_policy(sp, p, e)) < 0 || (r = check_free(sp, p, e)) < 0)
+		return r;
+	format_hex64(p->vm, m.name);
+	if ((r = make_files(sp, &m, e)) < 0 ||
+	    (r = spawn(sp, p, &m, &rec, e)) < 0) {
+		undo(sp, &m, p->vm);
+		goto out;
+	}
+	s = &sp->slots[p->slot];
+	s->used = true;
+	s->rec = rec;
+	s->pidfd = m.pidfd;
+	m.pidfd = -1;
+	*ret = s;
+out:
+	making_clear(&m);
+	return r;
+}

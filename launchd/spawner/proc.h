@@ -1,0 +1,24 @@
+#ifndef MEWS_SPAWNER_PROC_H
+#define MEWS_SPAWNER_PROC_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "launchd/spawner/spawner.h"
+
+/* What the kernel says about a process, read from /proc (proc(5)). */
+
+/* A whole small file into buf with a NUL; its length or a negative errno. */
+ssize_t proc_read(const char *path, char *buf, size_t cap);
+int proc_start_time(pid_t pid, uint64_t *ret);
+/* Inode of /proc/PID/ns/NAME; task 0: the process's own. */
+int proc_ns(pid_t pid, pid_t task, const char *name, uint64_t *ret);
+int proc_ns_all(pid_t pid, uint64_t ns[NS_N]);
+/* All four of its uids are uid. */
+bool proc_has_uid(pid_t pid, uid_t uid);
+int proc_boot_id(char buf[BOOT_ID_LEN]);
+/* Seccomp_filters of this process. */
+int proc_own_filters(unsigned int *ret);
+
+#endif

@@ -1,0 +1,326 @@
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/num.h"
+#include "common/util.h"
+#include "launchd/spawner/proc.h"
+#include "launchd/spawner/spawner.h"
+#include "proto/ward.h"
+
+/*
+ * Read-back (I4): what the kernel says about every thread of every process
+ * of a VM, compared word for word with what it has to say.
+ */
+#define JAIL_PROCS_MAX 8
+#define STATUS_MAX 8192
+
+static const struct {
+	const char *name;
+	unsigned int filters; /* on top of the spawner's */
+} roles[PROG_N] = {
+	[PROG_KEEPER] = { "keeper", JAIL_FILTERS_KEEPER },
+	[PROG_WARDEN] = { "warden", JAIL_FILTERS_WARDEN },
+	[PROG_VMM] = { "hypervisor", JAIL_FILTERS_VMM },
+};
+
+struct readback {
+	const struct spawner *sp;
+	const struct record *rec;
+	struct err *e;
+	pid_t pids[JAIL_PROCS_MAX]; /* 0 is the keeper, then its descendants */
+	size_t npids;
+	pid_t found[PROG_N];
+	unsigned int threads; /* of the process read last */
+};
+
+static int
+has_line(const char *status, const char *line)
+{
+	const char *p = strstr(status, line);
+	size_t len = strlen(line);
+
+	return p != NULL && p > status && p[-1] == '\n' && p[len] == '\n';
+}
+
+/* One thread's status file, line by line as it must read. */
+static int
+check_status(struct readback *rb, enum stage_prog role, pid_t pid, pid_t tid)
+{
+	uint32_t uid = rb->rec->uid;
+	char ids[2][64], filters[48], path[64], buf[STATUS_MAX];
+	const struct {
+		bool rule;
+		const char *line;
+	} want[] = {
+		{ RULE(VERIFY_UID), ids[0] },
+		{ RULE(VERIFY_GID), ids[1] },
+		{ RULE(VERIFY_GROUPS), "Groups:\t " },
+		{ RULE(VERIFY_CAPS), "CapInh:\t0000000000000000" },
+		{ RULE(VERIFY_CAPS), "CapPrm:\t0000000000000000" },
+		{ RULE(VERIFY_CAPS), "CapEff:\t0000000000000000" },
+		{ RULE(VERIFY_BOUNDING), "CapBnd:\t0000000000000000" },
+		{ RULE(VERIFY_CAPS), "CapAmb:\t0000000000000000" },
+		{ RULE(VERIFY_NNP), "NoNewPrivs:\t1" },
+		{ RULE(VERIFY_SECCOMP), "Seccomp:\t2" },
+		{ RULE(VERIFY_FILTERS), filters },
+	};
+	size_t i;
+	ssize_t n;
+
+	(void)snprintf(
+	    ids[0], sizeof(ids[0]), "Uid:\t%u\t%u\t%u\t%u", uid, uid, uid, uid);
+	(void)snprintf(
+	    ids[1], sizeof(ids[1]), "Gid:\t%u\t%u\t%u\t%u", uid, uid, uid, uid);
+	(void)snprintf(filters, sizeof(filters), "Seccomp_filters:\t%u",
+	    rb->rec->filters + roles[role].filters);
+	(void)snprintf(
+	    path, sizeof(path), "/proc/%d/task/%d/status", (int)pid, (int)tid);
+	if ((n = proc_read(path, buf, sizeof(buf))) < 0)
+		return err_errno(rb->e, (int)n, "%s", roles[role].name);
+	for (i = 0; i < nitems(want); i++) {
+		if (want[i].rule && !has_line(buf, want[i].line))
+			return err_set(rb->e, -EPERM,
+			    "%s %d thread %d: is not \"%s\"", roles[role].name,
+			    (int)pid, (int)tid, want[i].line);
+	}
+	return 0;
+}
+
+static int
+check_namespaces(
+    struct readback *rb, enum stage_prog role, pid_t pid, pid_t tid)
+{
+	uint64_t ino = 0;
+	int i, r;
+
+	for (i = 0; i < NS_N; i++) {
+		if ((r = proc_ns(pid, tid, ns_names[i], &ino)) < 0)
+			return err_errno(rb->e, r, "%s", roles[role].name);
+		if (ino != rb->rec->ns[i] || ino == rb->sp->host_ns[i])
+			return err_set(rb->e, -EPERM,
+			    "%s %d thread %d: %s namespace", roles[role].name,
+			    (int)pid, (int)tid, ns_names[i]);
+	}
+	/* a user namespace of its own would bring all capabilities back */
+	if ((r = proc_ns(pid, tid, "user", &ino)) < 0)
+		return err_errno(rb->e, r, "%s", roles[role].name);
+	return ino == rb->sp->user_ns
+	    ? 0
+	    : err_set(rb->e, -EPERM, "%s %d thread %d: user namespace",
+		  roles[role].name, (int)pid, (int)tid);
+}
+
+static int
+check_thread(struct readback *rb, enum stage_prog role, pid_t pid, pid_t tid)
+{
+	int r = check_status(rb, role, pid, tid);
+
+	if (r == 0 && RULE(VERIFY_NAMESPACES))
+		r = check_namespaces(rb, role, pid, tid);
+	return r;
+}
+
+static int
+stat_proc(pid_t pid, const char *what, struct file_id *id)
+{
+	char path[64];
+	struct stat st;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, what);
+	if (stat(path, &st) < 0)
+		return -errno;
+	id->dev = st.st_dev;
+	id->ino = st.st_ino;
+	return 0;
+}
+
+static int
+same_file(const struct file_id *a, const struct file_id *b)
+{
+	return a->dev == b->dev && a->ino == b->ino;
+}
+
+static int
+check_root(struct readback *rb, enum stage_prog role, pid_t pid)
+{
+	struct file_id id = { 0 };
+	int r = stat_proc(pid, "root", &id);
+
+	if (r < 0)
+		return err_errno(rb->e, r, "%s", roles[role].name);
+	return same_file(&id, &rb->sp->host_root)
+	    ? err_set(rb->e, -EPERM, "%s %d: root is the host's",
+		  roles[role].name, (int)pid)
+	    : 0;
+}
+
+/* "0::/path/of/suite/vm/<uid>" and nothing else in v2. */
+static int
+check_cgroup(struct readback *rb, enum stage_prog role, pid_t pid)
+{
+	char path[64], buf[4096], want[CGROUP_PATH_MAX + 32];
+
+	if (!rb->rec->cgroup || !RULE(VERIFY_CGROUP))
+		return 0;
+	(void)snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)pid);
+	(void)snprintf(want, sizeof(want), "0::%s/%016llx\n", rb->sp->cg.path,
+	    (unsigned long long)rb->rec->vm);
+	if (proc_read(path, buf, sizeof(buf)) < 0 || strstr(buf, want) == NULL)
+		return err_set(
+		    rb->e, -EPERM, "%s %d: cgroup", roles[role].name, (int)pid);
+	return 0;
+}
+
+/* Adds the children that one thread has to the list. */
+static int
+add_children(struct readback *rb, pid_t pid, pid_t tid)
+{
+	char path[64], buf[1024], *p = buf, *w;
+	long long v;
+	ssize_t n;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children",
+	    (int)pid, (int)tid);
+	if ((n = proc_read(path, buf, sizeof(buf))) < 0)
+		return err_errno(rb->e, (int)n, "children of %d", (int)pid);
+	while ((w = strsep(&p, " \n")) != NULL) {
+		if (parse_num(w, 1, INT32_MAX, &v) < 0)
+			continue;
+		if (rb->npids == JAIL_PROCS_MAX)
+			return err_set(rb->e, -EPERM, "too many processes");
+		rb->pids[rb->npids++] = (pid_t)v;
+	}
+	return 0;
+}
+
+/* Calls fn for every thread; role is only passed on. */
+static int
+each_thread(struct readback *rb, pid_t pid, enum stage_prog role,
+    int (*fn)(struct readback *, enum stage_prog, pid_t, pid_t))
+{
+	char path[64];
+	struct dirent *de;
+	long long tid;
+	DIR *d;
+	int r = 0;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	if ((d = opendir(path)) == NULL)
+		return err_errno(rb->e, -errno, "process %d", (int)pid);
+	rb->threads = 0;
+	while (r == 0 && (de = readdir(d)) != NULL) {
+		if (parse_num(de->d_name, 1, INT32_MAX, &tid) < 0)
+			continue;
+		rb->threads++;
+		r = fn(rb, role, pid, (pid_t)tid);
+	}
+	(void)closedir(d);
+	if (r == 0 && rb->threads == 0)
+		r = err_set(rb->e, -ESRCH, "process %d has ended", (int)pid);
+	return r;
+}
+
+static int
+list_thread(struct readback *rb, enum stage_prog role, pid_t pid, pid_t tid)
+{
+	(void)role;
+	return add_children(rb, pid, tid);
+}
+
+/* Which program a process is, by the file it was exec'ed from. */
+static int
+name_role(struct readback *rb, pid_t pid, enum stage_prog *ret)
+{
+	struct file_id id = { 0 };
+	int i, r = stat_proc(pid, "exe", &id);
+
+	if (r < 0)
+		return err_errno(rb->e, r, "process %d", (int)pid);
+	for (i = 0; i < PROG_N; i++) {
+		if (!same_file(&id, &rb->rec->prog[i]))
+			continue;
+		/* a second one may be a child on its way to exec */
+		if (rb->found[i] != 0)
+			return err_set(
+			    rb->e, -EAGAIN, "two of %s", roles[i].name);
+		*ret = (enum stage_prog)i;
+		return 0;
+	}
+	return err_set(
+	    rb->e, -EPERM, "process %d runs another program", (int)pid);
+}
+
+static int
+check_process(struct readback *rb, pid_t pid)
+{
+	enum stage_prog role = PROG_KEEPER;
+	int r;
+
+	if ((r = name_role(rb, pid, &role)) < 0)
+		return r;
+	rb->found[role] = pid;
+	if ((r = check_root(rb, role, pid)) < 0 ||
+	    (r = check_cgroup(rb, role, pid)) < 0)
+		return r;
+	return each_thread(rb, pid, role, check_thread);
+}
+
+static int
+check_all(struct readback *rb, uint32_t what, struct spawn_verified *ret)
+{
+	size_t i;
+	int r = 0;
+
+	/* every process of a pid namespace descends from its pid 1 */
+	rb->pids[rb->npids++] = (pid_t)rb->rec->pid;
+	for (i = 0; i < rb->npids && r == 0; i++)
+		r = each_thread(rb, rb->pids[i], PROG_KEEPER, list_thread);
+	for (i = 0; i < rb->npids && r == 0; i++) {
+		r = check_process(rb, rb->pids[i]);
+		if (r == 0 && rb->found[PROG_VMM] == rb->pids[i])
+			ret->conf.threads = (uint16_t)rb->threads;
+	}
+	if (r < 0)
+		return r;
+	if (rb->found[PROG_KEEPER] != (pid_t)rb->rec->pid)
+		return err_set(rb->e, -EPERM, "pid 1 is not the keeper");
+	if ((what & SPAWN_VERIFY_WARDEN) != 0 && rb->found[PROG_WARDEN] == 0)
+		return err_set(rb->e, -EAGAIN, "no warden");
+	if (((what & SPAWN_VERIFY_VMM) != 0) != (rb->found[PROG_VMM] != 0))
+		return err_set(
+		    rb->e, -EAGAIN, "no hypervisor, or one too many");
+	return 0;
+}
+
+int
+vm_verify(struct spawner *sp, const struct spawn_verify *v,
+    struct spawn_verified *ret, struct err *e)
+{
+	struct slot *s = slot_find(sp, v->vm);
+	struct readback rb = { .sp = sp, .e = e };
+	int r;
+
+	if (s == NULL)
+		return err_set(e, -ENOENT, "no such VM");
+	if (record_alive(sp, s) < 0)
+		return err_set(e, -ESRCH, "its keeper is dead");
+	rb.rec = &s->rec;
+	ret->vm = v->vm;
+	if ((r = check_all(&rb, v->what, ret)) < 0)
+		return r == -ENOENT ? -ESRCH : r;
+	if (record_alive(sp, s) < 0) /* it was this one all along */
+		return err_set(e, -ESRCH, "its keeper died");
+	ret->vmm_pid = (uint32_t)rb.found[PROG_VMM];
+	ret->warden_pid = (uint32_t)rb.found[PROG_WARDEN];
+	ret->conf.verified = 1;
+	ret->conf.cgroup = s->rec.cgroup;
+	ret->conf.filters = s->rec.filters + roles[PROG_VMM].filters;
+	ret->conf.uid = s->rec.uid;
+	return 0;
+}

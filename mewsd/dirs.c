@@ -1,0 +1,102 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/fds.h"
+#include "common/log.h"
+#include "mewsd/mewsd.h"
+
+/* How long rooms of an earlier suite may take to see that it is gone. */
+#define LOCK_WAIT_S 10
+#define LISTEN_BACKLOG 128
+
+/* Makes one directory, or insists that what is there is just that. */
+static void
+dir_make(const char *base, const char *name, uid_t uid, gid_t gid, mode_t mode)
+{
+	char path[2 * BOOT_PATH_MAX];
+	struct stat st;
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s%s%s", base,
+	    name[0] == '\0' ? "" : "/", name);
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		fatal("mkdir %s: %m", path);
+	fd = open(path, O_DIRECTORY | O_NOFOLLOW | O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		fatal("open %s: %m", path);
+	if (st.st_uid != 0 && st.st_uid != uid)
+		fatal("%s belongs to uid %u; move it away", path, st.st_uid);
+	if (fchown(fd, uid, gid) < 0 || fchmod(fd, mode) < 0)
+		fatal("chown %s: %m", path);
+	close_fd(&fd);
+}
+
+void
+dirs_make(const struct conf *c)
+{
+	const struct room_user *orch = &c->user[ROOM_ORCHD];
+
+	dir_make(c->lib, "", 0, 0, 0755);
+	dir_make(c->lib, "store", orch->uid, orch->gid, 0700);
+	dir_make(c->lib, "vm", 0, 0, 0711); /* per-VM, made by the spawner */
+	dir_make(c->run, "", 0, 0, 0755);
+	dir_make(c->run, "empty", 0, 0, 0555); /* root of what needs none */
+	dir_make(c->run, "vm", 0, 0, 0711); /* records, sockets */
+	dir_make(c->log, "", 0, 0, 0750);
+}
+
+int
+lock_take(const struct conf *c)
+{
+	const struct timespec step = { .tv_nsec = 20000000L };
+	char path[2 * BOOT_PATH_MAX];
+	int fd, tries;
+
+	(void)snprintf(path, sizeof(path), "%s/lock", c->run);
+	fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		fatal("%s: %m", path);
+	for (tries = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; tries++) {
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			fatal("lock %s: %m", path);
+		if (tries == 0)
+			log_info("waiting for an earlier suite to end");
+		if (tries >= LOCK_WAIT_S * 50)
+			fatal("another suite holds %s", path);
+		/* flock(2) has no deadline of its own, so it is asked again */
+		(void)clock_nanosleep(CLOCK_MONOTONIC, 0, &step, NULL);
+	}
+	return fd;
+}
+
+int
+listener_open(const struct conf *c)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	int fd;
+
+	if (snprintf(sun.sun_path, sizeof(sun.sun_path), "%s/api.sock",
+		c->run) >= (int)sizeof(sun.sun_path))
+		fatal("%s/api.sock is longer than a socket's path may be (%zu)",
+		    c->run, sizeof(sun.sun_path) - 1);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		fatal("socket: %m");
+	/* the lock is ours, so a socket that is there has no listener */
+	if (unlink(sun.sun_path) < 0 && errno != ENOENT)
+		fatal("unlink %s: %m", sun.sun_path);
+	if (bind(fd, (struct sockaddr *)&sun, sizeof(sun)) < 0)
+		fatal("bind %s: %m", sun.sun_path);
+	/* anybody may knock: orchd looks at who it is */
+	if (chmod(sun.sun_path, 0666) < 0 || listen(fd, LISTEN_BACKLOG) < 0)
+		fatal("listen %s: %m", sun.sun_path);
+	return fd;
+}

@@ -1,0 +1,150 @@
+#include <bsd/unistd.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/fds.h"
+#include "common/loop.h"
+#include "common/util.h"
+#include "mewsd/mewsd.h"
+
+#define DEFAULT_CONF "/etc/mews/mews.conf"
+
+static void
+on_signal(int sig, short what, void *arg)
+{
+	struct mewsd *m = arg;
+
+	(void)what;
+	if (sig == SIGCHLD) {
+		rooms_reap(m);
+		return;
+	}
+	if (sig == SIGHUP) {
+		log_info("SIGHUP: configuration is read at start only");
+		return;
+	}
+	log_info("stopping on signal %d; VMs run on", sig);
+	rooms_stop(m);
+}
+
+static void
+signals(struct mewsd *m)
+{
+	static const int wanted[] = { SIGTERM, SIGINT, SIGHUP, SIGCHLD };
+	struct sigaction ign = { .sa_handler = SIG_IGN };
+	size_t i;
+
+	(void)sigaction(SIGPIPE, &ign, NULL);
+	for (i = 0; i < nitems(wanted); i++) {
+		m->sig[i] = evsignal_new(m->base, wanted[i], on_signal, m);
+		if (m->sig[i] == NULL || event_add(m->sig[i], NULL) < 0)
+			fatal("signal %d", wanted[i]);
+	}
+}
+
+/* The rooms' programs lie beside mewsd's own. */
+static int
+bindir_open(void)
+{
+	char path[PATH_MAX] = { 0 };
+	char *slash;
+	int fd;
+
+	if (readlink("/proc/self/exe", path, sizeof(path) - 1) < 0)
+		fatal("/proc/self/exe: %m");
+	if ((slash = strrchr(path, '/')) != NULL)
+		*slash = '\0';
+	fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		fatal("%s: %m", path);
+	return fd;
+}
+
+static _Noreturn void
+usage(FILE *to, int status)
+{
+	(void)fprintf(to,
+	    "usage: mewsd [-n] [-f CONF] [-r DIR]\n"
+	    "  -f CONF  configuration (%s)\n"
+	    "  -n       check the configuration and exit\n"
+	    "  -r DIR   keep state, run and log folders below "
+	    "DIR\n"
+	    "Runs in the foreground and makes a bridge and nf_tables tables "
+	    "of its\nown in the network namespace it is started in.\n",
+	    DEFAULT_CONF);
+	exit(status);
+}
+
+int
+main(int argc, char *argv[])
+{
+	static struct mewsd m = { .bindir = -1, .lock = -1, .listener = -1 };
+	static const struct option longs[] = {
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 },
+	};
+	const char *conf = DEFAULT_CONF, *root = NULL;
+	struct err e;
+	bool check = false;
+	int ch;
+
+	log_init("mewsd", LOG_INFO);
+	while ((ch = getopt_long(argc, argv, "f:hnr:", longs, NULL)) != -1) {
+		switch (ch) {
+		case 'f':
+			conf = optarg;
+			break;
+		case 'n':
+			check = true;
+			break;
+		case 'r':
+			root = optarg;
+			break;
+		case 'h':
+			usage(stdout, 0);
+		default:
+			usage(stderr, 2);
+		}
+	}
+	if (optind != argc)
+		usage(stderr, 2);
+	if (geteuid() != 0)
+		fatal("mewsd must be started by root: it gives each room the "
+		      "one privilege it needs, and keeps none of yours");
+	/* 0-2 are the caller's; nothing else of his comes along */
+	closefrom(3);
+	(void)umask(022);
+	if (conf_load(conf, root, &m.conf, &e) < 0)
+		fatal("%s", e.msg);
+	if (check) {
+		(void)printf("%s: good\n", conf);
+		return 0;
+	}
+	log_init("mewsd", m.conf.log_level);
+	m.bindir = bindir_open();
+	if (root != NULL && mkdir(root, 0755) < 0 && errno != EEXIST)
+		fatal("mkdir %s: %m", root);
+	dirs_make(&m.conf);
+	m.lock = lock_take(&m.conf);
+	m.listener = listener_open(&m.conf);
+	if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
+		fatal("subreaper: %m");
+	mewsd_confine();
+	m.base = loop_new();
+	signals(&m);
+	rooms_start(&m);
+	if (event_base_dispatch(m.base) < 0)
+		fatal("event loop");
+	log_info("stopped");
+	return 0;
+}

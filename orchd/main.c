@@ -1,0 +1,166 @@
+#include <bsd/unistd.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/stat.h>
+
+#include "common/confine.h"
+#include "common/fds.h"
+#include "common/log.h"
+#include "common/loop.h"
+#include "common/util.h"
+#include "orchd/orchd.h"
+
+#define STORE_PATH "/store.db" /* its root is lib/store */
+
+static int
+load_vm(void *arg, const struct vm_row *row)
+{
+	struct orchd *o = arg;
+	struct vm *vm = vm_new(o);
+	struct err e;
+	int r;
+
+	if (vm == NULL)
+		return -ENOMEM;
+	vm->row = *row;
+	vm->row.spec = NULL;
+	vm->committed = true;
+	r = table_unpack_all(
+	    &vm_create_table, row->spec, row->speclen, &vm->spec, &e);
+	if (r < 0)
+		log_error("vm %s: %s", row->name, e.msg);
+	else
+		r = vm_add(vm);
+	if (r < 0)
+		vm_free(vm);
+	return r;
+}
+
+static int
+load_idem(void *arg, const struct idem_row *row)
+{
+	(void)idem_load(arg, row);
+	return 0;
+}
+
+static int
+load_tenant(
+    void *arg, int64_t tenant, const char *name, uint64_t seq, int64_t last_id)
+{
+	struct orchd *o = arg;
+
+	if (o->tenant.id != 0)
+		return 0; /* one tenant so far */
+	o->tenant.id = tenant;
+	(void)strncat(o->tenant.name, name, sizeof(o->tenant.name) - 1);
+	o->tenant.last_seq = seq;
+	o->tenant.last_id = last_id;
+	return 0;
+}
+
+static const struct store_load loader = { load_vm, load_idem, load_tenant };
+
+void
+orchd_title(const struct orchd *o)
+{
+	setproctitle("-mews: orchd [%u vms]", o->nvms);
+}
+
+static void
+on_sigterm(int sig, short what, void *arg)
+{
+	struct orchd *o = arg;
+
+	(void)sig;
+	(void)what;
+	(void)event_base_loopexit(o->base, NULL);
+}
+
+static void
+events_set(struct orchd *o)
+{
+	struct sigaction ign = { .sa_handler = SIG_IGN };
+
+	(void)sigaction(SIGPIPE, &ign, NULL);
+	(void)sigaction(SIGINT, &ign, NULL); /* mewsd says when to end */
+	o->base = loop_new();
+	/* made here, because the filter allows no other epoll */
+	o->hup_epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (o->hup_epoll < 0)
+		fatal("epoll_create1: %m");
+	o->sigterm = evsignal_new(o->base, SIGTERM, on_sigterm, o);
+	if (o->sigterm == NULL || event_add(o->sigterm, NULL) < 0)
+		fatal("SIGTERM");
+	o->parent = chan_new(o->base, BOOT_FD, "mewsd", &boot_ops, o);
+	if (o->parent == NULL)
+		fatal("channel to mewsd");
+}
+
+static void
+orchd_close(struct orchd *o)
+{
+	struct vm *vm;
+	size_t i;
+
+	/* no helper is asked anything any more */
+	chan_free(o->net.chan);
+	chan_free(o->launch.chan);
+	o->net.chan = o->launch.chan = NULL;
+	o->net.listed = o->launch.listed = false;
+	/* what is under way is written, and who waited for only that is told */
+	store_free(o->store);
+	for (i = 0; i < nitems(o->api); i++) {
+		if (o->api[i] != NULL)
+			chan_flush(o->api[i]);
+	}
+	conn_end_room(o, ROOM_API);
+	conn_end_room(o, ROOM_API_ADMIN);
+	while ((vm = TAILQ_FIRST(&o->vms)) != NULL)
+		vm_free(vm);
+	log_info("stopped");
+}
+
+int
+main(int argc, char *argv[], char *envp[])
+{
+	static struct orchd o = {
+		.listener = -1, .reserve_fd = -1, .hup_epoll = -1
+	};
+	struct err e = { 0 };
+
+	(void)argc;
+	setproctitle_init(argc, argv, envp);
+	log_init("orchd", LOG_INFO);
+	fds_expect(BOOT_NFDS);
+	boot_recv(ROOM_ORCHD, &o.boot, &o.conf, sizeof(o.conf));
+	log_init("orchd", (enum log_level)o.boot.log_level);
+	TAILQ_INIT(&o.vms);
+	RB_INIT(&o.by_uid);
+	RB_INIT(&o.by_name);
+	RB_INIT(&o.conns);
+	RB_INIT(&o.by_ask);
+	TAILQ_INIT(&o.parked);
+	RB_INIT(&o.idems);
+	TAILQ_INIT(&o.idem_age);
+
+	(void)umask(077); /* store.db holds secrets */
+	orchd_confine(&o.boot);
+	events_set(&o);
+	if (store_open(STORE_PATH, &o.store, &e) < 0 ||
+	    store_read(o.store, &loader, &o, &e) < 0 ||
+	    store_start(o.store, o.base, &e) < 0)
+		fatal("%s", e.msg);
+	if (o.tenant.id == 0)
+		fatal("store: no tenant");
+	orchd_filter();
+	orchd_title(&o);
+	boot_ready();
+	if (event_base_dispatch(o.base) < 0)
+		fatal("event loop");
+	orchd_close(&o);
+	return 0;
+}

@@ -1,0 +1,70 @@
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/cur.h"
+#include "orchd/req.h"
+
+struct checks {
+	struct wcur w;
+	uint32_t n;
+};
+
+static void check_add(struct checks *ck, const char *name, bool ok,
+    const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+
+static void
+check_add(struct checks *ck, const char *name, bool ok, const char *fmt, ...)
+{
+	struct check_view v = { .ok = ok };
+	uint8_t *lenp = ck->w.p;
+	size_t before;
+	uint32_t len;
+	va_list ap;
+
+	(void)snprintf(v.name, sizeof(v.name), "%s", name);
+	va_start(ap, fmt);
+	(void)vsnprintf(v.detail, sizeof(v.detail), fmt, ap);
+	va_end(ap);
+	(void)wcur_u32(&ck->w, 0);
+	before = ck->w.used;
+	if (table_pack(&check_table, &v, &ck->w) < 0)
+		return;
+	len = (uint32_t)(ck->w.used - before);
+	memcpy(lenp, &len, sizeof(len));
+	ck->n++;
+}
+
+void
+req_doctor(const struct req *r)
+{
+	const struct orchd *o = r->o;
+	struct api_res res = {
+		.conn = r->c->id, .status = 200, .doc = API_DOC_CHECKS
+	};
+	uint8_t buf[API_TAIL_MAX];
+	struct checks ck = { .n = 0 };
+
+	wcur_init(&ck.w, buf, sizeof(buf));
+	(void)wcur_u32(&ck.w, 0);
+	check_add(&ck, "accelerator", o->caps_known, "%s",
+	    !o->caps_known ? "still being probed"
+		: o->caps.accel == ACCEL_KVM
+		? "kvm"
+		: "emulation (tcg): slower, works everywhere");
+	check_add(&ck, "cgroup", o->caps.cgroup != 0, "%s%s",
+	    o->caps.cgroup	? "v2: memory, pids and cpu limits per vm"
+		: o->caps_known ? "no limits beside the vm's own size: "
+				: "still being probed",
+	    o->caps.cgroup ? "" : o->caps.why);
+	check_add(&ck, "network", o->net.listed, "%s",
+	    o->net.listed ? "bridge and rules are in place"
+			  : "the network helper is not there");
+	check_add(&ck, "launcher", o->launch.listed, "%s",
+	    o->launch.listed ? "answers" : "the launcher is not there");
+	check_add(&ck, "room for vms", o->nvms < o->conf.max_vms,
+	    "%u of %u vms, at most %u cpus and %u MiB each", o->nvms,
+	    o->conf.max_vms, o->conf.max_vcpus, o->conf.max_mem_mib);
+	memcpy(buf, &ck.n, sizeof(ck.n));
+	req_answer_doc(r, &res, buf, ck.w.used);
+}

@@ -1,0 +1,445 @@
+#include <errno.h>
+#include <event2/event.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sqlite3.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/queue.h>
+#include <unistd.h>
+
+#include "common/fds.h"
+#include "common/log.h"
+#include "common/util.h"
+#include "orchd/store.h"
+#include "orchd/store_int.h"
+
+/* Rounds of writes that follow from writes, at the end. */
+#define CLOSE_ROUNDS 8
+#define HEAP_MAX (64LL * 1024 * 1024)
+
+/* One change, with its own copy of everything behind pointers. */
+struct op {
+	STAILQ_ENTRY(op) entry;
+	enum op_kind kind;
+	union {
+		struct vm_row vm;
+		uint64_t uid;
+		struct event_row event;
+		struct idem_row idem;
+	} u;
+	size_t bloblen;
+	uint8_t blob[];
+};
+
+struct txn {
+	STAILQ_ENTRY(txn) entry;
+	STAILQ_HEAD(op_list, op) ops;
+	struct store *store;
+	void (*done)(void *arg, int r);
+	void *arg;
+	int result;
+};
+STAILQ_HEAD(txn_list, txn);
+
+struct store {
+	sqlite3 *wdb; /* the worker's; the loop's before store_start */
+	sqlite3 *rdb; /* the loop's, reads only */
+	sqlite3_stmt *stmt[STMT_MAX]; /* on wdb */
+	sqlite3_stmt *events; /* on rdb */
+	struct event *turn; /* hands the turn's transactions over */
+	struct event *wake; /* the worker has finished a batch */
+	int efd;
+	struct txn_list queued; /* this turn's; the loop's alone */
+	bool started;
+	pthread_t worker;
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	/* under lock: */
+	struct txn_list batch; /* handed over; owned by the worker if busy */
+	bool busy;
+	bool stop;
+};
+
+static void
+op_free(struct op *o)
+{
+	explicit_bzero(o->blob, o->bloblen); /* a spec holds secrets */
+	free(o);
+}
+
+void
+txn_free(struct txn *t)
+{
+	struct op *o;
+
+	if (t == NULL)
+		return;
+	while ((o = STAILQ_FIRST(&t->ops)) != NULL) {
+		STAILQ_REMOVE_HEAD(&t->ops, entry);
+		op_free(o);
+	}
+	free(t);
+}
+
+struct txn *
+txn_new(struct store *s, void (*done)(void *arg, int r), void *arg)
+{
+	struct txn *t = calloc(1, sizeof(*t));
+
+	if (t == NULL)
+		return NULL;
+	STAILQ_INIT(&t->ops);
+	t->store = s;
+	t->done = done;
+	t->arg = arg;
+	return t;
+}
+
+static struct op *
+op_add(struct txn *t, enum op_kind kind, const void *blob, size_t len)
+{
+	struct op *o = calloc(1, sizeof(*o) + len);
+
+	if (o == NULL) {
+		t->result = -ENOMEM;
+		return NULL;
+	}
+	o->kind = kind;
+	o->bloblen = len;
+	if (len > 0)
+		memcpy(o->blob, blob, len);
+	STAILQ_INSERT_TAIL(&t->ops, o, entry);
+	return o;
+}
+
+void
+txn_vm_put(struct txn *t, const struct vm_row *row)
+{
+	struct op *o = op_add(t, OP_VM_PUT, row->spec, row->speclen);
+
+	if (o == NULL)
+		return;
+	o->u.vm = *row;
+	o->u.vm.spec = o->blob;
+}
+
+void
+txn_vm_set(struct txn *t, const struct vm_row *row)
+{
+	struct op *o = op_add(t, OP_VM_SET, NULL, 0);
+
+	if (o == NULL)
+		return;
+	o->u.vm = *row;
+	o->u.vm.spec = NULL;
+	o->u.vm.speclen = 0;
+}
+
+void
+txn_vm_del(struct txn *t, uint64_t uid)
+{
+	struct op *o = op_add(t, OP_VM_DEL, NULL, 0);
+
+	if (o != NULL)
+		o->u.uid = uid;
+}
+
+void
+txn_event(struct txn *t, const struct event_row *row)
+{
+	struct op *o = op_add(t, OP_EVENT, row->body, row->len);
+
+	if (o == NULL)
+		return;
+	o->u.event = *row;
+	o->u.event.body = o->blob;
+}
+
+void
+txn_idem(struct txn *t, const struct idem_row *row)
+{
+	struct op *o = op_add(t, OP_IDEM, NULL, 0);
+
+	if (o != NULL)
+		o->u.idem = *row;
+}
+
+void
+txn_idem_del(struct txn *t, const struct idem_row *row)
+{
+	struct op *o = op_add(t, OP_IDEM_DEL, NULL, 0);
+
+	if (o != NULL)
+		o->u.idem = *row;
+}
+
+static int
+op_run(struct store *s, const struct op *o)
+{
+	switch (o->kind) {
+	case OP_VM_PUT:
+		return sql_vm_put(s->stmt, &o->u.vm);
+	case OP_VM_SET:
+		return sql_vm_set(s->stmt[STMT_VM_SET], &o->u.vm);
+	case OP_VM_DEL:
+		return sql_vm_del(s->stmt[STMT_VM_DEL], o->u.uid);
+	case OP_EVENT:
+		return sql_event(s->stmt, &o->u.event);
+	case OP_IDEM:
+		return sql_idem(s->stmt, &o->u.idem);
+	case OP_IDEM_DEL:
+		return sql_idem_del(s->stmt[STMT_IDEM_DEL], &o->u.idem);
+	}
+	return -EINVAL;
+}
+
+/* Within the batch's transaction; a failure undoes this txn alone. */
+static void
+txn_run(struct store *s, struct txn *t)
+{
+	const struct op *o;
+	int r = t->result; /* an -ENOMEM while it was filled */
+
+	if (r == 0)
+		r = sql_exec(s->wdb, "SAVEPOINT t");
+	if (r < 0) {
+		t->result = r;
+		return;
+	}
+	STAILQ_FOREACH(o, &t->ops, entry)
+	{
+		if ((r = op_run(s, o)) < 0)
+			break;
+	}
+	if (r < 0)
+		(void)sql_exec(s->wdb, "ROLLBACK TO t");
+	(void)sql_exec(s->wdb, "RELEASE t");
+	t->result = r;
+}
+
+static void
+batch_run(struct store *s, struct txn_list *batch)
+{
+	struct txn *t;
+	int r = sql_exec(s->wdb, "BEGIN IMMEDIATE");
+
+	if (r == 0) {
+		STAILQ_FOREACH(t, batch, entry)
+		{
+			txn_run(s, t);
+			/* a full disk may undo all of it, not only t: then
+			 * nothing of this batch is told to be written */
+			if (sqlite3_get_autocommit(s->wdb) != 0) {
+				r = t->result < 0 ? t->result : -EIO;
+				break;
+			}
+		}
+		if (r == 0)
+			r = sql_exec(s->wdb, "COMMIT");
+		if (r < 0 && sqlite3_get_autocommit(s->wdb) == 0)
+			(void)sql_exec(s->wdb, "ROLLBACK");
+	}
+	if (r == 0)
+		return;
+	STAILQ_FOREACH(t, batch, entry)
+	{
+		if (t->result == 0)
+			t->result = r;
+	}
+}
+
+static void *
+worker_main(void *arg)
+{
+	struct store *s = arg;
+	struct txn_list batch;
+	const uint64_t one = 1;
+
+	for (;;) {
+		(void)pthread_mutex_lock(&s->lock);
+		while (!s->busy && !s->stop)
+			(void)pthread_cond_wait(&s->cond, &s->lock);
+		if (!s->busy && s->stop) {
+			(void)pthread_mutex_unlock(&s->lock);
+			return NULL;
+		}
+		STAILQ_INIT(&batch);
+		STAILQ_CONCAT(&batch, &s->batch);
+		(void)pthread_mutex_unlock(&s->lock);
+
+		batch_run(s, &batch);
+
+		(void)pthread_mutex_lock(&s->lock);
+		STAILQ_CONCAT(&s->batch, &batch);
+		s->busy = false;
+		(void)pthread_mutex_unlock(&s->lock);
+		if (write(s->efd, &one, sizeof(one)) < 0)
+			return NULL; /* an eventfd takes it, or we are ending */
+	}
+}
+
+/* Tells owners in order, outside of any lock. */
+static void
+batch_done(struct txn_list *batch)
+{
+	struct txn *t;
+
+	while ((t = STAILQ_FIRST(batch)) != NULL) {
+		STAILQ_REMOVE_HEAD(batch, entry);
+		if (t->done != NULL)
+			t->done(t->arg, t->result);
+		txn_free(t);
+	}
+}
+
+static void
+hand_over(struct store *s)
+{
+	(void)pthread_mutex_lock(&s->lock);
+	if (!s->busy && STAILQ_EMPTY(&s->batch) && !STAILQ_EMPTY(&s->queued)) {
+		STAILQ_CONCAT(&s->batch, &s->queued);
+		s->busy = true;
+		(void)pthread_cond_signal(&s->cond);
+	}
+	(void)pthread_mutex_unlock(&s->lock);
+}
+
+static void
+on_turn(int fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	hand_over(arg);
+}
+
+static void
+on_wake(int fd, short what, void *arg)
+{
+	struct store *s = arg;
+	struct txn_list done;
+	uint64_t n;
+
+	(void)what;
+	if (read(fd, &n, sizeof(n)) < 0)
+		return;
+	STAILQ_INIT(&done);
+	(void)pthread_mutex_lock(&s->lock);
+	if (!s->busy)
+		STAILQ_CONCAT(&done, &s->batch);
+	(void)pthread_mutex_unlock(&s->lock);
+	batch_done(&done);
+	hand_over(s);
+}
+
+void
+txn_commit(struct txn *t)
+{
+	struct store *s = t->store;
+
+	STAILQ_INSERT_TAIL(&s->queued, t, entry);
+	event_active(s->turn, EV_TIMEOUT, 0);
+}
+
+int
+store_open(const char *path, struct store **ret, struct err *e)
+{
+	struct store *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (s == NULL)
+		return err_set(e, -ENOMEM, "store: out of memory");
+	s->efd = -1;
+	STAILQ_INIT(&s->queued);
+	STAILQ_INIT(&s->batch);
+	(void)pthread_mutex_init(&s->lock, NULL);
+	(void)pthread_cond_init(&s->cond, NULL);
+	(void)sqlite3_hard_heap_limit64(HEAP_MAX);
+	if ((r = sql_open(path, false, &s->wdb, e)) < 0 ||
+	    (r = sql_migrate(s->wdb, e)) < 0 ||
+	    (r = sql_prepare(s->wdb, s->stmt, e)) < 0 ||
+	    (r = sql_open(path, true, &s->rdb, e)) < 0 ||
+	    (r = sql_prepare_events(s->rdb, &s->events, e)) < 0) {
+		store_free(s);
+		return r;
+	}
+	*ret = s;
+	return 0;
+}
+
+int
+store_read(
+    struct store *s, const struct store_load *cb, void *arg, struct err *e)
+{
+	return sql_read(s->wdb, cb, arg, e);
+}
+
+int
+store_start(struct store *s, struct event_base *base, struct err *e)
+{
+	sigset_t all, old;
+	int r;
+
+	s->efd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (s->efd < 0)
+		return err_errno(e, -errno, "store: eventfd");
+	s->turn = event_new(base, -1, 0, on_turn, s);
+	s->wake = event_new(base, s->efd, EV_READ | EV_PERSIST, on_wake, s);
+	if (s->turn == NULL || s->wake == NULL || event_add(s->wake, NULL) < 0)
+		return err_set(e, -ENOMEM, "store: events");
+	/* signals are the loop's */
+	(void)sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
+	r = pthread_create(&s->worker, NULL, worker_main, s);
+	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (r != 0)
+		return err_errno(e, -r, "store: worker");
+	s->started = true;
+	return 0;
+}
+
+void
+store_free(struct store *s)
+{
+	int i;
+
+	if (s == NULL)
+		return;
+	if (s->started) {
+		(void)pthread_mutex_lock(&s->lock);
+		s->stop = true;
+		(void)pthread_cond_signal(&s->cond);
+		(void)pthread_mutex_unlock(&s->lock);
+		(void)pthread_join(s->worker, NULL);
+		batch_done(&s->batch); /* written, not told yet */
+		/* done() may queue more: each is written before it is told */
+		for (i = 0; i < CLOSE_ROUNDS && !STAILQ_EMPTY(&s->queued);
+		     i++) {
+			STAILQ_CONCAT(&s->batch, &s->queued);
+			batch_run(s, &s->batch);
+			batch_done(&s->batch);
+		}
+	}
+	if (s->turn != NULL)
+		event_free(s->turn);
+	if (s->wake != NULL)
+		event_free(s->wake);
+	close_fd(&s->efd);
+	sql_finalize(s->stmt, STMT_MAX);
+	sql_finalize(&s->events, 1);
+	(void)sqlite3_close(s->rdb);
+	(void)sqlite3_close(s->wdb);
+	(void)pthread_mutex_destroy(&s->lock);
+	(void)pthread_cond_destroy(&s->cond);
+	free(s);
+}
+
+int
+store_events(struct store *s, int64_t tenant, uint64_t after, unsigned int max,
+    int (*cb)(void *arg, const struct event_row *), void *arg)
+{
+	return sql_events(s->events, tenant, after, max, cb, arg);
+}

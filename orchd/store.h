@@ -1,0 +1,117 @@
+#ifndef MEWS_STORE_H
+#define MEWS_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/err.h"
+#include "proto/api.h"
+
+/*
+ * store.db: SQLite in WAL mode, synchronous=FULL.  All writes go through
+ * transactions that the loop's turn collects and one worker thread commits
+ * together (group commit); a transaction's done() runs in the loop after
+ * the commit is on the disk, in the order of txn_commit().
+ */
+struct event_base;
+struct store;
+struct txn;
+
+#define STORE_NAME_MAX API_NAME_MAX
+#define STORE_DETAIL_MAX 128
+/* Events kept per tenant; older ones are dropped as new ones come. */
+#define STORE_EVENTS_MAX 10000
+/* A key is forgotten after a day: longer than any client retries. */
+#define STORE_IDEM_TTL_S 86400
+
+/* A VM as it survives everything.  spec is the create request's wire form
+ * (it holds secrets) and belongs to whoever filled the row in. */
+struct vm_row {
+	uint64_t uid;
+	int64_t tenant;
+	int64_t id; /* Volant's integer, per tenant */
+	char name[STORE_NAME_MAX];
+	uint32_t desired; /* enum vm_desired */
+	uint32_t state; /* enum vm_state */
+	uint32_t reason; /* enum exit_reason */
+	int32_t exit_status; /* wait status of the hypervisor */
+	uint32_t slot;
+	uint32_t ipv4; /* host order */
+	uint8_t mac[6];
+	char detail[STORE_DETAIL_MAX];
+	int64_t created_ns; /* since the epoch */
+	int64_t updated_ns;
+	bool told_ready; /* VM_READY of this run is among the events */
+	const void *spec;
+	size_t speclen;
+};
+
+struct event_row {
+	int64_t tenant;
+	uint64_t seq;
+	int64_t at_ns;
+	const void *body; /* event object, wire form */
+	size_t len;
+};
+
+/* What a key was used for; hash tells a retry from another request. */
+struct idem_row {
+	int64_t tenant;
+	uint32_t owner; /* uid of the caller */
+	char key[API_KEY_MAX];
+	uint32_t verb; /* enum api_msg */
+	uint64_t vm;
+	uint8_t hash[32];
+	int64_t at_ns;
+};
+
+struct store_load {
+	int (*vm)(void *arg, const struct vm_row *);
+	int (*idem)(void *arg, const struct idem_row *);
+	/* Last sequence number and last VM id of a tenant. */
+	int (*tenant)(void *arg, int64_t tenant, const char *name, uint64_t seq,
+	    int64_t last_id);
+};
+
+/*
+ * Opens or makes path, migrates it, reads everything once.  A store of a
+ * newer version than this program knows is refused.
+ */
+int store_open(const char *path, struct store **ret, struct err *e);
+int store_read(
+    struct store *s, const struct store_load *cb, void *arg, struct err *e);
+/* Starts the worker; nothing is written before.  Threads must inherit the
+ * room's confinement, so this comes after it. */
+int store_start(struct store *s, struct event_base *base, struct err *e);
+/* Commits what is queued, ends the worker, closes.  NULL is fine. */
+void store_free(struct store *s);
+
+/* NULL when out of memory.  done: 0 or a negative errno (-ENOSPC: full). */
+struct txn *txn_new(struct store *s, void (*done)(void *arg, int r), void *arg);
+/* Each copies its row.  An out-of-memory is remembered and told to done(). */
+void txn_vm_put(struct txn *t, const struct vm_row *row);
+/* Desired, state, reason, detail and updated of a row that is there already;
+ * one that was deleted meanwhile stays deleted.  row's spec is not looked at.
+ */
+void txn_vm_set(struct txn *t, const struct vm_row *row);
+void txn_vm_del(struct txn *t, uint64_t uid);
+void txn_event(struct txn *t, const struct event_row *row);
+void txn_idem(struct txn *t, const struct idem_row *row);
+/* Forgets the key of row. */
+void txn_idem_del(struct txn *t, const struct idem_row *row);
+/* Gives the transaction away. */
+void txn_commit(struct txn *t);
+/* Drops one that was not committed. */
+void txn_free(struct txn *t);
+
+/*
+ * Events of a tenant after a sequence number, oldest first, at most max.
+ * From the loop; reads never wait for the worker.  Number given to cb, or a
+ * negative errno.
+ */
+int store_events(struct store *s, int64_t tenant, uint64_t after,
+    unsigned int max, int (*cb)(void *arg, const struct event_row *),
+    void *arg);
+
+#endif

@@ -1,0 +1,81 @@
+#ifndef MEWS_API_H
+#define MEWS_API_H
+
+#include <stdint.h>
+
+/*
+ * apid <-> orchd.  apid holds no right (I1): every request names a
+ * connection that orchd accepted and identified, and orchd decides.
+ * A connection has at most one request under way, as HTTP/1.1 has.
+ */
+enum api_msg {
+	/* orchd -> apid */
+	API_CONN = 0x0201, /* api_conn + the accepted socket */
+	API_GONE = 0x0202, /* api_conn: the peer hung up, or was shut down */
+	API_RES = 0x0203, /* api_res [+ document or descriptor] */
+	/* apid -> orchd */
+	API_CLOSED = 0x0210, /* api_conn: apid is done with the connection;
+				a request under way is forgotten */
+	API_VM_LIST = 0x0211, /* tail: vm_query */
+	API_VM_GET = 0x0212, /* name */
+	API_VM_CREATE = 0x0213, /* key; tail: vm_create */
+	API_VM_DELETE = 0x0214, /* name, key */
+	API_VM_START = 0x0215, /* name, key */
+	API_VM_STOP = 0x0216, /* name, key */
+	API_STREAM = 0x0217, /* name, kind, flags -> API_RES 101 + socket */
+	API_EVENTS = 0x0218, /* after: -> API_RES with the next events, once
+				there are any; how apid paces a slow reader */
+	API_DOCTOR = 0x0219, /* -> checks of this host */
+};
+
+struct api_conn {
+	uint64_t conn; /* 64 bits, never reused, never 0 */
+};
+
+#define API_NAME_MAX 64 /* VM name or uid prefix, with its NUL */
+#define API_KEY_MAX 128 /* Idempotency-Key, with its NUL */
+
+struct api_req {
+	uint64_t conn;
+	uint64_t after; /* EVENTS: sequence already seen; API_NOW: from now */
+	uint32_t kind; /* STREAM: enum launch_stream_kind */
+	uint32_t flags; /* STREAM: STREAM_FOLLOW */
+	char name[API_NAME_MAX]; /* "" where the verb has none */
+	char key[API_KEY_MAX]; /* "" when none was sent */
+};
+#define API_NOW UINT64_MAX
+
+/* Documents longer than this travel as a sealed memfd. */
+#define API_TAIL_MAX 8192
+/* And no document is longer than this: a list of all VMs fits. */
+#define API_DOC_MAX 8388608UL
+
+struct api_res {
+	uint64_t conn;
+	uint32_t status; /* HTTP status */
+	uint32_t doc; /* enum api_doc: what the tail or memfd holds */
+	uint64_t total; /* LIST: after filtering, before paging */
+	uint64_t last; /* EVENTS: sequence of the last one given; LIST: of
+			  the last one there is */
+};
+
+/*
+ * Documents: objects in their tables' wire form.  A list is
+ * { u32 count, then per item u32 length and that many bytes }, host order;
+ * event items begin with their u64 sequence number.
+ */
+enum api_doc {
+	API_DOC_NONE = 0, /* 204, or a stream's 101 */
+	API_DOC_ERROR = 1, /* text for {"error": ...}, no NUL */
+	API_DOC_VM = 2,
+	API_DOC_VMS = 3, /* list of vm */
+	API_DOC_EVENTS = 4, /* list of seq + event */
+	API_DOC_CHECKS = 5, /* list of check */
+	API_DOC_MAX_KIND = 5
+};
+
+int api_conn_check(const void *p);
+int api_req_check(const void *p);
+int api_res_check(const void *p);
+
+#endif

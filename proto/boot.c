@@ -1,0 +1,53 @@
+#include <errno.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "proto/boot.h"
+
+void
+boot_recv(uint32_t room, struct boot_common *bc, void *conf, size_t len)
+{
+	_Alignas(8) uint8_t buf[MSG_MAX];
+	struct msg m = { .fd = -1 };
+	int r;
+
+	if ((r = msg_wait(BOOT_FD, buf, &m, -1)) < 0)
+		fatal("no boot config: %s", strerrordesc_np(-r));
+	if (m.type != BOOT_CONF || m.fd != -1 || m.len != sizeof(*bc) + len)
+		fatal("boot config: message 0x%04x of %u bytes", m.type, m.len);
+	memcpy(bc, m.data, sizeof(*bc));
+	memcpy(conf, (const uint8_t *)m.data + sizeof(*bc), len);
+	explicit_bzero(buf, sizeof(buf));
+	/* one binary, two rooms */
+	if (room == ROOM_API && bc->room == ROOM_API_ADMIN)
+		room = ROOM_API_ADMIN;
+	if (bc->version != BOOT_VERSION || bc->room != room ||
+	    memchr(bc->root, '\0', sizeof(bc->root)) == NULL)
+		fatal("boot config: not for this room or version");
+	kill_arm(&bc->kill, room);
+}
+
+void
+boot_ready(void)
+{
+	if (msg_send(BOOT_FD, BOOT_READY, 0, NULL, 0, -1) < 0)
+		fatal("mewsd is gone");
+}
+
+void
+boot_fault(struct chan *mewsd, uint32_t room, uint32_t life, const char *why)
+{
+	const struct boot_peer p = { .room = room, .life = life };
+
+	if (strcmp(why, "closed") != 0 && strcmp(why, "replaced") != 0)
+		(void)chan_send(mewsd, BOOT_FAULT, 0, &p, sizeof(p), -1);
+}
+
+int
+boot_peer_check(const void *payload)
+{
+	struct boot_peer p;
+
+	memcpy(&p, payload, sizeof(p));
+	return p.room < ROOM_MAX ? 0 : -EINVAL;
+}

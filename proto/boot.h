@@ -1,0 +1,72 @@
+#ifndef MEWS_BOOT_H
+#define MEWS_BOOT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/chan.h"
+#include "proto/kill.h"
+#include "proto/room.h"
+
+/*
+ * mewsd -> room, over descriptor 3.  The first message is the room's config;
+ * then come descriptors, one a message: channels to other rooms and, for
+ * orchd, the listener.  A channel may come again: its other end was started
+ * anew.  End of file on descriptor 3 means: exit.
+ *
+ * Descriptors a room is born with: 0 and 1 /dev/null, 2 its log,
+ * 3 this channel, 4 the suite's lock (held, never used).
+ */
+#define BOOT_FD 3
+#define BOOT_LOCK_FD 4
+#define BOOT_NFDS 5
+#define BOOT_VERSION 1
+#define BOOT_PATH_MAX 160
+
+enum boot_msg {
+	BOOT_CONF = 0x0101, /* struct boot_common, then the room's own struct */
+	BOOT_PEER = 0x0102, /* struct boot_peer + channel */
+	BOOT_LISTENER = 0x0103, /* to orchd: the Unix API listener */
+	BOOT_STOP = 0x0104, /* finish what is answered, then exit 0 */
+	BOOT_READY = 0x0105, /* room -> mewsd: confined and serving */
+	BOOT_FAULT =
+	    0x0106, /* room -> mewsd: struct boot_peer, to be replaced */
+};
+
+struct boot_common {
+	uint32_t version; /* BOOT_VERSION */
+	uint32_t room; /* enum room */
+	uint32_t uid; /* what the room becomes */
+	uint32_t gid;
+	uint32_t log_level; /* enum log_level */
+	uint32_t nofile; /* RLIMIT_NOFILE to lower to */
+	struct kill_at kill; /* test builds only; else zero */
+	char root[BOOT_PATH_MAX]; /* directory that becomes its root */
+};
+_Static_assert(sizeof(struct boot_common) == 40 + BOOT_PATH_MAX, "wire");
+
+struct boot_peer {
+	uint32_t room; /* who is at the other end */
+	uint32_t life; /* which one of it: mewsd counts its starts */
+};
+
+/*
+ * The one blocking read of a room: its config from descriptor 3, checked for
+ * version, room and exact size, or fatal().  Arms the kill point.
+ * ROOM_API also takes the config of ROOM_API_ADMIN: one binary is both.
+ */
+void boot_recv(uint32_t room, struct boot_common *bc, void *conf, size_t len);
+/* Tells mewsd that the room serves.  Fatal if mewsd is gone. */
+void boot_ready(void);
+/*
+ * For gone() of a channel to another room: unless why says that the peer went
+ * by itself, mewsd is asked for a fresh one in its place.  A room that was
+ * refused may be somebody else's by now and stay for ever, deaf and mute.
+ */
+void boot_fault(
+    struct chan *mewsd, uint32_t room, uint32_t life, const char *why);
+
+/* For the handler table of descriptor 3. */
+int boot_peer_check(const void *payload);
+
+#endif

@@ -1,0 +1,156 @@
+#include <errno.h>
+#include <string.h>
+
+#include "common/util.h"
+#include "proto/launch.h"
+
+/* A copy first: payloads are only as aligned as the packet buffer. */
+#define LOAD(v, p) memcpy(&(v), (p), sizeof(v))
+
+static const char *const reasons[EXIT_MAX] = {
+	[EXIT_NONE] = "",
+	[EXIT_GUEST_OFF] = "guest power-off",
+	[EXIT_GUEST_REBOOT] = "guest reboot",
+	[EXIT_GUEST_PANIC] = "guest panic",
+	[EXIT_STOPPED] = "stopped",
+	[EXIT_KILLED] = "hypervisor killed",
+	[EXIT_OOM] = "out of memory",
+	[EXIT_VMM_ERROR] = "hypervisor error",
+	[EXIT_START_FAILED] = "start failed",
+	[EXIT_KEEPER] = "keeper killed",
+	[EXIT_NO_AGENT] = "agent not ready in time",
+};
+
+const char *
+exit_reason_name(uint32_t reason)
+{
+	return reason < nitems(reasons) ? reasons[reason] : "?";
+}
+
+static int
+is_text(const char *s, size_t cap)
+{
+	return memchr(s, '\0', cap) != NULL;
+}
+
+int
+launch_vm_check(const void *p)
+{
+	struct launch_vm v;
+
+	LOAD(v, p);
+	return v.vm != 0 ? 0 : -EINVAL;
+}
+
+int
+launch_attach_check(const void *p)
+{
+	struct launch_attach v;
+
+	LOAD(v, p);
+	return v.vm != 0 && v.kind >= LAUNCH_FD_TAP &&
+		v.kind <= LAUNCH_FD_ARGS && v.pad == 0
+	    ? 0
+	    : -EINVAL;
+}
+
+/* A unicast, locally administered address (IEEE 802c). */
+static int
+is_local_mac(const uint8_t mac[6])
+{
+	return (mac[0] & 3) == 2;
+}
+
+int
+launch_start_check(const void *p)
+{
+	struct launch_start v;
+
+	LOAD(v, p);
+	if (v.vm == 0 || v.pad != 0 || v.flags != 0 || v.nics > 1)
+		return -EINVAL;
+	if (v.vcpus < 1 || v.vcpus > LAUNCH_VCPUS_MAX)
+		return -EINVAL;
+	if (v.mem_mib < LAUNCH_MEM_MIN_MIB || v.mem_mib > LAUNCH_MEM_MAX_MIB)
+		return -EINVAL;
+	if (v.nics > 0 && !is_local_mac(v.mac))
+		return -EINVAL;
+	return v.ready_ms > 0 ? 0 : -EINVAL;
+}
+
+int
+launch_stop_check(const void *p)
+{
+	struct launch_stop v;
+
+	LOAD(v, p);
+	return v.vm != 0 && v.from < STOP_RUNGS && v.pad == 0 && v.pad2 == 0
+	    ? 0
+	    : -EINVAL;
+}
+
+int
+launch_stream_check(const void *p)
+{
+	struct launch_stream v;
+
+	LOAD(v, p);
+	if (v.vm == 0 || v.kind < STREAM_EXEC || v.kind > STREAM_CONSOLE_LOG)
+		return -EINVAL;
+	return (v.flags & ~STREAM_FOLLOW) == 0 ? 0 : -EINVAL;
+}
+
+static int
+confined_check(const struct launch_confined *c)
+{
+	return c->verified <= 1 && c->cgroup <= 1 && c->pad == 0 ? 0 : -EINVAL;
+}
+
+int
+launch_held_check(const void *p)
+{
+	struct launch_held v;
+
+	LOAD(v, p);
+	if (v.vm == 0 || v.state < LV_STARTING || v.state > LV_GONE ||
+	    v.accel > ACCEL_KVM)
+		return -EINVAL;
+	return confined_check(&v.conf);
+}
+
+int
+launch_event_check(const void *p)
+{
+	struct launch_event v;
+
+	LOAD(v, p);
+	if (v.vm == 0 || v.kind < LE_RUNNING || v.kind > LE_WARDEN ||
+	    v.reason >= EXIT_MAX || v.rung >= STOP_RUNGS || v.accel > ACCEL_KVM)
+		return -EINVAL;
+	if (!is_text(v.detail, sizeof(v.detail)))
+		return -EINVAL;
+	return confined_check(&v.conf);
+}
+
+int
+launch_caps_check(const void *p)
+{
+	struct launch_caps v;
+
+	LOAD(v, p);
+	return v.accel <= ACCEL_KVM && v.cgroup <= 1 &&
+		is_text(v.why, sizeof(v.why))
+	    ? 0
+	    : -EINVAL;
+}
+
+int
+launch_err_check(const void *p)
+{
+	struct launch_err v;
+
+	LOAD(v, p);
+	return v.code < 0 && v.pad == 0 && is_text(v.msg, sizeof(v.msg))
+	    ? 0
+	    : -EINVAL;
+}

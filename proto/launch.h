@@ -1,0 +1,213 @@
+#ifndef MEWS_LAUNCH_H
+#define MEWS_LAUNCH_H
+
+#include <stdint.h>
+
+/*
+ * orchd <-> launchd.  A VM is its 64-bit uid here; everything else about it
+ * is numbers, enums and descriptors (I3).  Requests carry a message id and
+ * get exactly one answer: LAUNCH_DONE, LAUNCH_ERR or the one named.
+ */
+enum launch_msg {
+	/* orchd -> launchd */
+	LAUNCH_ATTACH = 0x0401, /* launch_attach + descriptor: for a START or
+				   a running VM that asks for its spec */
+	LAUNCH_START = 0x0402, /* launch_start: answered at once; what
+				  happens then comes as LAUNCH_EVENT */
+	LAUNCH_STOP = 0x0403, /* launch_stop: begin the stop ladder */
+	LAUNCH_RELEASE = 0x0404, /* launch_vm: kill what lives, leave nothing */
+	LAUNCH_LIST = 0x0405, /* answered by LAUNCH_HELDs, LAUNCH_LIST_END;
+				 then LE_EXITED and LE_NEED_SPEC are said
+				 again for the VMs that they still hold for */
+	LAUNCH_STREAM = 0x0406, /* launch_stream + the guest's end of it */
+	/* launchd -> orchd */
+	LAUNCH_DONE = 0x0481, /* launch_vm */
+	LAUNCH_ERR = 0x0482, /* launch_err */
+	LAUNCH_HELD = 0x0483, /* launch_held */
+	LAUNCH_LIST_END = 0x0484, /* launch_count */
+	LAUNCH_EVENT = 0x0485, /* launch_event, id 0 */
+	LAUNCH_CAPS = 0x0486, /* launch_caps, id 0: what this host can do */
+};
+
+enum launch_attach_kind {
+	LAUNCH_FD_TAP = 1, /* descriptor from netd, /dev/net/tun */
+	LAUNCH_FD_SPEC = 2, /* sealed memfd: boot spec, opaque to launchd */
+	LAUNCH_FD_ARGS = 3, /* sealed memfd: extra kernel arguments, opaque */
+};
+
+enum launch_accel {
+	ACCEL_UNKNOWN = 0,
+	ACCEL_TCG = 1,
+	ACCEL_KVM = 2,
+};
+
+struct launch_vm {
+	uint64_t vm;
+};
+
+struct launch_attach {
+	uint64_t vm;
+	uint32_t kind; /* enum launch_attach_kind */
+	uint32_t pad;
+};
+
+#define LAUNCH_VCPUS_MAX 64
+#define LAUNCH_MEM_MIN_MIB 64
+#define LAUNCH_MEM_MAX_MIB 1048576
+struct launch_start {
+	uint64_t vm;
+	uint32_t mem_mib;
+	uint16_t slot; /* the VM's host uid is uid_base + slot */
+	uint16_t vcpus;
+	uint8_t mac[6];
+	uint8_t nics; /* 0 or 1; 1 needs a tap attached before */
+	uint8_t pad;
+	uint32_t ready_ms; /* from exec to agent ready, else it is killed */
+	uint32_t flags; /* none yet: must be 0 */
+};
+_Static_assert(sizeof(struct launch_start) == 32, "wire layout");
+
+/* The ladder begins at rung `from`; each rung has its deadline. */
+enum stop_rung {
+	STOP_AGENT = 0, /* the agent ends the workload and powers off */
+	STOP_ACPI = 1, /* power button */
+	STOP_QUIT = 2, /* the hypervisor's own quit */
+	STOP_TERM = 3, /* SIGTERM to the hypervisor */
+	STOP_KILL = 4, /* the pid namespace dies */
+	STOP_RUNGS = 5
+};
+struct launch_stop {
+	uint64_t vm;
+	uint32_t from; /* enum stop_rung */
+	uint32_t pad;
+	uint32_t deadline_ms[STOP_RUNGS]; /* 0: skip that rung (not KILL) */
+	uint32_t pad2;
+};
+
+enum launch_stream_kind {
+	STREAM_EXEC = 1, /* first frame from the client: the exec request */
+	STREAM_CONSOLE = 2, /* bytes of the serial console both ways */
+	STREAM_CONSOLE_LOG = 3, /* what the console said so far, then its end */
+};
+struct launch_stream {
+	uint64_t vm;
+	uint32_t kind; /* enum launch_stream_kind */
+	uint32_t flags; /* STREAM_* below */
+};
+#define STREAM_FOLLOW 1U /* CONSOLE_LOG: go on with what comes */
+
+enum launch_state {
+	LV_STARTING = 1, /* jail and hypervisor are being made */
+	LV_RUNNING = 2, /* verified, guest runs, agent not heard yet */
+	LV_READY = 3, /* the agent has its boot spec */
+	LV_STOPPING = 4, /* on the ladder */
+	LV_GONE = 5, /* ended; LAUNCH_RELEASE forgets it */
+};
+
+enum exit_reason {
+	EXIT_NONE = 0,
+	EXIT_GUEST_OFF, /* the guest powered off */
+	EXIT_GUEST_REBOOT, /* the guest asked for a reset */
+	EXIT_GUEST_PANIC,
+	EXIT_STOPPED, /* by a rung of the ladder: see rung */
+	EXIT_KILLED, /* the hypervisor died of a signal we did not send */
+	EXIT_OOM,
+	EXIT_VMM_ERROR, /* the hypervisor ended with an error: see detail */
+	EXIT_START_FAILED, /* never ran: jail, verification, argv */
+	EXIT_KEEPER, /* its keeper was killed; the namespace went with it */
+	EXIT_NO_AGENT, /* not ready within ready_ms */
+	EXIT_MAX
+};
+/* "guest-off", "killed", ...: how the API spells it; "?" past the end. */
+const char *exit_reason_name(uint32_t reason);
+
+/* What read-back found; all zero when it was not (yet) verified. */
+struct launch_confined {
+	uint8_t verified; /* 1: every thread of every process of the VM */
+	uint8_t cgroup; /* 1: in a cgroup v2 of its own */
+	uint16_t threads; /* of the hypervisor, at read-back */
+	uint32_t filters; /* seccomp filters on the hypervisor's threads */
+	uint32_t uid; /* the VM's host uid */
+	uint32_t pad;
+};
+_Static_assert(sizeof(struct launch_confined) == 16, "wire layout");
+
+struct launch_held {
+	uint64_t vm;
+	uint32_t state; /* enum launch_state */
+	uint32_t pid; /* hypervisor's, in the host's pid namespace; 0 none */
+	uint16_t slot;
+	uint8_t accel; /* enum launch_accel */
+	uint8_t pad[5];
+	struct launch_confined conf;
+};
+
+enum launch_event_kind {
+	LE_RUNNING = 1, /* exec'ed, verified, continued */
+	LE_READY = 2, /* the agent answered and took the boot spec */
+	LE_NEED_SPEC = 3, /* a new warden has none: ATTACH it again */
+	LE_EXITED = 4, /* see reason; held as LV_GONE until released: the
+			  keeper keeps the status that long */
+	LE_RUNG = 5, /* the stop ladder moved to `rung` */
+	LE_WARDEN = 6, /* a new warden serves (and was verified) */
+};
+struct launch_event {
+	uint64_t vm;
+	uint32_t kind; /* enum launch_event_kind */
+	uint32_t pid;
+	uint32_t reason; /* LE_EXITED: enum exit_reason */
+	int32_t status; /* LE_EXITED: wait status of the hypervisor */
+	uint32_t rung; /* LE_RUNG, EXIT_STOPPED */
+	uint8_t accel;
+	uint8_t pad[3];
+	struct launch_confined conf; /* LE_RUNNING, LE_WARDEN */
+	char detail[128]; /* for a person; control characters escaped */
+};
+_Static_assert(sizeof(struct launch_event) == 176, "wire layout");
+
+struct launch_caps {
+	uint8_t accel; /* enum launch_accel: what the probe found */
+	uint8_t cgroup; /* 1: cgroup v2 with memory, pids, cpu is used */
+	uint8_t pad[6];
+	char why[112]; /* why not, for doctor: "no controllers", ... */
+};
+
+struct launch_count {
+	uint32_t n;
+	uint32_t pad;
+};
+
+struct launch_err {
+	uint64_t vm;
+	int32_t code; /* negative errno */
+	uint32_t pad;
+	char msg[192];
+};
+
+/* Checks for both sides' handler tables: enums, padding, NUL, flags. */
+int launch_vm_check(const void *p);
+int launch_attach_check(const void *p);
+int launch_start_check(const void *p);
+int launch_stop_check(const void *p);
+int launch_stream_check(const void *p);
+int launch_held_check(const void *p);
+int launch_event_check(const void *p);
+int launch_caps_check(const void *p);
+int launch_err_check(const void *p);
+
+/* Boot config of launchd: host policy of the launcher (I2). */
+struct launchd_conf {
+	uint32_t uid_base; /* first uid for VMs; a VM has uid_base + slot */
+	uint32_t uid_count;
+	uint32_t max_vcpus; /* per VM */
+	uint32_t max_mem_mib; /* per VM */
+	uint32_t max_vms;
+	uint32_t cgroup; /* 0 auto, 1 require, 2 off */
+	uint32_t accel; /* 0 probe, else enum launch_accel */
+	uint32_t pad;
+	char state[160]; /* DIR/lib/vm: per-VM directories */
+	char run[160]; /* DIR/run/vm: records and sockets */
+	char stage[160]; /* staged tree that jails bind read-only */
+};
+
+#endif

@@ -1,0 +1,305 @@
+#include "proto/objects.h"
+#include "common/util.h"
+#include "proto/jbuf.h"
+#include "proto/rules.h"
+
+const char *const vm_status_names[] = { "", "pending", "starting", "running",
+	"stopped", "crashed", "paused", "stopping", "created", "deleting",
+	NULL };
+const char *const vm_accel_names[] = { "", "kvm", "tcg", NULL };
+const char *const vm_sort_names[] = { "created_at", "name", "status", "runtime",
+	"updated_at", NULL };
+const char *const event_type_names[] = { "VM_CREATED", "VM_RUNNING",
+	"VM_STOPPED", "VM_CRASHED", "VM_DELETED", "VM_LOG", "VM_PAUSED",
+	"VM_READY", NULL };
+static const char *const event_stream_names[] = { "", "stdout", "stderr",
+	NULL };
+static const char *const exec_result_names[] = { "Success", "Failure", NULL };
+
+#define REQ FF_REQUIRED
+#define OMIT FF_OMIT_EMPTY
+
+#define C struct vm_confinement
+static const struct field vm_confinement_fields[] = {
+	{ F_(C, verified, FT_BOOL), .flags = REQ,
+	    .doc = "read back from the running process and as it should be" },
+	{ F_INTF(C, seccomp_filters, REQ), .max = 1024,
+	    .doc = "filters in force on every thread" },
+	{ F_(C, cgroup, FT_STR), .flags = OMIT, .max = 15, .rule = &rule_line,
+	    .doc = "limits in force: v2, or none" },
+};
+#undef C
+
+#define V struct vm_view
+static const struct field vm_fields[] = {
+	{ F_INTF(V, id, REQ), .max = INT64_MAX, .doc = "number" },
+	{ F_(V, name, FT_STR), .flags = REQ, .min = 1, .max = NAME_LEN_MAX,
+	    .rule = &rule_name, .doc = "name, unique in its tenant" },
+	{ F_(V, status, FT_ENUM), .flags = REQ, .min = VM_STATUS_PENDING,
+	    .names = vm_status_names, .doc = "where it is in its life" },
+	{ F_(V, runtime, FT_STR), .flags = REQ, .max = 128, .rule = &rule_line,
+	    .doc = "what it runs" },
+	{ F_INTF(V, pid, OMIT), .max = INT32_MAX,
+	    .doc = "the hypervisor's process on the host" },
+	{ F_(V, ip_address, FT_STR), .flags = REQ, .max = 15,
+	    .rule = &rule_ipv4, .doc = "IPv4 address, empty if none is ours" },
+	{ F_(V, mac_address, FT_STR), .flags = REQ, .max = 17,
+	    .rule = &rule_mac, .doc = "MAC address" },
+	{ F_INTF(V, cpu_cores, REQ), .max = VM_CPUS_MAX,
+	    .doc = "virtual CPUs" },
+	{ F_INTF(V, memory_mb, REQ), .max = VM_MEMORY_MB_MAX,
+	    .doc = "memory in MiB" },
+	{ F_(V, kernel_cmdline, FT_STR), .flags = REQ, .max = CMDLINE_MAX,
+	    .rule = &rule_line, .doc = "kernel command line" },
+	{ F_(V, serial_socket, FT_STR), .flags = REQ, .max = 255,
+	    .rule = &rule_line, .doc = "console socket, empty before a start" },
+	{ F_(V, created_at, FT_TIME), .flags = OMIT, .doc = "when created" },
+	{ F_(V, updated_at, FT_TIME), .flags = OMIT,
+	    .doc = "when it last changed" },
+	{ F_(V, uid, FT_UID), .flags = OMIT, .doc = "unique for all time" },
+	{ F_(V, image, FT_STR), .flags = OMIT, .max = 255, .rule = &rule_image,
+	    .doc = "image it was made from" },
+	{ F_(V, tenant, FT_STR), .flags = OMIT, .max = NAME_LEN_MAX,
+	    .rule = &rule_name, .doc = "whose it is" },
+	{ F_(V, ready, FT_BOOL), .doc = "the workload can be reached" },
+	{ F_(V, reason, FT_STR), .flags = OMIT, .max = 255, .rule = &rule_line,
+	    .doc = "why it is in this state" },
+	{ F_INTF(V, exit_status, FF_OPTIONAL), .max = 255,
+	    .doc = "exit status of the workload's last run" },
+	{ F_(V, accel, FT_ENUM), .flags = OMIT, .names = vm_accel_names,
+	    .doc = "how its CPU runs" },
+	{ F_(V, confinement, FT_OBJ), .flags = FF_OPTIONAL,
+	    .sub = &vm_confinement_table,
+	    .doc = "what holds the hypervisor, while it runs" },
+};
+#undef V
+
+#define R struct vm_create
+static const struct field vm_create_fields[] = {
+	{ F_(R, name, FT_STR), .flags = REQ, .min = 1, .max = NAME_LEN_MAX,
+	    .rule = &rule_name,
+	    .doc = "letters, digits, dots, dashes and underscores; starts and "
+		   "ends with a letter or digit" },
+	{ F_(R, plugin, FT_STR), .flags = OMIT, .max = 128, .rule = &rule_word,
+	    .doc = "plugin to run; this or image" },
+	{ F_(R, image, FT_STR), .flags = OMIT, .max = 255, .rule = &rule_image,
+	    .doc = "image to run; this or plugin" },
+	{ F_(R, runtime, FT_STR), .flags = OMIT, .max = 128, .rule = &rule_word,
+	    .doc = "default: the plugin's" },
+	{ F_INTF(R, cpu_cores, OMIT), .min = INT32_MIN, .max = VM_CPUS_MAX,
+	    .doc = "virtual CPUs; 0 or less is the default" },
+	{ F_INTF(R, memory_mb, OMIT), .min = INT32_MIN, .max = VM_MEMORY_MB_MAX,
+	    .doc = "memory in MiB; 0 or less is the default" },
+	{ F_(R, kernel_cmdline, FT_STR), .flags = OMIT,
+	    .max = CMDLINE_EXTRA_MAX, .rule = &rule_line,
+	    .doc = "added to the kernel command line" },
+	{ F_(R, api_host, FT_STR), .flags = OMIT, .max = 253,
+	    .rule = &rule_host, .doc = "API host the guest is told" },
+	{ F_(R, api_port, FT_STR), .flags = OMIT, .max = 5, .rule = &rule_port,
+	    .doc = "API port the guest is told; 0 is unset" },
+	{ F_(R, env, FT_STRS), .flags = OMIT | FF_SECRET, .max = ENV_MAX,
+	    .bytes = ENV_BYTES_MAX, .rule = &rule_env,
+	    .doc = "environment, NAME=value; never shown again" },
+	{ F_(R, hostname, FT_STR), .flags = OMIT, .max = NAME_LEN_MAX,
+	    .rule = &rule_hostname, .doc = "default: made from the name" },
+};
+#undef R
+
+#define Q struct vm_query
+static const struct field vm_query_fields[] = {
+	{ F_(Q, status, FT_ENUMSET), .flags = FF_OPTIONAL,
+	    .min = VM_STATUS_PENDING, .names = vm_status_names,
+	    .doc = "only these states" },
+	{ F_(Q, runtime, FT_STR), .flags = OMIT, .max = 128,
+	    .doc = "only this runtime, in any case" },
+	{ F_(Q, plugin, FT_STR), .flags = OMIT, .max = 128,
+	    .doc = "only of this plugin, in any case" },
+	{ F_(Q, q, FT_STR), .flags = OMIT, .max = 128,
+	    .doc = "part of name, address or runtime, in any case" },
+	{ F_INTF(Q, limit, FF_OPTIONAL), .max = INT32_MAX,
+	    .doc = "at most so many" },
+	{ F_INTF(Q, offset, OMIT), .max = INT32_MAX, .doc = "after so many" },
+	{ F_(Q, sort, FT_ENUM), .flags = OMIT, .names = vm_sort_names,
+	    .doc = "sorted by" },
+	{ F_(Q, desc, FT_BOOL), .flags = OMIT, .doc = "the other way round" },
+};
+#undef Q
+
+#define E struct exec_request
+static const struct field exec_request_fields[] = {
+	{ F_(E, cmd, FT_STRS), .flags = REQ, .min = 1, .max = CMD_MAX,
+	    .bytes = CMD_BYTES_MAX, .doc = "program and arguments" },
+	{ F_(E, env, FT_STRS), .flags = OMIT | FF_SECRET, .max = ENV_MAX,
+	    .bytes = ENV_BYTES_MAX, .rule = &rule_env,
+	    .doc = "added to the environment, NAME=value" },
+	{ F_(E, cwd, FT_STR), .flags = OMIT, .max = 1023, .rule = &rule_path,
+	    .doc = "directory it starts in" },
+	{ F_(E, tty, FT_BOOL), .flags = OMIT, .doc = "with a terminal" },
+	{ F_(E, stdin, FT_BOOL), .flags = OMIT, .doc = "with standard input" },
+};
+#undef E
+
+static const struct field exec_cause_fields[] = {
+	{ F_(struct exec_cause, reason, FT_STR), .flags = OMIT, .max = 63,
+	    .doc = "ExitCode" },
+	{ F_(struct exec_cause, message, FT_STR), .flags = OMIT, .max = 255,
+	    .doc = "the exit status in decimal" },
+};
+
+static const struct field exec_details_fields[] = {
+	{ F_(struct exec_details, causes, FT_OBJS), .flags = OMIT, .max = 8,
+	    .sub = &exec_cause_table, .doc = "what led to it" },
+};
+
+#define S struct exec_status
+static const struct field exec_status_fields[] = {
+	{ F_(S, metadata, FT_OBJ), .sub = &empty_table, .doc = "empty" },
+	{ F_(S, status, FT_ENUM), .flags = REQ, .names = exec_result_names,
+	    .doc = "how it went" },
+	{ F_(S, message, FT_STR), .flags = OMIT, .max = 255,
+	    .doc = "for a person" },
+	{ F_(S, reason, FT_STR), .flags = OMIT, .max = 63,
+	    .doc = "NonZeroExitCode if it ran" },
+	{ F_(S, details, FT_OBJ), .flags = OMIT, .sub = &exec_details_table,
+	    .doc = "the exit status is in here" },
+};
+#undef S
+
+#define E struct event_view
+static const struct field event_fields[] = {
+	{ F_(E, type, FT_ENUM), .flags = REQ, .names = event_type_names,
+	    .doc = "what happened" },
+	{ F_(E, name, FT_STR), .flags = REQ, .min = 1, .max = NAME_LEN_MAX,
+	    .rule = &rule_name, .doc = "to which VM" },
+	{ F_(E, status, FT_ENUM), .flags = REQ, .names = vm_status_names,
+	    .doc = "its state since then" },
+	{ F_(E, ip_address, FT_STR), .flags = OMIT, .max = 15,
+	    .rule = &rule_ipv4, .doc = "IPv4 address" },
+	{ F_(E, mac_address, FT_STR), .flags = OMIT, .max = 17,
+	    .rule = &rule_mac, .doc = "MAC address" },
+	{ F_INTF(E, pid, OMIT), .max = INT32_MAX,
+	    .doc = "the hypervisor's process on the host" },
+	{ F_(E, timestamp, FT_TIME), .flags = REQ | FF_NANOS, .doc = "when" },
+	{ F_(E, message, FT_STR), .flags = OMIT, .max = 511, .rule = &rule_line,
+	    .doc = "for a person" },
+	{ F_(E, stream, FT_ENUM), .flags = OMIT, .names = event_stream_names,
+	    .doc = "where the line came from" },
+	{ F_(E, line, FT_STR), .flags = OMIT, .max = 4095,
+	    .doc = "one line of its output" },
+	{ F_(E, uid, FT_UID), .flags = OMIT, .doc = "the VM's uid" },
+	{ F_INTF(E, seq, FF_WIRE), .max = INT64_MAX, .doc = "the SSE id" },
+};
+#undef E
+
+#define C struct check_view
+static const struct field check_fields[] = {
+	{ F_(C, name, FT_STR), .flags = REQ, .min = 1, .max = 63,
+	    .rule = &rule_line, .doc = "what was looked at" },
+	{ F_(C, ok, FT_BOOL), .flags = REQ,
+	    .doc = "whether it is as good as "
+		   "it gets" },
+	{ F_(C, detail, FT_STR), .flags = REQ, .max = 255, .rule = &rule_line,
+	    .doc = "what was found, for a person" },
+};
+#undef C
+
+static const struct field api_error_fields[] = {
+	{ F_(struct api_error, error, FT_STR), .flags = REQ, .min = 1,
+	    .max = 255, .doc = "what is wrong, for a person" },
+};
+
+#define I struct boot_ipv4
+static const struct field boot_ipv4_fields[] = {
+	{ F_(I, address, FT_STR), .flags = REQ, .min = 7, .max = 15,
+	    .rule = &rule_ipv4, .doc = "the guest's own" },
+	{ F_INTF(I, prefix, REQ), .min = 1, .max = 32,
+	    .doc = "bits of the network" },
+	{ F_(I, gateway, FT_STR), .flags = OMIT, .max = 15, .rule = &rule_ipv4,
+	    .doc = "default route" },
+};
+#undef I
+
+#define B struct boot_spec
+static const struct field boot_spec_fields[] = {
+	{ F_INTF(B, version, REQ), .min = BOOT_SPEC_VERSION,
+	    .max = BOOT_SPEC_VERSION, .doc = "of this object" },
+	{ F_(B, uid, FT_UID), .flags = REQ, .doc = "the VM's uid" },
+	{ F_(B, hostname, FT_STR), .flags = REQ, .min = 1, .max = NAME_LEN_MAX,
+	    .rule = &rule_hostname, .doc = "host name" },
+	{ F_(B, ipv4, FT_OBJ), .flags = FF_OPTIONAL, .sub = &boot_ipv4_table,
+	    .doc = "absent: no network of ours" },
+	{ F_(B, dns, FT_STRS), .flags = OMIT, .max = 8, .bytes = 128,
+	    .rule = &rule_ipv4, .doc = "name servers" },
+	{ F_(B, mac, FT_STR), .flags = OMIT, .max = 17, .rule = &rule_mac,
+	    .doc = "of the NIC that gets the address" },
+	{ F_(B, env, FT_STRS), .flags = OMIT | FF_SECRET, .max = ENV_MAX,
+	    .bytes = ENV_BYTES_MAX, .rule = &rule_env,
+	    .doc = "the workload's environment" },
+	{ F_(B, image, FT_STR), .flags = REQ, .min = 1, .max = 255,
+	    .rule = &rule_image, .doc = "what to run it on" },
+	{ F_INTF(B, time_ns, REQ), .max = INT64_MAX,
+	    .doc = "the host's clock" },
+	{ F_(B, entropy, FT_HEX), .flags = REQ | FF_SECRET,
+	    .doc = "seed of the guest's random numbers" },
+	{ F_(B, key, FT_HEX), .flags = REQ | FF_SECRET,
+	    .doc = "key of this boot" },
+};
+#undef B
+
+#define TABLE_OF(sym, type, title, text)                    \
+	const struct table sym##_table = { .name = (title), \
+		.size = sizeof(type),                       \
+		.fields = sym##_fields,                     \
+		.nfields = nitems(sym##_fields),            \
+		.doc = (text) }
+#define TABLE(sym, title, text) TABLE_OF(sym, struct sym, title, text)
+
+TABLE(vm_confinement, "Confinement", "What holds a hypervisor.");
+TABLE_OF(vm, struct vm_view, "VM", "A virtual machine.");
+TABLE(vm_create, "VMCreate", "What a VM is to be.");
+TABLE(vm_query, "VMQuery", "Which VMs to list.");
+TABLE(exec_request, "ExecRequest", "A program to run in a VM.");
+TABLE(exec_cause, "ExecCause", "One cause of a status.");
+TABLE(exec_details, "ExecDetails", "The causes of a status.");
+TABLE(exec_status, "ExecStatus", "How a program in a VM ended.");
+TABLE_OF(event, struct event_view, "Event", "Something that happened to a VM.");
+TABLE_OF(check, struct check_view, "Check", "What was found of one thing.");
+TABLE(api_error, "Error", "Every answer that is not what was asked for.");
+TABLE(boot_ipv4, "BootIPv4", "A guest's IPv4 settings.");
+TABLE(boot_spec, "BootSpec", "Who a guest is.");
+const struct table empty_table = { .name = "Empty",
+	.size = sizeof(struct empty),
+	.doc = "An object without keys." };
+
+const struct object_info objects[] = {
+	{ &vm_confinement_table, 0, true },
+	{ &vm_table, 0, true },
+	{ &vm_create_table, 0, true },
+	{ &vm_query_table, 0, false },
+	{ &exec_request_table, TABLE_STRICT, true },
+	{ &exec_cause_table, 0, true },
+	{ &exec_details_table, 0, true },
+	{ &empty_table, 0, true },
+	{ &exec_status_table, 0, true },
+	{ &event_table, 0, true },
+	{ &check_table, 0, true },
+	{ &api_error_table, 0, true },
+	{ &boot_ipv4_table, TABLE_STRICT, false },
+	{ &boot_spec_table, TABLE_STRICT, false },
+	{ NULL, 0, false },
+};
+
+void
+objects_openapi(struct jbuf *b)
+{
+	const struct object_info *o;
+	const char *sep = "";
+
+	for (o = objects; o->table != NULL; o++) {
+		if (!o->api)
+			continue;
+		jbuf_text(b, sep);
+		table_openapi(o->table, o->flags, b);
+		sep = ",";
+	}
+}

@@ -1,0 +1,270 @@
+#ifndef MEWS_OBJECTS_H
+#define MEWS_OBJECTS_H
+
+#include "common/name.h"
+#include "proto/table.h"
+
+/*
+ * The API's objects and their tables.  Keys, their order and presence are
+ * Volant's where Volant has the object; ours come after them.
+ */
+
+/* Index of vm_status_names; the numbers are also the store's. */
+enum vm_status {
+	VM_STATUS_NONE, /* "": only in events */
+	VM_STATUS_PENDING,
+	VM_STATUS_STARTING,
+	VM_STATUS_RUNNING,
+	VM_STATUS_STOPPED,
+	VM_STATUS_CRASHED,
+	VM_STATUS_PAUSED,
+	VM_STATUS_STOPPING,
+	VM_STATUS_CREATED,
+	VM_STATUS_DELETING,
+	VM_STATUS_COUNT,
+};
+extern const char *const vm_status_names[];
+
+enum vm_accel { VM_ACCEL_NONE, VM_ACCEL_KVM, VM_ACCEL_TCG };
+extern const char *const vm_accel_names[];
+
+#define VM_CPUS_MAX 512
+#define VM_MEMORY_MB_MAX 16777216
+#define CMDLINE_EXTRA_MAX 2048 /* what a request may add */
+#define CMDLINE_MAX 3071 /* ours and the addition */
+#define ENV_MAX 256
+#define ENV_BYTES_MAX 65536
+#define CMD_MAX 256
+#define CMD_BYTES_MAX 65536
+
+/* What was read back from a running hypervisor (I12). */
+struct vm_confinement {
+	uint64_t has;
+	bool verified;
+	uint16_t seccomp_filters;
+	char cgroup[16];
+};
+enum {
+	VM_CONFINEMENT_VERIFIED,
+	VM_CONFINEMENT_SECCOMP_FILTERS,
+	VM_CONFINEMENT_CGROUP
+};
+
+struct vm_view {
+	uint64_t has; /* matters for VM_EXIT_STATUS and VM_CONFINEMENT */
+	int64_t id; /* per tenant, as Volant counts */
+	char name[NAME_LEN_MAX + 1];
+	uint8_t status; /* enum vm_status */
+	char runtime[129];
+	int32_t pid;
+	char ip_address[16];
+	char mac_address[18];
+	uint32_t cpu_cores;
+	uint32_t memory_mb;
+	char kernel_cmdline[CMDLINE_MAX + 1];
+	char serial_socket[256];
+	int64_t created_at;
+	int64_t updated_at;
+	uint64_t uid;
+	char image[256];
+	char tenant[NAME_LEN_MAX + 1];
+	bool ready;
+	char reason[256];
+	int32_t exit_status;
+	uint8_t accel; /* enum vm_accel */
+	struct vm_confinement confinement;
+};
+/* Field numbers, for `has`; the unit test holds them against the table. */
+enum { VM_EXIT_STATUS = 18, VM_CONFINEMENT = 20 };
+
+/*
+ * POST /api/v1/vms.  cpu_cores and memory_mb <= 0 mean the default, as in
+ * Volant; which of plugin and image is needed is orchd's business.
+ */
+struct vm_create {
+	uint64_t has;
+	char name[NAME_LEN_MAX + 1];
+	char plugin[129];
+	char image[256];
+	char runtime[129];
+	int32_t cpu_cores;
+	int32_t memory_mb;
+	char kernel_cmdline[CMDLINE_EXTRA_MAX + 1];
+	char api_host[254];
+	char api_port[6];
+	struct strs env;
+	char hostname[NAME_LEN_MAX + 1];
+};
+
+/* Index of vm_sort_names; created_at is what anything unknown means. */
+enum vm_sort {
+	VM_SORT_CREATED_AT,
+	VM_SORT_NAME,
+	VM_SORT_STATUS,
+	VM_SORT_RUNTIME,
+	VM_SORT_UPDATED_AT,
+};
+extern const char *const vm_sort_names[];
+
+/* GET /api/v1/vms?...: `has` tells a parameter from its absence. */
+struct vm_query {
+	uint64_t has;
+	uint32_t status; /* bit per enum vm_status; given and 0: none match */
+	char runtime[129];
+	char plugin[129];
+	char q[129];
+	uint32_t limit;
+	uint32_t offset;
+	uint8_t sort; /* enum vm_sort */
+	bool desc;
+};
+enum {
+	VM_QUERY_STATUS,
+	VM_QUERY_RUNTIME,
+	VM_QUERY_PLUGIN,
+	VM_QUERY_Q,
+	VM_QUERY_LIMIT,
+	VM_QUERY_OFFSET,
+	VM_QUERY_SORT,
+	VM_QUERY_DESC
+};
+
+/*
+ * One decoded pair of the query string into *q, which starts zeroed.
+ * Unknown keys are ignored; of a repeated key the first counts, except that
+ * status adds up.  0 or -EINVAL ("invalid limit", ...).
+ */
+int vm_query_add(struct vm_query *q, const char *key, const char *value,
+    size_t len, struct err *e);
+
+struct exec_request {
+	uint64_t has;
+	struct strs cmd;
+	struct strs env;
+	char cwd[1024];
+	bool tty;
+	bool stdin;
+};
+
+/* The last word on an exec's channel 3, as Kubernetes' Status. */
+struct exec_cause {
+	uint64_t has;
+	char reason[64];
+	char message[256];
+};
+struct exec_details {
+	uint64_t has;
+	struct objs causes; /* struct exec_cause */
+};
+struct empty {
+	uint64_t has;
+};
+struct exec_status {
+	uint64_t has;
+	struct empty metadata;
+	uint8_t status; /* 0: Success, 1: Failure */
+	char message[256];
+	char reason[64];
+	struct exec_details details;
+};
+
+/*
+ * exec_status_write: the program ended with code (0 to 255; signal n is
+ * 128 + n).  exec_status_fail: it never ran; why is one line.
+ * Appended to b, whose r tells how it went.
+ */
+void exec_status_write(struct jbuf *b, int code);
+void exec_status_fail(struct jbuf *b, const char *why);
+/*
+ * 0 with *code; -ENOEXEC: it never ran, e has the other side's line;
+ * -EINVAL or -EBADMSG: no such status.  Unknown keys are ignored.
+ */
+int exec_status_parse(const char *text, size_t len, int *code, struct err *e);
+
+/* Volant's event types; index of event_type_names. */
+enum event_type {
+	EVENT_VM_CREATED,
+	EVENT_VM_RUNNING,
+	EVENT_VM_STOPPED,
+	EVENT_VM_CRASHED,
+	EVENT_VM_DELETED,
+	EVENT_VM_LOG,
+	EVENT_VM_PAUSED,
+	EVENT_VM_READY,
+};
+extern const char *const event_type_names[];
+
+enum event_stream { STREAM_NONE, STREAM_STDOUT, STREAM_STDERR };
+
+struct event_view {
+	uint64_t has;
+	uint8_t type; /* enum event_type */
+	char name[NAME_LEN_MAX + 1];
+	uint8_t status; /* enum vm_status */
+	char ip_address[16];
+	char mac_address[18];
+	int32_t pid;
+	int64_t timestamp;
+	char message[512];
+	uint8_t stream; /* enum event_stream */
+	char line[4096];
+	uint64_t uid;
+	int64_t seq; /* the SSE id; on the wire only */
+};
+
+/* GET /api/v1/system/doctor: what this host can do, a line each. */
+struct check_view {
+	uint64_t has;
+	char name[64];
+	bool ok;
+	char detail[256];
+};
+
+struct api_error {
+	uint64_t has;
+	char error[256];
+};
+
+/* orchd -> agent: who the guest is.  JSON, strict, in a sealed memfd. */
+#define BOOT_SPEC_VERSION 1
+struct boot_ipv4 {
+	uint64_t has;
+	char address[16];
+	uint8_t prefix;
+	char gateway[16];
+};
+struct boot_spec {
+	uint64_t has;
+	int32_t version;
+	uint64_t uid;
+	char hostname[NAME_LEN_MAX + 1];
+	struct boot_ipv4 ipv4; /* only if has TABLE_HAS(BOOT_IPV4) */
+	struct strs dns;
+	char mac[18];
+	struct strs env;
+	char image[256];
+	int64_t time_ns;
+	uint8_t entropy[64];
+	uint8_t key[32]; /* of this boot: who knows it may command the agent */
+};
+enum { BOOT_IPV4 = 3 };
+
+extern const struct table vm_confinement_table, vm_table, vm_create_table;
+extern const struct table vm_query_table, exec_request_table;
+extern const struct table exec_cause_table, exec_details_table, empty_table;
+extern const struct table exec_status_table, event_table, api_error_table;
+extern const struct table check_table;
+extern const struct table boot_ipv4_table, boot_spec_table;
+
+/* All of them, NULL-terminated, for the description, tests and fuzzers. */
+struct object_info {
+	const struct table *table;
+	unsigned int flags; /* TABLE_STRICT: how requests of it are decoded */
+	bool api; /* part of the API's description */
+};
+extern const struct object_info objects[];
+
+/* The members of components.schemas, without the braces. */
+void objects_openapi(struct jbuf *b);
+
+#endif

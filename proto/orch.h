@@ -1,0 +1,34 @@
+#ifndef MEWS_ORCH_H
+#define MEWS_ORCH_H
+
+#include <stdint.h>
+
+#include "proto/launch.h"
+
+/* Boot config of orchd: what it may decide within. */
+#define ORCH_ADMINS_MAX 32
+#define ORCH_USERS_MAX 256
+
+struct orchd_conf {
+	uint32_t max_vms;
+	uint32_t max_vcpus; /* of one VM */
+	uint32_t max_mem_mib; /* of one VM */
+	uint32_t max_conns; /* API connections at once, all rooms together */
+	uint32_t subnet; /* IPv4, host order */
+	uint32_t prefix; /* length, 8..30 */
+	uint32_t gateway; /* the bridge's own address, host order */
+	uint32_t ready_ms; /* from exec to agent ready */
+	uint32_t stop_ms[STOP_RUNGS]; /* the stop ladder's deadlines */
+	uint32_t nadmins;
+	uint32_t nusers;
+	uint32_t admins[ORCH_ADMINS_MAX]; /* uids, host admins besides 0 */
+	uint32_t users[ORCH_USERS_MAX]; /* uids, users of tenant default */
+};
+
+/* Boot config of an apid. */
+struct apid_conf {
+	uint32_t max_conns;
+	uint32_t idle_ms; /* a connection that says nothing is closed */
+};
+
+#endif

@@ -1,0 +1,68 @@
+#include <errno.h>
+#include <string.h>
+
+#include "proto/spawn.h"
+
+#define LOAD(v, p) memcpy(&(v), (p), sizeof(v))
+
+int
+spawn_vm_check(const void *p)
+{
+	return launch_vm_check(p);
+}
+
+int
+spawn_prepare_check(const void *p)
+{
+	struct spawn_prepare v;
+
+	LOAD(v, p);
+	if (v.vm == 0 || v.vcpus < 1 || v.vcpus > LAUNCH_VCPUS_MAX)
+		return -EINVAL;
+	if (v.mem_mib < LAUNCH_MEM_MIN_MIB || v.mem_mib > LAUNCH_MEM_MAX_MIB)
+		return -EINVAL;
+	return (v.flags & ~(SPAWN_KVM | SPAWN_PROBE)) == 0 && v.pad == 0
+	    ? 0
+	    : -EINVAL;
+}
+
+int
+spawn_accel_check(const void *p)
+{
+	struct spawn_accel v;
+
+	LOAD(v, p);
+	return (v.accel == ACCEL_TCG || v.accel == ACCEL_KVM) && v.pad == 0
+	    ? 0
+	    : -EINVAL;
+}
+
+int
+spawn_verify_check(const void *p)
+{
+	struct spawn_verify v;
+	const uint32_t all = SPAWN_VERIFY_WARDEN | SPAWN_VERIFY_VMM;
+
+	LOAD(v, p);
+	return v.vm != 0 && v.what != 0 && (v.what & ~all) == 0 && v.pad == 0
+	    ? 0
+	    : -EINVAL;
+}
+
+int
+spawn_held_check(const void *p)
+{
+	struct spawn_held v;
+
+	LOAD(v, p);
+	return v.vm != 0 && v.alive <= 1 ? 0 : -EINVAL;
+}
+
+int
+spawn_verified_check(const void *p)
+{
+	struct spawn_verified v;
+
+	LOAD(v, p);
+	return v.vm != 0 && v.conf.verified == 1 ? 0 : -EINVAL;
+}

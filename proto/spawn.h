@@ -1,0 +1,83 @@
+#ifndef MEWS_SPAWN_H
+#define MEWS_SPAWN_H
+
+#include <stdint.h>
+
+#include "proto/launch.h"
+
+/*
+ * launchd <-> spawner (its root half).  Fixed-size verbs by VM uid; the
+ * spawner answers from its own root-owned records and believes nothing else.
+ * It never touches a byte, a descriptor or a directory of a VM (I12).
+ */
+enum spawn_msg {
+	/* launchd -> spawner; each gets one answer */
+	SPAWN_PREPARE = 0x0501, /* spawn_prepare -> SPAWN_PREPARED */
+	SPAWN_VERIFY = 0x0502, /* spawn_verify -> SPAWN_VERIFIED */
+	SPAWN_KILL = 0x0503, /* spawn_vm: SIGKILL to pid 1 of its namespace */
+	SPAWN_RELEASE = 0x0504, /* spawn_vm: -EBUSY while it lives */
+	SPAWN_LIST = 0x0505, /* -> SPAWN_HELD..., SPAWN_LIST_END */
+	SPAWN_ACCEL = 0x0506, /* spawn_accel: remember the probe's verdict */
+	/* spawner -> launchd */
+	SPAWN_PREPARED = 0x0581, /* spawn_held + pidfd of the keeper */
+	SPAWN_VERIFIED = 0x0582, /* spawn_verified */
+	SPAWN_DONE = 0x0583, /* spawn_vm */
+	SPAWN_HELD = 0x0584, /* spawn_held + pidfd when alive */
+	SPAWN_LIST_END = 0x0585, /* launch_count */
+	SPAWN_ERR = 0x0586, /* launch_err */
+	SPAWN_CAPS = 0x0587, /* launch_caps, once at start */
+};
+
+struct spawn_vm {
+	uint64_t vm;
+};
+
+struct spawn_prepare {
+	uint64_t vm;
+	uint32_t mem_mib; /* for the cgroup's memory.max */
+	uint16_t slot;
+	uint16_t vcpus; /* for cpu.max */
+	uint32_t flags; /* SPAWN_* below */
+	uint32_t pad;
+};
+#define SPAWN_KVM 1U /* a /dev/kvm in the jail */
+#define SPAWN_PROBE 2U /* the accelerator probe: the reserved last slot */
+
+/* Kept by boot id and staged tree, so a new suite need not probe again. */
+struct spawn_accel {
+	uint32_t accel; /* enum launch_accel: TCG or KVM */
+	uint32_t pad;
+};
+
+#define SPAWN_VERIFY_WARDEN 1U /* keeper and warden */
+#define SPAWN_VERIFY_VMM 2U /* the hypervisor too */
+struct spawn_verify {
+	uint64_t vm;
+	uint32_t what; /* SPAWN_VERIFY_*: which must be there */
+	uint32_t pad;
+};
+
+struct spawn_held {
+	uint64_t vm;
+	uint32_t pid; /* keeper, host's pid namespace; 0: dead */
+	uint32_t uid; /* the VM's; 0: a directory without a record */
+	uint16_t slot;
+	uint8_t alive;
+	uint8_t pad[5];
+};
+
+struct spawn_verified {
+	uint64_t vm;
+	uint32_t vmm_pid; /* 0 when it was not asked for */
+	uint32_t warden_pid;
+	struct launch_confined conf;
+};
+
+int spawn_vm_check(const void *p);
+int spawn_prepare_check(const void *p);
+int spawn_accel_check(const void *p);
+int spawn_verify_check(const void *p);
+int spawn_held_check(const void *p);
+int spawn_verified_check(const void *p);
+
+#endif

@@ -1,0 +1,36 @@
+#include <errno.h>
+#include <string.h>
+
+#include "proto/ward.h"
+
+#define LOAD(v, p) memcpy(&(v), (p), sizeof(v))
+
+int
+ward_hello_check(const void *p)
+{
+	struct ward_hello v;
+
+	LOAD(v, p);
+	return v.version >= 1 && v.pad == 0 ? 0 : -EINVAL;
+}
+
+int
+ward_rung_check(const void *p)
+{
+	struct ward_rung v;
+
+	LOAD(v, p);
+	return v.rung <= STOP_QUIT && v.pad == 0 ? 0 : -EINVAL;
+}
+
+int
+ward_state_check(const void *p)
+{
+	struct ward_state v;
+
+	LOAD(v, p);
+	if (v.version < 1 || v.qmp > 1 || v.running > 1 || v.agent > 1 ||
+	    v.ready > 1 || v.need_spec > 1 || v.guest_event >= EXIT_MAX)
+		return -EINVAL;
+	return memchr(v.detail, '\0', sizeof(v.detail)) != NULL ? 0 : -EINVAL;
+}

@@ -1,0 +1,105 @@
+#ifndef MEWS_WARD_H
+#define MEWS_WARD_H
+
+#include <stdint.h>
+
+#include "proto/launch.h"
+
+/*
+ * launchd <-> warden, over run/vm/<uid>/warden.sock; versioned like keep.h.
+ * One launchd at a time: a new connection replaces the old one.
+ */
+#define WARD_VERSION 1
+
+enum ward_msg {
+	/* launchd -> warden */
+	WARD_HELLO = 0x0701, /* ward_hello -> WARD_STATE */
+	WARD_SPEC = 0x0702, /* + sealed memfd: the boot spec */
+	WARD_RUN = 0x0703, /* verified: let the guest run (QMP cont) */
+	WARD_STREAM = 0x0704, /* launch_stream + the guest's end */
+	WARD_RUNG = 0x0705, /* ward_rung: AGENT, ACPI or QUIT */
+	/* warden -> launchd */
+	WARD_STATE = 0x0781, /* ward_state: answer to HELLO, and news */
+};
+
+struct ward_hello {
+	uint32_t version;
+	uint32_t pad;
+};
+
+struct ward_rung {
+	uint32_t rung; /* enum stop_rung */
+	uint32_t pad;
+};
+
+struct ward_state {
+	uint32_t version;
+	uint8_t qmp; /* 1: the hypervisor's control socket answers */
+	uint8_t running; /* 1: guest CPUs run */
+	uint8_t agent; /* 1: the agent's channel is up */
+	uint8_t ready; /* 1: the agent has its boot spec */
+	uint8_t need_spec; /* 1: the agent has none and neither have we */
+	uint8_t pad[3];
+	uint32_t guest_event; /* enum exit_reason seen on QMP: OFF, REBOOT,
+				 PANIC; 0 none */
+	char detail[112]; /* last words of the hypervisor; may be empty */
+	/* When the control socket ends, one last state says qmp 0 with the
+	 * guest_event: launchd waits for it (shortly) to name the reason. */
+};
+
+int ward_hello_check(const void *p);
+int ward_rung_check(const void *p);
+int ward_state_check(const void *p);
+
+/*
+ * Streams (I12: descriptors travel towards the VM): SOCK_STREAM, frames of
+ * common/frame.h.  The client's first frame is FRAME_OPEN with the request's
+ * JSON (exec; empty for a console).  The warden's first frame is
+ * FRAME_OPENED: u16 big-endian HTTP status (101: go on), then text for a
+ * person (a refusal may come, and the end, before FRAME_OPEN was read).
+ * After 101, exec uses channels 0-4 and 255; a console uses 0 in
+ * and 1 out; a console log 1 out, then the end.
+ */
+#define FRAME_OPEN 0xfe
+#define FRAME_OPENED 0xfd
+
+/*
+ * Inside the jail, descriptors that the spawner leaves to the keeper:
+ * 3 keeper's listener, 4 warden's listener (SEQPACKET, bound, not yet
+ * listening), 5 the console log (O_RDWR|O_APPEND: watchers read history from
+ * it), 2 the VM's own log.
+ * keeper -> `mews-warden UID` (serve; UID: launchd's, in decimal, the only
+ * peer it answers): 3 warden's listener, 4 console log.
+ * keeper -> `mews-warden -x` (compose and exec the hypervisor): 3 sealed
+ * memfd with struct keep_spec, 4 QMP listener, 5 serial listener, 6 agent
+ * channel listener, 7 tap or /dev/null, 8 extra kernel arguments (sealed
+ * memfd, may be empty).  The three listeners are abstract sockets "qmp",
+ * "serial", "agent" of the jail's own network namespace, bound by the
+ * keeper: no path, no other namespace can name them; the warden connects
+ * by those names.
+ *
+ * The staged tree that is the jail's root has the hypervisor and its
+ * libraries, modules and firmware where the distribution keeps them, and:
+ */
+#define WARD_VMM_PATH "/usr/bin/qemu-system-x86_64"
+#define WARD_KERNEL_PATH "/boot/vmlinuz"
+#define WARD_INITRAMFS_PATH "/boot/initramfs"
+#define WARD_SOCK_QMP "qmp"
+#define WARD_SOCK_SERIAL "serial"
+#define WARD_SOCK_AGENT "agent"
+
+/* Where the staged tree has them; its top folders are bound read-only, its
+ * top links copied, its mount points (proc, dev, run, tmp, vm) left out. */
+#define STAGE_KEEPER "/usr/bin/mews-keeper"
+#define STAGE_WARDEN "/usr/bin/mews-warden"
+#define STAGE_VMM "/usr/bin/qemu-system-x86_64"
+
+/*
+ * seccomp filters on every thread of a role, on top of what the spawner
+ * itself carries; read-back wants exactly these.
+ */
+#define JAIL_FILTERS_KEEPER 1 /* its own */
+#define JAIL_FILTERS_WARDEN 2 /* keeper's, warden's */
+#define JAIL_FILTERS_VMM 3 /* keeper's, ours beneath it (-x), its sandbox */
+
+#endif

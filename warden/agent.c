@@ -1,0 +1,529 @@
+#include <errno.h>
+#include <event2/event.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+
+#include "common/fds.h"
+#include "common/log.h"
+#include "common/sess.h"
+#include "proto/ward.h"
+#include "warden/agent.h"
+#include "warden/call.h"
+#include "warden/dial.h"
+#include "warden/text.h"
+
+#define READ_CHUNK 16384
+#define JSON_DEPTH 8
+/* A guest may have no agent: each wait for a hello is longer. */
+#define HELLO_FIRST_MS 15000
+#define HELLO_LAST_MS 300000
+#define HEALTH_MS 5000
+#define HEALTH_AGAIN_MS 50
+#define BOOT_MS 120000
+#define POWER_MS 10000
+#define PONG_MS 5000
+
+enum agent_step {
+	AS_DOWN, /* no connection */
+	AS_HELLO, /* resynchronising */
+	AS_HEALTH, /* asks, or waits to ask again */
+	AS_NEED_SPEC, /* up, but nothing to boot it with */
+	AS_BOOT, /* the boot spec is on its way */
+	AS_READY,
+};
+
+struct agent {
+	struct event_base *base;
+	const struct agent_ops *ops;
+	void *arg;
+	struct dial dial;
+	int fd;
+	struct event *rd, *wr;
+	struct event *timer; /* of the step */
+	struct event *gone; /* tears down from the loop, not inside it */
+	struct event *pong; /* a ping's deadline */
+	uint64_t pongs;
+	const char *why; /* of gone */
+	struct sess *sess;
+	unsigned int busy; /* inside the session's input or output */
+	enum agent_step step;
+	struct call *call; /* health or boot */
+	struct call *power;
+	unsigned int hellos; /* in a row without an answer */
+	unsigned int asked; /* health, in a row */
+	void *spec;
+	size_t spec_len;
+	char detail[112];
+};
+
+static void step_health(struct agent *a);
+
+static void
+set_timer(struct agent *a, long ms)
+{
+	struct timeval tv = { .tv_sec = ms / 1000,
+		.tv_usec = (ms % 1000) * 1000 };
+
+	(void)evtimer_add(a->timer, &tv);
+}
+
+static void
+set_step(struct agent *a, enum agent_step step)
+{
+	struct agent_news n = {
+		.up = step >= AS_HEALTH,
+		.ready = step == AS_READY,
+		.need_spec = step == AS_NEED_SPEC,
+		.detail = a->detail[0] != '\0' ? a->detail : NULL,
+	};
+
+	a->step = step;
+	(void)evtimer_del(a->timer);
+	a->ops->news(a->arg, &n);
+}
+
+static void
+forget_spec(struct agent *a)
+{
+	if (a->spec != NULL)
+		explicit_bzero(a->spec, a->spec_len);
+	free(a->spec);
+	a->spec = NULL;
+	a->spec_len = 0;
+}
+
+static void
+free_event(struct event **ev)
+{
+	if (*ev != NULL)
+		event_free(*ev);
+	*ev = NULL;
+}
+
+static void
+hang_up(struct agent *a)
+{
+	a->ops->down(a->arg);
+	call_free(a->call);
+	call_free(a->power);
+	a->call = a->power = NULL;
+	sess_free(a->sess);
+	a->sess = NULL;
+	free_event(&a->rd);
+	free_event(&a->wr);
+	close_fd(&a->fd);
+	(void)evtimer_del(a->pong);
+}
+
+static void
+on_gone(int fd, short what, void *arg)
+{
+	struct agent *a = arg;
+
+	(void)fd;
+	(void)what;
+	if (a->fd == -1)
+		return;
+	if (a->why != NULL)
+		log_info("agent: %s", a->why);
+	a->why = NULL;
+	hang_up(a);
+	set_step(a, AS_DOWN);
+	dial_again(&a->dial);
+}
+
+/* The session is of no use; callers may still hold its streams. */
+static void
+agent_fail(struct agent *a, const char *why)
+{
+	if (a->why == NULL)
+		a->why = why;
+	event_active(a->gone, EV_TIMEOUT, 0);
+}
+
+/* Sends what waits.  Streams are told inside that there is room again. */
+static void
+flush(struct agent *a)
+{
+	const uint8_t *p;
+	size_t len;
+
+	while (a->sess != NULL && (len = sess_output(a->sess, &p)) > 0) {
+		ssize_t n = send(a->fd, p, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN) {
+			(void)event_add(a->wr, NULL);
+			return;
+		}
+		if (n < 0) {
+			agent_fail(a, "closed");
+			return;
+		}
+		sess_drained(a->sess, (size_t)n);
+	}
+}
+
+void
+agent_kick(struct agent *a)
+{
+	/* inside a callback: whoever called it flushes afterwards */
+	if (a->busy > 0 || a->sess == NULL)
+		return;
+	a->busy++;
+	flush(a);
+	a->busy--;
+}
+
+static void
+on_readable(int fd, short what, void *arg)
+{
+	struct agent *a = arg;
+	uint8_t buf[READ_CHUNK];
+	ssize_t n;
+	int r;
+
+	(void)what;
+	n = recv(fd, buf, sizeof(buf), MSG_DONTWAIT);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		agent_fail(a, "closed");
+		return;
+	}
+	a->busy++;
+	if ((r = sess_input(a->sess, buf, (size_t)n)) < 0)
+		agent_fail(a, strerror(-r));
+	flush(a);
+	a->busy--;
+}
+
+static void
+on_writable(int fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	agent_kick(arg);
+}
+
+static void
+mux_event(void *arg, struct ystream *s, unsigned int ev)
+{
+	struct ysink *k = arg;
+
+	(void)s;
+	k->event(k->arg, ev);
+}
+
+static void
+on_booted(void *arg, const struct call_answer *ans)
+{
+	struct agent *a = arg;
+	struct call *c = a->call;
+	char text[64];
+
+	a->call = NULL;
+	/* 409: a warden before us did it, and died before it could say so */
+	if ((ans->status >= 200 && ans->status < 300) || ans->status == 409) {
+		forget_spec(a);
+		a->detail[0] = '\0';
+		set_step(a, AS_READY);
+	} else if (ans->status == 0) {
+		agent_fail(a, ans->why);
+	} else {
+		text_print(
+		    text, sizeof(text), (const char *)ans->body, ans->len);
+		(void)snprintf(a->detail, sizeof(a->detail),
+		    "the agent refused its boot spec: %d %s", ans->status,
+		    text);
+		forget_spec(a); /* the same again would end the same */
+		set_step(a, AS_NEED_SPEC);
+	}
+	call_free(c);
+}
+
+static void
+step_boot(struct agent *a)
+{
+	int r;
+
+	if (a->spec == NULL) {
+		set_step(a, AS_NEED_SPEC);
+		return;
+	}
+	r = call_new(sess_yamux(a->sess), HTTP_PUT, "/v1/boot", a->spec,
+	    a->spec_len, false, on_booted, a, &a->call);
+	if (r < 0) {
+		agent_fail(a, "boot spec: no stream");
+		return;
+	}
+	set_step(a, AS_BOOT);
+	set_timer(a, BOOT_MS);
+}
+
+/* {"ready": true}: it has its spec.  Anything else: it has not. */
+static bool
+is_booted(const struct call_answer *ans)
+{
+	struct json_tokener *tok = json_tokener_new_ex(JSON_DEPTH);
+	struct json_object *o, *v;
+	bool yes;
+
+	if (tok == NULL)
+		return false;
+	o = json_tokener_parse_ex(tok, (const char *)ans->body, (int)ans->len);
+	yes = json_object_is_type(o, json_type_object) &&
+	    json_object_object_get_ex(o, "ready", &v) &&
+	    json_object_is_type(v, json_type_boolean) &&
+	    json_object_get_boolean(v);
+	json_object_put(o);
+	json_tokener_free(tok);
+	return yes;
+}
+
+static void
+on_health(void *arg, const struct call_answer *ans)
+{
+	struct agent *a = arg;
+	struct call *c = a->call;
+	unsigned int shift = a->asked < 5 ? a->asked : 5;
+
+	a->call = NULL;
+	if (ans->status == 0) {
+		agent_fail(a, ans->why);
+	} else if (ans->status != 200) {
+		a->asked++;
+		set_timer(a, (long)HEALTH_AGAIN_MS << shift);
+	} else {
+		a->hellos = 0;
+		dial_ok(&a->dial);
+		if (is_booted(ans)) {
+			forget_spec(a);
+			set_step(a, AS_READY);
+		} else
+			step_boot(a);
+	}
+	call_free(c);
+}
+
+static void
+step_health(struct agent *a)
+{
+	if (call_new(sess_yamux(a->sess), HTTP_GET, "/healthz", NULL, 0, false,
+		on_health, a, &a->call) < 0) {
+		agent_fail(a, "health: no stream");
+		return;
+	}
+	set_timer(a, HEALTH_MS);
+}
+
+static void
+on_timer(int fd, short what, void *arg)
+{
+	struct agent *a = arg;
+
+	(void)fd;
+	(void)what;
+	if (a->step == AS_HEALTH && a->call == NULL) {
+		step_health(a);
+		agent_kick(a);
+		return;
+	}
+	if (a->step == AS_HELLO)
+		dial_ok(&a->dial); /* the hypervisor did nothing wrong */
+	agent_fail(a, "no answer in time");
+}
+
+static void
+mux_up(void *arg, struct yamux *y)
+{
+	struct agent *a = arg;
+
+	(void)y;
+	a->asked = 0;
+	set_step(a, AS_HEALTH);
+	step_health(a);
+}
+
+static void
+mux_down(void *arg)
+{
+	(void)arg; /* a client's session ends by an error of sess_input */
+}
+
+/* The guest opens no streams to us: accept_max is 0. */
+static int
+mux_open(void *arg, struct ystream *s)
+{
+	(void)arg;
+	(void)s;
+	return -EACCES;
+}
+
+static const struct sess_ops session_ops = {
+	.mux = { .open = mux_open, .event = mux_event },
+	.up = mux_up,
+	.down = mux_down,
+};
+
+static void
+on_up(void *arg, int fd)
+{
+	struct agent *a = arg;
+	uint8_t nonce[SESS_NONCE];
+	unsigned int shift = a->hellos < 5 ? a->hellos : 5;
+	long ms = HELLO_FIRST_MS << shift;
+
+	a->fd = fd;
+	a->rd = event_new(a->base, fd, EV_READ | EV_PERSIST, on_readable, a);
+	a->wr = event_new(a->base, fd, EV_WRITE, on_writable, a);
+	if (getrandom(nonce, sizeof(nonce), 0) == (ssize_t)sizeof(nonce))
+		a->sess = sess_new(nonce, 0, &session_ops, a);
+	if (a->rd == NULL || a->wr == NULL || a->sess == NULL ||
+	    event_add(a->rd, NULL) < 0) {
+		agent_fail(a, "out of memory");
+		return;
+	}
+	a->hellos++;
+	set_step(a, AS_HELLO);
+	set_timer(a, ms < HELLO_LAST_MS ? ms : HELLO_LAST_MS);
+	agent_kick(a);
+}
+
+static void
+on_pong_late(int fd, short what, void *arg)
+{
+	struct agent *a = arg;
+
+	(void)fd;
+	(void)what;
+	if (a->sess != NULL && sess_yamux(a->sess) != NULL &&
+	    yamux_pongs(sess_yamux(a->sess)) == a->pongs)
+		agent_fail(a, "no sign of life");
+}
+
+void
+agent_doubt(struct agent *a)
+{
+	struct timeval tv = { .tv_sec = PONG_MS / 1000 };
+	struct yamux *y = agent_mux(a);
+
+	if (y == NULL || evtimer_pending(a->pong, NULL))
+		return;
+	a->pongs = yamux_pongs(y);
+	if (yamux_ping(y, 1) < 0)
+		return;
+	(void)evtimer_add(a->pong, &tv);
+	agent_kick(a);
+}
+
+struct yamux *
+agent_mux(const struct agent *a)
+{
+	if (a->sess == NULL || a->why != NULL || a->step < AS_HEALTH)
+		return NULL;
+	return sess_yamux(a->sess);
+}
+
+int
+agent_spec(struct agent *a, int fd)
+{
+	void *p = NULL;
+	size_t len = 0;
+	int r = memfd_read(fd, AGENT_SPEC_MAX, &p, &len);
+
+	if (r < 0)
+		return r;
+	if (a->step == AS_READY || a->step == AS_BOOT) {
+		/* no use for it; and a call holds the one it sends */
+		explicit_bzero(p, len);
+		free(p);
+		return 0;
+	}
+	forget_spec(a);
+	a->spec = p;
+	a->spec_len = len;
+	if (a->step == AS_NEED_SPEC) {
+		step_boot(a);
+		agent_kick(a);
+	}
+	return 0;
+}
+
+static void
+on_power(void *arg, const struct call_answer *ans)
+{
+	struct agent *a = arg;
+	struct call *c = a->power;
+
+	if (ans->status < 200 || ans->status >= 300)
+		log_warn("agent: power-off answered %d", ans->status);
+	a->power = NULL;
+	call_free(c);
+}
+
+int
+agent_power(struct agent *a)
+{
+	static const char body[] = "{\"action\":\"off\"}";
+	struct yamux *y = agent_mux(a);
+	int r;
+
+	if (y == NULL)
+		return -ENOTCONN;
+	if (a->power != NULL)
+		return 0; /* already asked */
+	r = call_new(y, HTTP_POST, "/v1/power", body, sizeof(body) - 1, false,
+	    on_power, a, &a->power);
+	agent_kick(a);
+	return r;
+}
+
+void
+agent_retry(struct agent *a)
+{
+	if (a->fd == -1)
+		dial_retry(&a->dial);
+}
+
+struct agent *
+agent_new(struct event_base *base, const struct agent_ops *ops, void *arg)
+{
+	struct agent *a = calloc(1, sizeof(*a));
+
+	if (a == NULL)
+		return NULL;
+	a->base = base;
+	a->ops = ops;
+	a->arg = arg;
+	a->fd = -1;
+	a->timer = evtimer_new(base, on_timer, a);
+	a->gone = event_new(base, -1, 0, on_gone, a);
+	a->pong = evtimer_new(base, on_pong_late, a);
+	if (a->timer == NULL || a->gone == NULL || a->pong == NULL ||
+	    dial_open(&a->dial, base, WARD_SOCK_AGENT, on_up, a) < 0) {
+		agent_free(a);
+		return NULL;
+	}
+	return a;
+}
+
+void
+agent_free(struct agent *a)
+{
+	if (a == NULL)
+		return;
+	dial_close(&a->dial);
+	if (a->fd != -1)
+		hang_up(a);
+	free_event(&a->timer);
+	free_event(&a->gone);
+	free_event(&a->pong);
+	forget_spec(a);
+	free(a);
+}

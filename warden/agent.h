@@ -1,0 +1,50 @@
+#ifndef MEWS_WARDEN_AGENT_H
+#define MEWS_WARDEN_AGENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct agent;
+struct event_base;
+struct yamux;
+
+/* A boot spec that does not fit here is refused. */
+#define AGENT_SPEC_MAX (1024UL * 1024)
+
+struct agent_news {
+	bool up; /* the channel stands */
+	bool ready; /* the agent has its boot spec */
+	bool need_spec; /* it has none, and neither have we */
+	const char *detail; /* printable, for a person; NULL: none */
+};
+
+struct agent_ops {
+	/* The whole state, whenever a part of it changed. */
+	void (*news)(void *arg, const struct agent_news *n);
+	/* The session ends: let go of every stream and call on it, now. */
+	void (*down)(void *arg);
+};
+
+/*
+ * The channel to the guest's agent: one virtio-serial port, resynchronised
+ * (common/sess.h), yamux on it.  Connects, resynchronises, asks for health,
+ * hands over the boot spec.  Afterwards nothing runs by the clock: whether
+ * the agent lives is asked when a request goes unanswered.
+ */
+struct agent *agent_new(
+    struct event_base *base, const struct agent_ops *ops, void *arg);
+void agent_free(struct agent *a); /* NULL is fine */
+/* Connects again after giving up. */
+void agent_retry(struct agent *a);
+/* The session to open streams on; NULL while there is none. */
+struct yamux *agent_mux(const struct agent *a);
+/* Something was written to a stream: sends what can be sent. */
+void agent_kick(struct agent *a);
+/* The boot spec, a sealed memfd.  0, or what memfd_read says. */
+int agent_spec(struct agent *a, int fd);
+/* Asks the guest to power off.  0, -ENOTCONN, or a negative errno. */
+int agent_power(struct agent *a);
+/* A request got no answer in time: is anybody there? */
+void agent_doubt(struct agent *a);
+
+#endif

@@ -1,0 +1,50 @@
+#ifndef MEWS_WARDEN_CALL_H
+#define MEWS_WARDEN_CALL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/http.h"
+
+struct yamux;
+struct ystream;
+
+/* What a yamux stream's argument points to: who is told of its events. */
+struct ysink {
+	void (*event)(void *arg, unsigned int ev); /* YS_* */
+	void *arg;
+};
+
+/*
+ * One HTTP request to the agent, over a stream of its own: the CONNECT
+ * line, the request, a bounded answer.  What the guest says is parsed here
+ * and nowhere else (I6); what comes out is a status and some bytes.
+ */
+#define CALL_ANSWER_MAX 4096
+#define CALL_HEAD_MAX 512
+#define CALL_PORT 1024 /* the agent's HTTP */
+#define CALL_UPGRADE "mews-exec" /* the protocol an exec changes to */
+
+struct call;
+struct call_answer {
+	int status; /* the agent's; 0: no usable answer */
+	const char *why; /* status 0: a literal saying what was wrong */
+	const uint8_t *body; /* status other than 101 */
+	size_t len;
+	struct ystream *upgraded; /* status 101: now the callee's, else NULL */
+};
+
+/*
+ * done is called exactly once, from the session's input, unless call_free
+ * comes first; it may call call_free.  body is kept by pointer until done.  0,
+ * or a negative errno and no call.
+ */
+int call_new(struct yamux *y, enum http_method method, const char *target,
+    const void *body, size_t len, bool upgrade,
+    void (*done)(void *arg, const struct call_answer *a), void *arg,
+    struct call **ret);
+/* Gives it up.  NULL is fine. */
+void call_free(struct call *c);
+
+#endif

@@ -1,0 +1,12 @@
+#ifndef MEWS_WARDEN_TEXT_H
+#define MEWS_WARDEN_TEXT_H
+
+#include <stddef.h>
+
+/*
+ * A hostile peer's bytes as text for a person: printable ASCII, everything
+ * else '?', cut to cap - 1 bytes, NUL-terminated.
+ */
+void text_print(char *buf, size_t cap, const char *src, size_t len);
+
+#endif
