@@ -901,24 +901,46 @@ POINTS = [(CREATE, 1), (NET_ENSURE, 1), (TAP_OPEN, 1), (TAP_READY, 1),
           (API_RES, 2), (API_CONN, 1), (NET_LIST_END, 1), (L_LIST_END, 1)]
 
 
+# what a helper may come to read when orchd has long been dead
+LATE = [(NET_ENSURE, 1), (TAP_OPEN, 1), (L_START, 1),
+        (L_RELEASE, 1), (TAP_CLOSE, 1)]
+
+
 def kill_at_messages():
     """create, then delete, each with a key; wherever it dies, the retries
     act once and nothing is left."""
     program = TEST_BUILD + "/mews-orchd"
+    rows = [(p, when, False) for p in POINTS for when in (1, 2)]
+    rows += [(p, 2, True) for p in LATE]
     died = 0
-    for kind, nth in POINTS:
-        for when in (1, 2):
-            with Lab(program=program) as l:
-                where = "0x%x #%d %s" % (kind, nth, ("", "before", "after")[when])
-                try:
-                    died += killed_at(l, (kind, nth, when))
-                except Exception as e:
-                    raise AssertionError("killed at %s: %s" % (where, e)) from e
-    eq(died, 2 * len(POINTS))
+    for (kind, nth), when, late in rows:
+        with Lab(program=program) as l:
+            where = "0x%x #%d %s%s" % (kind, nth, ("", "before", "after")[when],
+                                       ", read late" if late else "")
+            try:
+                died += killed_at(l, (kind, nth, when), late)
+            except Exception as e:
+                raise AssertionError("killed at %s: %s" % (where, e)) from e
+    eq(died, len(rows))
 
 
-def killed_at(l, point):
+def read_late(l, kind, nth):
+    """The helper acts on that message only once its sender is dead."""
+    seen = []
+
+    def hook(k, ident, p):
+        seen.extend([k] if k == kind else [])
+        if len(seen) == nth and l.p is not None:
+            l.p.wait(DEADLINE)
+            l.net.hook = l.launch.hook = None
+        return False
+    l.net.hook = l.launch.hook = hook
+
+
+def killed_at(l, point, late=False):
     dead = []
+    if late:
+        read_late(l, *point[:2])
 
     def again(what):
         """what(client) until orchd lives long enough to answer."""
