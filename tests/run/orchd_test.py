@@ -150,6 +150,27 @@ def connection_cap():
         eq(l.get(l.client(0), "a").status, 200)
 
 
+def refused_late_writer():
+    """Who is one too many and writes its request after the answer is there
+    still gets to read it; and such callers cost a bounded number of
+    descriptors, for a moment (I10)."""
+    with up(max_conns=4) as l:
+        cs = [l.client(0) for _ in range(4)]
+        fds = lambda: len(os.listdir("/proc/%d/fd" % l.p.pid))
+        before = fds()
+        s = l.connect(0)
+        l.settle()
+        eq(select.select([s], [], [], DEADLINE)[0], [s])
+        s.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        busy(s)
+        late = [l.connect(0) for _ in range(60)]
+        for s in late:
+            busy(s)
+        assert before < fds() <= before + 16, (before, fds())
+        l.until(lambda: fds() == before, "end of the refused")
+        eq(l.create(cs[0], "a").status, 201)
+
+
 def connection_share():
     """One user cannot use up what all callers share; root is not held."""
     with up(max_conns=20) as l:
@@ -1307,7 +1328,8 @@ def costs():
 CASES = dict(
     identity=identity, stranger=stranger, connections=connections,
     half_closed=half_closed, apid_dies=apid_dies,
-    connection_cap=connection_cap, connection_share=connection_share,
+    connection_cap=connection_cap,
+    refused_late_writer=refused_late_writer, connection_share=connection_share,
     descriptors_exhausted=descriptors_exhausted, life=life, orders=orders,
     waiters=waiters, names=names, limits=limits, lists=lists,
     big_environment=big_environment, durable=durable, keys=keys,
