@@ -76,6 +76,7 @@ struct mewsd {
 	int lock;
 	int listener;
 	bool stopping;
+	bool told; /* the service manager: all rooms serve */
 	struct child child[ROOM_MAX];
 };
 

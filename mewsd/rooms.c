@@ -14,6 +14,7 @@
 #include "common/fds.h"
 #include "common/util.h"
 #include "mewsd/mewsd.h"
+#include "mewsd/notify.h"
 
 #define BACKOFF_MIN_MS 50
 #define BACKOFF_MAX_MS 5000
@@ -35,6 +36,21 @@ static const struct {
 
 static void room_start(struct child *c);
 
+/* Once every room serves, for the first time. */
+static void
+tell_ready(struct mewsd *m)
+{
+	size_t i;
+
+	for (i = 0; i < nitems(rooms) && !m->told; i++) {
+		if (!m->child[rooms[i].room].ready)
+			return;
+	}
+	if (!m->told)
+		notify_send("READY=1");
+	m->told = true;
+}
+
 static int
 on_room_ready(void *arg, struct chan *chan, struct msg *m)
 {
@@ -44,6 +60,7 @@ on_room_ready(void *arg, struct chan *chan, struct msg *m)
 	(void)m;
 	c->ready = true;
 	log_info("%s serves (pid %d)", room_name(c->room), c->pid);
+	tell_ready(c->mewsd);
 	return 0;
 }
 

@@ -202,12 +202,13 @@ class Suite:
                 f.write("%s = %s\n" % (k, v))
         os.chmod(ROOT + "/mews.conf", 0o644)
 
-    def start(self, wait=True):
+    def start(self, wait=True, env=None):
         self.write_conf()
         self.log = open(ROOT + "/mewsd.log", "ab")
         self.proc = subprocess.Popen(
             [self.programs + "/mewsd", "-f", ROOT + "/mews.conf", "-r", ROOT],
-            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
+            env=env)
         if wait:
             self.wait_up()
         return self
