@@ -14,9 +14,6 @@
  * the translation cache, keeper and warden. */
 #define CGROUP_OVERHEAD_MIB 256
 #define CPU_PERIOD_US 100000U
-/* The suite's own processes sit in a leaf of this name, so that the group
- * above it may hand controllers down. */
-#define SUITE_LEAF "/suite"
 
 /* The mount point of cgroup v2 from mountinfo, "" for none. */
 static void
@@ -45,7 +42,6 @@ find_own(char *ret, size_t len)
 {
 	char buf[2048], *p = buf, *line;
 	ssize_t n = proc_read("/proc/self/cgroup", buf, sizeof(buf));
-	size_t own, leaf = strlen(SUITE_LEAF);
 
 	if (n < 0)
 		return (int)n;
@@ -56,9 +52,6 @@ find_own(char *ret, size_t len)
 	if (line == NULL)
 		return -ENOENT;
 	line += 3;
-	own = strlen(line);
-	if (own >= leaf && strcmp(line + own - leaf, SUITE_LEAF) == 0)
-		line[own - leaf] = '\0';
 	if (strcmp(line, "/") == 0)
 		line[0] = '\0';
 	return snprintf(ret, len, "%s", line) < (int)len ? 0 : -ENAMETOOLONG;
@@ -102,7 +95,7 @@ has_controllers(int dir)
 }
 
 int
-cgroup_find(struct cgroup *cg, char *why, size_t len)
+cgroup_find(struct cgroup *cg, const char *group, char *why, size_t len)
 {
 	static char buf[65536]; /* mountinfo: once, at start */
 	char at[CGROUP_PATH_MAX], own[CGROUP_PATH_MAX];
@@ -114,10 +107,13 @@ cgroup_find(struct cgroup *cg, char *why, size_t len)
 		find_mount(buf, at, sizeof(at));
 	else
 		at[0] = '\0';
-	if (at[0] == '\0' || find_own(own, sizeof(own)) < 0) {
+	if (at[0] == '\0' ||
+	    (group[0] == '\0' && find_own(own, sizeof(own)) < 0)) {
 		(void)snprintf(why, len, "cgroup v2 is not mounted");
 		return -ENOENT;
 	}
+	if (group[0] != '\0')
+		(void)snprintf(own, sizeof(own), "%s", group);
 	(void)snprintf(path, sizeof(path), "%s%s", at, own);
 	if ((fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0) {
 		r = -errno;

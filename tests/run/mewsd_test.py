@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""mewsd and whoever starts it: what a service manager is told."""
+"""mewsd and whoever starts it: mews.conf, the service manager."""
 import contextlib
 import os
 import select
 import socket
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -69,9 +70,83 @@ def nonsense():
         os.unlink(suite.ROOT + "/mewsd.log")
 
 
+# what stands in mews.conf beside what is good: what `mewsd -n` says of it
+WRONG = [
+    ("nonsense = 1", "no such option 'nonsense'"),
+    ("max_vms = many", "line 1: "),
+    ("max_vms = 0", "max_vms = 0: must be 1 to "),
+    ("max_vms = 100000", "max_vms = 100000: must be 1 to "),
+    ("max_vms = 200\nuid_count = 100", "uid_count must be at least one more"),
+    ("subnet = \"10.0.0.0\"", "must be a.b.c.d/n"),
+    ("subnet = \"10.0.0.0/31\"", "with n from 8 to 30"),
+    ("subnet = \"10.0.0.1/24\"", "has bits set past its prefix"),
+    ("subnet = \"10.0.0.0/28\"", "the subnet has room for 13"),
+    ("bridge = \"\"", "bridge: must have a name"),
+    ("bridge = \"mw3\"", "not beginning with mw"),
+    ("bridge = \"a/b\"", "an interface name of at most"),
+    ("bridge = \"br\"\nuplink = \"br\"", "and not the uplink's"),
+    ("user_orch = \"0\"", "user_orch: must not be root"),
+    ("user_orch = \"nobody-of-this-name\"", "there is no user nobody-of-this-"),
+    ("user_orch = \"77\"\nuser_net = \"77\"", "one user for both"),
+    ("user_net = \"100005\"\nuid_base = 100000", "include netd's"),
+    ("admins = {\"100005\"}\nuid_base = 100000", "admins: uid 100005 is one"),
+    ("users = {\"100005\"}\nuid_base = 100000", "users: uid 100005 is one"),
+    ("cgroup = \"on\"", "must be auto, require or off"),
+    ("cgroup_path = \"mews\"", "cgroup_path: mews is not absolute"),
+    ("cgroup_path = \"/\"", "must not end in /"),
+    ("cgroup_path = \"/%s\"" % ("x" * 200), "longer than 159 bytes"),
+    ("accel = \"xen\"", "must be auto, tcg or kvm"),
+    ("instance = \"../x\"", "lower-case letters"),
+    ("stage = \"here\"", "stage: here is not absolute"),
+    ("x" * 70000, "larger than 65536 bytes"),
+    ("# \0", "has a NUL byte"),
+]
+
+
+def check(text, path=suite.ROOT + "/n.conf", mode=0o644, uid=0):
+    """What `mewsd -n` says of a file with this in it."""
+    rooms = "".join("%s = \"%d\"\n" % (k, 61000 + i) for i, k in enumerate((
+        "user_orch", "user_api", "user_api_admin", "user_net", "user_launch"))
+        if k not in text)
+    with open(path, "w") as f:
+        f.write(text + "\n" + rooms)
+    os.chmod(path, mode)
+    os.chown(path, uid, uid)
+    p = subprocess.run([suite.BUILD + "/mewsd", "-n", "-f", path],
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                       timeout=suite.DEADLINE)
+    return p.returncode, p.stdout.decode()
+
+
+def conf():
+    rc, said = check("")
+    assert (rc, said) == (0, suite.ROOT + "/n.conf: good\n"), said
+    rc, said = check("cgroup_path = \"/a.slice/b.service\"")
+    assert rc == 0, said
+    for text, want in WRONG:
+        rc, said = check(text)
+        assert rc == 1 and want in said, (text[:80], want, rc, said)
+
+
+def conf_owner():
+    """CONF_OWNER: whoever can write mews.conf is root on this host."""
+    for mode, uid, want in ((0o664, 0, "by others than root"),
+                            (0o646, 0, "by others than root"),
+                            (0o644, 61000, "it must belong to root")):
+        rc, said = check("", mode=mode, uid=uid)
+        assert rc == 1 and want in said, (oct(mode), uid, rc, said)
+    link = suite.ROOT + "/link.conf"
+    os.symlink(suite.ROOT + "/n.conf", link)
+    for path in (link, suite.ROOT):
+        p = subprocess.run([suite.BUILD + "/mewsd", "-n", "-f", path],
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        assert p.returncode == 1, p
+
+
 def main():
     suite.enter()
-    return suite.run(dict(told=told, not_kept=not_kept, nonsense=nonsense))
+    return suite.run(dict(
+        conf=conf, conf_owner=conf_owner, told=told, not_kept=not_kept, nonsense=nonsense))
 
 
 sys.exit(main())
