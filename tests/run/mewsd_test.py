@@ -19,7 +19,7 @@ def manager(name):
 
 
 @contextlib.contextmanager
-def running(name, **kw):
+def running(name="", **kw):
     S = suite.Suite()
     S.start(env=dict(os.environ, NOTIFY_SOCKET=name), **kw)
     try:
@@ -143,10 +143,50 @@ def conf_owner():
         assert p.returncode == 1, p
 
 
+def unit_caps():
+    """The bounding set of etc/mews.service, from the file itself."""
+    top = os.path.dirname(os.path.dirname(os.path.dirname(
+        os.path.abspath(__file__))))
+    with open(top + "/etc/mews.service") as f:
+        lines = [l.split("=", 1)[1] for l in f
+                 if l.startswith("CapabilityBoundingSet=")]
+    return {c[4:].lower() for l in lines for c in l.split()}
+
+
+def under(caps):
+    return ["setpriv", "--no-new-privs", "--bounding-set",
+            ",".join(["-all"] + ["+" + c for c in sorted(caps)])]
+
+
+def bounded():
+    """The suite works within what etc/mews.service leaves it, a VM included,
+    and does not come up without any one of that."""
+    caps = unit_caps()
+    assert len(caps) > 5, caps
+    with running(under=under(caps)) as S:
+        S.wait_helpers()
+        assert S.create("web").status == 201
+        S.wait_ready("web")
+        assert S.cli("exec", "web", "true").returncode == 0
+        assert S.delete("/api/v1/vms/web").status == 204
+    for c in sorted(caps):
+        S = suite.Suite()
+        for d in ("log", "lib", "run"):
+            subprocess.run(["rm", "-rf", suite.ROOT + "/" + d], check=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(suite.ROOT + "/mewsd.log")
+        S.start(wait=False, under=under(caps - {c}))
+        try:
+            suite.wait_for(lambda: "ermitted" in S.logs() or
+                           "denied" in S.logs(), "refusal without " + c)
+        finally:
+            S.stop()
+
+
 def main():
     suite.enter()
     return suite.run(dict(
-        conf=conf, conf_owner=conf_owner, told=told, not_kept=not_kept, nonsense=nonsense))
+        conf=conf, conf_owner=conf_owner, bounded=bounded, told=told, not_kept=not_kept, nonsense=nonsense))
 
 
 sys.exit(main())
