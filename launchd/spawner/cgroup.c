@@ -14,6 +14,8 @@
  * the translation cache, keeper and warden. */
 #define CGROUP_OVERHEAD_MIB 256
 #define CPU_PERIOD_US 100000U
+#define CONTROLLERS "+memory +pids +cpu"
+#define CLEAR_ROUNDS 8
 
 /* The mount point of cgroup v2 from mountinfo, "" for none. */
 static void
@@ -94,6 +96,37 @@ has_controllers(int dir)
 	return 1;
 }
 
+/*
+ * What holds a group that a service manager made for us (a process that only
+ * sleeps) has to sit below it, in /keep, before it can hand controllers down:
+ * cgroups(7), "no internal processes".
+ */
+static int
+clear_group(int dir)
+{
+	char path[64], buf[4096], *p, *pid;
+	int keep, i, r = -EBUSY;
+
+	if (mkdirat(dir, "keep", 0755) < 0 && errno != EEXIST)
+		return -errno;
+	keep = openat(dir, "keep", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (keep < 0)
+		return -errno;
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d/cgroup.procs", dir);
+	for (i = 0; i < CLEAR_ROUNDS; i++) {
+		if ((r = (int)proc_read(path, buf, sizeof(buf))) <= 0)
+			break;
+		r = -EBUSY;
+		/* one that has just ended cannot be moved, nor needs to be */
+		for (p = buf; (pid = strsep(&p, "\n")) != NULL;) {
+			if (pid[0] != '\0')
+				(void)put(keep, "cgroup.procs", pid);
+		}
+	}
+	close_fd(&keep);
+	return r;
+}
+
 int
 cgroup_find(struct cgroup *cg, const char *group, char *why, size_t len)
 {
@@ -127,14 +160,17 @@ cgroup_find(struct cgroup *cg, const char *group, char *why, size_t len)
 		    own[0] != '\0' ? own : "/");
 		goto out;
 	}
-	r = put(fd, "cgroup.subtree_control", "+memory +pids +cpu");
+	r = put(fd, "cgroup.subtree_control", CONTROLLERS);
+	/* only in a group that is said to be ours */
+	if (r == -EBUSY && group[0] != '\0' && (r = clear_group(fd)) == 0)
+		r = put(fd, "cgroup.subtree_control", CONTROLLERS);
 	if (r == 0 && mkdirat(fd, "vm", 0755) < 0 && errno != EEXIST)
 		r = -errno;
 	if (r == 0 &&
 	    (cg->fd = openat(fd, "vm", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
 		r = -errno;
 	if (r == 0)
-		r = put(cg->fd, "cgroup.subtree_control", "+memory +pids +cpu");
+		r = put(cg->fd, "cgroup.subtree_control", CONTROLLERS);
 	if (r < 0) {
 		(void)snprintf(why, len, "cgroup v2 is not delegated: %s",
 		    strerrordesc_np(-r));
