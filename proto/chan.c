@@ -136,17 +136,22 @@ chan_handle(struct chan *c, struct msg *m)
 	const struct msg_handler *h = handler_find(c->ops, m->type);
 	const char *why;
 	char text[96];
+	int r = 0;
 
 	kill_point(m->type, KILL_BEFORE);
 	why = handler_refuses(c, h, m);
 	if (why == NULL) {
 		c->depth++;
-		if (h->fn(c->arg, c, m) < 0)
-			why = "refused by its handler";
+		r = h->fn(c->arg, c, m);
 		c->depth--;
 	}
 	close_fd(&m->fd);
 	kill_point(m->type, KILL_AFTER);
+	/* an answer that found nobody: what it answered was no fault */
+	if (r == -EPIPE)
+		chan_fail(c, "closed");
+	else if (r < 0)
+		why = "refused by its handler";
 	if (why != NULL) {
 		(void)snprintf(
 		    text, sizeof(text), "message 0x%04x: %s", m->type, why);

@@ -60,8 +60,8 @@ struct msg_handler {
 	uint32_t phases; /* bits of the room's phase in which it may come */
 	/* Wire checks shared by both sides; NULL: any bytes do.  0 or -errno */
 	int (*check)(const void *payload);
-	/* 0; negative: refused, the channel closes. m is valid until it returns
-	 */
+	/* 0; negative: refused, the channel closes; -EPIPE: it has.  m is valid
+	 * until it returns */
 	int (*fn)(void *arg, struct chan *c, struct msg *m);
 };
 #define FD_OPT 2
