@@ -37,6 +37,7 @@ struct chan {
 	STAILQ_HEAD(out_queue, out) queue;
 	size_t nqueue;
 	unsigned int depth; /* handlers of ours on the stack */
+	bool held; /* not to be read for now */
 	bool dead; /* gone() was called */
 	bool freed; /* chan_free() came while depth > 0 */
 	_Alignas(8) uint8_t buf[MSG_MAX];
@@ -167,7 +168,7 @@ on_readable(int sock, short what, void *arg)
 
 	(void)what;
 	c->depth++; /* c outlives its handlers */
-	for (i = 0; i < CHAN_BATCH && !c->dead; i++) {
+	for (i = 0; i < CHAN_BATCH && !c->dead && !c->held; i++) {
 		struct msg m = { .fd = -1 };
 
 		r = msg_recv(sock, c->buf, &m);
@@ -183,6 +184,18 @@ on_readable(int sock, short what, void *arg)
 	c->depth--;
 	if (c->freed && c->depth == 0)
 		chan_destroy(c);
+}
+
+void
+chan_hold(struct chan *c, bool hold)
+{
+	c->held = hold;
+	if (c->dead)
+		return;
+	if (hold)
+		(void)event_del(c->rd);
+	else
+		(void)event_add(c->rd, NULL);
 }
 
 void

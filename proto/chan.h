@@ -1,6 +1,7 @@
 #ifndef MEWS_CHAN_H
 #define MEWS_CHAN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -100,6 +101,9 @@ int chan_send(struct chan *c, uint32_t type, uint64_t id, const void *data,
 /* The same with a tail behind the struct. */
 int chan_send2(struct chan *c, uint32_t type, uint64_t id, const void *head,
     size_t headlen, const void *tail, size_t taillen, int fd);
+/* Reads nothing until told to go on: what comes waits in the socket, at last
+ * in its sender.  The end of the channel is seen no sooner. */
+void chan_hold(struct chan *c, bool hold);
 /* Sends what is queued without waiting for the loop; for a farewell. */
 void chan_flush(struct chan *c);
 /* Handles what has already come, up to a batch: the last words of a peer
