@@ -12,9 +12,9 @@
 /*
  * Three tables named `mews`.  Family bridge sees what a tap says before the
  * bridge learns from it; family inet sees what is for the host or through
- * it; family ip counts what the host has to remember for whom.  The skeleton is text, loaded once; afterwards only elements change.
- * Text never comes from a message: names are checked boot config, the rest
- * is printed from numbers.
+ * it; family ip counts what the host has to remember for whom.  The skeleton is
+ * text, loaded once; afterwards only elements change. Text never comes from a
+ * message: names are checked boot config, the rest is printed from numbers.
  *
  * Everything from a tap is dropped unless a rule here accepts it.  Accepting
  * rules name the packet's fields: a rule whose field cannot be read (a

@@ -32,8 +32,7 @@ abstract_name(void)
 	int n = snprintf(abstract.sun_path + 1, sizeof(abstract.sun_path) - 1,
 	    "mews-confine-%d", (int)getpid());
 
-	abstract_len =
-	    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1) +
+	abstract_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1) +
 	    (socklen_t)n;
 }
 
