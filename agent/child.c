@@ -38,8 +38,7 @@ setup(const struct child *ch)
 	(void)RAW(umask, 022);
 	if ((r = RAW(chdir, cwd)) < 0)
 		return (int)r;
-	return (int)RAW(
-	    rt_sigprocmask, SIG_SETMASK, &none, NULL, SIGSET_BYTES);
+	return (int)RAW(rt_sigprocmask, SIG_SETMASK, &none, NULL, SIGSET_BYTES);
 }
 
 /* execve(2); what has no interpreter is the shell's, as execvp(3) has it. */
@@ -120,14 +119,15 @@ clone_call(const struct clone_args *ca, void (*fn)(void *), void *arg)
 	register void *r9 __asm__("r9") = arg;
 	long r;
 
-	__asm__ volatile("syscall\n\t"
-			 "test %%rax, %%rax\n\t"
-			 "jnz 1f\n\t"
-			 "xor %%ebp, %%ebp\n\t"
-			 "mov %%r9, %%rdi\n\t"
-			 "call *%%r8\n\t"
-			 "ud2\n"
-			 "1:"
+	__asm__ volatile(
+	    "syscall\n\t"
+	    "test %%rax, %%rax\n\t"
+	    "jnz 1f\n\t"
+	    "xor %%ebp, %%ebp\n\t"
+	    "mov %%r9, %%rdi\n\t"
+	    "call *%%r8\n\t"
+	    "ud2\n"
+	    "1:"
 	    : "=a"(r)
 	    : "0"(SYS_clone3), "D"(ca), "S"(sizeof(*ca)), "r"(r8), "r"(r9)
 	    : "rcx", "r11", "memory");

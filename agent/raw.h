@@ -16,9 +16,9 @@ raw_call(long nr, long a, long b, long c, long d, long e)
 	long r;
 
 	__asm__ volatile("syscall"
-	    : "=a"(r)
-	    : "0"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
-	    : "rcx", "r11", "memory");
+			 : "=a"(r)
+			 : "0"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
+			 : "rcx", "r11", "memory");
 	return r;
 }
 

@@ -143,8 +143,8 @@ spawn_free(struct child *ch)
 
 /* Not zeroed as a whole: the stack is most of it. */
 static struct child *
-child_new(const struct work *w, struct exec_request *req,
-    const struct strs *boot_env)
+child_new(
+    const struct work *w, struct exec_request *req, const struct strs *boot_env)
 {
 	struct child *ch = malloc(sizeof(*ch));
 

@@ -23,11 +23,12 @@ struct work {
 	struct excgs groups;
 };
 
-#define WORK_NONE                                                  \
-	{                                                          \
+#define WORK_NONE                                                      \
+	{                                                              \
 		.pidfd = -1, .procs_fd = -1, .pts_fd = -1, .groups = { \
-			.root = -1, .spare = { .dir = -1 } \
-		} \
+			.root = -1,                                    \
+			.spare = { .dir = -1 }                         \
+		}                                                      \
 	}
 
 /*
