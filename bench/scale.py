@@ -87,7 +87,11 @@ def restart(s, rep, n, runs):
 
 
 def remove(s, name):
-    a = s.delete("/api/v1/vms/" + name, timeout=120)
+    """A 503 says that the helpers are busy and that it goes on: ask again."""
+    end = time.monotonic() + 120
+    while (a := s.delete("/api/v1/vms/" + name, timeout=120)).status == 503:
+        if time.monotonic() > end:
+            break
     if a.status >= 300 and a.status != 404:
         raise AssertionError(a)
 
