@@ -187,7 +187,7 @@ class Suite:
             "bridge": BRIDGE, "uplink": UPLINK, "subnet": SUBNET,
             "accel": "tcg", "cgroup": "off", "log_level": "debug",
             "stage": stage or os.path.join(BUILD, "stage/current"),
-            "ready_timeout": 20,
+            "ready_timeout": 60,  # a loaded machine is no fault
         }
         self.conf.update(conf)
 
@@ -337,7 +337,7 @@ class Suite:
         body.update(kw)
         return self.post("/api/v1/vms", body, timeout=60)
 
-    def wait_ready(self, name, deadline=60):
+    def wait_ready(self, name, deadline=100):
         def ready():
             vm = self.get("/api/v1/vms/" + name).json()
             assert vm.get("status") != "crashed", "%r\n%s" % (vm, self.logs())
