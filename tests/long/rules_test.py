@@ -16,7 +16,7 @@ import sys
 import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-DEADLINE = 180
+DEADLINE = 300
 JOBS = int(os.environ.get("TEST_JOBS", "2"))
 # One of each kind, for `make check`: they take a second or two each.
 SAMPLE = ("CONFINE_ROOT", "CONFINE_UID", "CONFINE_BOUNDING", "CONFINE_CAPS",

@@ -1630,7 +1630,8 @@ def controls():
         print(built.stdout)
     for line in open(os.path.join(TOP, "tests/rules")):
         f = line.split()
-        if len(f) > 4 and f[0] != "#" and f[2] == "mews-apid":
+        if len(f) > 4 and f[0] != "#" and f[2] == "mews-apid" \
+                and f[3].startswith("apid_test:"):
             case("without %s" % f[0], control, f[0], f[3].split(":")[1])
 
 
