@@ -18,8 +18,9 @@
 
 /*
  * A guest whose agent is somebody else's (I6): pid 1 of a real guest, with
- * the real port.  "evil=boot" on the kernel's command line: it never becomes
- * ready, and tells every warden that calls the next lie of a list.
+ * the real port.  "evil=bootN" on the kernel's command line: it never becomes
+ * ready, and tells every warden that calls the next lie of a list, every
+ * third from the Nth on: a warden dials for so long, and then no more.
  * "evil=exec": it answers like the stand-in's agent, so what it says is what
  * a caller asks for (raw, flood, mute, status, lie).
  */
@@ -57,6 +58,7 @@ static const struct raw {
 static const enum mode modes[] = { MODE_AGENT_GARBAGE, MODE_AGENT_WINDOW,
 	MODE_HTTP_SPLIT, MODE_HTTP_ENDLESS, MODE_HTTP_INTERIM, MODE_HTTP_BODY };
 #define LIES (nitems(raws) + nitems(modes))
+#define SHARES 3
 
 struct evil {
 	int port;
@@ -68,7 +70,7 @@ struct evil {
 	size_t hello_len; /* of a raw lie's warden */
 	size_t hello_sent;
 	size_t zeros;
-	unsigned int lie;
+	unsigned int lie; /* the next */
 };
 
 static void
@@ -85,8 +87,9 @@ say(const char *what)
 static void
 next_lie(struct evil *e)
 {
-	const unsigned int n = e->lie++;
+	const unsigned int n = e->lie;
 
+	e->lie += SHARES;
 	e->raw = NULL;
 	e->raw_sent = e->raw_off = e->hello_len = e->hello_sent = 0;
 	if (e->at_exec) {
@@ -225,6 +228,9 @@ main(void)
 	if (file_read("/proc/cmdline", cmdline, sizeof(cmdline)) < 0)
 		fatal("no command line");
 	e.at_exec = strstr(cmdline, "evil=exec") != NULL;
+	e.lie = strstr(cmdline, "evil=boot1") != NULL ? 1
+	    : strstr(cmdline, "evil=boot2") != NULL   ? 2
+						      : 0;
 	if ((e.port = port_open()) < 0)
 		fatal("no port");
 	say("here");
