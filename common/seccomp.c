@@ -108,9 +108,12 @@ load(scmp_filter_ctx ctx)
 {
 	int r;
 
-	/* no_new_privs is set by the library; wrong-arch calls kill; TSYNC
-	 * because orchd has its commit worker by then */
+	/* no_new_privs is set by the library: mewsd has it from here, and all
+	 * that it starts; wrong-arch calls kill; TSYNC because orchd has its
+	 * commit worker by then */
 	if ((r = seccomp_attr_set(
+		 ctx, SCMP_FLTATR_CTL_NNP, RULE(SECCOMP_NNP))) < 0 ||
+	    (r = seccomp_attr_set(
 		 ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS)) < 0 ||
 	    (r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2)) < 0 ||
 	    (r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_TSYNC, 1)) < 0)

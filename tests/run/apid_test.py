@@ -618,7 +618,10 @@ REFUSED = [
 def refused(data, status, word):
     cl = H.client()
     cl.send(data)
-    got, body = cl.answer()
+    try:
+        got, body = cl.answer()
+    except TimeoutError:
+        raise Bad("not refused: orchd was asked %r" % H.next()) from None
     want(got, status, "status of %r" % body)
     obj = json.loads(body)
     want(list(obj), ["error"], "keys")
@@ -1342,10 +1345,17 @@ WS_BAD = [
 ]
 
 
+def unless_taken(close, code):
+    try:
+        close(code)
+    except TimeoutError:
+        raise Bad("not refused: the stream goes on") from None
+
+
 def t_ws_bad(data, code):
     cl, st = console()
     cl.send(data)
-    cl.expect_close(code)
+    unless_taken(cl.expect_close, code)
     cl.end()
     st.end()
     H.expect_closed(cl)
@@ -1370,7 +1380,7 @@ EXEC_WS_BAD = [
 def t_exec_ws_bad(data, code):
     cl, st = execute()
     cl.send(data)
-    cl.expect_close(code)
+    unless_taken(cl.expect_close, code)
     cl.frame(8, struct.pack(">H", 1000))
     cl.end()
 
@@ -1620,7 +1630,8 @@ def controls():
         print(built.stdout)
     for line in open(os.path.join(TOP, "tests/rules")):
         f = line.split()
-        if len(f) == 4 and f[2] == "mews-apid":
+        if len(f) > 4 and f[0] != "#" and f[2] == "mews-apid" \
+                and f[3].startswith("apid_test:"):
             case("without %s" % f[0], control, f[0], f[3].split(":")[1])
 
 

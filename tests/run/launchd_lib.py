@@ -18,7 +18,7 @@ import time
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(TOP, os.environ.get("B", "build"))
 
-# tests/rules: one program with a rule off; then no controls of our own
+# tests/rules: programs with a rule off; then no controls of our own
 PROGRAM = os.environ.get("MEWS_PROGRAM", "")
 CONTROLS = not PROGRAM
 
@@ -186,10 +186,11 @@ class Chan:
 
 class Suite:
     def __init__(self, launchd=None, keeper=None, **conf):
-        if PROGRAM.endswith("mews-keeper"):
-            keeper = PROGRAM
-        elif PROGRAM:
-            launchd = os.path.join(TOP, PROGRAM)
+        for path in filter(None, PROGRAM.split(":")):
+            if path.endswith("mews-keeper"):
+                keeper = path
+            else:
+                launchd = os.path.join(TOP, path)
         self.dir = "/tmp/mwj%d" % OUTER
         os.makedirs(self.dir, exist_ok=True)
         subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0755", "mews",

@@ -71,7 +71,9 @@ class Stage:
         self.dir = tempfile.mkdtemp(prefix="warden-")
         subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "t",
                         "/boot"], check=True)
-        shutil.copy(os.path.join(B, "mews-warden"), "/boot/mews-warden")
+        shutil.copy(os.environ.get("MEWS_PROGRAM",
+                                   os.path.join(B, "mews-warden")),
+                    "/boot/mews-warden")
         self.bound = False
         self.vmm(None)
 
@@ -396,6 +398,10 @@ def code(status):
 
 
 def run(name, fn, *args):
+    """Cases are asked for by a word of their name."""
+    if sys.argv[1:] and not set(sys.argv[1:]) & set(
+            name.replace(":", "").split()):
+        return True
     try:
         fn(*args)
         print("ok " + name, flush=True)

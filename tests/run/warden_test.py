@@ -214,7 +214,8 @@ def streams_limit():
         for s in held:
             assert s.opened()[0] == 101
         s = v.exec("echo", "x")
-        assert s.opened() == (503, "too many open streams to this VM")
+        got = s.opened()
+        assert got == (503, "too many open streams to this VM"), got
         assert s.next() is None
         held.pop().close()
         end = time.monotonic() + w.DEADLINE
@@ -364,7 +365,8 @@ def stranger():
             finally:
                 os._exit(0)
         os.waitpid(pid, 0)
-        assert os.read(r, 100) == b"closed"
+        got = os.read(r, 100).decode()
+        assert got == "closed", "the stranger was " + got
         os.close(r), os.close(wr)
         check_exec(v)
 
