@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 
+#include "common/asan.h"
 #include "common/confine.h"
 #include "common/log.h"
 #include "common/util.h"
@@ -125,31 +126,25 @@ void
 seccomp_allow(const struct seccomp_rule *base, size_t nbase,
     const struct seccomp_rule *own, size_t nown)
 {
-#ifdef MEWS_ASAN
-	(void)base, (void)nbase, (void)own, (void)nown;
-	(void)add_rows, (void)load;
-#else
 	scmp_filter_ctx ctx = seccomp_init(ACT_DENY);
 
 	if (ctx == NULL)
 		fatal("seccomp_init");
 	add_rows(ctx, SCMP_ACT_ALLOW, base, nbase);
 	add_rows(ctx, SCMP_ACT_ALLOW, own, nown);
-	load(ctx);
+#ifdef MEWS_ASAN
+	add_rows(ctx, SCMP_ACT_ALLOW, seccomp_asan, seccomp_asan_len);
 #endif
+	load(ctx);
 }
 
 void
 seccomp_deny(const struct seccomp_rule *rows, size_t n)
 {
-#ifdef MEWS_ASAN
-	(void)rows, (void)n;
-#else
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
 
 	if (ctx == NULL)
 		fatal("seccomp_init");
 	add_rows(ctx, ACT_DENY, rows, n);
 	load(ctx);
-#endif
 }

@@ -88,10 +88,12 @@ limits(const struct keep_spec *spec)
 		{ "nproc", spec->vcpus + 96UL, RLIMIT_NPROC },
 		/* its own log is the only file it writes */
 		{ "fsize", 16 * mib, RLIMIT_FSIZE },
+#ifndef MEWS_ASAN /* whose shadow is terabytes of it */
 		/* where no cgroup counts: guest memory, stacks, devices */
 		{ "data",
 		    ((rlim_t)spec->mem_mib + 1024U + 16UL * spec->vcpus) * mib,
 		    RLIMIT_DATA },
+#endif
 	};
 	size_t i;
 

@@ -837,7 +837,10 @@ def host_refusals():
     for name, kw, text in rows_:
         try:
             with suite(**kw) as s:
-                s.o.list()
+                try:
+                    s.o.list()
+                except Fail as e:  # it served before its spawner gave up
+                    raise Fail("%s\n%s" % (e, s.tail()))
             raise Fail(name + " was taken")
         except Fail as e:
             if "was taken" in str(e):

@@ -20,6 +20,9 @@ import sys
 import threading
 import time
 
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import sanitized  # noqa: E402
+
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(TOP, os.environ.get("B", "build"))
 ROOT = "/run/m"
@@ -208,6 +211,8 @@ class Suite:
         self.proc = subprocess.Popen(
             [self.programs + "/mewsd", "-f", ROOT + "/mews.conf", "-r", ROOT],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        sanitized.watch(ROOT + "/*.log", ROOT + "/log/*.log",
+                        ROOT + "/lib/vm/*/vmm.log")
         if wait:
             self.wait_up()
         return self
@@ -407,6 +412,7 @@ def run(cases):
             continue
         try:
             fn()
+            sanitized.check()
             print("ok " + name, flush=True)
         except Exception:
             bad = 1
