@@ -38,8 +38,7 @@ const struct seccomp_rule seccomp_asan[] = {
 	SC_ALLOW(sched_getaffinity), /* a thread starts: its stack's bounds */
 	SC_ALLOW(sigaltstack), /* a thread starts and ends */
 	/* a report: the program's name and map, which no root has */
-	SC_FAIL(readlink, ENOENT),
-	SC_FAIL(open, ENOENT),
+	SC_FAIL(readlink, ENOENT), SC_FAIL(open, ENOENT),
 	SC_FAIL(pipe2, EMFILE), /* how it tries whether memory is there */
 };
 const size_t seccomp_asan_len = nitems(seccomp_asan);
@@ -49,15 +48,15 @@ static void
 on_usr2(int sig)
 {
 	volatile size_t end = 8;
-	volatile char *volatile p = malloc(8);
+	static volatile char *volatile p;
 
 	(void)sig;
+	p = malloc(8);
 	p[end] = 1;
 }
 
 /* No call in any room's main(): what ships does not know of this. */
-static void __attribute__((constructor))
-arm(void)
+static void __attribute__((constructor)) arm(void)
 {
 	struct sigaction sa = { .sa_handler = on_usr2 };
 

@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -17,7 +18,11 @@
 #define FD_SPEC 3
 #define FD_TAP 7
 #define FD_ARGS 8
+#ifdef SECCOMP_DEBUG
+#define FD_COUNT (fcntl(VMM_DEBUG_FD, F_GETFD) < 0 ? 9 : VMM_DEBUG_FD + 1)
+#else
 #define FD_COUNT 9
+#endif
 
 int
 exec_args_check(const char *s, size_t len, struct err *e)
