@@ -16,7 +16,8 @@ ASAN_MAKE = $(MAKE) --no-print-directory B=build-asan OPT='-O1 -g' \
 asan: deps-lint asan-build	## unit tests and daemons under the sanitizers
 	$(Q)B=build-asan ASAN_OPTIONS=detect_leaks=1:abort_on_error=1 \
 	    UBSAN_OPTIONS=print_stacktrace=1 tests/check unit
-	$(Q)B=build-asan SANITIZED=1 tests/check run $(ASAN_RUN)
+	$(Q)B=build-asan SANITIZED=1 TEST_DEADLINE=600 \
+	    tests/check asan $(ASAN_RUN)
 
 asan-build: asan-release
 	$(Q)$(ASAN_MAKE) unit-build asan-daemons

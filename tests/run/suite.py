@@ -190,7 +190,7 @@ class Suite:
             "bridge": BRIDGE, "uplink": UPLINK, "subnet": SUBNET,
             "accel": "tcg", "cgroup": "off", "log_level": "debug",
             "stage": stage or os.path.join(BUILD, "stage/current"),
-            "ready_timeout": 20,
+            "ready_timeout": 60 if sanitized.ON else 20,
         }
         self.conf.update(conf)
 
