@@ -98,7 +98,7 @@ def exits():
         (CRASH, X_KILLED, "signal 6", 20000),
         (REBOOT, X_REBOOT, "", 20000),
         (NO_AGENT, X_NO_AGENT, "", 1500),
-        (NO_QMP, X_START, "in time", 400),
+        (NO_QMP, X_START, "in time", 1500),
         (EXIT_4, X_VMM, "\\x1b[31mbad", 20000),
     )
     with suite() as s:
