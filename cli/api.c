@@ -269,7 +269,10 @@ api_unreachable(const struct api *a, int code, struct err *e)
 static int
 outcome(const struct try *t, CURLcode c, struct err *e)
 {
-	int connect_r = t->os_errno > 0 ? (int)-t->os_errno : -ECONNREFUSED;
+	/* closed before the library had looked: it says "not connected" with
+	 * no number, or with that of a write before */
+	const bool closed = t->os_errno == 0 || t->os_errno == EPIPE;
+	const int connect_r = closed ? -ECONNRESET : (int)-t->os_errno;
 
 	if (t->sink_r < 0)
 		return t->sink_r;

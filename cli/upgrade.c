@@ -44,6 +44,8 @@ send_request(int fd, const char *p, size_t len)
 
 	while (len > 0) {
 		n = send(fd, p, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (n < 0 && errno == EPIPE)
+			return 0; /* closed: it may have said why */
 		if (n < 0 && errno != EAGAIN && errno != EINTR)
 			return -ECONNRESET;
 		if (n < 0) {

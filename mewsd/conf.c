@@ -40,6 +40,7 @@ options(void)
 		CFG_STR("bridge", "mewsbr0", CFGF_NONE),
 		CFG_STR("uplink", "", CFGF_NONE),
 		CFG_STR("cgroup", "auto", CFGF_NONE),
+		CFG_STR("cgroup_path", "", CFGF_NONE),
 		CFG_STR("accel", "auto", CFGF_NONE),
 		CFG_INT("max_vms", 200, CFGF_NONE),
 		CFG_INT("max_vcpus", 8, CFGF_NONE),
@@ -211,6 +212,23 @@ get_ifname(cfg_t *cfg, const char *key, char *ret, struct err *e)
 		    key, s, NET_IFNAME - 1);
 	(void)snprintf(ret, NET_IFNAME, "%s", s);
 	return 0;
+}
+
+/* Below the mount of cgroup v2, as /proc/PID/cgroup spells it. */
+static int
+get_cgroup_path(cfg_t *cfg, char *ret, struct err *e)
+{
+	const char *path = cfg_getstr(cfg, "cgroup_path");
+	size_t len = strlen(path);
+
+	if (len == 0)
+		return 0;
+	if (len == 1 || path[len - 1] == '/')
+		return err_set(e, -EINVAL,
+		    "cgroup_path = %s: must not end in / (\"\" is mewsd's own "
+		    "group)",
+		    path);
+	return get_path("cgroup_path", path, "", ret, e);
 }
 
 static int
@@ -419,6 +437,7 @@ fill(cfg_t *cfg, const char *root, struct conf *c, struct err *e)
 	int r;
 
 	if ((r = get_paths(cfg, root, c, e)) < 0 ||
+	    (r = get_cgroup_path(cfg, c->launchd.cgroup_path, e)) < 0 ||
 	    (r = get_enum(
 		 cfg, "log_level", levels, nitems(levels), &level, e)) < 0 ||
 	    (r = get_enum(cfg, "cgroup", cgroups, nitems(cgroups),

@@ -16,6 +16,7 @@
 #include "common/loop.h"
 #include "common/util.h"
 #include "mewsd/mewsd.h"
+#include "mewsd/notify.h"
 
 #define DEFAULT_CONF "/etc/mews/mews.conf"
 
@@ -34,6 +35,7 @@ on_signal(int sig, short what, void *arg)
 		return;
 	}
 	log_info("stopping on signal %d; VMs run on", sig);
+	notify_send("STOPPING=1");
 	rooms_stop(m);
 }
 
@@ -131,6 +133,7 @@ main(int argc, char *argv[])
 		return 0;
 	}
 	log_init("mewsd", m.conf.log_level);
+	notify_init();
 	m.bindir = bindir_open();
 	if (root != NULL && mkdir(root, 0755) < 0 && errno != EEXIST)
 		fatal("mkdir %s: %m", root);

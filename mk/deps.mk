@@ -8,6 +8,8 @@ DEPS_BUILD := gcc libc6-dev pkg-config libevent-dev libconfuse-dev \
 DEPS_RUN := qemu-system-x86 busybox-static iproute2 cpio
 DEPS_TEST := python3 python3-h11 nftables procps
 DEPS_LINT := clang clang-tidy clang-format cppcheck pmccabe libclang-rt-14-dev
+# The lab's image is made of packages that are unpacked, not installed.
+DEPS_LAB := qemu-system-x86 busybox-static cpio e2fsprogs util-linux
 
 .PHONY: deps deps-lint
 deps: $(B)/.deps	## install what building and testing needs
@@ -34,3 +36,7 @@ $(B)/.deps: mk/deps.mk
 $(B)/.deps-lint: mk/deps.mk
 	@mkdir -p $(B)
 	$(call apt_install,$(DEPS_BUILD) $(DEPS_LINT))
+
+$(B)/.deps-lab: mk/deps.mk
+	@mkdir -p $(B)
+	$(call apt_install,$(DEPS_LAB))

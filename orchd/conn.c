@@ -21,6 +21,7 @@
  */
 #define ACCEPT_BATCH 16
 #define ACCEPT_PAUSE_MS 50
+#define REFUSED_MS 1000
 
 static int
 cmp_conn(const struct conn *a, const struct conn *b)
@@ -160,6 +161,36 @@ on_accept_again(int fd, short what, void *arg)
 	conn_accept(o);
 }
 
+static void
+on_refused_end(int fd, short what, void *arg)
+{
+	struct orchd *o = arg;
+	size_t i;
+
+	(void)fd;
+	(void)what;
+	for (i = 0; i < nitems(o->refused); i++)
+		close_fd(&o->refused[i]);
+}
+
+/*
+ * A refused caller may not have written its request yet.  Closed at once,
+ * that write would fail, and many a client then never reads the answer (RFC
+ * 9112, 9.6): so the last few stay, unread, till nobody was refused for
+ * REFUSED_MS.  Takes sock.
+ */
+static void
+linger(struct orchd *o, int sock)
+{
+	const struct timeval tv = { .tv_sec = REFUSED_MS / 1000 };
+	int *slot = &o->refused[o->nrefused++ % nitems(o->refused)];
+
+	close_fd(slot);
+	if (event_add(o->refused_end, &tv) < 0)
+		close_fd(&sock);
+	*slot = sock;
+}
+
 /* One fixed answer for whoever is one too many. */
 static void
 say_busy(int sock)
@@ -230,7 +261,7 @@ static void
 on_accept(int fd, short what, void *arg)
 {
 	struct orchd *o = arg;
-	int i, sock;
+	int i, r, sock;
 
 	(void)what;
 	for (i = 0; i < ACCEPT_BATCH; i++) {
@@ -249,16 +280,23 @@ on_accept(int fd, short what, void *arg)
 		}
 		if (sock < 0)
 			return;
-		if (o->nconns >= o->conf.max_conns || conn_start(o, sock) < 0) {
+		r = o->nconns >= o->conf.max_conns ? -EBUSY
+						   : conn_start(o, sock);
+		if (r < 0)
 			say_busy(sock);
+		/* but not on the last descriptors */
+		if (r == -EBUSY)
+			linger(o, sock);
+		else if (r < 0)
 			close_fd(&sock);
-		}
 	}
 }
 
 void
 conn_listen(struct orchd *o, int sock)
 {
+	size_t i;
+
 	if (o->accept != NULL) {
 		close_fd(&sock); /* there is one listener */
 		return;
@@ -275,10 +313,14 @@ conn_listen(struct orchd *o, int sock)
 	o->accept =
 	    event_new(o->base, sock, EV_READ | EV_PERSIST, on_accept, o);
 	o->accept_pause = evtimer_new(o->base, on_accept_again, o);
+	for (i = 0; i < nitems(o->refused); i++)
+		o->refused[i] = -1;
+	o->refused_end = evtimer_new(o->base, on_refused_end, o);
 	o->hup =
 	    event_new(o->base, o->hup_epoll, EV_READ | EV_PERSIST, on_hup, o);
 	if (o->accept == NULL || o->accept_pause == NULL || o->hup_epoll < 0 ||
-	    o->hup == NULL || event_add(o->hup, NULL) < 0)
+	    o->refused_end == NULL || o->hup == NULL ||
+	    event_add(o->hup, NULL) < 0)
 		fatal("listener");
 	conn_accept(o);
 }

@@ -38,6 +38,8 @@ struct conn {
 };
 RB_HEAD(conn_tree, conn);
 TAILQ_HEAD(conn_list, conn);
+/* Callers told 503 that are still open. */
+#define REFUSED_MAX 16
 
 /* A key that was used, for the retries that may come. */
 struct idem {
@@ -87,6 +89,9 @@ struct orchd {
 	struct event *hup;
 	int hup_epoll; /* hang-ups of all connections */
 	int reserve_fd; /* given up to be able to say 503 */
+	int refused[REFUSED_MAX]; /* callers told 503; -1: free */
+	unsigned int nrefused;
+	struct event *refused_end; /* they are closed */
 	struct conn_tree conns;
 	struct conn_list parked; /* wait for events */
 	unsigned int nconns;

@@ -208,6 +208,7 @@ struct launchd_conf {
 	char state[160]; /* DIR/lib/vm: per-VM directories */
 	char run[160]; /* DIR/run/vm: records and sockets */
 	char stage[160]; /* staged tree that jails bind read-only */
+	char cgroup_path[160]; /* group for the VMs' groups; "": our own */
 };
 
 #endif

@@ -14,9 +14,8 @@
  * the translation cache, keeper and warden. */
 #define CGROUP_OVERHEAD_MIB 256
 #define CPU_PERIOD_US 100000U
-/* The suite's own processes sit in a leaf of this name, so that the group
- * above it may hand controllers down. */
-#define SUITE_LEAF "/suite"
+#define CONTROLLERS "+memory +pids +cpu"
+#define CLEAR_ROUNDS 8
 
 /* The mount point of cgroup v2 from mountinfo, "" for none. */
 static void
@@ -45,7 +44,6 @@ find_own(char *ret, size_t len)
 {
 	char buf[2048], *p = buf, *line;
 	ssize_t n = proc_read("/proc/self/cgroup", buf, sizeof(buf));
-	size_t own, leaf = strlen(SUITE_LEAF);
 
 	if (n < 0)
 		return (int)n;
@@ -56,9 +54,6 @@ find_own(char *ret, size_t len)
 	if (line == NULL)
 		return -ENOENT;
 	line += 3;
-	own = strlen(line);
-	if (own >= leaf && strcmp(line + own - leaf, SUITE_LEAF) == 0)
-		line[own - leaf] = '\0';
 	if (strcmp(line, "/") == 0)
 		line[0] = '\0';
 	return snprintf(ret, len, "%s", line) < (int)len ? 0 : -ENAMETOOLONG;
@@ -101,8 +96,39 @@ has_controllers(int dir)
 	return 1;
 }
 
+/*
+ * What holds a group that a service manager made for us (a process that only
+ * sleeps) has to sit below it, in /keep, before it can hand controllers down:
+ * cgroups(7), "no internal processes".
+ */
+static int
+clear_group(int dir)
+{
+	char path[64], buf[4096], *p, *pid;
+	int keep, i, r = -EBUSY;
+
+	if (mkdirat(dir, "keep", 0755) < 0 && errno != EEXIST)
+		return -errno;
+	keep = openat(dir, "keep", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (keep < 0)
+		return -errno;
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d/cgroup.procs", dir);
+	for (i = 0; i < CLEAR_ROUNDS; i++) {
+		if ((r = (int)proc_read(path, buf, sizeof(buf))) <= 0)
+			break;
+		r = -EBUSY;
+		/* one that has just ended cannot be moved, nor needs to be */
+		for (p = buf; (pid = strsep(&p, "\n")) != NULL;) {
+			if (pid[0] != '\0')
+				(void)put(keep, "cgroup.procs", pid);
+		}
+	}
+	close_fd(&keep);
+	return r;
+}
+
 int
-cgroup_find(struct cgroup *cg, char *why, size_t len)
+cgroup_find(struct cgroup *cg, const char *group, char *why, size_t len)
 {
 	static char buf[65536]; /* mountinfo: once, at start */
 	char at[CGROUP_PATH_MAX], own[CGROUP_PATH_MAX];
@@ -114,10 +140,13 @@ cgroup_find(struct cgroup *cg, char *why, size_t len)
 		find_mount(buf, at, sizeof(at));
 	else
 		at[0] = '\0';
-	if (at[0] == '\0' || find_own(own, sizeof(own)) < 0) {
+	if (at[0] == '\0' ||
+	    (group[0] == '\0' && find_own(own, sizeof(own)) < 0)) {
 		(void)snprintf(why, len, "cgroup v2 is not mounted");
 		return -ENOENT;
 	}
+	if (group[0] != '\0')
+		(void)snprintf(own, sizeof(own), "%s", group);
 	(void)snprintf(path, sizeof(path), "%s%s", at, own);
 	if ((fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0) {
 		r = -errno;
@@ -131,14 +160,17 @@ cgroup_find(struct cgroup *cg, char *why, size_t len)
 		    own[0] != '\0' ? own : "/");
 		goto out;
 	}
-	r = put(fd, "cgroup.subtree_control", "+memory +pids +cpu");
+	r = put(fd, "cgroup.subtree_control", CONTROLLERS);
+	/* only in a group that is said to be ours */
+	if (r == -EBUSY && group[0] != '\0' && (r = clear_group(fd)) == 0)
+		r = put(fd, "cgroup.subtree_control", CONTROLLERS);
 	if (r == 0 && mkdirat(fd, "vm", 0755) < 0 && errno != EEXIST)
 		r = -errno;
 	if (r == 0 &&
 	    (cg->fd = openat(fd, "vm", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
 		r = -errno;
 	if (r == 0)
-		r = put(cg->fd, "cgroup.subtree_control", "+memory +pids +cpu");
+		r = put(cg->fd, "cgroup.subtree_control", CONTROLLERS);
 	if (r < 0) {
 		(void)snprintf(why, len, "cgroup v2 is not delegated: %s",
 		    strerrordesc_np(-r));

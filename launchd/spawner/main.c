@@ -38,7 +38,9 @@ check_conf(const struct spawner *sp)
 		fatal("max_vms %u: uid_count is %u", c->max_vms, c->uid_count);
 	if (memchr(c->state, '\0', sizeof(c->state)) == NULL ||
 	    memchr(c->run, '\0', sizeof(c->run)) == NULL ||
-	    memchr(c->stage, '\0', sizeof(c->stage)) == NULL || c->cgroup > 2 ||
+	    memchr(c->stage, '\0', sizeof(c->stage)) == NULL ||
+	    memchr(c->cgroup_path, '\0', sizeof(c->cgroup_path)) == NULL ||
+	    c->cgroup > 2 ||
 	    c->accel > ACCEL_KVM)
 		fatal("boot config");
 }
@@ -105,7 +107,8 @@ find_cgroup(struct spawner *sp)
 		    why, sizeof(sp->caps.why), "cgroup = off in mews.conf");
 		return;
 	}
-	if (cgroup_find(&sp->cg, why, sizeof(sp->caps.why)) < 0 &&
+	if (cgroup_find(&sp->cg, sp->conf.cgroup_path, why,
+		sizeof(sp->caps.why)) < 0 &&
 	    sp->conf.cgroup == REQUIRE)
 		fatal("cgroup = require, but %s", why);
 	sp->caps.cgroup = sp->cg.fd >= 0;

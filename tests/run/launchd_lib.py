@@ -242,17 +242,18 @@ class Suite:
                 high = [os.dup2(h, 50 + i) for i, h in enumerate(high)]
                 for i, h in enumerate(high):
                     os.dup2(h, i)
-                os.execv(*(("/usr/bin/strace", ["strace", "-f", "-o", "/tmp/st.out", self.bin]) if os.environ.get("STRACE") else (self.bin, ["mews-launchd"])))
+                os.execv(self.bin, ["mews-launchd"])
             finally:
                 os._exit(127)
         theirs.close()
         c = self.conf
         boot = struct.pack("<6I4I160s", 1, ROOM_LAUNCHD, LAUNCH_UID, LAUNCH_UID,
                            3, 512, 0, 0, 0, 0, self.run.encode())
-        conf = struct.pack("<8I160s160s160s", c["uid_base"], c["uid_count"],
+        conf = struct.pack("<8I160s160s160s160s", c["uid_base"], c["uid_count"],
                            c["max_vcpus"], c["max_mem_mib"], c["max_vms"],
                            c["cgroup"], c["accel"], 0, self.state.encode(),
-                           self.run.encode(), self.stage.encode())
+                           self.run.encode(), self.stage.encode(),
+                           c.get("cgroup_path", "").encode())
         self.parent.send(BOOT_CONF, boot + conf)
         m = self.parent.recv()
         if m is None or m[0] != BOOT_READY:

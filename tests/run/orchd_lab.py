@@ -20,7 +20,7 @@ ROOT = "/run/o"
 ROOM_ORCHD, ROOM_API, ROOM_ADMIN, ROOM_NETD, ROOM_LAUNCHD = 1, 2, 3, 4, 5
 
 (BOOT_CONF, BOOT_PEER, BOOT_LISTENER, BOOT_STOP, BOOT_READY,
- BOOT_FAULT) = range(0x101, 0x107)
+ BOOT_FAULT, BOOT_ENDED) = range(0x101, 0x108)
 API_CONN, API_GONE, API_RES = 0x201, 0x202, 0x203
 (CLOSED, LIST, GET, CREATE, DELETE, START, STOP, STREAM, EVENTS,
  DOCTOR) = range(0x210, 0x21a)
@@ -223,7 +223,17 @@ class Chan:
         self.closed = True
 
 
-class Net:
+class Helper:
+    """What a played helper has done it keeps, told or not: orchd may be gone
+    before it can be told."""
+    chan = None
+
+    def tell(self, *what):
+        with contextlib.suppress(Gone):
+            self.chan.send(*what)
+
+
+class Net(Helper):
     """Plays netd: taps are ends of socket pairs."""
 
     def __init__(self):
@@ -238,11 +248,11 @@ class Net:
         self.act(kind, ident, p)
 
     def err(self, ident, code, msg=b"no"):
-        self.chan.send(NET_ERR, struct.pack(NERR, code, msg, 0), ident)
+        self.tell(NET_ERR, struct.pack(NERR, code, msg, 0), ident)
 
     def ready(self, ident, uid, give=True):
         a, b = socket.socketpair()
-        self.chan.send(TAP_READY, struct.pack(TAP_R, uid, 7, 0), ident,
+        self.tell(TAP_READY, struct.pack(TAP_R, uid, 7, 0), ident,
                        [a.fileno()] if give else [])
         a.close()
         b.close()
@@ -252,8 +262,8 @@ class Net:
             rows = [struct.pack(TAP, u, s, 0, ip, mac, 0)
                     for u, (s, ip, mac) in self.taps.items()]
             for i in range(0, len(rows), 256):
-                self.chan.send(NET_HELD, b"".join(rows[i:i + 256]), ident)
-            self.chan.send(NET_LIST_END, struct.pack("=II", len(rows), 0), ident)
+                self.tell(NET_HELD, b"".join(rows[i:i + 256]), ident)
+            self.tell(NET_LIST_END, struct.pack("=II", len(rows), 0), ident)
         elif kind == TAP_OPEN:
             uid, slot, _, ip, mac, flags = struct.unpack(TAP, p)
             if flags & ADOPT:
@@ -269,14 +279,14 @@ class Net:
         elif kind == TAP_CLOSE:
             uid, slot, _, _ = struct.unpack(TAP_C, p)
             self.taps.pop(uid, None)
-            self.chan.send(NET_DONE, b"", ident)
+            self.tell(NET_DONE, b"", ident)
         elif kind == NET_ENSURE:
-            self.chan.send(NET_DONE, b"", ident)
+            self.tell(NET_DONE, b"", ident)
         else:
             raise AssertionError("netd was told 0x%x" % kind)
 
 
-class Launch:
+class Launch(Helper):
     """Plays launchd with hypervisors that run and are ready at once."""
 
     def __init__(self):
@@ -306,17 +316,17 @@ class Launch:
 
     def event(self, uid, kind, pid=0, reason=0, status=0, rung=0, accel=1,
               detail=b"", conf=CONFINED):
-        self.chan.send(L_EVENT, struct.pack(L_EVF, uid, kind, pid, reason,
+        self.tell(L_EVENT, struct.pack(L_EVF, uid, kind, pid, reason,
                                             status, rung, accel, *conf, detail))
 
     def err(self, ident, uid, code=-5, msg=b"no"):
-        self.chan.send(L_ERR, struct.pack(L_ERRF, uid, code, 0, msg), ident)
+        self.tell(L_ERR, struct.pack(L_ERRF, uid, code, 0, msg), ident)
 
     def done(self, ident, uid):
-        self.chan.send(L_DONE, struct.pack("=Q", uid), ident)
+        self.tell(L_DONE, struct.pack("=Q", uid), ident)
 
     def held(self, uid, state, slot, pid, ident=0):
-        self.chan.send(L_HELD, struct.pack(L_HELDF, uid, state, pid, slot, 1,
+        self.tell(L_HELD, struct.pack(L_HELDF, uid, state, pid, slot, 1,
                                            *CONFINED), ident)
 
     def exit(self, uid, reason=EXIT_OFF, detail=b"", status=0):
@@ -328,7 +338,7 @@ class Launch:
         if kind == L_LIST:
             for u, (state, slot, pid) in self.vms.items():
                 self.held(u, state, slot, pid, ident)
-            self.chan.send(L_LIST_END, struct.pack("=II", len(self.vms), 0), ident)
+            self.tell(L_LIST_END, struct.pack("=II", len(self.vms), 0), ident)
         elif kind == L_START:
             f = struct.unpack(L_STARTF, p)
             if uid in self.vms:
@@ -450,6 +460,7 @@ class Lab:
         self.ready = False
         self.life, self.lives = 0, {}  # of the room plumbed last, of each
         self.faults = []  # rooms that mewsd is to replace
+        self.ended = []  # rooms whose channel ended
         self.conns, self.gone, self.res = {}, set(), {}
         self.api = {}
         c = self.conf
@@ -472,6 +483,9 @@ class Lab:
     def on_boot(self, kind, ident, p, fd):
         if kind == BOOT_FAULT:
             self.faults.append(struct.unpack("=II", p))
+            return
+        if kind == BOOT_ENDED:
+            self.ended.append(struct.unpack("=II", p))
             return
         assert kind == BOOT_READY
         self.ready = True

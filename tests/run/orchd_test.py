@@ -152,6 +152,27 @@ def connection_cap():
         eq(l.get(l.client(0), "a").status, 200)
 
 
+def refused_late_writer():
+    """Who is one too many and writes its request after the answer is there
+    still gets to read it; and such callers cost a bounded number of
+    descriptors, for a moment (I10)."""
+    with up(max_conns=4) as l:
+        cs = [l.client(0) for _ in range(4)]
+        fds = lambda: len(os.listdir("/proc/%d/fd" % l.p.pid))
+        before = fds()
+        s = l.connect(0)
+        l.settle()
+        eq(select.select([s], [], [], DEADLINE)[0], [s])
+        s.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        busy(s)
+        late = [l.connect(0) for _ in range(60)]
+        for s in late:
+            busy(s)
+        assert before < fds() <= before + 16, (before, fds())
+        l.until(lambda: fds() == before, "end of the refused")
+        eq(l.create(cs[0], "a").status, 201)
+
+
 def connection_share():
     """One user cannot use up what all callers share; root is not held."""
     with up(max_conns=20) as l:
@@ -903,24 +924,46 @@ POINTS = [(CREATE, 1), (NET_ENSURE, 1), (TAP_OPEN, 1), (TAP_READY, 1),
           (API_RES, 2), (API_CONN, 1), (NET_LIST_END, 1), (L_LIST_END, 1)]
 
 
+# what a helper may come to read when orchd has long been dead
+LATE = [(NET_ENSURE, 1), (TAP_OPEN, 1), (L_START, 1),
+        (L_RELEASE, 1), (TAP_CLOSE, 1)]
+
+
 def kill_at_messages():
     """create, then delete, each with a key; wherever it dies, the retries
     act once and nothing is left."""
     program = TEST_BUILD + "/mews-orchd"
+    rows = [(p, when, False) for p in POINTS for when in (1, 2)]
+    rows += [(p, 2, True) for p in LATE]
     died = 0
-    for kind, nth in POINTS:
-        for when in (1, 2):
-            with Lab(program=program) as l:
-                where = "0x%x #%d %s" % (kind, nth, ("", "before", "after")[when])
-                try:
-                    died += killed_at(l, (kind, nth, when))
-                except Exception as e:
-                    raise AssertionError("killed at %s: %s" % (where, e)) from e
-    eq(died, 2 * len(POINTS))
+    for (kind, nth), when, late in rows:
+        with Lab(program=program) as l:
+            where = "0x%x #%d %s%s" % (kind, nth, ("", "before", "after")[when],
+                                       ", read late" if late else "")
+            try:
+                died += killed_at(l, (kind, nth, when), late)
+            except Exception as e:
+                raise AssertionError("killed at %s: %s" % (where, e)) from e
+    eq(died, len(rows))
 
 
-def killed_at(l, point):
+def read_late(l, kind, nth):
+    """The helper acts on that message only once its sender is dead."""
+    seen = []
+
+    def hook(k, ident, p):
+        seen.extend([k] if k == kind else [])
+        if len(seen) == nth and l.p is not None:
+            l.p.wait(DEADLINE)
+            l.net.hook = l.launch.hook = None
+        return False
+    l.net.hook = l.launch.hook = hook
+
+
+def killed_at(l, point, late=False):
     dead = []
+    if late:
+        read_late(l, *point[:2])
 
     def again(what):
         """what(client) until orchd lives long enough to answer."""
@@ -962,6 +1005,7 @@ def refused(l, room, send, told=True):
     chan = l.api.get(room) or {ROOM_NETD: l.net, ROOM_LAUNCHD: l.launch}[room].chan
     l.settle(0.02)
     l.faults.clear()
+    l.ended.clear()
     life = l.lives[room]
     with contextlib.suppress(Gone):
         send(chan)
@@ -969,7 +1013,7 @@ def refused(l, room, send, told=True):
     if told:
         l.until(lambda: l.faults == [(room, life)], "BOOT_FAULT", 3)
     else:
-        l.settle()
+        l.until(lambda: l.ended == [(room, life)], "BOOT_ENDED", 3)
         eq(l.faults, [])
     assert l.alive()
     l.api.pop(room, None)
@@ -1288,7 +1332,8 @@ def costs():
 CASES = dict(
     identity=identity, stranger=stranger, connections=connections,
     half_closed=half_closed, apid_dies=apid_dies,
-    connection_cap=connection_cap, connection_share=connection_share,
+    connection_cap=connection_cap,
+    refused_late_writer=refused_late_writer, connection_share=connection_share,
     descriptors_exhausted=descriptors_exhausted, life=life, orders=orders,
     waiters=waiters, names=names, limits=limits, lists=lists,
     big_environment=big_environment, durable=durable, keys=keys,

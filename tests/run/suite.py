@@ -205,12 +205,14 @@ class Suite:
                 f.write("%s = %s\n" % (k, v))
         os.chmod(ROOT + "/mews.conf", 0o644)
 
-    def start(self, wait=True):
+    def start(self, wait=True, env=None, under=()):
+        """under: a program with its options that execs mewsd."""
         self.write_conf()
         self.log = open(ROOT + "/mewsd.log", "ab")
         self.proc = subprocess.Popen(
-            [self.programs + "/mewsd", "-f", ROOT + "/mews.conf", "-r", ROOT],
-            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+            [*under, self.programs + "/mewsd", "-f", ROOT + "/mews.conf",
+             "-r", ROOT], stdin=subprocess.DEVNULL, stdout=self.log,
+            stderr=self.log, env=env)
         sanitized.watch(ROOT + "/*.log", ROOT + "/log/*.log",
                         ROOT + "/lib/vm/*/vmm.log")
         if wait:
@@ -341,8 +343,11 @@ class Suite:
         return self.post("/api/v1/vms", body, timeout=60)
 
     def wait_ready(self, name, deadline=60):
-        return wait_for(lambda: self.get("/api/v1/vms/" + name).json().get("ready"),
-                        "agent of " + name, deadline, 0.05)
+        def ready():
+            vm = self.get("/api/v1/vms/" + name).json()
+            assert vm.get("status") != "crashed", "%r\n%s" % (vm, self.logs())
+            return vm.get("ready")
+        return wait_for(ready, "agent of " + name, deadline, 0.05)
 
     def cli(self, *args, input=None, timeout=60, env=None):
         e = dict(os.environ, MEWS_API="unix://" + self.sock)
