@@ -40,8 +40,8 @@ def locked(path):
 
 def ends_by(sig, group=False, make=False):
     def case():
-        # not below /tmp: the runner has one of its own
-        with tempfile.TemporaryDirectory(dir="/dev/shm") as d:
+        # of this private host; below /tmp the runner has one of its own
+        with tempfile.TemporaryDirectory(dir="/run") as d:
             os.makedirs(d + "/tests/run")
             shutil.copy(suite.TOP + "/tests/check", d + "/tests/check")
             for n in ("suite.py", "sanitized.py"):
