@@ -22,13 +22,18 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import sanitized  # noqa: E402
+
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
 BUILD = os.environ.get("B", "build")
 APID = os.path.join(TOP, os.environ.get("MEWS_PROGRAM",
                                         BUILD + "/mews-apid"))
-CONTROLS = "MEWS_PROGRAM" not in os.environ
-WAIT = 10.0 if CONTROLS else 2.0
+CONTROLS = "MEWS_PROGRAM" not in os.environ and not sanitized.ON
+WAIT = 2.0 if "MEWS_PROGRAM" in os.environ else 10.0
+# where every block has its red zones, memory says nothing
+MEASURED = not sanitized.ON
 ONLY = sys.argv[1:]
 UID = 61703
 
@@ -62,8 +67,9 @@ def case(name, fn, *args):
         return
     try:
         fn(*args)
+        sanitized.check()
         print("ok apid %s" % name, flush=True)
-    except (Bad, OSError, ValueError, IndexError, KeyError,
+    except (Bad, AssertionError, OSError, ValueError, IndexError, KeyError,
             struct.error) as e:
         failed += 1
         print("# %s: %s: %s" % (name, type(e).__name__, e))
@@ -169,6 +175,7 @@ class Harness:
     def start(self):
         self.boot, child = socket.socketpair(socket.AF_UNIX,
                                              socket.SOCK_SEQPACKET)
+        sanitized.watch(self.log)
         log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self.pid = os.fork()
         if self.pid == 0:
@@ -1103,7 +1110,7 @@ def t_sse_slow():
         if m is None:
             break
     want(asked < 200, True, "it stopped asking")
-    want(rss() < 20000, True, "memory %d KiB" % rss())
+    want(rss() < 20000 or not MEASURED, True, "memory %d KiB" % rss())
     got = b""
     while got.count(b"id: ") < seq:
         got += cl.chunk()
@@ -1396,7 +1403,7 @@ def t_fragments_cost():
         cl.frame(9, b"p")
         want(cl.unframe(), (0x8a, b"p"))
     used = rss() - before
-    want(used < 8 * 400, True, "%d KiB for 8 times 64 KiB" % used)
+    want(used < 8 * 400 or not MEASURED, True, "%d KiB for 8 times 64 KiB" % used)
     for cl, st in cls:
         cl.frame(0, b"y")
         want(st.frame(), (0, b"x" * 65001 + b"y"))
@@ -1439,7 +1446,7 @@ def t_slow_reader():
     cl, st = console()
     n = fill(st.sock)
     want(n < 4 << 20, True, "%d bytes were taken" % n)
-    want(rss() < 24000, True, "memory %d KiB" % rss())
+    want(rss() < 24000 or not MEASURED, True, "memory %d KiB" % rss())
     got = 0
     while got < n // 60005 * 60000:
         got += len(cl.unframe()[1])
@@ -1479,7 +1486,7 @@ def t_ping_flood():
         except BlockingIOError:
             pass
     want(sent < 4 << 20, True, "%d bytes were taken" % sent)
-    want(rss() < 24000, True, "memory %d KiB" % rss())
+    want(rss() < 24000 or not MEASURED, True, "memory %d KiB" % rss())
     cl.close()
     st.end()
 

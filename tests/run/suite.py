@@ -20,6 +20,9 @@ import sys
 import threading
 import time
 
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import sanitized  # noqa: E402
+
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(TOP, os.environ.get("B", "build"))
 ROOT = "/run/m"
@@ -210,6 +213,8 @@ class Suite:
             [*under, self.programs + "/mewsd", "-f", ROOT + "/mews.conf",
              "-r", ROOT], stdin=subprocess.DEVNULL, stdout=self.log,
             stderr=self.log, env=env)
+        sanitized.watch(ROOT + "/*.log", ROOT + "/log/*.log",
+                        ROOT + "/lib/vm/*/vmm.log")
         if wait:
             self.wait_up()
         return self
@@ -412,6 +417,7 @@ def run(cases):
             continue
         try:
             fn()
+            sanitized.check()
             print("ok " + name, flush=True)
         except Exception:
             bad = 1
