@@ -33,7 +33,7 @@ enum lie { GARBAGE = 1, FOREIGN, FLOODS, SILENT, CLAIMS, CLOSES };
 enum late { LATE_SHAPE = 1, LATE_SAYS, LATE_WELL };
 #define SIZES 6 /* ways to say it in the wrong size, and then others */
 #define FIELDS 6
-#define LATE_FLOOD 20000
+#define LATE_FLOOD 640
 
 static enum late late; /* 0: it lies at once */
 

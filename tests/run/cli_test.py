@@ -444,8 +444,8 @@ def cut_body_same_key():
 
 @case
 def answered_before_it_wrote():
-    """A server that refuses and closes before the request is written: a
-    stream shows what it said, anything else is tried again."""
+    """A server that refuses and closes before the request is written: what it
+    said is shown, or, where the library did not read it, all is tried again."""
     said = answer(503, {"error": "too many connections"})
     # on one processor, where a waking server stops an idle-class client in
     # the middle of connect(2)
@@ -475,15 +475,15 @@ def answered_before_it_wrote():
         t = threading.Thread(target=serve, args=(l,), daemon=True)
         t.start()
         try:
-            for args, want, part, times in (
-                    (["exec", "web", "true"], 125, "too many connections", 1),
-                    (["ps"], 0, "", 3)):
+            for args, times in ((["exec", "web", "true"], 1), (["ps"], 3)):
                 for n in range(10):
                     left[0] = times
                     p = s.start(*args, preexec_fn=behind)
                     _, err = p.communicate(timeout=DEADLINE)
-                    same(p.returncode, want, "%s, try %d: %r" % (args, n, err))
-                    has(err.decode(), part)
+                    if args == ["ps"] and p.returncode == 0:
+                        continue
+                    same(p.returncode, 125, "%s, try %d: %r" % (args, n, err))
+                    has(err.decode(), "too many connections")
         finally:
             l.shutdown(socket.SHUT_RDWR)
             t.join(DEADLINE)

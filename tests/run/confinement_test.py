@@ -72,8 +72,9 @@ ROOT_OF = {"orchd": "%(root)s/lib/store", "apid": "%(root)s/run/empty",
            "apid-admin": "%(root)s/run/empty",
            "netd": "/", "launchd": "%(root)s/run/vm"}
 HARD = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-CONNECTIONS = 100
-NOFILE = 2 * CONNECTIONS + 256  # what mewsd then asks for
+CONNECTIONS, VMS = 100, 100
+# what mewsd then asks for
+NOFILE = 2 * CONNECTIONS + 4 * VMS + 256
 ACTS, HELD = {}, {}
 s = None
 
@@ -197,7 +198,7 @@ def main():
     listener.listen(64)
     os.setgroups([1, 2])  # that somebody must drop
     s = suite.Suite(programs=PROGRAMS, stage=STAGE,
-                    max_connections=CONNECTIONS).start()
+                    max_connections=CONNECTIONS, max_vms=VMS).start()
     s.wait_helpers()
     over = threading.Event()
     holder = threading.Thread(target=hold_logs, args=(over,))
