@@ -466,10 +466,8 @@ def agent():
     before, rooms = host(), s.rooms()
     marks = {"launchd": len(log_of("launchd")), "orchd": len(log_of("orchd"))}
     boots = ["boot%d" % n for n in range(3)]
-    for l in ["exec"] + boots:
-        assert s.create("evil" if l == "exec" else l,
-                        kernel_cmdline="evil=" + l).status == 201, l
-    s.wait_ready("evil", 60)
+    assert s.create("evil", kernel_cmdline="evil=exec").status == 201
+    s.wait_ready("evil")
     pids = wardens()
 
     for name, words, want, text in ANSWERS:
@@ -497,21 +495,25 @@ def agent():
             said = re.findall(rb"hostile: (\S+)", f.read())
         said = [x.decode() for x in said if x != b"here"]
         return said if "mute" in said else guest_says("mine")
+    # one after the other: a warden dials for so long, and then no more
     for n, l in enumerate(boots):
+        assert s.create(l, kernel_cmdline="evil=" + l).status == 201, l
+        mine = wardens()
         said = suite.wait_for(lambda: told(l), "last lie of " + l, 90, 0.2)
         assert said == GUEST_LIES[n:-1:3] + ["mute"], (l, said)
         p = s.cli("exec", l, "true")
         assert p.returncode == 125 and p.stderr, p
+        # the wardens bore it, and did not grow
+        assert wardens() == mine, (wardens(), mine)
+        for pid in mine.values():
+            assert pss_kib(pid) < 4096, "warden of %d KiB" % pss_kib(pid)
+        assert s.delete("/api/v1/vms/" + l, timeout=30).status == 204, l
 
-    # the wardens bore it, and did not grow
     assert wardens() == pids, (wardens(), pids)
-    for pid in pids.values():
-        assert pss_kib(pid) < 4096, "warden of %d KiB" % pss_kib(pid)
     assert s.rooms() == rooms, (s.rooms(), rooms)
     for room in marks:
         assert "refused" not in since(marks, room), since(marks, room)
-    for l in ["evil"] + boots:
-        assert s.delete("/api/v1/vms/" + l, timeout=30).status == 204, l
+    assert s.delete("/api/v1/vms/evil", timeout=30).status == 204
     assert held.wait(10) == 125, held.stderr.read()
     held.stdout.close()
     held.stderr.close()
