@@ -48,6 +48,7 @@ BUILD = os.environ.get("B", "build")
 LAB = os.path.join(TOP, BUILD, "lab")
 IMAGE = LAB + "/image"
 MEMORY = os.environ.get("LAB_MEMORY", "2048")
+SHIFT = os.environ.get("LAB_SHIFT", "1")
 # Seconds.  Emulation on a busy machine is slow; what hangs, hangs for ever.
 BOOT = 150
 BETWEEN = 30  # from one event of the runner to the next, outside of a suite
@@ -175,8 +176,13 @@ def machine(d, config, serial, more=()):
                 "cache=unsafe" % (path, name)]
     return [
         "qemu-system-x86_64", "-M", "q35,kernel-irqchip=split",
-        "-accel", "tcg,thread=multi", "-cpu", "EPYC,+svm,+npt",
-        "-smp", "2", "-m", MEMORY, "-nodefaults", "-no-user-config",
+        # Time counts instructions, 2 ns each, and passes by itself only when
+        # there is none to do: then a loaded machine makes the lab take
+        # longer and changes nothing in it.  By the clock, timer ticks pile
+        # up under load until a guest of the lab does nothing else.  It takes
+        # one processor: with two, bringing up the second one hangs.
+        "-accel", "tcg,thread=single", "-icount", "shift=%s" % SHIFT,
+        "-cpu", "EPYC,+svm,+npt", "-smp", "1", "-m", MEMORY, "-nodefaults", "-no-user-config",
         "-display", "none", "-no-reboot", "-serial", serial,
         # before what it is to translate for
         "-device", "intel-iommu,intremap=on,caching-mode=on",

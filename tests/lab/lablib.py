@@ -130,7 +130,7 @@ def cgroup(name, **limits):
     os.mkdir(path)
     try:
         for k, v in limits.items():
-            write("%s/%s" % (path, k.replace("_", ".", 1)), v)
+            write("%s/%s" % (path, k.replace("_", ".")), v)
         yield path
     finally:
         write(path + "/cgroup.kill", "1")
