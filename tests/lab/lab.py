@@ -58,6 +58,7 @@ POWEROFF = 30
 SLOW = int(os.environ.get("LAB_SLOW", "8"))
 # Seconds of a processor for one of the lab's own, at most.
 BUSY = 8
+VERBOSE = bool(os.environ.get("TEST_VERBOSE"))  # each line when it comes
 TICK = os.sysconf("SC_CLK_TCK")
 LOUD = ("ok ", "not ok ", "skip ")
 
@@ -315,6 +316,8 @@ def follow(boot, todo, results, say):
             until = boot.deadline(BUSY * current.suite["deadline"] + GRACE)
         elif e["event"] == "line":
             current.lines.append(e["text"])
+            if VERBOSE:
+                say("  " + e["text"])
         elif e["event"] == "end":
             current.took = e["took"]
             current.end(e["rc"])
@@ -427,7 +430,7 @@ def main(argv):
                                           ": " + why if why else ""))
         print("%-20s %3d cases %6.1f s%s" % (
             r.suite["name"], len(cases), r.took, "  FAILED" if bad else ""))
-        if bad or os.environ.get("TEST_VERBOSE"):
+        if bad and not VERBOSE:
             print("\n".join("  " + l for l in r.lines))
         sys.stdout.flush()
 
