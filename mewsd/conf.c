@@ -402,8 +402,8 @@ get_limits(cfg_t *cfg, struct conf *c, struct err *e)
 		 e)) < 0 ||
 	    (r = get_num(cfg, "max_memory", LAUNCH_MEM_MIN_MIB,
 		 LAUNCH_MEM_MAX_MIB, &l->max_mem_mib, e)) < 0 ||
-	    (r = get_num(cfg, "max_connections", CONNS_MIN, 100000, &c->max_conns, e)) <
-		0 ||
+	    (r = get_num(cfg, "max_connections", CONNS_MIN, 100000,
+		 &c->max_conns, e)) < 0 ||
 	    (r = get_num(cfg, "idle_timeout", 1, 86400, &c->idle_ms, e)) < 0 ||
 	    (r = get_num(cfg, "ready_timeout", 1, 3600, &ready, e)) < 0)
 		return r;

@@ -15,7 +15,7 @@ static socklen_t manager_len; /* 0: nobody wants to know */
 void
 notify_init(void)
 {
-	const char *path = getenv("NOTIFY_SOCKET");
+	const char *path = secure_getenv("NOTIFY_SOCKET");
 	size_t len = path == NULL ? 0 : strlen(path);
 
 	if (len == 0)

@@ -112,7 +112,8 @@ clear_group(int dir)
 	keep = openat(dir, "keep", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (keep < 0)
 		return -errno;
-	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d/cgroup.procs", dir);
+	(void)snprintf(
+	    path, sizeof(path), "/proc/self/fd/%d/cgroup.procs", dir);
 	for (i = 0; i < CLEAR_ROUNDS; i++) {
 		if ((r = (int)proc_read(path, buf, sizeof(buf))) <= 0)
 			break;

@@ -16,11 +16,10 @@ struct cgroup {
 
 /*
  * group: where VMs get theirs, below the mount of cgroup v2 ("/a/b"); "" for
- * our own, which must be the root or hold no process.  Fills cg, or says in why[] why this host has none.
- * 0 or -errno.
+ * our own, which must be the root or hold no process.  Fills cg, or says in
+ * why[] why this host has none. 0 or -errno.
  */
-int cgroup_find(
-    struct cgroup *cg, const char *group, char *why, size_t len);
+int cgroup_find(struct cgroup *cg, const char *group, char *why, size_t len);
 /* Makes the VM's group with its limits; returns its descriptor or -errno. */
 int cgroup_make(const struct cgroup *cg, const char *name, uint32_t mem_mib,
     uint32_t vcpus, uint32_t pids);
