@@ -69,9 +69,7 @@ static const uint8_t next[L_STATES][E_EVENTS] = {
 	    [E_DEAD] = TO(L_GONE),
 	    [E_RELEASE] = TO(L_FREEING) },
 	[L_KILLING] = { [E_DEAD] = TO(L_GONE), [E_RELEASE] = TO(L_FREEING) },
-	[L_ENDED] = { [E_REASON] = TO(L_GONE),
-	    [E_DEAD] = TO(L_GONE),
-	    [E_RELEASE] = TO(L_FREEING) },
+	[L_ENDED] = { [E_REASON] = TO(L_GONE), [E_RELEASE] = TO(L_FREEING) },
 	[L_GONE] = { [E_DEAD] = TO(L_GONE), [E_RELEASE] = TO(L_FREEING) },
 	[L_FREEING] = { [E_DEAD] = TO(L_FREEING) },
 };
@@ -284,7 +282,9 @@ enter(struct lvm *v)
 		spawner_verb(v, SPAWN_KILL);
 		break;
 	case L_ENDED:
+		v->counted = v->last_word = false;
 		lvm_arm(v, ENDED_WAIT_MS);
+		spawner_verb(v, SPAWN_COUNT);
 		break;
 	case L_GONE:
 		enter_gone(v);
@@ -321,20 +321,39 @@ lvm_kill(struct lvm *v, uint32_t reason, const char *detail)
 	(void)lvm_step(v, E_KILL);
 }
 
-/* How the hypervisor's end is called, once both witnesses were heard. */
+/*
+ * Was it the kernel, for want of memory?  It picks the largest process, so
+ * mostly the hypervisor; a keeper that says nothing may have been picked too.
+ */
+static bool
+ended_by_oom(const struct lvm *v, bool told)
+{
+	int st = v->keep_state.vmm_status;
+
+	return v->oom_kills > 0 &&
+	    (!told || (WIFSIGNALED(st) && WTERMSIG(st) == SIGKILL));
+}
+
+/* How its end is called, once all witnesses were heard. */
 static void
 name_reason(struct lvm *v)
 {
 	int st = v->keep_state.vmm_status;
 	bool ran = v->vmm_pid != 0 || v->adopted;
+	bool told = v->keep_state.phase == KEEP_ENDED;
 	const char *words = v->ward_state.detail;
 	char text[64];
 
-	v->status = st;
+	if (told)
+		v->status = st;
 	if (v->reason != EXIT_NONE)
 		return;
-	if (v->rung != UINT32_MAX)
+	if (told && v->rung != UINT32_MAX)
 		set_reason(v, EXIT_STOPPED, words);
+	else if (ended_by_oom(v, told))
+		set_reason(v, EXIT_OOM, "at the memory limit of its cgroup");
+	else if (!told)
+		set_reason(v, EXIT_KEEPER, "");
 	else if (!ran) {
 		(void)snprintf(text, sizeof(text),
 		    "the hypervisor did not start (%s %d)",
@@ -356,6 +375,23 @@ name_reason(struct lvm *v)
 		set_reason(v, EXIT_GUEST_OFF, words);
 }
 
+static void
+ended_check(struct lvm *v)
+{
+	if (v->state != L_ENDED || !v->counted || !v->last_word)
+		return;
+	name_reason(v);
+	(void)lvm_step(v, E_REASON);
+}
+
+void
+lvm_counted(struct lvm *v, const struct spawn_counted *c)
+{
+	v->counted = true;
+	v->oom_kills = c->oom_kills;
+	ended_check(v);
+}
+
 void
 lvm_vmm_ended(struct lvm *v)
 {
@@ -367,8 +403,8 @@ lvm_vmm_ended(struct lvm *v)
 	if (v->ward.chan != NULL && v->ward_state.guest_event == EXIT_NONE &&
 	    v->ward_state.qmp)
 		return;
-	name_reason(v);
-	(void)lvm_step(v, E_REASON);
+	v->last_word = true;
+	ended_check(v);
 }
 
 /* The deadline of a state has come. */
@@ -391,8 +427,8 @@ on_timer(int fd, short what, void *arg)
 		stop_next(v);
 		break;
 	case L_ENDED:
-		name_reason(v);
-		(void)lvm_step(v, E_REASON);
+		v->last_word = true;
+		ended_check(v);
 		break;
 	case L_KILLING:
 		log_warn("vm %s: still not dead", v->name);
@@ -424,19 +460,24 @@ on_death(int fd, short what, void *arg)
 	v->pid = 0;
 	(void)event_del(v->death);
 	close_fd(&v->pidfd);
-	/* L_ENDED has its reason from the keeper's last message */
-	if (v->state == L_ENDED)
-		name_reason(v);
-	set_reason(v, EXIT_KEEPER, "");
 	if (v->state == L_FREEING) {
 		lvm_arm(v, -1);
 		enter_freeing(v);
 		return;
 	}
-	if (v->state == L_GONE)
+	if (v->state == L_GONE) {
 		close_links(v); /* told already; its keeper was the status */
-	else
-		(void)lvm_step(v, E_DEAD);
+		return;
+	}
+	/* its keeper's last message, or nothing, and nobody says more */
+	if (v->state == L_ENDED ||
+	    (v->reason == EXIT_NONE && lvm_step(v, E_ENDED) == 0)) {
+		v->last_word = true;
+		ended_check(v);
+		return;
+	}
+	set_reason(v, EXIT_KEEPER, "");
+	(void)lvm_step(v, E_DEAD);
 }
 
 int

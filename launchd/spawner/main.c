@@ -40,8 +40,7 @@ check_conf(const struct spawner *sp)
 	    memchr(c->run, '\0', sizeof(c->run)) == NULL ||
 	    memchr(c->stage, '\0', sizeof(c->stage)) == NULL ||
 	    memchr(c->cgroup_path, '\0', sizeof(c->cgroup_path)) == NULL ||
-	    c->cgroup > 2 ||
-	    c->accel > ACCEL_KVM)
+	    c->cgroup > 2 || c->accel > ACCEL_KVM)
 		fatal("boot config");
 }
 
@@ -101,17 +100,18 @@ find_cgroup(struct spawner *sp)
 	enum { AUTO, REQUIRE, OFF };
 	char *why = sp->caps.why;
 
-	sp->cg.fd = -1;
+	/* also when it is off: VMs of an earlier suite may be in groups */
+	cgroup_open(&sp->cg);
 	if (sp->conf.cgroup == OFF) {
 		(void)snprintf(
 		    why, sizeof(sp->caps.why), "cgroup = off in mews.conf");
 		return;
 	}
-	if (cgroup_find(&sp->cg, sp->conf.cgroup_path, why,
-		sizeof(sp->caps.why)) < 0 &&
+	if (cgroup_find(
+		&sp->cg, sp->conf.cgroup_path, why, sizeof(sp->caps.why)) < 0 &&
 	    sp->conf.cgroup == REQUIRE)
 		fatal("cgroup = require, but %s", why);
-	sp->caps.cgroup = sp->cg.fd >= 0;
+	sp->caps.cgroup = sp->cg.used;
 }
 
 /* Children are watched by pidfd; nobody waits for them here. */
