@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "agent/excg.h"
+#include "agent/raw.h"
 #include "common/fds.h"
 
 /* Names are used again; one whose exec left too many behind is skipped. */
@@ -36,25 +37,26 @@ put(int dir, const char *file, const char *text, size_t len)
 }
 
 void
-excg_make(int root, struct excg *g)
+excg_make(struct excgs *gs, struct excg *g)
 {
-	static unsigned int next;
 	char name[NAME_MAX_LEN];
 	int i;
 
-	g->dir = -1;
-	if (root < 0)
+	*g = gs->spare;
+	gs->spare.dir = -1;
+	if (g->dir >= 0 || gs->root < 0)
 		return;
 	for (i = 0; i < TRIES; i++) {
-		g->id = next++ % IDS;
+		g->id = gs->next++ % IDS;
 		name_of(g->id, name);
 		/* empty by now, if an earlier one could not be removed */
-		(void)unlinkat(root, name, AT_REMOVEDIR);
-		if (mkdirat(root, name, 0755) < 0)
+		(void)unlinkat(gs->root, name, AT_REMOVEDIR);
+		if (mkdirat(gs->root, name, 0755) < 0)
 			continue;
-		g->dir = openat(root, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		g->dir =
+		    openat(gs->root, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (g->dir < 0)
-			(void)unlinkat(root, name, AT_REMOVEDIR);
+			(void)unlinkat(gs->root, name, AT_REMOVEDIR);
 		return;
 	}
 }
@@ -62,7 +64,14 @@ excg_make(int root, struct excg *g)
 int
 excg_enter(const struct excg *g)
 {
-	return g->dir < 0 ? 0 : put(g->dir, "cgroup.procs", "0", 1);
+	long fd, r;
+
+	fd = RAW(openat, g->dir, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return (int)fd;
+	r = RAW(write, fd, "0", 1);
+	(void)RAW(close, fd);
+	return r < 0 ? (int)r : 0;
 }
 
 void
@@ -72,7 +81,7 @@ excg_kill(const struct excg *g)
 		(void)put(g->dir, "cgroup.kill", "1", 1);
 }
 
-/* Moves some of them out.  How many, 0 when none is left. */
+/* Moves some of them out.  How many; 0: none is left; -errno. */
 static int
 move_out(int root, int dir)
 {
@@ -81,8 +90,9 @@ move_out(int root, int dir)
 	ssize_t len;
 
 	if (fd < 0)
-		return 0;
+		return -errno;
 	len = read(fd, buf, MOVE_MAX);
+	n = len < 0 ? -errno : 0;
 	close_fd(&fd);
 	buf[len < 0 ? 0 : len] = '\0';
 	while ((line = strsep(&p, "\n")) != NULL) {
@@ -94,20 +104,37 @@ move_out(int root, int dir)
 	return n;
 }
 
-void
-excg_release(int root, struct excg *g)
+static void
+excg_remove(const struct excgs *gs, struct excg *g)
 {
 	char name[NAME_MAX_LEN];
-	int i;
 
 	if (g->dir < 0)
 		return;
 	name_of(g->id, name);
-	for (i = 0; i < MOVE_ROUNDS; i++) {
-		if (unlinkat(root, name, AT_REMOVEDIR) == 0 ||
-		    move_out(root, g->dir) == 0)
-			break;
-	}
-	(void)unlinkat(root, name, AT_REMOVEDIR);
+	(void)unlinkat(gs->root, name, AT_REMOVEDIR);
 	close_fd(&g->dir);
+}
+
+void
+excg_release(struct excgs *gs, struct excg *g)
+{
+	int i, n = 1;
+
+	if (g->dir < 0)
+		return;
+	for (i = 0; i < MOVE_ROUNDS && n > 0; i++)
+		n = move_out(gs->root, g->dir);
+	if (n == 0 && gs->spare.dir < 0) {
+		gs->spare = *g; /* nobody is left who could fork into it */
+		g->dir = -1;
+	}
+	excg_remove(gs, g);
+}
+
+void
+excgs_close(struct excgs *gs)
+{
+	excg_remove(gs, &gs->spare);
+	close_fd(&gs->root);
 }

@@ -10,13 +10,21 @@ struct excg {
 	int dir; /* -1: there is none; the process group has to do */
 };
 
-/* root is the workload's cgroup, or -1. */
-void excg_make(int root, struct excg *g);
-/* In the child: joins.  0 or -errno; 0 as well when there is none. */
+/* Where they are made. */
+struct excgs {
+	int root; /* the workload's cgroup; -1: there is none */
+	unsigned int next; /* id */
+	struct excg spare; /* empty; dir -1: none.  Making one takes long */
+};
+
+void excg_make(struct excgs *gs, struct excg *g);
+/* In a child that may share the agent's memory: joins.  0 or -errno. */
 int excg_enter(const struct excg *g);
 /* SIGKILL to everyone in it, forks under way included. */
 void excg_kill(const struct excg *g);
 /* Its leader has ended: whom it left behind is the workload's from now on. */
-void excg_release(int root, struct excg *g);
+void excg_release(struct excgs *gs, struct excg *g);
+/* The spare and the root. */
+void excgs_close(struct excgs *gs);
 
 #endif

@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/child.h"
 #include "agent/conn.h"
 #include "agent/exec.h"
 #include "agent/spawn.h"
@@ -28,16 +30,17 @@ struct exec {
 	struct agent *a;
 	struct conn *c; /* NULL: the host gave it up */
 	struct watch in, out, err; /* fd -1: closed */
-	int fail;
+	struct child *child; /* NULL: it runs its program, or never will */
+	int fail; /* -errno of what kept it from that */
 	struct excg group;
 	pid_t pid; /* 0: reaped */
 	int status;
 	bool tty;
 	bool in_ending; /* close stdin once what waits is written */
 	bool is_told; /* the status was sent */
-	struct frame_dec dec;
 	struct frame waits; /* stdin that the process does not take yet */
 	uint32_t waits_off;
+	struct frame_dec dec;
 };
 
 /* Found by pid when they end; EXECS_MAX at most. */
@@ -57,7 +60,7 @@ exec_free(struct exec *ex)
 	stream_close(&ex->in);
 	stream_close(&ex->out);
 	stream_close(&ex->err);
-	close_fd(&ex->fail);
+	spawn_free(ex->child);
 	free(ex);
 }
 
@@ -123,15 +126,18 @@ on_out(void *arg, uint32_t events)
 }
 
 int
-exec_start(struct conn *c, const struct exec_request *req, struct exec **ret,
-    struct err *e)
+exec_start(
+    struct conn *c, struct exec_request *req, struct exec **ret, struct err *e)
 {
 	struct spawned sp = { 0 };
 	struct exec *ex;
+	bool tty = req->tty;
 	int r;
 
-	if ((ex = calloc(1, sizeof(*ex))) == NULL)
+	/* not zeroed as a whole: a frame's place is most of it */
+	if ((ex = malloc(sizeof(*ex))) == NULL)
 		return err_set(e, -ENOMEM, "out of memory");
+	memset(ex, 0, offsetof(struct exec, dec));
 	r = spawn(&c->a->work, &c->a->spec.env, req, &sp, e);
 	if (r < 0) {
 		free(ex);
@@ -140,11 +146,11 @@ exec_start(struct conn *c, const struct exec_request *req, struct exec **ret,
 	ex->a = c->a;
 	ex->c = c;
 	ex->pid = sp.pid;
-	ex->tty = req->tty;
+	ex->tty = tty;
 	ex->in = (struct watch){ .fn = on_in, .arg = ex, .fd = sp.in };
 	ex->out = (struct watch){ .fn = on_out, .arg = ex, .fd = sp.out };
 	ex->err = (struct watch){ .fn = on_out, .arg = ex, .fd = sp.err };
-	ex->fail = sp.fail;
+	ex->child = sp.child;
 	ex->group = sp.group;
 	frame_init(&ex->dec, FRAME_FROM_USER);
 	LIST_INSERT_HEAD(&execs, ex, link);
@@ -308,22 +314,30 @@ exit_code(const struct exec *ex)
 	return 128 + WTERMSIG(ex->status);
 }
 
+/* Its texts and stack go as soon as they can: there may be secrets. */
+static void
+child_check(struct exec *ex)
+{
+	if (ex->child == NULL || (ex->pid != 0 && !child_is_away(ex->child)))
+		return;
+	ex->fail = ex->child->fail;
+	spawn_free(ex->child);
+	ex->child = NULL;
+}
+
 /* What kept it from running is said where a shell would say it. */
 static void
 tell_failure(struct exec *ex)
 {
 	uint8_t buf[FRAME_HEAD_LEN + 256];
-	int code = 0, n;
+	int n;
 
-	if (ex->fail < 0 ||
-	    read(ex->fail, &code, sizeof(code)) != (ssize_t)sizeof(code)) {
-		close_fd(&ex->fail);
+	if (ex->fail == 0)
 		return;
-	}
 	n = snprintf((char *)buf + FRAME_HEAD_LEN, 256,
-	    "mews: cannot run the command: %s\n", strerrordesc_np(-code));
+	    "mews: cannot run the command: %s\n", strerrordesc_np(-ex->fail));
 	put_frame(ex, FRAME_STDERR, buf, (size_t)n);
-	close_fd(&ex->fail);
+	ex->fail = 0;
 }
 
 static void
@@ -353,6 +367,7 @@ exec_pump(struct exec *ex)
 {
 	if (ex->c == NULL || ex->c->out_len > 0)
 		return; /* the 101 goes first */
+	child_check(ex);
 	out_pump(ex, &ex->out, FRAME_STDOUT);
 	out_pump(ex, &ex->err, FRAME_STDERR);
 	if (ex->pid == 0 && ex->out.fd < 0 && ex->err.fd < 0 && !ex->is_told)
@@ -364,7 +379,9 @@ exec_pump(struct exec *ex)
 void
 exec_reaped(pid_t pid, int status)
 {
+	struct agent *a;
 	struct exec *ex;
+	struct excg g;
 
 	for (ex = LIST_FIRST(&execs); ex != NULL; ex = LIST_NEXT(ex, link)) {
 		if (ex->pid == pid)
@@ -374,10 +391,15 @@ exec_reaped(pid_t pid, int status)
 		return;
 	ex->pid = 0;
 	ex->status = status;
-	excg_release(ex->a->work.cgroup_fd, &ex->group);
-	ex->a->nexecs--;
+	child_check(ex);
+	a = ex->a;
+	g = ex->group;
+	ex->group.dir = -1;
+	a->nexecs--;
 	if (ex->c == NULL)
 		exec_free(ex);
 	else
-		exec_pump(ex);
+		exec_pump(ex); /* may free it */
+	port_flush(&a->port); /* first tell, then clean up */
+	excg_release(&a->work.groups, &g);
 }

@@ -16,9 +16,10 @@ struct exec_request;
  * conn may go before: then all that it started is killed.
  */
 
-/* 0 and *ret, or -errno with e.  Limits are the caller's. */
-int exec_start(struct conn *c, const struct exec_request *req,
-    struct exec **ret, struct err *e);
+/* 0 and *ret, or -errno with e.  Limits are the caller's; what req holds
+ * may be taken. */
+int exec_start(
+    struct conn *c, struct exec_request *req, struct exec **ret, struct err *e);
 /* Bytes from the host; *used may be less than len: stdin is full.
  * Negative: what it says is no frame, the stream is to be reset. */
 int exec_input(struct exec *ex, const uint8_t *p, size_t len, size_t *used);

@@ -146,7 +146,6 @@ guest_setup(void)
 	(void)file_write("/proc/sys/kernel/modprobe", "");
 	(void)file_write("/proc/sys/kernel/core_pattern", "core");
 	(void)file_write("/proc/sys/kernel/usermodehelper/bset", "0 0");
-	(void)file_write("/proc/self/oom_score_adj", "-1000");
 }
 
 void

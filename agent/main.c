@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,6 +20,7 @@
 #include "common/util.h"
 
 #define GRACE_S 5
+#define HEAP_KEPT (1 << 20)
 
 static const char ready[] = "mews-agent ready\n";
 
@@ -137,15 +139,18 @@ signals_open(struct agent *a)
 int
 main(void)
 {
-	static struct agent a = { .work = { 0, -1, -1, -1, -1 } };
+	static struct agent a = { .work = WORK_NONE };
 
 	if (getpid() != 1) {
 		(void)fputs("mews-agent is pid 1 of a mews guest\n", stderr);
 		return 2;
 	}
 	log_init("agent", LOG_INFO);
-	/* the workload shares its user id, not its memory */
+	/* the workload shares its user id, not its memory; that goes for a
+	 * child that has yet to execute, too */
 	(void)prctl(PR_SET_DUMPABLE, 0);
+	/* what one request freed is the next one's: no page comes new */
+	(void)mallopt(M_TRIM_THRESHOLD, HEAP_KEPT);
 	guest_modules_early();
 	guest_setup();
 	loop_init();

@@ -45,10 +45,15 @@ port_flush(struct port *p)
 
 	while ((len = sess_output(p->sess, &buf)) > 0) {
 		n = write(p->w.fd, buf, len);
-		if (n <= 0)
-			return; /* the edge comes when there is room again */
+		if (n <= 0) {
+			/* the edge comes when there is room again; asked for
+			 * always, each write would wake us for nothing */
+			(void)watch_set(&p->w, EPOLLIN | EPOLLOUT | EPOLLET);
+			return;
+		}
 		sess_drained(p->sess, (size_t)n);
 	}
+	(void)watch_set(&p->w, EPOLLIN | EPOLLET);
 }
 
 /*
@@ -117,6 +122,6 @@ port_open(struct port *p, struct agent *a)
 	p->sess = sess_new(NULL, CONNS_MAX, &ops, a);
 	if (p->sess == NULL)
 		fatal("out of memory");
-	if (watch_set(&p->w, EPOLLIN | EPOLLOUT | EPOLLET) < 0)
+	if (watch_set(&p->w, EPOLLIN | EPOLLET) < 0)
 		fatal("port: %m");
 }

@@ -1,14 +1,13 @@
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 
-#include "agent/files.h"
+#include "agent/child.h"
 #include "agent/spawn.h"
 #include "agent/work.h"
 #include "common/err.h"
@@ -16,35 +15,30 @@
 #include "common/util.h"
 #include "proto/objects.h"
 
-#define NO_COMMAND 127
-#define NO_EXEC 126
-
 /* What a program gets before the boot spec's and the request's additions. */
 static const char *const env_base[] = {
 	"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 	"HOME=/root",
 };
 
-/* The child's ends and texts: all made before the fork. */
-struct plan {
-	int in[2], out[2], err[2], fail[2];
-	char **argv, **envp;
-	const char *cwd;
-	bool tty;
-	struct excg group;
+/* Both ends of all streams. */
+struct ends {
+	int in[2], out[2], err[2];
 };
 
+/* With one place in front (agent/child.h). */
 static char **
-list_new(const struct strs *l)
+argv_new(const struct strs *l)
 {
-	char **v = calloc((size_t)l->count + 1, sizeof(*v));
+	char **v = calloc((size_t)l->count + 2, sizeof(*v));
 	const char *s = NULL;
-	size_t n = 0;
+	size_t n = 1;
 
-	/* the strings stay where they are: exec(2) copies them */
-	while (v != NULL && n < l->count && (s = strs_next(l, s)) != NULL)
+	if (v == NULL)
+		return NULL;
+	while (n <= l->count && (s = strs_next(l, s)) != NULL)
 		v[n++] = (char *)(uintptr_t)s;
-	return v;
+	return v + 1;
 }
 
 /* A later setting of a name replaces the earlier. */
@@ -84,7 +78,7 @@ env_new(const struct strs *boot, const struct exec_request *req)
 }
 
 static int
-open_tty(const struct work *w, struct plan *p)
+open_tty(const struct work *w, struct ends *p)
 {
 	const int unlock = 0;
 
@@ -101,7 +95,7 @@ open_tty(const struct work *w, struct plan *p)
 }
 
 static int
-open_pipes(struct plan *p, bool has_stdin)
+open_pipes(struct ends *p, bool has_stdin)
 {
 	if (has_stdin) {
 		if (pipe2(p->in, O_CLOEXEC) < 0)
@@ -114,61 +108,16 @@ open_pipes(struct plan *p, bool has_stdin)
 	return 0;
 }
 
-/* In the child: nothing but system calls up to exec. */
-static int
-child_setup(const struct work *w, const struct plan *p)
-{
-	sigset_t none;
-	int r;
-
-	if (setsid() < 0)
-		return -errno;
-	/* files are still the agent's: its own /proc */
-	if ((r = file_write("/proc/self/oom_score_adj", "0")) < 0)
-		return r;
-	if ((r = work_enter(w, &p->group)) < 0)
-		return r;
-	if (dup2(p->in[0], 0) < 0 || dup2(p->out[1], 1) < 0 ||
-	    dup2(p->err[1], 2) < 0)
-		return -errno;
-	if (p->tty && ioctl(0, TIOCSCTTY, 0) < 0)
-		return -errno;
-	if ((r = work_drop_caps()) < 0)
-		return r;
-	(void)umask(022);
-	if (chdir(p->cwd) < 0)
-		return -errno;
-	(void)sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
-	return 0;
-}
-
-static _Noreturn void
-child(const struct work *w, const struct plan *p)
-{
-	int r = child_setup(w, p);
-
-	if (r == 0) {
-		environ = p->envp; /* its PATH is the one to search */
-		(void)execvp(p->argv[0], p->argv);
-		r = -errno;
-	}
-	(void)write_all(p->fail[1], &r, sizeof(r));
-	_exit(r == -ENOENT ? NO_COMMAND : NO_EXEC);
-}
-
 static void
-plan_close(struct plan *p)
+ends_close(struct ends *p)
 {
-	int *fds[] = { p->in, p->out, p->err, p->fail };
+	int *fds[] = { p->in, p->out, p->err };
 	size_t i;
 
 	for (i = 0; i < nitems(fds); i++) {
 		close_fd(&fds[i][0]);
 		close_fd(&fds[i][1]);
 	}
-	free(p->argv);
-	free(p->envp);
 }
 
 static void
@@ -180,45 +129,74 @@ give(int *to, int *from)
 		(void)fd_nonblock(*to);
 }
 
-int
-spawn(const struct work *w, const struct strs *boot_env,
-    const struct exec_request *req, struct spawned *ret, struct err *e)
+void
+spawn_free(struct child *ch)
 {
-	struct plan p = { { -1, -1 }, { -1, -1 }, { -1, -1 }, { -1, -1 }, NULL,
-		NULL, req->cwd[0] == '\0' ? "/root" : req->cwd, req->tty,
-		{ 0, -1 } };
+	if (ch == NULL)
+		return;
+	if (ch->argv != NULL)
+		free(ch->argv - 1);
+	free(ch->envp);
+	table_clear(&exec_request_table, &ch->req);
+	free(ch);
+}
+
+/* Not zeroed as a whole: the stack is most of it. */
+static struct child *
+child_new(
+    const struct work *w, struct exec_request *req, const struct strs *boot_env)
+{
+	struct child *ch = malloc(sizeof(*ch));
+
+	if (ch == NULL)
+		return NULL;
+	memset(ch, 0, offsetof(struct child, stack));
+	ch->work = w;
+	ch->req = *req; /* its strings too: they are read until execve(2) */
+	*req = (struct exec_request){ 0 };
+	ch->argv = argv_new(&ch->req.cmd);
+	ch->envp = env_new(boot_env, &ch->req);
+	if (ch->argv == NULL || ch->argv[0] == NULL || ch->envp == NULL) {
+		spawn_free(ch);
+		return NULL;
+	}
+	return ch;
+}
+
+int
+spawn(struct work *w, const struct strs *boot_env, struct exec_request *req,
+    struct spawned *ret, struct err *e)
+{
+	struct ends p = { { -1, -1 }, { -1, -1 }, { -1, -1 } };
+	struct child *ch = child_new(w, req, boot_env);
 	pid_t pid;
 	int r;
 
-	p.argv = list_new(&req->cmd);
-	p.envp = env_new(boot_env, req);
-	if (p.argv == NULL || p.argv[0] == NULL || p.envp == NULL) {
-		r = err_set(e, -ENOMEM, "out of memory");
-		goto out;
-	}
-	r = req->tty ? open_tty(w, &p) : open_pipes(&p, req->stdin);
-	if (r == 0 && pipe2(p.fail, O_CLOEXEC) < 0)
-		r = -errno;
+	if (ch == NULL)
+		return err_set(e, -ENOMEM, "out of memory");
+	r = ch->req.tty ? open_tty(w, &p) : open_pipes(&p, ch->req.stdin);
 	if (r < 0) {
 		(void)err_errno(e, r, "streams");
 		goto out;
 	}
-	excg_make(w->cgroup_fd, &p.group);
-	pid = fork();
-	if (pid == 0)
-		child(w, &p);
-	if (pid < 0) {
-		r = err_errno(e, -errno, "fork");
-		excg_release(w->cgroup_fd, &p.group);
+	ch->std[0] = p.in[0];
+	ch->std[1] = p.out[1];
+	ch->std[2] = p.err[1];
+	excg_make(&w->groups, &ch->group);
+	if ((pid = child_start(ch)) < 0) {
+		r = err_errno(e, pid, "clone");
+		excg_release(&w->groups, &ch->group);
 		goto out;
 	}
 	ret->pid = pid;
-	ret->group = p.group;
+	ret->group = ch->group;
+	ret->child = ch;
+	ch = NULL; /* it reads there; the descriptors it has are its own */
 	give(&ret->in, &p.in[1]);
 	give(&ret->out, &p.out[0]);
 	give(&ret->err, &p.err[0]);
-	give(&ret->fail, &p.fail[0]);
 out:
-	plan_close(&p);
+	ends_close(&p);
+	spawn_free(ch);
 	return r;
 }

@@ -5,6 +5,7 @@
 
 #include "agent/excg.h"
 
+struct child;
 struct exec_request;
 struct strs;
 struct work;
@@ -16,10 +17,13 @@ struct spawned {
 	pid_t pid; /* also its process group */
 	int in, out, err;
 	struct excg group; /* the caller releases it when pid has ended */
-	int fail; /* what exec(2) said, if it said anything: an int */
+	struct child *child; /* for spawn_free, once it is away */
 };
 
-int spawn(const struct work *w, const struct strs *boot_env,
-    const struct exec_request *req, struct spawned *ret, struct err *e);
+/* What req holds is taken, whatever comes of it.  0, or -errno with e. */
+int spawn(struct work *w, const struct strs *boot_env, struct exec_request *req,
+    struct spawned *ret, struct err *e);
+/* Only once child_is_away().  NULL is fine. */
+void spawn_free(struct child *ch);
 
 #endif

@@ -15,6 +15,7 @@
 
 #include "agent/excg.h"
 #include "agent/files.h"
+#include "agent/raw.h"
 #include "agent/root.h"
 #include "agent/work.h"
 #include "common/err.h"
@@ -49,30 +50,36 @@ work_drop_caps(void)
 	struct __user_cap_header_struct h = { .version =
 						  _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct d[2] = { { 0 } };
-	unsigned long cap;
+	unsigned int cap;
+	long r;
 
 	for (cap = 0; cap < 64; cap++) {
-		if ((caps_kept & BIT(cap)) || prctl(PR_CAPBSET_READ, cap) < 0)
+		if (caps_kept & BIT(cap))
 			continue;
-		if (prctl(PR_CAPBSET_DROP, cap) < 0)
-			return -errno;
+		r = RAW(prctl, PR_CAPBSET_DROP, cap, 0, 0, 0);
+		if (r == -EINVAL && cap > CAP_MAC_OVERRIDE)
+			break; /* the kernel's last one is behind us */
+		if (r < 0)
+			return (int)r;
 	}
 	d[0].permitted = d[0].effective = (uint32_t)caps_kept;
 	d[1].permitted = d[1].effective = (uint32_t)(caps_kept >> 32);
-	return syscall(SYS_capset, &h, d) < 0 ? -errno : 0;
+	return (int)RAW(capset, &h, d);
 }
 
 int
 work_enter(const struct work *w, const struct excg *g)
 {
-	int r;
+	long r = 0;
 
-	if (g->dir < 0 && w->procs_fd >= 0 && write(w->procs_fd, "0", 1) < 0)
-		return -errno;
-	if ((r = excg_enter(g)) < 0)
-		return r;
+	if (g != NULL && g->dir >= 0)
+		r = excg_enter(g);
+	else if (g != NULL && w->procs_fd >= 0)
+		r = RAW(write, w->procs_fd, "0", 1);
+	if (r < 0)
+		return (int)r;
 	/* the pid namespace was set by the parent, for its children */
-	return setns(w->pidfd, NAMESPACES) < 0 ? -errno : 0;
+	return (int)RAW(setns, w->pidfd, NAMESPACES);
 }
 
 /* Half of what the kernel has room for: a fork bomb must leave the agent
@@ -103,7 +110,7 @@ cgroup_open(struct work *w)
 	(void)file_write("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
 	(void)snprintf(max, sizeof(max), "%lld", pids_max());
 	(void)file_write(CGROUP "/pids.max", max);
-	w->cgroup_fd = open(CGROUP, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	w->groups.root = open(CGROUP, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	w->procs_fd = open(CGROUP "/cgroup.procs", O_WRONLY | O_CLOEXEC);
 }
 
@@ -157,7 +164,6 @@ work_child(const struct work *w, const struct boot_spec *spec, int tell)
 		r = root_build(spec, &e);
 	if (r == 0 && (r = work_drop_caps()) < 0)
 		(void)err_errno(&e, r, "capabilities");
-	(void)file_write("/proc/self/oom_score_adj", "0");
 	(void)write_all(
 	    tell, r < 0 ? e.msg : "", r < 0 ? strlen(e.msg) + 1 : 1);
 	if (r < 0)
@@ -210,7 +216,7 @@ work_undo(struct work *w)
 	}
 	w->pid = 0;
 	close_fd(&w->pidfd);
-	close_fd(&w->cgroup_fd);
+	excgs_close(&w->groups);
 	close_fd(&w->procs_fd);
 	close_fd(&w->pts_fd);
 }
@@ -221,9 +227,7 @@ work_start(struct work *w, const struct boot_spec *spec, struct err *e)
 	int tell[2] = { -1, -1 }, r;
 	long pid;
 
-	*w = (struct work){
-		.pidfd = -1, .cgroup_fd = -1, .procs_fd = -1, .pts_fd = -1
-	};
+	*w = (struct work)WORK_NONE;
 	cgroup_open(w);
 	if (w->procs_fd < 0)
 		log_warn("no cgroup v2: the workload has no limits of its own");

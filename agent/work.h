@@ -4,9 +4,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "agent/excg.h"
+
 struct boot_spec;
 struct err;
-struct excg;
 
 /*
  * The workload's room in the guest: own pid, mount, uts and ipc namespace,
@@ -17,10 +18,18 @@ struct excg;
 struct work {
 	pid_t pid; /* its pid 1; 0: none */
 	int pidfd;
-	int cgroup_fd; /* its cgroup; -1: no cgroup v2 here */
-	int procs_fd; /* cgroup.procs of that */
+	int procs_fd; /* cgroup.procs of its cgroup; -1: no cgroup v2 here */
 	int pts_fd; /* its devpts, opened before any stranger ran */
+	struct excgs groups;
 };
+
+#define WORK_NONE                                                      \
+	{                                                              \
+		.pidfd = -1, .procs_fd = -1, .pts_fd = -1, .groups = { \
+			.root = -1,                                    \
+			.spare = { .dir = -1 }                         \
+		}                                                      \
+	}
 
 /*
  * Builds it and waits until it stands (5 s at most; only our own code runs
@@ -29,9 +38,11 @@ struct work {
  */
 int work_start(struct work *w, const struct boot_spec *spec, struct err *e);
 
-/* ---- in a child that is about to be the workload's; async-signal-safe */
+/* ---- in a child that is about to be the workload's; it may share the
+ * agent's memory (agent/child.h) */
 
-/* Joins all of it, in the exec's own cgroup.  0 or -errno. */
+/* Joins all of it, in the exec's own cgroup, unless that is NULL: it was
+ * born there.  0 or -errno. */
 int work_enter(const struct work *w, const struct excg *g);
 /* Gives up what no workload may have (bounding set).  0 or -errno. */
 int work_drop_caps(void);

@@ -330,6 +330,20 @@ input_eof(struct client *c)
 	client_drop(c, true);
 }
 
+static bool
+wants_read(const struct client *c)
+{
+	if (c->phase == CP_LINGER)
+		return true;
+	if (c->in_off < c->in_len)
+		return false;
+	if (c->phase == CP_WS)
+		return ws_reads(c->ws) && client_has_room(c) &&
+		    (c->stream == NULL ||
+			outbuf_left(&c->stream->up) < OUT_MAX);
+	return is_reading(c);
+}
+
 static void
 on_readable(int fd, short what, void *arg)
 {
@@ -337,6 +351,12 @@ on_readable(int fd, short what, void *arg)
 	ssize_t n;
 
 	(void)what;
+	if (!wants_read(c)) {
+		/* only now: few say more before they have their answer, and
+		 * to take it out each time is two system calls a request */
+		(void)event_del(c->rd);
+		return;
+	}
 	if (c->in == NULL && (c->in = malloc(READ_MAX)) == NULL) {
 		client_drop(c, true);
 		return;
@@ -412,20 +432,6 @@ step(struct client *c)
 	return false;
 }
 
-static bool
-wants_read(const struct client *c)
-{
-	if (c->phase == CP_LINGER)
-		return true;
-	if (c->in_off < c->in_len)
-		return false;
-	if (c->phase == CP_WS)
-		return ws_reads(c->ws) && client_has_room(c) &&
-		    (c->stream == NULL ||
-			outbuf_left(&c->stream->up) < OUT_MAX);
-	return is_reading(c);
-}
-
 static void
 update(struct client *c)
 {
@@ -434,8 +440,6 @@ update(struct client *c)
 		stream_update(c->stream);
 	if (wants_read(c))
 		(void)event_add(c->rd, NULL);
-	else
-		(void)event_del(c->rd);
 	if (outbuf_left(&c->out) > 0)
 		(void)event_add(c->wr, NULL);
 	else

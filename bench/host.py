@@ -66,12 +66,22 @@ def standin_stage():
 
 def many(n, **conf):
     """A suite with room for n stand-in VMs; its uids are no other's."""
+    # a room's limit of descriptors follows max_connections alone, and
+    # launchd holds three for each VM
     s = suite.Suite(stage=standin_stage(), max_vms=n + 2, log_level="info",
+                    max_connections=max(1000, 2 * n),
                     subnet="10.77.0.0/20", **conf)
     block = (s.uids - suite.BLOCK) // suite.BLOCK_SIZE
     s.conf["uid_base"] = suite.BLOCK + 0x100000 + block * 4096
     s.conf["uid_count"] = n + 16
     return s
+
+
+def room_for(n):
+    """Each takes 2 to 3 MiB, the kernel's share with it: twice that."""
+    with open("/proc/meminfo") as f:
+        free = [int(l.split()[1]) for l in f if l.startswith("MemAvailable:")]
+    return min(n, free[0] // 1024 // 5)
 
 
 def remove_state():

@@ -86,7 +86,20 @@ def restart(s, rep, n, runs):
     rep.row("  until every VM is seen ready again", seen, "ms")
 
 
+def remove(s, name):
+    """A 503 says that the helpers are busy and that it goes on: ask again."""
+    end = time.monotonic() + 120
+    while (a := s.delete("/api/v1/vms/" + name, timeout=120)).status == 503:
+        if time.monotonic() > end:
+            break
+    if a.status >= 300 and a.status != 404:
+        raise AssertionError(a)
+
+
 def all_of(rep, n, vms):
+    if (fit := host.room_for(vms)) < vms:
+        print("bench: memory for %d VMs, not for %d" % (fit, vms), flush=True)
+        vms = fit
     s = host.many(vms).start()
     s.wait_helpers()
     idle_rooms(s, rep)
@@ -103,16 +116,18 @@ def all_of(rep, n, vms):
     rep.row("create with up to %d others there" % vms, took, "ms")
     per_vm(s, rep, vms)
     idle_cpu(s, rep, vms)
+    k.close()
     restart(s, rep, vms, n)
+    # it waits behind the taps that netd makes good, one by one
     t = time.monotonic()
-    for i in range(vms):
-        if k is not None:
-            k.close()
-            k = None
-        if (a := s.delete("/api/v1/vms/v%d" % i)).status >= 300:
-            raise AssertionError(a)
+    remove(s, "v0")
+    rep.row("  until the first delete is answered",
+            [(time.monotonic() - t) * 1e3], "ms")
+    t = time.monotonic()
+    for i in range(1, vms):
+        remove(s, "v%d" % i)
     suite.wait_for(lambda: s.get("/api/v1/vms").json() == [], "empty list", 60)
     rep.row("delete of %d running VMs, each" % vms,
-            [(time.monotonic() - t) * 1e3 / vms], "ms")
+            [(time.monotonic() - t) * 1e3 / (vms - 1)], "ms")
     s.stop()
     host.remove_state()

@@ -13,31 +13,52 @@
 #include "common/log.h"
 #include "common/util.h"
 
-/* Every file right of Landlock's first version; later ones are added below
- * as far as the kernel knows them (landlock(7)). */
+/* Every right of Landlock's first version; later ones are added below as
+ * far as the kernel knows them (landlock(7)). */
 #define LL_V1 ((1ULL << 13) - 1)
 #define LL_REFER (1ULL << 13) /* version 2 */
 #define LL_TRUNCATE (1ULL << 14) /* version 3 */
+#define LL_TCP 3ULL /* version 4: bind and connect, which no room does */
 #define LL_IOCTL_DEV (1ULL << 15) /* version 5 */
+/* version 6: abstract sockets and signals of whoever is not confined with us;
+ * no room has any business with either */
+#define LL_SCOPE_ABSTRACT 1ULL
+#define LL_SCOPE_SIGNAL 2ULL
+/* version 7: what is refused is audited after an exec, too; no room execs, so
+ * this would be somebody else's program */
+#define LL_LOG_NEW_EXEC 2U
 
-static uint64_t
-landlock_known(long abi)
+/* linux/landlock.h may be older than the kernel; so may the kernel, which
+ * then takes the struct by its size as long as the rest is zero. */
+struct landlock_attr {
+	uint64_t fs;
+	uint64_t net;
+	uint64_t scoped;
+};
+
+static void
+landlock_known(long abi, struct landlock_attr *attr, uint32_t *flags)
 {
-	uint64_t known = LL_V1;
-
+	attr->fs = LL_V1;
 	if (abi >= 2)
-		known |= LL_REFER;
+		attr->fs |= LL_REFER;
 	if (abi >= 3)
-		known |= LL_TRUNCATE;
+		attr->fs |= LL_TRUNCATE;
+	if (abi >= 4)
+		attr->net = LL_TCP;
 	if (abi >= 5)
-		known |= LL_IOCTL_DEV;
-	return known;
+		attr->fs |= LL_IOCTL_DEV;
+	if (abi >= 6 && RULE(CONFINE_SCOPE))
+		attr->scoped = LL_SCOPE_ABSTRACT | LL_SCOPE_SIGNAL;
+	if (abi >= 7)
+		*flags = LL_LOG_NEW_EXEC;
 }
 
 static void
 landlock_apply(const struct landlock_path *paths, size_t n)
 {
-	struct landlock_ruleset_attr attr = { 0 };
+	struct landlock_attr attr = { 0 };
+	uint32_t flags = 0;
 	long abi, set;
 	size_t i;
 
@@ -45,14 +66,13 @@ landlock_apply(const struct landlock_path *paths, size_t n)
 	    LANDLOCK_CREATE_RULESET_VERSION);
 	if (abi < 1)
 		return; /* the empty root and the uid still hold */
-	attr.handled_access_fs = landlock_known(abi);
+	landlock_known(abi, &attr, &flags);
 	set = syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
 	if (set < 0)
 		fatal("landlock_create_ruleset: %m");
 	for (i = 0; i < n; i++) {
 		struct landlock_path_beneath_attr rule = {
-			.allowed_access =
-			    paths[i].access & attr.handled_access_fs,
+			.allowed_access = paths[i].access & attr.fs,
 			.parent_fd = open(paths[i].path, O_PATH | O_CLOEXEC),
 		};
 
@@ -63,7 +83,7 @@ landlock_apply(const struct landlock_path *paths, size_t n)
 			fatal("landlock_add_rule %s: %m", paths[i].path);
 		(void)close(rule.parent_fd);
 	}
-	if (syscall(SYS_landlock_restrict_self, (int)set, 0) < 0)
+	if (syscall(SYS_landlock_restrict_self, (int)set, flags) < 0)
 		fatal("landlock_restrict_self: %m");
 	(void)close((int)set);
 }
@@ -83,21 +103,19 @@ limit(int what, const char *name, unsigned int max)
 		fatal("setrlimit %s: %m", name);
 }
 
-static void
-drop_bounding(uint64_t keep)
+int
+caps_drop_bounding(uint64_t keep)
 {
 	unsigned long cap;
 
 	for (cap = 0; cap < 64; cap++) {
-		if (cap < 64 && (keep & CAP_BIT(cap)) != 0)
+		if ((keep & CAP_BIT(cap)) != 0 ||
+		    prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) == 0)
 			continue;
-		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0) {
-			if (errno == EINVAL)
-				break; /* past the kernel's last one */
-			fatal("drop capability %lu from the bounding set: %m",
-			    cap);
-		}
+		/* past the kernel's last one */
+		return errno == EINVAL ? 0 : -errno;
 	}
+	return 0;
 }
 
 static void
@@ -130,8 +148,8 @@ proc_confine(const struct confinement *c)
 		fatal("setgroups: %m");
 	if (RULE(CONFINE_GID) && setresgid(c->gid, c->gid, c->gid) < 0)
 		fatal("setresgid %u: %m", c->gid);
-	if (RULE(CONFINE_BOUNDING))
-		drop_bounding(c->caps);
+	if (RULE(CONFINE_BOUNDING) && caps_drop_bounding(c->caps) < 0)
+		fatal("bounding set: %m");
 	/* keeps the permitted set over the change of uid, nothing longer */
 	if (c->caps != 0 && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
 		fatal("PR_SET_KEEPCAPS: %m");

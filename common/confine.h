@@ -31,6 +31,10 @@ struct confinement {
 };
 
 void proc_confine(const struct confinement *c);
+/* One step of it, for a child between clone and exec, where nothing may be
+ * fatal: the bounding set without what is not in keep.  0 or -errno, errno
+ * as well. */
+int caps_drop_bounding(uint64_t keep);
 
 /*
  * seccomp(2) through libseccomp.  One row per system call with its reason;

@@ -102,6 +102,9 @@ struct lvm {
 	struct event *freer;
 	struct link keep;
 	struct link ward;
+	struct event *ward_calm; /* its warden is read again */
+	long long ward_since_ms;
+	unsigned int ward_news; /* since then */
 	struct keep_state keep_state;
 	struct ward_state ward_state;
 	struct launch_confined conf;
@@ -182,6 +185,7 @@ void keep_timer(int fd, short what, void *arg);
 int keep_go(struct lvm *v);
 void ward_connect(struct lvm *v);
 void ward_timer(int fd, short what, void *arg);
+void ward_calm(int fd, short what, void *arg);
 void ward_verified(struct lvm *v, const struct spawn_verified *ok);
 void ward_not_verified(struct lvm *v, int code, const char *why);
 void ward_give_spec(struct lvm *v);

@@ -507,6 +507,19 @@ lvm_release(struct lvm *v)
 }
 
 static void
+timers_free(struct lvm *v)
+{
+	struct event *const evs[] = { v->death, v->timer, v->keep.timer,
+		v->ward.timer, v->ward_calm, v->freer };
+	size_t i;
+
+	for (i = 0; i < nitems(evs); i++) {
+		if (evs[i] != NULL)
+			event_free(evs[i]);
+	}
+}
+
+static void
 on_free(int fd, short what, void *arg)
 {
 	struct lvm *v = arg;
@@ -518,12 +531,7 @@ on_free(int fd, short what, void *arg)
 	launchd_title(v->ld);
 	close_links(v);
 	close_fd(&v->pidfd);
-	if (v->death != NULL)
-		event_free(v->death);
-	event_free(v->timer);
-	event_free(v->keep.timer);
-	event_free(v->ward.timer);
-	event_free(v->freer);
+	timers_free(v);
 	free(v);
 }
 
@@ -565,16 +573,10 @@ lvm_new(struct launchd *ld, uint64_t uid)
 	v->freer = event_new(ld->base, -1, 0, on_free, v);
 	v->keep.timer = event_new(ld->base, -1, 0, keep_timer, v);
 	v->ward.timer = event_new(ld->base, -1, 0, ward_timer, v);
+	v->ward_calm = event_new(ld->base, -1, 0, ward_calm, v);
 	if (v->timer == NULL || v->freer == NULL || v->keep.timer == NULL ||
-	    v->ward.timer == NULL) {
-		if (v->timer != NULL)
-			event_free(v->timer);
-		if (v->freer != NULL)
-			event_free(v->freer);
-		if (v->keep.timer != NULL)
-			event_free(v->keep.timer);
-		if (v->ward.timer != NULL)
-			event_free(v->ward.timer);
+	    v->ward.timer == NULL || v->ward_calm == NULL) {
+		timers_free(v);
 		free(v);
 		return NULL;
 	}

@@ -197,6 +197,7 @@ on_list(void *arg, struct chan *c, struct msg *m)
 	struct launchd *ld = arg;
 	struct launch_count n = { 0 };
 	struct lvm *v;
+	int r;
 
 	for (v = TAILQ_FIRST(&ld->vms); v != NULL; v = TAILQ_NEXT(v, entry)) {
 		struct launch_held h = { .vm = v->uid,
@@ -208,12 +209,14 @@ on_list(void *arg, struct chan *c, struct msg *m)
 
 		if (v->freed || v->uid == PROBE_VM || v->state == L_NEW)
 			continue;
-		if (chan_send(c, LAUNCH_HELD, m->id, &h, sizeof(h), -1) < 0)
-			return -ENOBUFS;
+		r = chan_send(c, LAUNCH_HELD, m->id, &h, sizeof(h), -1);
+		if (r < 0)
+			return r;
 		n.n++;
 	}
-	if (chan_send(c, LAUNCH_LIST_END, m->id, &n, sizeof(n), -1) < 0)
-		return -ENOBUFS;
+	r = chan_send(c, LAUNCH_LIST_END, m->id, &n, sizeof(n), -1);
+	if (r < 0)
+		return r;
 	/* told again: the orchd that heard it first may be gone */
 	for (v = TAILQ_FIRST(&ld->vms); v != NULL; v = TAILQ_NEXT(v, entry)) {
 		if (v->state == L_GONE)

@@ -59,6 +59,7 @@ struct child {
 	const char *program; /* in the directory mewsd was started from */
 	pid_t pid; /* 0: not running */
 	bool ready;
+	bool doomed; /* killed by us, not reaped yet */
 	struct chan *chan; /* descriptor 3 of the room */
 	struct mewsd *mewsd;
 	struct event *restart; /* back-off timer */

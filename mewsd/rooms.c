@@ -79,11 +79,29 @@ may_fault(uint32_t from, uint32_t room)
 }
 
 /* SIGCHLD starts it again, no sooner than its back-off says. */
+static void
+child_kill(struct child *c)
+{
+	c->doomed = true;
+	(void)kill(c->pid, SIGKILL);
+}
+
+/* It ended by itself: SIGCHLD, which is on its way, tells how. */
+static bool
+is_dead(const struct child *c)
+{
+	siginfo_t si = { 0 };
+
+	return waitid(P_PID, (id_t)c->pid, &si, WEXITED | WNOHANG | WNOWAIT) ==
+	    0 &&
+	    si.si_pid == c->pid;
+}
+
 static int
 on_fault(void *arg, struct chan *chan, struct msg *m)
 {
 	const struct child *c = arg;
-	const struct child *other;
+	struct child *other;
 	struct boot_peer p;
 
 	(void)chan;
@@ -96,7 +114,38 @@ on_fault(void *arg, struct chan *chan, struct msg *m)
 		return 0;
 	log_error(
 	    "%s: refused by %s: killed", room_name(p.room), room_name(c->room));
-	(void)kill(other->pid, SIGKILL);
+	child_kill(other);
+	return 0;
+}
+
+/*
+ * The other room's channel to orchd ended without a refusal.  Mostly it died,
+ * and SIGCHLD sees to it; one that lives on without the channel is replaced.
+ */
+static int
+on_ended(void *arg, struct chan *chan, struct msg *m)
+{
+	const struct child *c = arg;
+	struct child *other;
+	struct boot_peer p;
+
+	(void)chan;
+	memcpy(&p, m->data, sizeof(p));
+	if (c->room != ROOM_ORCHD || !may_fault(c->room, p.room))
+		return -EPERM;
+	other = &c->mewsd->child[p.room];
+	/* a helper that refused orchd closed its end, too, and said so before:
+	 * then orchd is the one to go */
+	if (other->chan != NULL)
+		chan_drain(other->chan);
+	if (c->mewsd->stopping || c->doomed || other->pid == 0 ||
+	    other->life != p.life || other->doomed || is_dead(other))
+		return 0;
+	if (RULE(ROOM_ENDED)) {
+		log_warn("%s: no channel to %s any more: killed",
+		    room_name(p.room), room_name(c->room));
+		child_kill(other);
+	}
 	return 0;
 }
 
@@ -133,6 +182,8 @@ static const struct msg_handler handlers[] = {
 	{ BOOT_READY, 0, 0, 0, PH_ANY, NULL, on_room_ready },
 	{ BOOT_FAULT, sizeof(struct boot_peer), 0, 0, PH_ANY, boot_peer_check,
 	    on_fault },
+	{ BOOT_ENDED, sizeof(struct boot_peer), 0, 0, PH_ANY, boot_peer_check,
+	    on_ended },
 	{ NET_DONE, 0, 0, 0, PH_ANY, NULL, on_torn_down },
 	{ NET_ERR, sizeof(struct net_err), 0, 0, PH_ANY, net_err_check,
 	    on_not_torn_down },
@@ -142,14 +193,22 @@ static void
 on_room_gone(void *arg, struct chan *chan, const char *why)
 {
 	struct child *c = arg;
+	const bool closed = strcmp(why, "closed") == 0;
 
 	(void)chan;
-	/* its end shows in SIGCHLD; one that misbehaves is helped along */
-	if (strcmp(why, "closed") != 0) {
+	/* its end shows in SIGCHLD, and a stop has its deadline; one that lives
+	 * on without this channel, or misbehaves, is helped along */
+	if (closed && (c->pid == 0 || c->mewsd->stopping || is_dead(c)))
+		return;
+	if (closed && !RULE(ROOM_CLOSED))
+		return;
+	/* one on its way to its end is seen here, too: nothing to shout at */
+	if (closed)
+		log_info("%s: hung up", room_name(c->room));
+	else
 		log_error("%s: %s: killed", room_name(c->room), why);
-		if (c->pid > 0)
-			(void)kill(c->pid, SIGKILL);
-	}
+	if (c->pid > 0)
+		(void)kill(c->pid, SIGKILL);
 }
 
 static const struct chan_ops ops = { handlers, nitems(handlers), on_room_gone };
@@ -383,7 +442,7 @@ room_start(struct child *c)
 	close_fd(&sv[1]);
 	close_fd(&log);
 	c->pid = pid;
-	c->ready = false;
+	c->ready = c->doomed = false;
 	c->life++;
 	c->chan = chan_new(m->base, sv[0], room_name(c->room), &ops, c);
 	if (c->chan == NULL) {
@@ -461,7 +520,7 @@ rooms_reap(struct mewsd *m)
 			log_info("%s (pid %d) ended with %d",
 			    room_name(c->room), pid, WEXITSTATUS(status));
 		c->pid = 0;
-		c->ready = false;
+		c->ready = c->doomed = false;
 		if (c->chan != NULL)
 			chan_drain(c->chan); /* its last words */
 		chan_free(c->chan);

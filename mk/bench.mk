@@ -1,8 +1,10 @@
 # Measurements: the real suite in a private host against the bare tools.
-# N runs of each; VMS stand-in VMs for what grows with their number.
+# N runs of each; VMS stand-in VMs for what grows with their number; PARTS
+# of boot, share, exec, get, scale: all unless said.
 
 N ?= 10
 VMS ?= 100
+PARTS ?=
 BENCH_STANDIN := $(B)/bench/standin
 # Static, so that a staged tree needs no libraries for it.
 $(BENCH_STANDIN): $(call obj,bench/stamp.c $(filter-out \
@@ -13,4 +15,4 @@ $(BENCH_STANDIN): $(call obj,bench/stamp.c $(filter-out \
 
 .PHONY: bench
 bench: all guest stage $(BENCH_STANDIN)	## measure against the bare tools (N=10 VMS=100)
-	$(Q)B=$(B) /usr/bin/env python3 bench/bench.py $(N) $(VMS)
+	$(Q)B=$(B) /usr/bin/env python3 bench/bench.py $(N) $(VMS) $(PARTS)

@@ -20,5 +20,12 @@ install: all stage	## install into $(DESTDIR)
 	install -m 644 etc/mews.tmpfiles $(DESTDIR)/usr/lib/tmpfiles.d/mews.conf
 	[ -e $(DESTDIR)/etc/mews/mews.conf ] || \
 	    install -m 644 etc/mews.conf $(DESTDIR)/etc/mews/mews.conf
-	cp -a --no-preserve=ownership $(B)/stage/. \
-	    $(DESTDIR)/var/lib/mews/stage
+	cp -a --no-preserve=ownership $(B)/stage/$$(readlink $(B)/stage/current) \
+	    $(B)/stage/current $(DESTDIR)/var/lib/mews/stage
+
+# What the lab installs (tests/lab/unit_lab.py).
+$(B)/installed/.stamp: $(PROGRAMS) $(STAGE)/.stamp $(wildcard etc/*) mk/install.mk
+	$(Q)rm -rf $(@D)
+	$(Q)$(MAKE) --no-print-directory -s install DESTDIR=$(@D)
+	$(Q)touch $@
+lab-files: $(B)/installed/.stamp

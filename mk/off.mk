@@ -10,7 +10,7 @@ off_src = $(subst $(off_comma), ,$(2))
 off_def = $(patsubst %,-DRULE_OFF_%=1,$(subst +, ,$(1)))
 # The program's objects: the rule's own first, so that they are taken before
 # the archives' members of the same name.
-off_obj = $(patsubst %.c,build-off/$(1)/%.o,$(call off_src,,$(2)))
+off_obj = $(patsubst %.c,build-off/$(1)/obj/%.o,$(call off_src,,$(2)))
 off_rest = $(call obj,$(filter-out $(call off_src,,$(2)),$(SRC_$(3))))
 
 # $(1) rule, $(2) files, $(3) program
@@ -24,7 +24,7 @@ OFF_$(3) += build-off/$(1)/$(3)
 endef
 # $(1) rule, $(2) files: once, for however many programs
 define off_compile
-$(call off_obj,$(1),$(2)): build-off/$(1)/%.o: %.c | $(B)/.deps
+$(call off_obj,$(1),$(2)): build-off/$(1)/obj/%.o: %.c | $(B)/.deps
 	@mkdir -p $$(@D)
 	$$(call say,CC,$$< without $(1))
 	$$(Q)$$(CC) $$(CPPFLAGS) $(call off_def,$(1)) $$(CFLAGS_ALL) -MMD -MP -c \

@@ -16,7 +16,7 @@ struct nft_ctx;
 struct nl_sock;
 
 /*
- * The network room: one bridge, a tap per VM, two nf_tables tables named
+ * The network room: one bridge, a tap per VM, three nf_tables tables named
  * `mews`.  What it holds lives in the kernel; taps[] is the copy that
  * netd_sync() makes of it, so netd may die at any instant.
  */

@@ -10,18 +10,27 @@
 #include "netd/netd.h"
 
 /*
- * Two tables named `mews`.  Family bridge sees what a tap says before the
+ * Three tables named `mews`.  Family bridge sees what a tap says before the
  * bridge learns from it; family inet sees what is for the host or through
- * it.  The skeleton is text, loaded once; afterwards only elements change.
- * Text never comes from a message: names are checked boot config, the rest
- * is printed from numbers.
+ * it; family ip counts what the host has to remember for whom.  The skeleton is
+ * text, loaded once; afterwards only elements change. Text never comes from a
+ * message: names are checked boot config, the rest is printed from numbers.
  *
  * Everything from a tap is dropped unless a rule here accepts it.  Accepting
  * rules name the packet's fields: a rule whose field cannot be read (a
  * packet cut short) does not match, so the packet falls to the drop.
  */
-#define FAMILIES 2
-static const char *const tables[FAMILIES] = { "bridge mews", "inet mews" };
+#define COUNTS "ip mews"
+static const char *const tables[] = { "bridge mews", "inet mews", COUNTS };
+#define REBUILT 2 /* the first of them, from nothing; the third remembers */
+
+/* What one guest may have the host keep in mind (nf_conntrack): open at once,
+ * and new ones a second after a first burst, because what was closed is kept
+ * for up to two minutes more and not counted as open. */
+#define NET_CONNS 4096
+#define NET_CONNS_PER_S 500
+#define NET_CONNS_BURST 6000
+#define NET_SOURCES 65536 /* counted at once; an idle one is forgotten */
 
 #define ADDR_TEXT INET_ADDRSTRLEN
 
@@ -156,8 +165,38 @@ put_forward(FILE *f, const struct net_conf *c, const char *net, bool guard)
 	(void)fprintf(f, "}\n");
 }
 
+/*
+ * By source address, which the bridge's rules have made the guest's own.
+ * A table of its own, whose sets outlive a rebuild: else a guest could begin
+ * anew whenever another one's end has the rules rebuilt.
+ */
 static void
-put_skeleton(FILE *f, const struct net_conf *c, bool guard)
+put_counts(FILE *f, const struct net_conf *c)
+{
+	(void)fprintf(f,
+	    "table " COUNTS " {\n"
+	    "set rates { type ipv4_addr; size %d; flags dynamic,timeout;"
+	    " timeout 1m; }\n"
+	    "set conns { type ipv4_addr; size %d; flags dynamic; }\n"
+	    "chain prerouting {\n"
+	    "type filter hook prerouting priority -150; policy accept;\n}\n}\n"
+	    "flush chain " COUNTS " prerouting\n",
+	    NET_SOURCES, NET_SOURCES);
+	if (RULE(NET_CONN_RATE))
+		(void)fprintf(f,
+		    "add rule " COUNTS " prerouting iifname \"%s\" ct state new"
+		    " update @rates { ip saddr limit rate over %d/second burst"
+		    " %d packets } drop\n",
+		    c->bridge, NET_CONNS_PER_S, NET_CONNS_BURST);
+	if (RULE(NET_CONN_COUNT))
+		(void)fprintf(f,
+		    "add rule " COUNTS " prerouting iifname \"%s\" ct state new"
+		    " add @conns { ip saddr ct count over %d } drop\n",
+		    c->bridge, NET_CONNS);
+}
+
+static void
+put_skeleton(FILE *f, const struct net_conf *c, bool guard, size_t ntables)
 {
 	char net[ADDR_TEXT], gw[ADDR_TEXT];
 	size_t i;
@@ -165,9 +204,10 @@ put_skeleton(FILE *f, const struct net_conf *c, bool guard)
 	put_addr(c->subnet, net);
 	put_addr(c->gateway, gw);
 	/* add before delete: deleting what is not there would fail */
-	for (i = 0; i < FAMILIES; i++)
+	for (i = 0; i < ntables; i++)
 		(void)fprintf(
 		    f, "add table %s\ndelete table %s\n", tables[i], tables[i]);
+	put_counts(f, c);
 	put_bridge(f);
 	(void)fprintf(f, "table inet mews {\n");
 	put_input(f, c, gw);
@@ -211,8 +251,8 @@ text_new(char **text, size_t *len, struct err *e)
 	return f;
 }
 
-int
-nft_rebuild(struct netd *nd, bool guard, struct err *e)
+static int
+rebuild(struct netd *nd, bool guard, size_t ntables, struct err *e)
 {
 	char *text = NULL;
 	size_t len = 0, i;
@@ -220,12 +260,21 @@ nft_rebuild(struct netd *nd, bool guard, struct err *e)
 
 	if ((f = text_new(&text, &len, e)) == NULL)
 		return -ENOMEM;
-	put_skeleton(f, &nd->conf, guard);
+	put_skeleton(f, &nd->conf, guard, ntables);
 	for (i = 0; i < nitems(nd->taps); i++) {
 		if (nd->taps[i].ifindex != 0)
 			put_tap(f, "add", &nd->taps[i]);
 	}
 	return run(nd, f, &text, e);
+}
+
+int
+nft_rebuild(struct netd *nd, bool guard, struct err *e)
+{
+	if (rebuild(nd, guard, REBUILT, e) == 0)
+		return 0;
+	/* the counts may be of another making, which cannot be added to */
+	return rebuild(nd, guard, nitems(tables), e);
 }
 
 int
@@ -265,7 +314,7 @@ nft_remove(struct netd *nd, struct err *e)
 
 	if ((f = text_new(&text, &len, e)) == NULL)
 		return -ENOMEM;
-	for (i = 0; i < FAMILIES; i++)
+	for (i = 0; i < nitems(tables); i++)
 		(void)fprintf(
 		    f, "add table %s\ndelete table %s\n", tables[i], tables[i]);
 	return run(nd, f, &text, e);

@@ -77,7 +77,7 @@ on_api_gone(void *arg, struct chan *c, const char *why)
 		if (o->api[i] != c)
 			continue;
 		log_warn("%s: %s", chan_peer(c), why);
-		boot_fault(o->parent, room, o->life[room], why);
+		boot_ended(o->parent, room, o->life[room], why);
 		chan_free(c);
 		o->api[i] = NULL;
 		conn_end_room(o, room);

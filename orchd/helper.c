@@ -201,7 +201,7 @@ on_net_gone(void *arg, struct chan *c, const char *why)
 	if (o->net.chan != c)
 		return;
 	log_warn("netd: %s", why);
-	boot_fault(o->parent, ROOM_NETD, o->life[ROOM_NETD], why);
+	boot_ended(o->parent, ROOM_NETD, o->life[ROOM_NETD], why);
 	chan_free(c);
 	o->net.chan = NULL;
 	o->net.listed = false;
@@ -443,7 +443,7 @@ on_launch_gone(void *arg, struct chan *c, const char *why)
 	if (o->launch.chan != c)
 		return;
 	log_warn("launchd: %s", why);
-	boot_fault(o->parent, ROOM_LAUNCHD, o->life[ROOM_LAUNCHD], why);
+	boot_ended(o->parent, ROOM_LAUNCHD, o->life[ROOM_LAUNCHD], why);
 	chan_free(c);
 	o->launch.chan = NULL;
 	o->launch.listed = false;

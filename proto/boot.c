@@ -43,6 +43,16 @@ boot_fault(struct chan *mewsd, uint32_t room, uint32_t life, const char *why)
 		(void)chan_send(mewsd, BOOT_FAULT, 0, &p, sizeof(p), -1);
 }
 
+void
+boot_ended(struct chan *mewsd, uint32_t room, uint32_t life, const char *why)
+{
+	const struct boot_peer p = { .room = room, .life = life };
+
+	boot_fault(mewsd, room, life, why);
+	if (strcmp(why, "closed") == 0)
+		(void)chan_send(mewsd, BOOT_ENDED, 0, &p, sizeof(p), -1);
+}
+
 int
 boot_peer_check(const void *payload)
 {

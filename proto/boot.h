@@ -31,6 +31,8 @@ enum boot_msg {
 	BOOT_READY = 0x0105, /* room -> mewsd: confined and serving */
 	BOOT_FAULT =
 	    0x0106, /* room -> mewsd: struct boot_peer, to be replaced */
+	BOOT_ENDED =
+	    0x0107, /* orchd -> mewsd: struct boot_peer, its channel ended */
 };
 
 struct boot_common {
@@ -64,6 +66,14 @@ void boot_ready(void);
  * refused may be somebody else's by now and stay for ever, deaf and mute.
  */
 void boot_fault(
+    struct chan *mewsd, uint32_t room, uint32_t life, const char *why);
+
+/*
+ * The same for orchd, which also says whose channel ended without a refusal:
+ * a room that died is being replaced as it is, and one that closed its end,
+ * or said something that reads like that, would stay, deaf and mute.
+ */
+void boot_ended(
     struct chan *mewsd, uint32_t room, uint32_t life, const char *why);
 
 /* For the handler table of descriptor 3. */

@@ -37,6 +37,7 @@ struct chan {
 	STAILQ_HEAD(out_queue, out) queue;
 	size_t nqueue;
 	unsigned int depth; /* handlers of ours on the stack */
+	bool held; /* not to be read for now */
 	bool dead; /* gone() was called */
 	bool freed; /* chan_free() came while depth > 0 */
 	_Alignas(8) uint8_t buf[MSG_MAX];
@@ -136,17 +137,22 @@ chan_handle(struct chan *c, struct msg *m)
 	const struct msg_handler *h = handler_find(c->ops, m->type);
 	const char *why;
 	char text[96];
+	int r = 0;
 
 	kill_point(m->type, KILL_BEFORE);
 	why = handler_refuses(c, h, m);
 	if (why == NULL) {
 		c->depth++;
-		if (h->fn(c->arg, c, m) < 0)
-			why = "refused by its handler";
+		r = h->fn(c->arg, c, m);
 		c->depth--;
 	}
 	close_fd(&m->fd);
 	kill_point(m->type, KILL_AFTER);
+	/* an answer that found nobody: what it answered was no fault */
+	if (r == -EPIPE)
+		chan_fail(c, "closed");
+	else if (r < 0)
+		why = "refused by its handler";
 	if (why != NULL) {
 		(void)snprintf(
 		    text, sizeof(text), "message 0x%04x: %s", m->type, why);
@@ -162,7 +168,7 @@ on_readable(int sock, short what, void *arg)
 
 	(void)what;
 	c->depth++; /* c outlives its handlers */
-	for (i = 0; i < CHAN_BATCH && !c->dead; i++) {
+	for (i = 0; i < CHAN_BATCH && !c->dead && !c->held; i++) {
 		struct msg m = { .fd = -1 };
 
 		r = msg_recv(sock, c->buf, &m);
@@ -178,6 +184,18 @@ on_readable(int sock, short what, void *arg)
 	c->depth--;
 	if (c->freed && c->depth == 0)
 		chan_destroy(c);
+}
+
+void
+chan_hold(struct chan *c, bool hold)
+{
+	c->held = hold;
+	if (c->dead)
+		return;
+	if (hold)
+		(void)event_del(c->rd);
+	else
+		(void)event_add(c->rd, NULL);
 }
 
 void

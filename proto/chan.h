@@ -1,6 +1,7 @@
 #ifndef MEWS_CHAN_H
 #define MEWS_CHAN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -60,8 +61,8 @@ struct msg_handler {
 	uint32_t phases; /* bits of the room's phase in which it may come */
 	/* Wire checks shared by both sides; NULL: any bytes do.  0 or -errno */
 	int (*check)(const void *payload);
-	/* 0; negative: refused, the channel closes. m is valid until it returns
-	 */
+	/* 0; negative: refused, the channel closes; -EPIPE: it has.  m is valid
+	 * until it returns */
 	int (*fn)(void *arg, struct chan *c, struct msg *m);
 };
 #define FD_OPT 2
@@ -100,6 +101,9 @@ int chan_send(struct chan *c, uint32_t type, uint64_t id, const void *data,
 /* The same with a tail behind the struct. */
 int chan_send2(struct chan *c, uint32_t type, uint64_t id, const void *head,
     size_t headlen, const void *tail, size_t taillen, int fd);
+/* Reads nothing until told to go on: what comes waits in the socket, at last
+ * in its sender.  The end of the channel is seen no sooner. */
+void chan_hold(struct chan *c, bool hold);
 /* Sends what is queued without waiting for the loop; for a farewell. */
 void chan_flush(struct chan *c);
 /* Handles what has already come, up to a batch: the last words of a peer

@@ -119,6 +119,8 @@ static const struct seccomp_rule common_rows[] = {
 	SC_FAIL(io_uring_setup, ENOSYS), /* a second system call table */
 	/* time and signals */
 	SC_ALLOW(clock_gettime), /* where the vDSO cannot answer */
+	SC_ALLOW(gettimeofday), /* likewise */
+	SC_ALLOW(time), /* likewise */
 	SC_ALLOW(clock_nanosleep), SC_ALLOW(rt_sigaction),
 	SC_ALLOW(rt_sigprocmask), SC_ALLOW(rt_sigreturn),
 	SC_ALLOW(sigaltstack), /* coroutines */

@@ -19,6 +19,7 @@
 #define CGROUP_PIDS 128
 #define CPU_PERIOD_US 100000U
 #define CONTROLLERS "+memory +pids +cpu"
+#define CLEAR_ROUNDS 8
 
 /* The mount point of cgroup v2 from mountinfo; NULL: none. */
 static const char *
@@ -125,6 +126,36 @@ has_controllers(int dir)
 	return 1;
 }
 
+/*
+ * What holds a group that a service manager made for us (a process that only
+ * sleeps) has to sit below it, in /keep, before it can hand controllers down:
+ * cgroups(7), "no internal processes".
+ */
+static int
+clear_group(int dir)
+{
+	char buf[4096], *p, *pid;
+	int keep, i, r = -EBUSY;
+
+	if (mkdirat(dir, "keep", 0755) < 0 && errno != EEXIST)
+		return -errno;
+	keep = openat(dir, "keep", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (keep < 0)
+		return -errno;
+	for (i = 0; i < CLEAR_ROUNDS; i++) {
+		if ((r = (int)get(dir, "cgroup.procs", buf, sizeof(buf))) <= 0)
+			break;
+		r = -EBUSY;
+		/* one that has just ended cannot be moved, nor needs to be */
+		for (p = buf; (pid = strsep(&p, "\n")) != NULL;) {
+			if (pid[0] != '\0')
+				(void)put(keep, "cgroup.procs", pid);
+		}
+	}
+	close_fd(&keep);
+	return r;
+}
+
 void
 cgroup_open(struct cgroup *cg)
 {
@@ -138,13 +169,18 @@ cgroup_open(struct cgroup *cg)
 		cg->fd = open(at, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
-/* dir/vm, with the controllers handed down to what will be in it. */
+/*
+ * dir/vm, with the controllers handed down to what will be in it.  What lives
+ * in dir is moved only where dir is said to be ours.
+ */
 static int
-make_base(int dir)
+make_base(int dir, bool ours)
 {
-	int fd, r;
+	int fd, r = put(dir, "cgroup.subtree_control", CONTROLLERS);
 
-	if ((r = put(dir, "cgroup.subtree_control", CONTROLLERS)) < 0)
+	if (r == -EBUSY && ours && (r = clear_group(dir)) == 0)
+		r = put(dir, "cgroup.subtree_control", CONTROLLERS);
+	if (r < 0)
 		return r;
 	if (mkdirat(dir, "vm", 0755) < 0 && errno != EEXIST)
 		return -errno;
@@ -184,7 +220,7 @@ cgroup_find(struct cgroup *cg, const char *group, char *why, size_t len)
 		(void)snprintf(why, len,
 		    "cgroup v2 lacks memory, pids or cpu in %.40s",
 		    own[0] != '\0' ? own : "/");
-	else if ((r = make_base(fd)) < 0)
+	else if ((r = make_base(fd, group[0] != '\0')) < 0)
 		(void)snprintf(why, len, "cgroup v2 is not delegated: %s",
 		    strerrordesc_np(-r));
 	cg->used = r == 0;

@@ -28,8 +28,8 @@ struct cgroup_size {
 void cgroup_open(struct cgroup *cg);
 /*
  * group: where VMs get theirs, below the mount of cgroup v2 ("/a/b"); "" for
- * our own.  No process may be in it, unless it is the root (cgroups(7), "no
- * internal processes").  Fills cg, or says in why[] why this host has none.
+ * our own, which must be the root or hold no process.  Fills cg, or says in
+ * why[] why this host has none.
  * 0 or -errno.
  */
 int cgroup_find(struct cgroup *cg, const char *group, char *why, size_t len);

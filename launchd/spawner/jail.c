@@ -16,6 +16,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "common/confine.h"
 #include "common/util.h"
 #include "launchd/spawner/jail.h"
 #include "proto/ward.h"
@@ -221,20 +222,6 @@ set_limits(void)
 	set_limit(RLIMIT_FSIZE, JAIL_FSIZE);
 }
 
-static void
-drop_bounding(void)
-{
-	unsigned long cap;
-
-	for (cap = 0; cap < 64; cap++) {
-		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) == 0)
-			continue;
-		if (errno == EINVAL)
-			return; /* past the kernel's last one */
-		give_up(GATE_FD, "bounding set");
-	}
-}
-
 /* From here on nothing of root is left. */
 static void
 become_vm(uid_t uid)
@@ -244,8 +231,8 @@ become_vm(uid_t uid)
 	};
 	struct __user_cap_data_struct none[2] = { { 0 } };
 
-	if (RULE(JAIL_BOUNDING))
-		drop_bounding();
+	if (RULE(JAIL_BOUNDING) && caps_drop_bounding(0) < 0)
+		give_up(GATE_FD, "bounding set");
 	if (RULE(JAIL_GROUPS)) {
 		if (setgroups(0, NULL) < 0)
 			give_up(GATE_FD, "setgroups");

@@ -35,8 +35,8 @@ struct exec {
 };
 
 int
-exec_start(struct conn *c, const struct exec_request *req, struct exec **ret,
-    struct err *e)
+exec_start(
+    struct conn *c, struct exec_request *req, struct exec **ret, struct err *e)
 {
 	struct exec *ex;
 

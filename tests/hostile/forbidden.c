@@ -19,6 +19,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -26,6 +27,7 @@
 #include "tests/hostile/forbidden.h"
 
 #define X32_BIT 0x40000000L
+#define ACT_ABSTRACT "mews-test-abstract" /* confinement_test.py */
 #define ACT_SECONDS 5 /* an act that blocks has not been refused */
 
 struct act {
@@ -79,6 +81,19 @@ CALL(alg, SYS_socket, AF_ALG, SOCK_SEQPACKET, 0)
 CALL(bluetooth, SYS_socket, AF_BLUETOOTH, SOCK_RAW, 0)
 CALL(xdp, SYS_socket, AF_XDP, SOCK_RAW, 0)
 CALL(pair_vsock, SYS_socketpair, AF_VSOCK, SOCK_STREAM, 0, buf)
+/* somebody else's socket, which has no file: the test listens there */
+static long
+act_abstract(void)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	memcpy(sun.sun_path + 1, ACT_ABSTRACT, sizeof(ACT_ABSTRACT) - 1);
+	return fd < 0 ? fd
+		      : connect(fd, (struct sockaddr *)&sun,
+			    offsetof(struct sockaddr_un, sun_path) +
+				sizeof(ACT_ABSTRACT));
+}
 /* programs and processes */
 CALL(execve, SYS_execve, "/bin/sh", NULL, NULL)
 CALL(execveat, SYS_execveat, AT_FDCWD, "/bin/sh", NULL, NULL, 0)
@@ -223,6 +238,7 @@ static const struct act acts[] = {
 	ROW(bluetooth, SPAWNER),
 	ROW(xdp, SPAWNER),
 	ROW(pair_vsock, 0),
+	ROW(abstract, 0),
 	ROW(execve, 0),
 	ROW(execveat, ACT_SPAWNER),
 	ROW(fork, 0),

@@ -11,6 +11,8 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/util.h"
@@ -70,6 +72,11 @@ CALL(p_setsig, SYS_fcntl, 2, F_SETSIG, SIGKILL)
 CALL(p_setlease, SYS_fcntl, 2, F_SETLEASE, F_RDLCK)
 CALL(p_dumpable, SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0)
 CALL(p_setsockopt, SYS_setsockopt, 4, SOL_SOCKET, SO_ATTACH_FILTER, 0, 0)
+/* past the vDSO, as on a host whose clock it cannot read */
+CALL(p_clock_gettime, SYS_clock_gettime, CLOCK_MONOTONIC,
+    &(struct timespec){ 0 })
+CALL(p_gettimeofday, SYS_gettimeofday, &(struct timeval){ 0 }, NULL)
+CALL(p_time, SYS_time, NULL)
 CALL(p_clone3, SYS_clone3, 0, 0)
 CALL(p_uring_setup, SYS_io_uring_setup, 1, 0)
 CALL(p_memfd, SYS_memfd_create, "x", 0)
@@ -132,6 +139,9 @@ static const struct {
 	const char *name;
 	long (*fn)(void);
 } probes[] = {
+	{ "clock-gettime", p_clock_gettime },
+	{ "gettimeofday", p_gettimeofday },
+	{ "time", p_time },
 	{ "socket", p_socket },
 	{ "socket-vsock", p_vsock },
 	{ "connect", p_connect },

@@ -80,6 +80,22 @@ def t_exit_codes():
         assert code == want, (cmd, code)
 
 
+def t_path():
+    """A program is found as execvp(3) finds it."""
+    rows = [("PATH=/tmp/a:/tmp/b", ["prog"], 3), ("PATH=/tmp/b", ["prog"], 4),
+            ("PATH=/tmp/no:/tmp/b", ["prog"], 4), ("PATH=/tmp/no", ["prog"], 127),
+            ("PATH=/tmp/c", ["prog"], 126), ("PATH=/tmp/c:/tmp/b", ["prog"], 4),
+            ("PATH=", ["tmp/b/prog"], 4), ("PATH=/tmp/a", [""], 127),
+            ("PATH=", ["script", "6"], 6), ("A=b", ["/tmp/script", "5"], 5)]
+    assert run(M, "sh", "-c", "cd /tmp; mkdir a b c; echo 'exit $1' >script;"
+               "for i in a:3 b:4 c:5; do printf '#!/bin/sh\nexit %s\n' ${i#*:} "
+               ">${i%:*}/prog; chmod +x ${i%:*}/prog; done; chmod +x script;"
+               "chmod -x c/prog")[0] == 0
+    for env, cmd, want in rows:
+        code, _, err = run(M, *cmd, env=[env], cwd="/tmp" if "/" not in cmd[0] else "/")
+        assert code == want, (env, cmd, code, err)
+
+
 def t_streams():
     code, out, err = run(M, "sh", "-c", "echo one; echo two >&2; echo three")
     assert (code, out, err) == (0, b"one\nthree\n", b"two\n"), (code, out, err)
@@ -178,6 +194,51 @@ def t_left_behind():
     code, out, _ = run(M, "sh", "-c", "sleep 3333 & echo up")
     assert (code, out) == (0, b"up\n")
     run(M, "killall", "sleep")
+
+
+def t_stopped_at_birth():
+    """The workload may stop an exec that is not yet its program, not the
+    agent; and sees nothing of the agent's memory in it."""
+    bad = Exec(M, ["sh", "-c", "echo up; while :; do kill -STOP -1;"
+                   "for p in /proc/[0-9]*; do d=; l=; read -r d <$p/comm;"
+                   'if [ "$d$p" != init/proc/1 ] && [ "$d" = init ]; then'
+                   "  (read -rn1 x <$p/maps) && l=$l-maps;"
+                   "  (read -rn1 x <$p/environ) && l=$l-environ;"
+                   "  d=; read -r d <$p/comm;"
+                   # still not its program: what was read was the agent's
+                   '  [ "$d" = init ] && echo caught${l:+ leak$l};'
+                   "  kill -9 ${p#/proc/}; fi; done; done 2>/dev/null"])
+    while bad.out[1] != b"up\n":
+        bad.step()
+    held = []
+    end = time.monotonic() + 60
+    while bad.out[1].count(b"caught") < 30:
+        assert time.monotonic() < end, "none was caught"
+        held.append(Exec(M, ["true"]))
+        assert call(M, "GET", "/healthz")[0] == 200
+        if len(held) > 40:
+            held.pop(0).st.rst()
+        bad.st.got and bad.step()
+    assert call(M, "GET", "/healthz")[0] == 200
+    bad.st.rst()
+    for e in held:
+        e.st.rst()
+    while count("init") > 1:
+        assert time.monotonic() < end, "left behind"
+    assert b"leak" not in bad.out[1] + bad.st.got, bad.out
+
+
+def t_full_of_processes():
+    """At its limit of processes the workload can be entered, and helped."""
+    code, _, err = run(M, "sh", "-c", "mkfifo /tmp/f; while :; do"
+                       " (read x </tmp/f) & done")
+    assert code and b"can't fork" in err, (code, err)
+    assert run(M, "true")[0] == 0
+    assert b"can't fork" in run(M, "sh", "-c", "(true); true")[2]
+    assert run(M, "killall", "-9", "sh")[0] == 0
+    end = time.monotonic() + 20
+    while run(M, "sh", "-c", "(true); true")[0]:
+        assert time.monotonic() < end, "still full"
 
 
 def t_limit():
@@ -295,9 +356,10 @@ def t_stage():
 
 
 CASES = [t_ready, t_before_spec, t_bad_spec, t_boot, t_identity, t_http, t_ports,
-         t_exit_codes, t_streams, t_stdin, t_echo, t_large_output, t_slow_reader,
+         t_exit_codes, t_path, t_streams, t_stdin, t_echo, t_large_output, t_slow_reader,
          t_two_at_once, t_reset_kills, t_reset_kills_sessions,
-         t_left_behind, t_left_behind_stays, t_limit, t_tty, t_confined,
+         t_left_behind, t_left_behind_stays, t_stopped_at_birth,
+         t_full_of_processes, t_limit, t_tty, t_confined,
          t_resync, t_cut_in_hello, t_garbage, t_power, t_stage]
 
 

@@ -6,6 +6,7 @@ switched off are, and their case must then see the difference.
 """
 import contextlib
 import os
+import select
 import signal
 import socket
 import struct
@@ -233,6 +234,27 @@ def hung_warden_streams():
         for a in kept:
             a.close()
         os.kill(warden, signal.SIGCONT)
+        s.release(VM)
+        clean(s)
+
+
+def flooding_warden():
+    """News without end waits at its sender's; other VMs live as ever."""
+    with suite() as s:
+        s.ready(VM)
+        a, b = socket.socketpair()
+        t, _ = s.o.ask(STREAM, struct.pack("<QII", VM, 1, 0), b.fileno())
+        b.close()
+        eq(t, DONE)
+        a.sendall(b"flood 5000\n")  # read as they come: some 20 ms
+        s.ready(VM + 1, slot=1)  # a whole life meanwhile
+        s.stop(VM + 1)
+        eq(s.o.event(VM + 1, LE_EXITED)["reason"], X_STOPPED)
+        s.release(VM + 1)
+        r, _, _ = select.select([a], [], [], 0.5)
+        assert not r, "it said all 5000"
+        eq(s.o.list()[VM]["state"], READY)
+        a.close()
         s.release(VM)
         clean(s)
 
@@ -855,7 +877,7 @@ if not CONTROLS:  # these are nothing but controls
 run([(f.__name__.replace("_", "-"), f) for f in (
     life, ladder, ladder_skips, exits, stop_while_starting, kill_parts,
     kill_warden, late_answer, hostile_warden, hung_warden, hung_warden_streams,
-    adoption, adoption_of_dead, orchd_restart, kill_during_start, attach,
+    flooding_warden, adoption, adoption_of_dead, orchd_restart, kill_during_start, attach,
     need_spec, pid_reuse, bad_records, other_uids, policy, uid_unused,
     malformed, readback, readback_filters, confinement, confinement_off,
     sockets, rows, many, accel_probe, accel_probe_hangs, accel_probe_killed,

@@ -122,6 +122,8 @@ def state():
     text = "\n".join(sh(*c.split(), check=False) for c in (
         "ip -d link", "ip addr", "ip route", "bridge -d link", "bridge fdb show",
         "nft -s list ruleset"))
+    # nor what is counted in them
+    text = re.sub(r"(?s)\n\s*elements = \{[^}]*(limit|ct count) [^}]*\}", "", text)
     return re.sub(r"(_timer|_timer_expires) +[0-9.]+", r"\1", text)
 
 

@@ -304,7 +304,66 @@ def close_of_another():
 
 # name, what is tried, the rule that stands in the way ("" for what has none
 # of its own: other rows' rules do it)
+FLOODERS = iter(range(100, 250))
+CONNS, CONN_RATE, CONN_BURST = 4096, 500, 6000  # netd/nft.c
+
+
+def flood(send, n, count):
+    """How much n packets of a new guest add to count(guest), and how long it
+    took to say them.  Whoever else is there is not harmed."""
+    g = Guest(13, ip="10.77.0.%d" % next(FLOODERS))
+    assert netd.open(g) is None
+    try:
+        before, start_s = count(g), time.monotonic()
+        for i in range(n):
+            g.frame(send(g, i))
+        took = time.monotonic() - start_s
+        B.pings()
+        return count(g) - before, took
+    finally:
+        assert netd.close(g) is None
+        g.detach()
+
+
+def tracked(g):
+    with open("/proc/net/nf_conntrack") as f:
+        return sum(" src=%s " % g.ip in l for l in f)
+
+
+def conntrack_open():
+    n, _ = flood(lambda g, i: lab.udp4(g.ip, lab.WORLD, 10000 + i, 9, b"x"),
+                 CONN_BURST - 500, tracked)
+    assert n > CONNS - 500, "the flood did not arrive"
+    return n > CONNS + 64
+
+
+def conntrack_rate():
+    """New ones that end at once, which are not counted as open."""
+    def refused(_):
+        with lab.inside("world"), open("/proc/net/snmp") as f:
+            names, values = [l.split() for l in f if l.startswith("Tcp:")]
+            return int(values[names.index("OutRsts")])
+    n, took = flood(lambda g, i: lab.tcp4(g.ip, lab.WORLD, 10000 + i, 9, 2),
+                    2 * CONN_BURST, refused)
+    assert n > CONN_BURST - 500, "the flood did not arrive"
+    return n > CONN_BURST + CONN_RATE * took + 64
+
+
+def conntrack_rebuilt():
+    """What was counted before the rules were rebuilt still counts."""
+    def send(g, i):
+        if i == CONNS:
+            sh("nft", "flush", "table", "inet", "mews")
+            assert netd.simple(lab.ENSURE) is None
+        return lab.udp4(g.ip, lab.WORLD, 10000 + i, 9, b"x")
+    n, _ = flood(send, CONN_BURST - 500, tracked)
+    return n > CONNS + 64
+
+
 FORBIDDEN = [
+    ("conntrack-open", conntrack_open, "NET_CONN_COUNT"),
+    ("conntrack-rate", conntrack_rate, "NET_CONN_RATE"),
+    ("conntrack-rebuilt", conntrack_rebuilt, ""),
     ("spoofed-mac", spoofed_mac, "NET_SPOOF_MAC"),
     ("spoofed-ip", spoofed_ip, "NET_SPOOF_IP"),
     ("spoofed-ip-unknown", spoofed_ip_unknown, "NET_SPOOF_IP"),

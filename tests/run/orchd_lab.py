@@ -20,7 +20,7 @@ ROOT = "/run/o"
 ROOM_ORCHD, ROOM_API, ROOM_ADMIN, ROOM_NETD, ROOM_LAUNCHD = 1, 2, 3, 4, 5
 
 (BOOT_CONF, BOOT_PEER, BOOT_LISTENER, BOOT_STOP, BOOT_READY,
- BOOT_FAULT) = range(0x101, 0x107)
+ BOOT_FAULT, BOOT_ENDED) = range(0x101, 0x108)
 API_CONN, API_GONE, API_RES = 0x201, 0x202, 0x203
 (CLOSED, LIST, GET, CREATE, DELETE, START, STOP, STREAM, EVENTS,
  DOCTOR) = range(0x210, 0x21a)
@@ -459,6 +459,7 @@ class Lab:
         self.ready = False
         self.life, self.lives = 0, {}  # of the room plumbed last, of each
         self.faults = []  # rooms that mewsd is to replace
+        self.ended = []  # rooms whose channel ended
         self.conns, self.gone, self.res = {}, set(), {}
         self.api = {}
         c = self.conf
@@ -481,6 +482,9 @@ class Lab:
     def on_boot(self, kind, ident, p, fd):
         if kind == BOOT_FAULT:
             self.faults.append(struct.unpack("=II", p))
+            return
+        if kind == BOOT_ENDED:
+            self.ended.append(struct.unpack("=II", p))
             return
         assert kind == BOOT_READY
         self.ready = True

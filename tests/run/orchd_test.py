@@ -1003,6 +1003,7 @@ def refused(l, room, send, told=True):
     chan = l.api.get(room) or {ROOM_NETD: l.net, ROOM_LAUNCHD: l.launch}[room].chan
     l.settle(0.02)
     l.faults.clear()
+    l.ended.clear()
     life = l.lives[room]
     with contextlib.suppress(Gone):
         send(chan)
@@ -1010,7 +1011,7 @@ def refused(l, room, send, told=True):
     if told:
         l.until(lambda: l.faults == [(room, life)], "BOOT_FAULT", 3)
     else:
-        l.settle()
+        l.until(lambda: l.ended == [(room, life)], "BOOT_ENDED", 3)
         eq(l.faults, [])
     assert l.alive()
     l.api.pop(room, None)

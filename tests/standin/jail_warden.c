@@ -131,6 +131,20 @@ junk(char which)
 	}
 }
 
+/* All of them, as fast as they are taken. */
+static void
+flood(unsigned long n)
+{
+	while (n > 0) {
+		struct pollfd p = { .fd = conn, .events = POLLOUT };
+
+		if (msg_send(conn, WARD_STATE, 0, &st, sizeof(st), -1) == 0)
+			n--;
+		else if (poll(&p, 1, -1) < 0 || (p.revents & POLLHUP) != 0)
+			return;
+	}
+}
+
 /* One line from the stream, its answer back, the end. */
 static void
 stream(int fd)
@@ -145,6 +159,8 @@ stream(int fd)
 		(void)snprintf(buf, sizeof(buf), "%d\n", (int)getpid());
 	else if (strncmp(buf, "junk ", 5) == 0)
 		junk(buf[5]);
+	else if (strncmp(buf, "flood ", 6) == 0)
+		flood(strtoul(buf + 6, NULL, 10));
 	else {
 		qmp_say(buf);
 		n = recv(qmp, buf, sizeof(buf) - 1, 0);

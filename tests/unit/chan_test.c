@@ -15,7 +15,7 @@
 #include "proto/chan.h"
 #include "tests/unit/t.h"
 
-enum { T_PLAIN = 1, T_FD, T_TAIL, T_LATER, T_CHECKED, T_FREE, T_BAD };
+enum { T_PLAIN = 1, T_FD, T_TAIL, T_LATER, T_CHECKED, T_FREE, T_BAD, T_GONE };
 
 struct body {
 	uint64_t v;
@@ -36,6 +36,8 @@ on_any(void *arg, struct chan *c, struct msg *m)
 
 	(void)c;
 	s->handled++;
+	if (m->type == T_GONE)
+		return -EPIPE; /* as chan_send() said to the answer */
 	return m->type == T_BAD ? -EINVAL : 0;
 }
 
@@ -81,6 +83,7 @@ static const struct msg_handler handlers[] = {
 	{ T_CHECKED, sizeof(struct body), 0, 0, PH_ANY, check_even, on_any },
 	{ T_FREE, 0, 0, 0, PH_ANY, NULL, on_free },
 	{ T_BAD, 0, 0, 0, PH_ANY, NULL, on_any },
+	{ T_GONE, 0, 0, 0, PH_ANY, NULL, on_any },
 };
 static const struct chan_ops ops = { handlers, nitems(handlers), on_gone };
 
@@ -118,6 +121,7 @@ static const struct {
 	    "message 0x0005: bad field" },
 	{ "handler refuses", T_BAD, 0, 0, 0, 0, 1,
 	    "message 0x0007: refused by its handler" },
+	{ "gone before the answer", T_GONE, 0, 0, 0, 0, 1, "closed" },
 };
 
 static int
