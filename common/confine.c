@@ -157,7 +157,7 @@ proc_confine(const struct confinement *c)
 		fatal("setresuid %u: %m", c->uid);
 	if (RULE(CONFINE_CAPS))
 		set_caps(c->caps);
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+	if (RULE(CONFINE_NNP) && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		fatal("PR_SET_NO_NEW_PRIVS: %m");
 	/* a core or a ptrace of a room would show what others told it */
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)

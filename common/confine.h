@@ -67,6 +67,16 @@ struct seccomp_rule {
  * once: base is what every event-loop room needs (seccomp_loop). */
 void seccomp_allow(const struct seccomp_rule *base, size_t nbase,
     const struct seccomp_rule *own, size_t nown);
+#ifdef SECCOMP_DEBUG
+/* Names a refused call in the log, from SIGSYS.  A handler does not outlive
+ * an exec; what is exec'ed under a list is named by who holds the list's
+ * listener, which seccomp_watched() returns and seccomp_debug_say() asks for
+ * one call. */
+#define VMM_DEBUG_FD 9 /* the keeper's socket, in the warden's -x */
+void seccomp_debug_arm(void);
+int seccomp_watched(const struct seccomp_rule *rows, size_t n);
+void seccomp_debug_say(int listener, const char *program);
+#endif
 /* The deny-list of those that spawn others: the rows' calls kill. */
 void seccomp_deny(const struct seccomp_rule *rows, size_t n);
 

@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 
+#include "common/asan.h"
 #include "common/confine.h"
 #include "common/log.h"
 #include "common/util.h"
@@ -46,6 +47,7 @@ const size_t seccomp_loop_len = nitems(seccomp_loop);
 #ifdef SECCOMP_DEBUG
 /* A developer's build (EXTRA=-DSECCOMP_DEBUG): says which call was killed. */
 #include <signal.h>
+#include <stdlib.h>
 #include <unistd.h>
 #define ACT_DENY SCMP_ACT_TRAP
 
@@ -62,8 +64,8 @@ on_sigsys(int sig, siginfo_t *si, void *ctx)
 	_exit(159);
 }
 
-static void
-debug_arm(void)
+void
+seccomp_debug_arm(void)
 {
 	struct sigaction sa = { .sa_sigaction = on_sigsys,
 		.sa_flags = SA_SIGINFO };
@@ -73,10 +75,6 @@ debug_arm(void)
 #else
 #define ACT_DENY SCMP_ACT_KILL_PROCESS
 
-static void
-debug_arm(void)
-{
-}
 #endif
 
 static void
@@ -108,14 +106,19 @@ load(scmp_filter_ctx ctx)
 {
 	int r;
 
-	/* no_new_privs is set by the library; wrong-arch calls kill; TSYNC
-	 * because orchd has its commit worker by then */
+	/* no_new_privs is set by the library: mewsd has it from here, and all
+	 * that it starts; wrong-arch calls kill; TSYNC because orchd has its
+	 * commit worker by then */
 	if ((r = seccomp_attr_set(
+		 ctx, SCMP_FLTATR_CTL_NNP, RULE(SECCOMP_NNP))) < 0 ||
+	    (r = seccomp_attr_set(
 		 ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS)) < 0 ||
 	    (r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2)) < 0 ||
 	    (r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_TSYNC, 1)) < 0)
 		fatal("seccomp attribute: errno %d", -r);
-	debug_arm();
+#ifdef SECCOMP_DEBUG
+	seccomp_debug_arm();
+#endif
 	if ((r = seccomp_load(ctx)) < 0)
 		fatal("seccomp_load: errno %d", -r);
 	seccomp_release(ctx);
@@ -125,31 +128,67 @@ void
 seccomp_allow(const struct seccomp_rule *base, size_t nbase,
     const struct seccomp_rule *own, size_t nown)
 {
-#ifdef MEWS_ASAN
-	(void)base, (void)nbase, (void)own, (void)nown;
-	(void)add_rows, (void)load;
-#else
 	scmp_filter_ctx ctx = seccomp_init(ACT_DENY);
 
 	if (ctx == NULL)
 		fatal("seccomp_init");
 	add_rows(ctx, SCMP_ACT_ALLOW, base, nbase);
 	add_rows(ctx, SCMP_ACT_ALLOW, own, nown);
-	load(ctx);
+#ifdef MEWS_ASAN
+	add_rows(ctx, SCMP_ACT_ALLOW, seccomp_asan, seccomp_asan_len);
 #endif
+	load(ctx);
 }
 
 void
 seccomp_deny(const struct seccomp_rule *rows, size_t n)
 {
-#ifdef MEWS_ASAN
-	(void)rows, (void)n;
-#else
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
 
 	if (ctx == NULL)
 		fatal("seccomp_init");
 	add_rows(ctx, ACT_DENY, rows, n);
 	load(ctx);
-#endif
 }
+
+#ifdef SECCOMP_DEBUG
+int
+seccomp_watched(const struct seccomp_rule *rows, size_t n)
+{
+	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_NOTIFY);
+	int r;
+
+	if (ctx == NULL)
+		fatal("seccomp_init");
+	add_rows(ctx, SCMP_ACT_ALLOW, rows, n);
+	/* no TSYNC: the kernel has it or a listener; there is one thread */
+	if ((r = seccomp_attr_set(
+		 ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS)) < 0 ||
+	    (r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2)) < 0 ||
+	    (r = seccomp_load(ctx)) < 0)
+		fatal("seccomp_load, watched: errno %d", -r);
+	return seccomp_notify_fd(ctx);
+}
+
+void
+seccomp_debug_say(int listener, const char *program)
+{
+	struct seccomp_notif *req = NULL;
+	struct seccomp_notif_resp *resp = NULL;
+	char *name;
+
+	if (seccomp_notify_alloc(&req, &resp) < 0 ||
+	    seccomp_notify_receive(listener, req) < 0)
+		goto out;
+	name = seccomp_syscall_resolve_num_arch(req->data.arch, req->data.nr);
+	log_error("seccomp: %s (%d), arguments %#llx %#llx %#llx, is not "
+		  "allowed: %s",
+	    name == NULL ? "?" : name, req->data.nr,
+	    (unsigned long long)req->data.args[0],
+	    (unsigned long long)req->data.args[1],
+	    (unsigned long long)req->data.args[2], program);
+	free(name);
+out:
+	seccomp_notify_free(req, resp);
+}
+#endif

@@ -17,6 +17,13 @@
 
 #define CONF_MAX_BYTES 65536L
 #define UID_LIMIT 0xfffffff0LL
+/* Descriptors that a room may hold: for each connection orchd's and a copy on
+ * its way to apid; for each VM launchd's pidfd and two channels, and one on
+ * its way; for everything else. */
+#define NOFILE_CONN 2U
+#define NOFILE_VM 4U
+#define NOFILE_RESERVE 256U
+#define CONNS_MIN 4U
 
 /* Every key with its default; a key that is not here is an error. */
 static cfg_opt_t *
@@ -395,7 +402,7 @@ get_limits(cfg_t *cfg, struct conf *c, struct err *e)
 		 e)) < 0 ||
 	    (r = get_num(cfg, "max_memory", LAUNCH_MEM_MIN_MIB,
 		 LAUNCH_MEM_MAX_MIB, &l->max_mem_mib, e)) < 0 ||
-	    (r = get_num(cfg, "max_connections", 4, 100000, &c->max_conns, e)) <
+	    (r = get_num(cfg, "max_connections", CONNS_MIN, 100000, &c->max_conns, e)) <
 		0 ||
 	    (r = get_num(cfg, "idle_timeout", 1, 86400, &c->idle_ms, e)) < 0 ||
 	    (r = get_num(cfg, "ready_timeout", 1, 3600, &ready, e)) < 0)
@@ -418,11 +425,20 @@ get_limits(cfg_t *cfg, struct conf *c, struct err *e)
 		return err_set(e, -ERANGE,
 		    "max_vms = %u: the subnet has room for %u", l->max_vms,
 		    hosts);
-	/* descriptors are what connections cost: never promise more */
+	/* descriptors are what VMs and connections cost: never promise more */
+	c->nofile = NOFILE_RESERVE + NOFILE_VM * l->max_vms;
 	if (getrlimit(RLIMIT_NOFILE, &rl) == 0 &&
-	    rl.rlim_max < 2ULL * c->max_conns + 256)
+	    rl.rlim_max < c->nofile + NOFILE_CONN * c->max_conns) {
+		if (rl.rlim_max < c->nofile + NOFILE_CONN * CONNS_MIN)
+			return err_set(e, -ERANGE,
+			    "max_vms = %u: needs %u descriptors, and the limit "
+			    "is %llu (ulimit -Hn)",
+			    l->max_vms, c->nofile + NOFILE_CONN * CONNS_MIN,
+			    (unsigned long long)rl.rlim_max);
 		c->max_conns =
-		    rl.rlim_max < 512 ? 64 : (uint32_t)(rl.rlim_max - 256) / 2;
+		    (uint32_t)(rl.rlim_max - c->nofile) / NOFILE_CONN;
+	}
+	c->nofile += NOFILE_CONN * c->max_conns;
 	return check_uids(c, e);
 }
 

@@ -31,6 +31,7 @@ struct conf {
 	char root[ROOM_MAX][BOOT_PATH_MAX]; /* what becomes the room's "/" */
 	enum log_level log_level;
 	uint32_t max_conns;
+	uint32_t nofile; /* RLIMIT_NOFILE of a room */
 	uint32_t idle_ms;
 	struct orchd_conf orchd;
 	struct net_conf netd;

@@ -278,8 +278,7 @@ boot_fill(const struct child *child, uint8_t *buf)
 		.uid = c->user[room].uid,
 		.gid = c->user[room].gid,
 		.log_level = (uint32_t)c->log_level,
-		/* one for each connection, a reserve for everything else */
-		.nofile = 2 * c->max_conns + 256 };
+		.nofile = c->nofile };
 	size_t len;
 
 	/* a kill point is for the first life only */

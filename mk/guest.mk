@@ -11,8 +11,8 @@ INITRAMFS := $(GUEST)/initramfs
 STAGE	:= $(B)/stage
 
 .PHONY: guest stage
-# A static program cannot carry a sanitizer.
-ifeq ($(findstring -fsanitize,$(EXTRA)),)
+# It runs where there is nothing else, also no sanitizer's library.
+ifeq ($(SANITIZED),)
 all: $(AGENT)
 endif
 guest: $(GUEST)/vmlinuz $(INITRAMFS)	## guest kernel and initramfs

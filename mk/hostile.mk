@@ -40,7 +40,7 @@ $(B)/evil/$(1): $(call obj,$(SRC_$(1)) $(2) $(EVIL)) $(LIBPROTO) $(LIBCOMMON)
 endef
 $(eval $(call evil,mews-orchd,tests/hostile/evil_orchd.c,chan_new))
 $(eval $(call evil,mews-apid,tests/hostile/evil_apid.c,client_new))
-$(eval $(call evil,mews-warden,tests/hostile/evil_warden.c,warden_filter))
+$(eval $(call evil,mews-warden,tests/hostile/evil_warden.c,warden_filter chan_send))
 HOSTILE_ROOMS += $(EVIL_ROOMS)
 
 # A spawner whose jails have one thing wrong, for the read-back to find.
@@ -56,6 +56,17 @@ $(B)/wrong/mews-launchd: $(call obj,$(SRC_wrong/mews-launchd)) $(LIBPROTO) \
 	$(Q)$(CC) $(CFLAGS_ALL) $(LD_wrong/mews-launchd) -o $@ $^ \
 	    $(LIBS_wrong/mews-launchd)
 
+# A guest whose agent is not ours: the stand-in's agent and worse, as pid 1.
+EVIL_AGENT := $(B)/evil/mews-agent
+$(EVIL_AGENT): $(call obj,tests/hostile/evil_agent.c tests/standin/agent.c \
+    agent/guest.c agent/files.c) $(LIBPROTO) $(LIBCOMMON)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) $(STATIC_LD) -o $@ $^ $(LIB_JSON)
+$(B)/evil/initramfs: mk/initramfs $(EVIL_AGENT) $(GUEST)/vmlinuz
+	$(call say,CPIO,$@)
+	$(Q)mk/initramfs $(GUEST)/kernel $(EVIL_AGENT) /bin/busybox $@
+
 .PHONY: hostile
-hostile: $(addprefix $(B)/,$(HOSTILE_ROOMS))
-check: $(addprefix $(B)/,$(HOSTILE_ROOMS))
+hostile: $(addprefix $(B)/,$(HOSTILE_ROOMS)) $(B)/evil/initramfs
+check check-long: hostile

@@ -10,6 +10,10 @@ room_src = $(wildcard $(1)/*.c)
 # Each room: its sources, and the libraries it may link.  A library that is
 # not on a room's line cannot be reached from that room.
 ROOMS :=
+# A static program cannot carry a sanitizer: its build has those dynamic, and
+# the staged tree then has their libraries.
+SANITIZED := $(findstring -fsanitize,$(EXTRA))
+ROOM_STATIC_LD = $(if $(SANITIZED),$(LDFLAGS_ALL),$(STATIC_LD))
 define room
 ROOMS += $(1)
 SRC_$(1) := $(2)
@@ -24,8 +28,10 @@ CPPFLAGS += -I/usr/include/libnl3
 
 $(eval $(call room,mews-launchd,$(call room_src,launchd) $(call room_src,launchd/spawner),$(LIB_EVENT) -lseccomp -lcap -lbsd))
 # Pid 1 of each jail: static, so that it needs nothing of the staged tree.
-$(eval $(call room,mews-keeper,$(call room_src,launchd/keeper),))
-LD_mews-keeper = $(STATIC_LD)
+# (with the library in builds that name what filters refuse)
+$(eval $(call room,mews-keeper,$(call room_src,launchd/keeper),$(if \
+    $(findstring SECCOMP_DEBUG,$(EXTRA)),-lseccomp)))
+LD_mews-keeper = $(ROOM_STATIC_LD)
 $(eval $(call room,mews-netd,$(call room_src,netd),$(LIB_EVENT) -lnl-3 -lnftables -lseccomp -lcap -lbsd))
 
 
@@ -34,18 +40,15 @@ $(eval $(call room,mews-warden,$(call room_src,warden),$(LIB_EVENT) $(LIB_JSON) 
 # relocates four libraries and dirties their pages.
 # The linker's warnings are about name look-ups in libevent, which no part of
 # the warden calls, and which its filter would kill.
-LD_mews-warden = $(STATIC_LD) -Wl,--no-warnings
+LD_mews-warden = $(ROOM_STATIC_LD) -Wl,--no-warnings
 $(eval $(call room,mews-apid,$(call room_src,apid),$(LIB_EVENT) -lwslay -lmd -lseccomp -lcap -lbsd))
 $(eval $(call room,mewsd,$(call room_src,mewsd),$(LIB_EVENT) -lconfuse -lseccomp -lcap -lbsd))
 $(eval $(call room,mews-orchd,$(call room_src,orchd),$(LIB_EVENT) -lsqlite3 -lpthread -lseccomp -lcap -lbsd -lmd))
 
 $(eval $(call room,mews,$(call room_src,cli),-lcurl -lsmartcols $(LIB_JSON) -lwslay -lmd))
 
-# Daemons of the suite that are built so far.  A static program cannot carry a
-# sanitizer: it links at best, and then dies before main().
-STATIC_ROOMS := mews-keeper mews-warden
-PROGRAMS = $(addprefix $(B)/,$(filter-out \
-    $(if $(findstring -fsanitize,$(EXTRA)),$(STATIC_ROOMS)),$(ROOMS)))
+# Daemons of the suite that are built so far.
+PROGRAMS = $(addprefix $(B)/,$(ROOMS))
 
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 LIBCOMMON := $(B)/libcommon.a

@@ -5,7 +5,7 @@ UNIT_SRC := $(wildcard tests/unit/*_test.c)
 UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/unit/%,$(UNIT_SRC))
 UNIT_LIBS := $(LIB_EVENT) $(LIB_JSON) -lseccomp -lcap
 # How tests/unit/t.c makes an allocation fail where a sanitizer owns malloc.
-UNIT_WRAP = $(if $(findstring -fsanitize,$(EXTRA)),$(addprefix \
+UNIT_WRAP = $(if $(SANITIZED),$(addprefix \
 	-Wl$(comma)--wrap=,malloc calloc realloc))
 
 UNIT_LIBS_ws_test := -lmd
@@ -78,6 +78,9 @@ check: $(STANDINS)
 
 # A hypervisor for tests: QEMU's arguments and QMP, an agent, no guest.
 STANDIN := $(B)/tests/mews-standin
+PROBE := $(B)/tests/mews-probe
+# mk/asan.mk has a sanitized build's.
+ifeq ($(SANITIZED),)
 $(STANDIN): $(call obj,$(filter-out \
     tests/standin/jail_%,$(wildcard tests/standin/*.c))) $(LIBPROTO) $(LIBCOMMON)
 	@mkdir -p $(@D)
@@ -85,12 +88,12 @@ $(STANDIN): $(call obj,$(filter-out \
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $^ $(LIB_JSON) -lseccomp
 
 # In the hypervisor's place, under its filter: one forbidden call a run.
-PROBE := $(B)/tests/mews-probe
 $(PROBE): $(call obj,tests/probe/vmm.c)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $^
 check: $(STANDIN) $(PROBE)
+endif
 
 .PHONY: demo
 demo: all guest stage	## two real microVMs do work, and what holds them

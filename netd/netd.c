@@ -9,6 +9,9 @@
 #include "netd/link.h"
 #include "netd/netd.h"
 
+/* How often a list of links may change under the question. */
+#define WALK_TRIES 16
+
 void
 netd_title(const struct netd *nd)
 {
@@ -46,18 +49,46 @@ int
 netd_sync(struct netd *nd, struct err *e)
 {
 	struct scan s = { .nd = nd };
-	int r;
+	int i, r = -EAGAIN;
 
 	s.taps = calloc(NET_TAPS_MAX, sizeof(*s.taps));
 	if (s.taps == NULL)
 		return err_set(e, -ENOMEM, "list of taps");
-	if ((r = link_walk(nd->rt, on_link, &s)) < 0) {
+	/* a list that changed while the kernel told it is asked for again */
+	for (i = 0; i < WALK_TRIES && r == -EAGAIN; i++) {
+		memset(s.taps, 0, NET_TAPS_MAX * sizeof(*s.taps));
+		r = link_walk(nd->rt, on_link, &s);
+	}
+	if (r < 0) {
 		free(s.taps);
 		return err_errno(e, r, "list of links");
 	}
 	nd->is_stale |= memcmp(nd->taps, s.taps, sizeof(nd->taps)) != 0;
 	memcpy(nd->taps, s.taps, sizeof(nd->taps));
 	free(s.taps);
+	netd_title(nd);
+	return 0;
+}
+
+/* The same for one slot, whose link has a name: what the walk costs grows
+ * with the links of the host. */
+static int
+netd_look(struct netd *nd, uint16_t slot, struct err *e)
+{
+	struct scan s = { .nd = nd, .taps = nd->taps };
+	const struct tap was = nd->taps[slot];
+	char name[NET_IFNAME];
+	struct link l;
+	int r;
+
+	tap_name(slot, name);
+	r = link_find(nd->rt, name, &l);
+	if (r < 0 && r != -ENODEV)
+		return err_errno(e, r, "tap %s", name);
+	memset(&nd->taps[slot], 0, sizeof(was));
+	if (r == 0)
+		on_link(&l, &s);
+	nd->is_stale |= memcmp(&was, &nd->taps[slot], sizeof(was)) != 0;
 	netd_title(nd);
 	return 0;
 }
@@ -145,9 +176,10 @@ tap_adopt(
     struct netd *nd, const struct net_tap *id, int *ifindex, struct err *e)
 {
 	struct tap *t = &nd->taps[id->slot];
-	int r;
+	int r, up;
 
-	if ((r = netd_refresh(nd, e)) < 0)
+	if ((r = netd_look(nd, id->slot, e)) < 0 ||
+	    (nd->is_stale && (r = rules_ensure(nd, &up, e)) < 0))
 		return r;
 	if (t->ifindex == 0)
 		return err_set(e, -ENOENT, "slot %u has no tap", id->slot);

@@ -147,7 +147,7 @@ main(int argc, char *argv[], char *envp[])
 	RB_INIT(&o.idems);
 	TAILQ_INIT(&o.idem_age);
 
-	(void)umask(077); /* store.db holds secrets */
+	(void)umask(RULE(STORE_MODE) ? 077 : 0); /* store.db holds secrets */
 	orchd_confine(&o.boot);
 	events_set(&o);
 	if (store_open(STORE_PATH, &o.store, &e) < 0 ||

@@ -9,6 +9,7 @@
 #include <sys/queue.h>
 
 #include "common/fds.h"
+#include "common/util.h"
 #include "proto/chan.h"
 #include "proto/kill.h"
 
@@ -120,13 +121,15 @@ handler_refuses(
 {
 	if (h == NULL)
 		return "not yours to send";
-	if (m->len < h->len || m->len - h->len > h->tail_max)
+	if (RULE(CHAN_SIZE) &&
+	    (m->len < h->len || m->len - h->len > h->tail_max))
 		return "wrong size";
-	if ((h->nfds == 0 && m->fd != -1) || (h->nfds == 1 && m->fd == -1))
+	if (RULE(CHAN_FDS) &&
+	    ((h->nfds == 0 && m->fd != -1) || (h->nfds == 1 && m->fd == -1)))
 		return "wrong descriptors";
 	if ((h->phases & c->phase) == 0)
 		return "wrong time";
-	if (h->check != NULL && h->check(m->data) < 0)
+	if (RULE(CHAN_CHECK) && h->check != NULL && h->check(m->data) < 0)
 		return "bad field";
 	return NULL;
 }

@@ -9,6 +9,7 @@
 #include "warden/call.h"
 
 #define CONNECT_LINE_MAX 32
+#define INTERIMS_MAX 8 /* 100 Continue and the like before the answer */
 
 enum call_phase { CALL_CONNECT, CALL_ANSWER, CALL_DONE };
 
@@ -26,6 +27,7 @@ struct call {
 	char line[CONNECT_LINE_MAX]; /* the answer to CONNECT */
 	size_t line_len;
 	struct http *http; /* large: only while an answer is awaited */
+	unsigned int interims;
 	struct http_buf answer;
 	uint8_t buf[CALL_ANSWER_MAX];
 };
@@ -90,6 +92,11 @@ answered(struct call *c)
 	int status = c->http->status;
 
 	if (status >= 100 && status < 200 && status != 101) {
+		/* or a guest would have us read them for ever */
+		if (RULE(CALL_INTERIMS) && ++c->interims > INTERIMS_MAX) {
+			finish(c, 0, "the agent never comes to an answer");
+			return false;
+		}
 		http_next(c->http);
 		c->answer.used = 0;
 		return true;

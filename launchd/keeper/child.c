@@ -13,7 +13,7 @@
 #include "launchd/keeper/keeper.h"
 #include "proto/ward.h"
 
-#define CHILD_FDS_MAX 6
+#define CHILD_FDS_MAX 7
 #define CHILD_FD_HIGH 64
 
 /* The child's half: exactly fds[] at 3, 4, ..., then the program. */
@@ -84,15 +84,35 @@ listen_abstract(const char *name)
 	return fd;
 }
 
+#ifdef SECCOMP_DEBUG
+static int
+debug_socket(int *ours)
+{
+	int sv[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0)
+		return -errno;
+	*ours = sv[0];
+	return sv[1];
+}
+#endif
+
 pid_t
-child_vmm(const struct keeper *k)
+child_vmm(struct keeper *k)
 {
 	static char path[] = STAGE_WARDEN, compose[] = "-x";
 	char *const argv[] = { path, compose, NULL };
-	int fds[] = { memfd_sealed("spec", &k->st.spec, sizeof(k->st.spec)),
-		listen_abstract("qmp"), listen_abstract("serial"),
-		listen_abstract("agent"), k->tap >= 0 ? k->tap : STDIN_FILENO,
-		k->args };
+	int fds[] = {
+		memfd_sealed("spec", &k->st.spec, sizeof(k->st.spec)),
+		listen_abstract("qmp"),
+		listen_abstract("serial"),
+		listen_abstract("agent"),
+		k->tap >= 0 ? k->tap : STDIN_FILENO,
+		k->args,
+#ifdef SECCOMP_DEBUG
+		debug_socket(&k->watch),
+#endif
+	};
 	int none = -1;
 	pid_t pid = -EMFILE;
 	size_t i;
@@ -108,5 +128,8 @@ child_vmm(const struct keeper *k)
 			(void)close(fds[i]);
 	}
 	close_fd(&none);
+#ifdef SECCOMP_DEBUG
+	close_fd(&fds[6]);
+#endif
 	return pid;
 }

@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "common/confine.h"
 #include "common/util.h"
 #include "launchd/keeper/keeper.h"
 
@@ -101,7 +102,11 @@ static const uint16_t denied[] = {
 	STMT(BPF_LD | BPF_W | BPF_ABS, \
 	    (uint32_t)offsetof(struct seccomp_data, field))
 #define RET(v) STMT(BPF_RET | BPF_K, (v))
+#ifdef SECCOMP_DEBUG
+#define KILL RET(SECCOMP_RET_TRAP)
+#else
 #define KILL RET(SECCOMP_RET_KILL_PROCESS)
+#endif
 #define FAIL(e) RET(SECCOMP_RET_ERRNO | (e))
 #define ALLOW RET(SECCOMP_RET_ALLOW)
 /* the next statement runs if the number is nr, else it is skipped */
@@ -142,6 +147,9 @@ filter_install(void)
 	f[n++] = FAIL(EACCES);
 	f[n++] = ALLOW;
 	prog.len = (unsigned short)n;
+#ifdef SECCOMP_DEBUG
+	seccomp_debug_arm();
+#endif
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
 	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog, 0, 0) < 0)
 		return -errno;

@@ -20,6 +20,10 @@ struct keeper {
 	int sigfd; /* SIGCHLD */
 	int tap; /* -1: none */
 	int args; /* -1: none */
+#ifdef SECCOMP_DEBUG
+	int watch; /* the hypervisor's half sends its listener; or -1 */
+	int watched; /* that listener, or -1 */
+#endif
 	pid_t warden; /* 0: none */
 	pid_t vmm;
 	long long warden_since_ms;
@@ -30,7 +34,7 @@ struct keeper {
 
 /* Both return the pid or a negative errno. */
 pid_t child_warden(const struct keeper *k);
-pid_t child_vmm(const struct keeper *k);
+pid_t child_vmm(struct keeper *k);
 
 /* Refuses for good what nothing in a jail needs; inherited by all in it. */
 int filter_install(void);

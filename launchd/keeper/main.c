@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/confine.h"
 #include "common/fds.h"
 #include "common/log.h"
 #include "common/num.h"
@@ -67,6 +68,11 @@ warden_died(struct keeper *k)
 static void
 vmm_ended(struct keeper *k, int status)
 {
+#ifdef SECCOMP_DEBUG
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+		log_error("seccomp: hypervisor: killed by a deny-list, of the "
+			  "keeper, spawner or mewsd");
+#endif
 	k->vmm = 0;
 	k->st.phase = KEEP_ENDED;
 	k->st.vmm_status = status;
@@ -210,11 +216,38 @@ accept_launchd(struct keeper *k)
 	k->conn = fd;
 }
 
+#ifdef SECCOMP_DEBUG
+static void
+watch_take(struct keeper *k)
+{
+	_Alignas(8) static uint8_t buf[MSG_MAX];
+	struct msg m = { .fd = -1 };
+
+	if (msg_recv(k->watch, buf, &m) == 0)
+		k->watched = m.fd;
+	close_fd(&k->watch);
+}
+
+/* The hypervisor's list has no handler that could speak: said here, and then
+ * it dies as it would have. */
+static void
+watch_say(struct keeper *k, short what)
+{
+	if ((what & POLLIN) == 0 || k->vmm == 0) {
+		close_fd(&k->watched);
+		return;
+	}
+	seccomp_debug_say(k->watched, "hypervisor");
+	(void)kill(k->vmm, SIGKILL);
+}
+#endif
+
 static _Noreturn void
 loop(struct keeper *k)
 {
-	struct pollfd p[3] = { { .fd = k->sigfd, .events = POLLIN },
-		{ .fd = KEEPER_FD, .events = POLLIN }, { .events = POLLIN } };
+	struct pollfd p[5] = { { .fd = k->sigfd, .events = POLLIN },
+		{ .fd = KEEPER_FD, .events = POLLIN }, { .events = POLLIN },
+		{ .fd = -1 }, { .fd = -1 } };
 
 	for (;;) {
 		long long wait = -1;
@@ -228,8 +261,18 @@ loop(struct keeper *k)
 		}
 		p[2].fd = k->conn;
 		p[2].revents = 0;
+#ifdef SECCOMP_DEBUG
+		p[3] = (struct pollfd){ .fd = k->watch, .events = POLLIN };
+		p[4] = (struct pollfd){ .fd = k->watched, .events = POLLIN };
+#endif
 		if (poll(p, nitems(p), (int)wait) < 0 && errno != EINTR)
 			fatal("poll: %m");
+#ifdef SECCOMP_DEBUG
+		if (p[4].revents != 0)
+			watch_say(k, p[4].revents);
+		if (p[3].revents != 0)
+			watch_take(k);
+#endif
 		if (p[0].revents != 0)
 			reap(k);
 		if (p[2].revents != 0 && k->conn >= 0)
@@ -243,6 +286,10 @@ int
 main(int argc, char *argv[])
 {
 	struct keeper k = { .conn = -1,
+#ifdef SECCOMP_DEBUG
+		.watch = -1,
+		.watched = -1,
+#endif
 		.tap = -1,
 		.args = -1,
 		.st = { .version = KEEP_VERSION, .phase = KEEP_WAIT } };

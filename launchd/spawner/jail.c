@@ -246,7 +246,7 @@ become_vm(uid_t uid)
 		give_up(GATE_FD, "setresuid");
 	if (syscall(SYS_capset, &hdr, none) < 0)
 		give_up(GATE_FD, "capset");
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+	if (RULE(JAIL_NNP) && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		give_up(GATE_FD, "no_new_privs");
 }
 

@@ -118,7 +118,7 @@ vm_release(struct spawner *sp, uint64_t vm, struct err *e)
 	char group[CGROUP_PATH_MAX];
 	int r;
 
-	if (s != NULL && record_alive(sp, s) == 0)
+	if (s != NULL && RULE(RELEASE_ALIVE) && record_alive(sp, s) == 0)
 		return err_set(e, -EBUSY, "it lives");
 	/* also true of a dead keeper that nobody reaped yet: ask again */
 	if (s != NULL && RULE(RELEASE_UID) && uid_in_use(s->rec.uid))

@@ -6,6 +6,8 @@
 
 #include "common/fds.h"
 #include "common/util.h"
+#include "orchd/orchd.h"
+#include "orchd/vm.h"
 #include "proto/boot.h"
 #include "proto/chan.h"
 #include "proto/keep.h"
@@ -38,14 +40,39 @@ tap(int sock, uint32_t ip, uint16_t slot, const uint8_t mac[6])
 	(void)msg_send(sock, NET_TAP_OPEN, ID, &t, sizeof(t), -1);
 }
 
+/* What one VM has, asked for once more, by itself and by another. */
+static void
+evil_twice(int sock, const struct vm_row *web, const uint8_t mac[6])
+{
+	const uint32_t ip = web->ipv4;
+	struct net_tap t = {
+		.vm_uid = web->uid, .slot = web->slot, .ipv4 = htonl(ip)
+	};
+
+	tap(sock, ip, 5, mac); /* its address */
+	tap(sock, 0x0a4d0063, 5, web->mac); /* its MAC */
+	tap(sock, ip, 5, web->mac); /* both */
+	tap(sock, ip, web->slot, web->mac); /* all that it has */
+	memcpy(t.mac, web->mac, sizeof(t.mac));
+	(void)msg_send(sock, NET_TAP_OPEN, ID, &t, sizeof(t), -1);
+	t.flags = NET_ADOPT; /* its own tap with other numbers */
+	t.ipv4 = htonl(0x0a4d0063);
+	(void)msg_send(sock, NET_TAP_OPEN, ID, &t, sizeof(t), -1);
+	t.ipv4 = htonl(ip);
+	memcpy(t.mac, mac, sizeof(t.mac));
+	(void)msg_send(sock, NET_TAP_OPEN, ID, &t, sizeof(t), -1);
+}
+
 /* Subnet of the test: 10.77.0.0/24, gateway 10.77.0.1; web has slot 0. */
 static void
-evil_net(int sock)
+evil_net(int sock, const struct vm_row *web)
 {
 	static const uint8_t mac[6] = { 2, 0, 0, 0, 0x66, 1 };
 	static const uint8_t group[6] = { 3, 0, 0, 0, 0x66, 1 };
 	static const uint8_t global[6] = { 0, 0x1b, 0x21, 0, 0x66, 1 };
-	struct net_tap_close c = { .vm_uid = EVIL, .slot = 0 };
+	/* the bridge's: 02, m, then the gateway's address */
+	static const uint8_t bridge[6] = { 2, 'm', 10, 77, 0, 1 };
+	struct net_tap_close c = { .vm_uid = EVIL, .slot = web->slot };
 
 	tap(sock, 0x0a4d0163, 5, mac); /* outside the subnet */
 	tap(sock, 0x0a4d0001, 5, mac); /* the host's own */
@@ -54,9 +81,11 @@ evil_net(int sock)
 	tap(sock, 0x7f000001, 5, mac);
 	tap(sock, 0x0a4d0063, 1000, mac); /* slots end before */
 	tap(sock, 0x0a4d0063, 0xffff, mac);
-	tap(sock, 0x0a4d0063, 0, mac); /* another VM's slot */
+	tap(sock, 0x0a4d0063, web->slot, mac); /* another VM's slot */
 	tap(sock, 0x0a4d0063, 5, group);
 	tap(sock, 0x0a4d0063, 5, global);
+	tap(sock, 0x0a4d0063, 5, bridge);
+	evil_twice(sock, web, mac);
 	(void)msg_send(sock, NET_TAP_CLOSE, ID, &c, sizeof(c), -1);
 	takeover_said("netd");
 }
@@ -64,7 +93,8 @@ evil_net(int sock)
 static void
 start(int sock, uint16_t slot, uint16_t vcpus, uint32_t mem)
 {
-	struct launch_start s = { .vm = EVIL + slot,
+	static uint64_t last = EVIL; /* another VM each time */
+	struct launch_start s = { .vm = ++last,
 		.slot = slot,
 		.vcpus = vcpus,
 		.mem_mib = mem,
@@ -74,15 +104,24 @@ start(int sock, uint16_t slot, uint16_t vcpus, uint32_t mem)
 }
 
 static void
-evil_launch(int sock)
+evil_launch(int sock, const struct vm_row *web)
 {
 	struct launch_vm vm = { .vm = EVIL };
+	struct launch_start again = { .vm = web->uid,
+		.slot = 5,
+		.vcpus = 1,
+		.mem_mib = 96,
+		.ready_ms = 1000 };
+	struct launch_attach tap = { .vm = web->uid, .kind = LAUNCH_FD_TAP };
 
 	start(sock, 60000, 1, 96); /* uid outside the block */
 	start(sock, 201, 1, 96); /* more than max_vms */
-	start(sock, 0, 1, 96); /* another VM's uid */
+	start(sock, web->slot, 1, 96); /* another VM's uid */
 	start(sock, 5, 64, 96); /* vcpus over this host's maximum */
 	start(sock, 5, 1, LAUNCH_MEM_MAX_MIB); /* memory likewise */
+	/* a second one of the same, at another slot; another tap for it */
+	(void)msg_send(sock, LAUNCH_START, ID, &again, sizeof(again), -1);
+	(void)msg_send(sock, LAUNCH_ATTACH, ID, &tap, sizeof(tap), 2);
 	(void)msg_send(sock, LAUNCH_RELEASE, ID, &vm, sizeof(vm), -1);
 	takeover_said("launchd");
 }
@@ -129,12 +168,15 @@ __wrap_chan_new(struct event_base *base, int sock, const char *peer,
 	const bool net = strcmp(peer, "netd") == 0;
 
 	if (net || strcmp(peer, "launchd") == 0) {
+		const struct orchd *o = arg;
+		const struct vm *web = TAILQ_FIRST(&o->vms);
+
 		if (takeover_life() < ILLS)
 			ill(sock, net);
-		else if (net)
-			evil_net(sock);
-		else
-			evil_launch(sock);
+		else if (web != NULL && net)
+			evil_net(sock, &web->row);
+		else if (web != NULL)
+			evil_launch(sock, &web->row);
 	}
 	return __real_chan_new(base, sock, peer, ops, arg);
 }

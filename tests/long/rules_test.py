@@ -1,17 +1,23 @@
 #!/usr/bin/env python3
 """Every line of tests/rules: its case passes, and fails with the rule off.
 
-usage: rules_test.py [--sample] [RULE...]
+usage: rules_test.py [--sample] [--show] [RULE...]
 
-A case that passes without its rule tests something else.  A program is
-relinked per rule (mk/off.mk); the case runs it by MEWS_PROGRAM.
+A case that passes without its rule tests something else; one that fails
+otherwise than its line says shows nothing either.  A program is relinked per
+rule (mk/off.mk); the case runs it by MEWS_PROGRAM.  --show prints how each
+case fails.
 """
+import concurrent.futures
 import os
+import re
 import subprocess
 import sys
+import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-DEADLINE = 120
+DEADLINE = 300
+JOBS = int(os.environ.get("TEST_JOBS", "2"))
 # One of each kind, for `make check`: they take a second or two each.
 SAMPLE = ("CONFINE_ROOT", "CONFINE_UID", "CONFINE_BOUNDING", "CONFINE_CAPS",
           "CONFINE_LANDLOCK", "API_FILTER", "ORCH_FILTER", "NET_FILTER",
@@ -19,17 +25,33 @@ SAMPLE = ("CONFINE_ROOT", "CONFINE_UID", "CONFINE_BOUNDING", "CONFINE_CAPS",
 
 
 def lines():
+    """(rule, programs, test, case, how it must fail) of each line."""
     with open(os.path.join(TOP, "tests/rules"), encoding="ascii") as f:
-        for line in f:
-            words = line.split()
-            if line.startswith("#") or len(words) != 4:
+        for n, line in enumerate(f, 1):
+            if line.startswith("#") or not line.strip():
                 continue
-            rule, _, program, case = words
-            yield (rule, program, *case.split(":", 1))
+            words = line.split(None, 4)
+            if len(words) != 5 or ":" not in words[3]:
+                raise SystemExit("tests/rules:%d: not a rule" % n)
+            rule, _, program, case, text = words
+            yield (rule, program, *case.split(":", 1), text.strip())
+
+
+def said(out):
+    """What a test says of its failure: no frame of a traceback, for those
+    quote the case's own source."""
+    keep, frames = [], False
+    for line in out.splitlines():
+        if line.startswith("Traceback "):
+            frames = True
+        elif not frames or not line.startswith(" "):
+            frames = False
+            keep.append(line)
+    return "\n".join(keep)
 
 
 def verdict(test, case, program=None):
-    """True: passes; False: fails by a case; None: neither, with the text."""
+    """(True: passes, False: fails, None: neither; what it says)."""
     env = dict(os.environ)
     if program:
         env["MEWS_PROGRAM"] = program
@@ -41,39 +63,57 @@ def verdict(test, case, program=None):
     except subprocess.TimeoutExpired:
         return None, "no end within %d s" % DEADLINE
     out = p.stdout.decode("utf-8", "replace")
-    said = [l for l in out.splitlines() if l.startswith(("ok ", "not ok "))]
-    if not said:
+    ends = [l for l in out.splitlines() if l.startswith(("ok ", "not ok "))]
+    if not ends:
         return None, out[-2000:]
     # only the case itself may say no: what does not start tests nothing
-    failed = [l for l in said if l.startswith("not ok ")]
-    return not failed and p.returncode == 0, out[-2000:]
+    failed = [l for l in ends if l.startswith("not ok ")]
+    return not failed and p.returncode == 0, said(out)
+
+
+def judge(line, on):
+    """(good, why not) of a line whose case says on with all rules on."""
+    rule, program, test, case, text = line
+    good, out = on.result()
+    if good is not True:
+        return False, "with the rule on: " + out[-2000:]
+    good, out = verdict(test, case, ":".join(
+        os.path.join(TOP, "build-off", rule, p) for p in program.split(",")))
+    if good is not False:
+        return False, "with the rule off: " + out[-2000:]
+    if not re.search(text, out, re.M):
+        return False, "with the rule off it fails, but not by /%s/: %s" % (
+            text, out[-3000:])
+    return True, out
+
+
+def build(todo):
+    targets = sorted({"build-off/%s/%s" % (rule, p)
+                      for rule, programs, *_ in todo
+                      for p in programs.split(",")})
+    env = {k: v for k, v in os.environ.items() if k != "MAKEFLAGS"}
+    subprocess.run(["make", "-j%d" % JOBS, *targets], cwd=TOP, check=True,
+                   env=env, stdout=subprocess.DEVNULL)
 
 
 def main(argv):
-    sample = "--sample" in argv
+    sample, show = "--sample" in argv, "--show" in argv
     want = [a for a in argv if not a.startswith("-")]
     todo = [l for l in lines() if (not sample or l[0] in SAMPLE)
             and (not want or l[0] in want)]
-    targets = sorted({"build-off/%s/%s" % (r, p) for r, p, _, _ in todo})
-    env = {k: v for k, v in os.environ.items() if k != "MAKEFLAGS"}
-    subprocess.run(["make", *targets], cwd=TOP, check=True, env=env,
-                   stdout=subprocess.DEVNULL)
-    passes, bad = {}, 0
-    for rule, program, test, case in todo:
-        if (test, case) not in passes:
-            passes[test, case] = verdict(test, case)
-        on, text = passes[test, case]
-        why = "with the rule on: %s" % text
-        if on is True:
-            off, text = verdict(test, case, os.path.join(
-                TOP, "build-off", rule, program))
-            why = "with the rule off: %s" % text
-        good = on is True and off is False
-        bad += not good
-        print("%s %s %s:%s" % ("ok" if good else "not ok", rule, test, case),
-              flush=True)
-        if not good:
-            print(why, flush=True)
+    build(todo)
+    start, bad = time.monotonic(), 0
+    with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
+        on = {c: None for c in [(l[2], l[3]) for l in todo]}
+        on = {c: pool.submit(verdict, *c) for c in on}
+        for line, (good, why) in zip(todo, pool.map(
+                lambda l: judge(l, on[l[2], l[3]]), todo)):
+            bad += not good
+            print("%s %s %s:%s" % ("ok" if good else "not ok", line[0],
+                                   line[2], line[3]), flush=True)
+            if show or not good:
+                print(why, flush=True)
+    print("# %d lines in %d s" % (len(todo), time.monotonic() - start))
     return 1 if bad or not todo else 0
 
 

@@ -22,13 +22,18 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import sanitized  # noqa: E402
+
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
 BUILD = os.environ.get("B", "build")
 APID = os.path.join(TOP, os.environ.get("MEWS_PROGRAM",
                                         BUILD + "/mews-apid"))
-CONTROLS = "MEWS_PROGRAM" not in os.environ
-WAIT = 10.0 if CONTROLS else 2.0
+CONTROLS = "MEWS_PROGRAM" not in os.environ and not sanitized.ON
+WAIT = 2.0 if "MEWS_PROGRAM" in os.environ else 10.0
+# where every block has its red zones, memory says nothing
+MEASURED = not sanitized.ON
 ONLY = sys.argv[1:]
 UID = 61703
 
@@ -62,8 +67,9 @@ def case(name, fn, *args):
         return
     try:
         fn(*args)
+        sanitized.check()
         print("ok apid %s" % name, flush=True)
-    except (Bad, OSError, ValueError, IndexError, KeyError,
+    except (Bad, AssertionError, OSError, ValueError, IndexError, KeyError,
             struct.error) as e:
         failed += 1
         print("# %s: %s: %s" % (name, type(e).__name__, e))
@@ -169,6 +175,7 @@ class Harness:
     def start(self):
         self.boot, child = socket.socketpair(socket.AF_UNIX,
                                              socket.SOCK_SEQPACKET)
+        sanitized.watch(self.log)
         log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self.pid = os.fork()
         if self.pid == 0:
@@ -618,7 +625,10 @@ REFUSED = [
 def refused(data, status, word):
     cl = H.client()
     cl.send(data)
-    got, body = cl.answer()
+    try:
+        got, body = cl.answer()
+    except TimeoutError:
+        raise Bad("not refused: orchd was asked %r" % H.next()) from None
     want(got, status, "status of %r" % body)
     obj = json.loads(body)
     want(list(obj), ["error"], "keys")
@@ -1100,7 +1110,7 @@ def t_sse_slow():
         if m is None:
             break
     want(asked < 200, True, "it stopped asking")
-    want(rss() < 20000, True, "memory %d KiB" % rss())
+    want(rss() < 20000 or not MEASURED, True, "memory %d KiB" % rss())
     got = b""
     while got.count(b"id: ") < seq:
         got += cl.chunk()
@@ -1342,10 +1352,17 @@ WS_BAD = [
 ]
 
 
+def unless_taken(close, code):
+    try:
+        close(code)
+    except TimeoutError:
+        raise Bad("not refused: the stream goes on") from None
+
+
 def t_ws_bad(data, code):
     cl, st = console()
     cl.send(data)
-    cl.expect_close(code)
+    unless_taken(cl.expect_close, code)
     cl.end()
     st.end()
     H.expect_closed(cl)
@@ -1370,7 +1387,7 @@ EXEC_WS_BAD = [
 def t_exec_ws_bad(data, code):
     cl, st = execute()
     cl.send(data)
-    cl.expect_close(code)
+    unless_taken(cl.expect_close, code)
     cl.frame(8, struct.pack(">H", 1000))
     cl.end()
 
@@ -1386,7 +1403,7 @@ def t_fragments_cost():
         cl.frame(9, b"p")
         want(cl.unframe(), (0x8a, b"p"))
     used = rss() - before
-    want(used < 8 * 400, True, "%d KiB for 8 times 64 KiB" % used)
+    want(used < 8 * 400 or not MEASURED, True, "%d KiB for 8 times 64 KiB" % used)
     for cl, st in cls:
         cl.frame(0, b"y")
         want(st.frame(), (0, b"x" * 65001 + b"y"))
@@ -1429,7 +1446,7 @@ def t_slow_reader():
     cl, st = console()
     n = fill(st.sock)
     want(n < 4 << 20, True, "%d bytes were taken" % n)
-    want(rss() < 24000, True, "memory %d KiB" % rss())
+    want(rss() < 24000 or not MEASURED, True, "memory %d KiB" % rss())
     got = 0
     while got < n // 60005 * 60000:
         got += len(cl.unframe()[1])
@@ -1469,7 +1486,7 @@ def t_ping_flood():
         except BlockingIOError:
             pass
     want(sent < 4 << 20, True, "%d bytes were taken" % sent)
-    want(rss() < 24000, True, "memory %d KiB" % rss())
+    want(rss() < 24000 or not MEASURED, True, "memory %d KiB" % rss())
     cl.close()
     st.end()
 
@@ -1620,7 +1637,8 @@ def controls():
         print(built.stdout)
     for line in open(os.path.join(TOP, "tests/rules")):
         f = line.split()
-        if len(f) == 4 and f[2] == "mews-apid":
+        if len(f) > 4 and f[0] != "#" and f[2] == "mews-apid" \
+                and f[3].startswith("apid_test:"):
             case("without %s" % f[0], control, f[0], f[3].split(":")[1])
 
 

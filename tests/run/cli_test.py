@@ -21,6 +21,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import sanitized  # noqa: E402
 from cli_fake import Fake, answer, upgrade, vm  # noqa: E402
 
 MEWS = os.path.join(os.environ.get("B", "build"), "mews")
@@ -74,9 +75,8 @@ class Setup:
         e = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8",
              "MEWS_API": "unix://" + self.path,
              "http_proxy": "http://127.0.0.1:1"}
-        for k in ("ASAN_OPTIONS", "UBSAN_OPTIONS"):
-            if k in os.environ:
-                e[k] = os.environ[k]
+        if sanitized.ON:  # nothing confines it: leaks are found as well
+            e["ASAN_OPTIONS"] = "detect_leaks=1:symbolize=1"
         e.update(extra or {})
         return e
 
@@ -94,6 +94,9 @@ class Setup:
         except subprocess.TimeoutExpired:
             p.kill()
             raise Bad("%r does not end" % (args,))
+        if sanitized.ON and sanitized.REPORT.search(
+                err.decode("utf-8", "replace")):
+            raise Bad(err.decode("utf-8", "replace"))
         if p.returncode < 0:
             raise Bad("%r died of signal %d" % (args, -p.returncode))
         return p.returncode, out, err.decode("utf-8", "replace")

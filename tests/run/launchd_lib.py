@@ -6,6 +6,7 @@ own pid namespace, so whatever is left dies with it.
 import array
 import contextlib
 import os
+import random
 import select
 import shutil
 import signal
@@ -15,12 +16,15 @@ import subprocess
 import sys
 import time
 
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import sanitized  # noqa: E402
+
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(TOP, os.environ.get("B", "build"))
 
-# tests/rules: one program with a rule off; then no controls of our own
+# tests/rules: programs with a rule off; then no controls of our own
 PROGRAM = os.environ.get("MEWS_PROGRAM", "")
-CONTROLS = not PROGRAM
+CONTROLS = not PROGRAM and not sanitized.ON
 
 BOOT_CONF, BOOT_PEER, BOOT_STOP, BOOT_READY = 0x101, 0x102, 0x104, 0x105
 ATTACH, START, STOP, RELEASE, LIST, STREAM = range(0x401, 0x407)
@@ -33,7 +37,7 @@ LE_RUNNING, LE_READY, LE_NEED_SPEC, LE_EXITED, LE_RUNG, LE_WARDEN = range(1, 7)
 TCG, KVM = 1, 2
 ROOM_ORCHD, ROOM_LAUNCHD = 1, 5
 CONFINED = "<BBHIII"
-OUTER = int(os.environ.get("MEWS_IN_NS", "0"))  # pid outside, tells runs apart
+OUTER = int(os.environ.get("MEWS_IN_NS", "0"))  # tells runs apart
 UID_BASE, UID_COUNT = 200000 + (OUTER % 64) * 256, 256
 LAUNCH_UID = 199999
 DEADLINE = float(os.environ.get("CASE_DEADLINE", "10"))
@@ -51,7 +55,7 @@ def enter(script):
     if os.geteuid() != 0:
         print("skip %s: needs root" % os.path.basename(script))
         sys.exit(0)
-    env = dict(os.environ, MEWS_IN_NS=str(os.getpid()))
+    env = dict(os.environ, MEWS_IN_NS=str(random.randrange(1, 1 << 22)))
     argv = ["unshare", "--mount", "--pid", "--net", "--ipc", "--uts", "--fork",
             "--kill-child", "--mount-proc", sys.executable, script]
     sys.exit(subprocess.run(argv + sys.argv[1:], env=env).returncode)
@@ -186,10 +190,11 @@ class Chan:
 
 class Suite:
     def __init__(self, launchd=None, keeper=None, **conf):
-        if PROGRAM.endswith("mews-keeper"):
-            keeper = PROGRAM
-        elif PROGRAM:
-            launchd = os.path.join(TOP, PROGRAM)
+        for path in filter(None, PROGRAM.split(":")):
+            if path.endswith("mews-keeper"):
+                keeper = path
+            else:
+                launchd = os.path.join(TOP, path)
         self.dir = "/tmp/mwj%d" % OUTER
         os.makedirs(self.dir, exist_ok=True)
         subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0755", "mews",
@@ -205,11 +210,19 @@ class Suite:
                          (BUILD + "/standin/jail-vmm", "qemu-system-x86_64")):
             shutil.copy(src, self.stage + "/usr/bin/" + dst)
             os.chmod(self.stage + "/usr/bin/" + dst, 0o755)
+            for lib in sanitized.libraries(src):
+                for d in ("lib", "lib64"):
+                    if not os.path.lexists(self.stage + "/" + d):
+                        os.makedirs(self.stage + "/usr/" + d)
+                        os.symlink("usr/" + d, self.stage + "/" + d)
+                os.makedirs(self.stage + os.path.dirname(lib), exist_ok=True)
+                shutil.copy(lib, self.stage + lib)
         self.bin = launchd or BUILD + "/mews-launchd"
         self.conf = dict(uid_base=UID_BASE, uid_count=UID_COUNT, max_vcpus=4,
                          max_mem_mib=512, max_vms=8, cgroup=0, accel=TCG)
         self.conf.update(conf)
         self.log = self.dir + "/log/launchd"
+        sanitized.watch(self.log, self.state + "/*/vmm.log")
         try:
             self.up()
         except (Fail, OSError) as e:
@@ -411,6 +424,7 @@ def run(cases):
         start = time.monotonic()
         try:
             fn()
+            sanitized.check()
             print("ok %s" % name, flush=True)
         except Exception as e:  # a broken case is a failed case
             import traceback

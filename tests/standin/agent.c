@@ -16,6 +16,13 @@
 #define BODY_MAX (1024UL * 1024)
 #define LIE 4096 /* bytes of nonsense at a time */
 
+const char *const mode_names[MODE_COUNT] = { "honest", "qmp-garbage",
+	"qmp-huge", "qmp-deep", "qmp-flood", "qmp-twice", "agent-garbage",
+	"agent-hello", "agent-window", "agent-mute", "http-split",
+	"http-endless", "http-interim", "http-body", "http-status",
+	"exec-channel", "exec-huge", "exec-opened", "exec-cut", "exec-after",
+	"serial-flood" };
+
 enum conn_state { C_CONNECT, C_REQUEST, C_ECHO, C_FLOOD, C_HOLD, C_CLOSING };
 
 struct conn {
@@ -27,7 +34,7 @@ struct conn {
 	struct http http;
 	struct http_buf body;
 	struct frame_dec dec;
-	const char *flood; /* C_FLOOD: sent again and again */
+	char *flood; /* C_FLOOD: sent again and again */
 	size_t flood_off;
 	uint8_t *out;
 	size_t out_len, out_off, out_cap;
@@ -49,6 +56,7 @@ conn_free(struct conn *c)
 	ystream_free(c->s);
 	free(c->body.p);
 	free(c->out);
+	free(c->flood);
 	free(c);
 }
 
@@ -216,6 +224,32 @@ cmd_bomb(struct conn *c, struct json_object *cmd)
 	exit_status(c, 0);
 }
 
+/* ["status", TEXT]: the status is whatever the caller says. */
+static void
+cmd_status(struct conn *c, struct json_object *cmd)
+{
+	frame(c, FRAME_STATUS, word(cmd, 1), strlen(word(cmd, 1)));
+	c->state = C_CLOSING;
+}
+
+/* ["raw", TEXT]: that is all the answer. */
+static void
+lie_raw(struct conn *c, struct json_object *cmd)
+{
+	put(c, word(cmd, 1), strlen(word(cmd, 1)));
+	c->state = C_CLOSING;
+}
+
+/* ["flood", TEXT, MORE]: an answer that begins so and goes on without end. */
+static void
+lie_flood(struct conn *c, struct json_object *cmd)
+{
+	put(c, word(cmd, 1), strlen(word(cmd, 1)));
+	c->flood = strdup(word(cmd, 2));
+	assert(c->flood != NULL && c->flood[0] != '\0');
+	c->state = C_FLOOD;
+}
+
 /* True if the mode made this exec a lie. */
 static bool
 lie_exec(struct conn *c)
@@ -249,6 +283,22 @@ lie_exec(struct conn *c)
 	return true;
 }
 
+/* ["lie", MODE]: as if all were in that mode, this once. */
+static void
+cmd_lie(struct conn *c, struct json_object *cmd)
+{
+	const enum mode mode = c->f->mode;
+	size_t i;
+
+	for (i = 0; i < MODE_COUNT; i++) {
+		if (strcmp(mode_names[i], word(cmd, 1)) == 0)
+			c->f->mode = (enum mode)i;
+	}
+	if (!lie_exec(c))
+		exit_status(c, 127);
+	c->f->mode = mode;
+}
+
 static void
 post_exec(struct conn *c)
 {
@@ -262,6 +312,17 @@ post_exec(struct conn *c)
 		{ "fill", cmd_fill },
 		{ "hold", cmd_hold },
 		{ "bomb", cmd_bomb },
+		{ "status", cmd_status },
+		{ "lie", cmd_lie },
+	};
+	/* instead of going on */
+	static const struct {
+		const char *name;
+		void (*run)(struct conn *c, struct json_object *cmd);
+	} lies[] = {
+		{ "raw", lie_raw },
+		{ "flood", lie_flood },
+		{ "mute", cmd_hold },
 	};
 	static const char up[] =
 	    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n"
@@ -274,6 +335,13 @@ post_exec(struct conn *c)
 	    !json_object_object_get_ex(o, "cmd", &cmd) ||
 	    !json_object_is_type(cmd, json_type_array)) {
 		answer(c, 400, "{\"error\":\"cmd: missing\"}");
+		json_object_put(o);
+		return;
+	}
+	for (i = 0; i < nitems(lies); i++) {
+		if (strcmp(lies[i].name, word(cmd, 0)) != 0)
+			continue;
+		lies[i].run(c, cmd);
 		json_object_put(o);
 		return;
 	}
@@ -307,14 +375,15 @@ lie_http(struct conn *c)
 		c->state = C_CLOSING;
 		return true;
 	case MODE_HTTP_ENDLESS:
-		c->flood = "X-Y: zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz\r\n";
+		c->flood =
+		    strdup("X-Y: zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz\r\n");
 		put(c, "HTTP/1.1 200 OK\r\n", 17);
 		break;
 	case MODE_HTTP_INTERIM:
-		c->flood = "HTTP/1.1 100 Continue\r\n\r\n";
+		c->flood = strdup("HTTP/1.1 100 Continue\r\n\r\n");
 		break;
 	case MODE_HTTP_BODY:
-		c->flood = "5\r\nabcde\r\n";
+		c->flood = strdup("5\r\nabcde\r\n");
 		put(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
 		    47);
 		break;

@@ -13,13 +13,6 @@
 #include "common/util.h"
 #include "tests/standin/standin.h"
 
-const char *const mode_names[MODE_COUNT] = { "honest", "qmp-garbage",
-	"qmp-huge", "qmp-deep", "qmp-flood", "qmp-twice", "agent-garbage",
-	"agent-hello", "agent-window", "agent-mute", "http-split",
-	"http-endless", "http-interim", "http-body", "http-status",
-	"exec-channel", "exec-huge", "exec-opened", "exec-cut", "exec-after",
-	"serial-flood" };
-
 enum line { L_QMP, L_SERIAL, L_AGENT, L_COUNT };
 #define BUF_MAX 65536
 
