@@ -59,6 +59,7 @@ $(B)/wrong/mews-launchd: $(call obj,$(SRC_wrong/mews-launchd)) $(LIBPROTO) \
 # A guest whose agent is not ours: the stand-in's agent and worse, as pid 1.
 EVIL_AGENT := $(B)/evil/mews-agent
 $(EVIL_AGENT): $(call obj,tests/hostile/evil_agent.c tests/standin/agent.c \
+    tests/standin/bomb.c \
     agent/guest.c agent/files.c) $(LIBPROTO) $(LIBCOMMON)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
