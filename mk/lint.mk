@@ -6,7 +6,7 @@ LINT_HDR = $(filter %.h,$(LINT_ALL))
 LINT_ALL := $(sort $(wildcard $(foreach d,apid orchd netd launchd \
 	launchd/spawner launchd/keeper agent common \
 	proto mewsd warden cli bench tests/unit tests/run tests/fuzz tests/hostile \
-	tests/standin tests/probe tests/tool,$(d)/*.c $(d)/*.h)))
+	tests/standin tests/probe tests/tool tests/lab,$(d)/*.c $(d)/*.h)))
 
 .PHONY: lint lint-format lint-clang lint-tidy lint-cppcheck lint-words lint-headers
 lint: lint-format lint-words lint-headers lint-clang lint-tidy lint-cppcheck	## every linter

@@ -60,7 +60,6 @@ modules(void)
 		(void)fclose(f);
 }
 
-
 /* 0 where the command line does not ask. */
 static unsigned int
 asked(void)

@@ -50,7 +50,7 @@ class Guest:
                  initramfs=BUILD + "/lab-guest.cpio"):
         self.start, self.out = time.monotonic(), b""
         self.p = subprocess.Popen(
-            ["qemu-system-x86_64", "-M", "microvm,acpi=on", "-accel", accel,
+            ["qemu-system-x86_64", "-M", "microvm,acpi=on,rtc=on", "-accel", accel,
              "-cpu", cpu, "-m", "128", "-nodefaults", "-no-user-config",
              "-display", "none", "-no-reboot", "-kernel", kernel, "-initrd",
              initramfs, "-append", "console=ttyS0 quiet panic=-1 reboot=t "
@@ -130,7 +130,7 @@ def cgroup(name, **limits):
     os.mkdir(path)
     try:
         for k, v in limits.items():
-            write("%s/%s" % (path, k.replace("_", ".", 1)), v)
+            write("%s/%s" % (path, k.replace("_", ".")), v)
         yield path
     finally:
         write(path + "/cgroup.kill", "1")

@@ -26,6 +26,8 @@ import sanitized  # noqa: E402
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(TOP, os.environ.get("B", "build"))
 ROOT = "/run/m"
+# The lab has KVM; elsewhere what a machine's /dev/kvm can do varies.
+ACCEL = os.environ.get("MEWS_TEST_ACCEL", "tcg")
 DEADLINE = 20.0
 BLOCK, BLOCKS, BLOCK_SIZE = 0x6D000000, 64, 256
 ROOMS = {"orchd": 0, "apid": 1, "apid-admin": 2, "netd": 3, "launchd": 4}
@@ -188,7 +190,7 @@ class Suite:
             "uid_count": BLOCK_SIZE - VM_FIRST,
             "max_vms": 200,
             "bridge": BRIDGE, "uplink": UPLINK, "subnet": SUBNET,
-            "accel": "tcg", "cgroup": "off", "log_level": "debug",
+            "accel": ACCEL, "cgroup": "off", "log_level": "debug",
             "stage": stage or os.path.join(BUILD, "stage/current"),
             "ready_timeout": 60,  # a loaded machine is no fault
         }

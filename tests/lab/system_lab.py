@@ -1,0 +1,13 @@
+#!/usr/bin/env python3
+"""The system tests with real guests, on KVM as the probe chooses it."""
+import os
+import subprocess
+import sys
+
+LAB = {"config": "bare", "deadline": 1500}
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+if __name__ == "__main__":
+    sys.exit(subprocess.run(
+        [sys.executable, TOP + "/tests/run/system_test.py"],
+        env=dict(os.environ, MEWS_TEST_ACCEL="auto")).returncode)
