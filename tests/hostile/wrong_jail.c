@@ -100,8 +100,11 @@ __wrap_setresuid(uid_t r, uid_t e, uid_t s)
 	if (in_jail && wrong("caps") &&
 	    __real_prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
 		_exit(126);
-	/* the effective one is what launchd sees when it connects */
-	return __real_setresuid(in_jail && wrong("uid") ? r + 1 : r, e, s);
+	/* the neighbour's, all of it: an exec without privileges makes one of
+	 * real and effective (before Linux 6.16) */
+	if (in_jail && wrong("uid"))
+		return __real_setresuid(r + 1, e + 1, s + 1);
+	return __real_setresuid(r, e, s);
 }
 
 /* Only what is still in the bounding set can become inheritable. */

@@ -23,7 +23,7 @@ LAB = {"config": "bare", "deadline": 420}
 # what is wrong, what the read-back says of it, without which rule it runs;
 # and of those that stand in front of it, which must be off to get there
 ROWS = (
-    ("uid", "Uid:", "VERIFY_UID"),
+    ("uid", "Uid:", "LINK_PEER+VERIFY_UID", "LINK_PEER"),
     ("gid", "Gid:", "VERIFY_GID"),
     ("groups", "Groups:", "VERIFY_GROUPS"),
     ("caps", "Cap", "VERIFY_CAPS"),
