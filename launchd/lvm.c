@@ -17,6 +17,8 @@
 
 /* Deadlines of states that have one of their own. */
 #define ENDED_WAIT_MS 300 /* for the warden's last word */
+#define COUNT_WAIT_MS 6000 /* for the spawner's; a jail takes it 5 s at most \
+			    */
 #define KILL_RETRY_MS 5000
 #define FREE_RETRY_MS 10 /* the dead keeper is not reaped yet */
 #define FREE_TRIES 1000
@@ -237,6 +239,19 @@ enter_running(struct lvm *v)
 		orchd_event(v, LE_RUNNING);
 }
 
+/*
+ * Was it the kernel, for want of memory?  It picks the largest process, so
+ * mostly the hypervisor; a keeper that says nothing may have been picked too.
+ */
+static bool
+maybe_oom(const struct lvm *v)
+{
+	int st = v->keep_state.vmm_status;
+
+	return v->keep_state.phase != KEEP_ENDED ||
+	    (WIFSIGNALED(st) && WTERMSIG(st) == SIGKILL);
+}
+
 /* What a state does when it is entered (again). */
 static void
 enter(struct lvm *v)
@@ -282,9 +297,11 @@ enter(struct lvm *v)
 		spawner_verb(v, SPAWN_KILL);
 		break;
 	case L_ENDED:
-		v->counted = v->last_word = false;
+		v->last_word = false;
+		v->counted = !maybe_oom(v);
 		lvm_arm(v, ENDED_WAIT_MS);
-		spawner_verb(v, SPAWN_COUNT);
+		if (!v->counted)
+			spawner_verb(v, SPAWN_COUNT);
 		break;
 	case L_GONE:
 		enter_gone(v);
@@ -321,19 +338,6 @@ lvm_kill(struct lvm *v, uint32_t reason, const char *detail)
 	(void)lvm_step(v, E_KILL);
 }
 
-/*
- * Was it the kernel, for want of memory?  It picks the largest process, so
- * mostly the hypervisor; a keeper that says nothing may have been picked too.
- */
-static bool
-ended_by_oom(const struct lvm *v, bool told)
-{
-	int st = v->keep_state.vmm_status;
-
-	return v->oom_kills > 0 &&
-	    (!told || (WIFSIGNALED(st) && WTERMSIG(st) == SIGKILL));
-}
-
 /* How its end is called, once all witnesses were heard. */
 static void
 name_reason(struct lvm *v)
@@ -350,7 +354,7 @@ name_reason(struct lvm *v)
 		return;
 	if (told && v->rung != UINT32_MAX)
 		set_reason(v, EXIT_STOPPED, words);
-	else if (ended_by_oom(v, told))
+	else if (v->oom_kills > 0 && maybe_oom(v))
 		set_reason(v, EXIT_OOM, "at the memory limit of its cgroup");
 	else if (!told)
 		set_reason(v, EXIT_KEEPER, "");
@@ -378,8 +382,12 @@ name_reason(struct lvm *v)
 static void
 ended_check(struct lvm *v)
 {
-	if (v->state != L_ENDED || !v->counted || !v->last_word)
+	if (v->state != L_ENDED || !v->last_word)
 		return;
+	if (!v->counted) {
+		lvm_arm(v, COUNT_WAIT_MS);
+		return;
+	}
 	name_reason(v);
 	(void)lvm_step(v, E_REASON);
 }
@@ -427,6 +435,7 @@ on_timer(int fd, short what, void *arg)
 		stop_next(v);
 		break;
 	case L_ENDED:
+		v->counted |= v->last_word; /* no answer: killed, by whomever */
 		v->last_word = true;
 		ended_check(v);
 		break;
