@@ -22,7 +22,7 @@ from lablib import eq, note, read, write  # noqa: E402
 import suite  # noqa: E402
 from suite import wait_for  # noqa: E402
 
-LAB = {"config": "bare", "deadline": 600}
+LAB = {"config": "bare", "deadline": 900}
 GROUP = "/mews-lab"
 AT = lab.CGROUP + GROUP
 PROGRAMS, STAGE = "/run/programs", "/run/stage"
