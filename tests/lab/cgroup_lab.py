@@ -23,11 +23,13 @@ import suite  # noqa: E402
 from suite import wait_for  # noqa: E402
 
 LAB = {"config": "bare", "deadline": 900}
-GROUP = "/mews-lab"
+OURS = lab.CGROUP + "/mews-lab"  # a group whose controllers are ours to give
+GROUP = "/mews-lab/suite"
 AT = lab.CGROUP + GROUP
 PROGRAMS, STAGE = "/run/programs", "/run/stage"
 REAL = os.path.join(lab.BUILD, "stage/current")
 STANDIN = os.path.join(lab.BUILD, "stage-standin/current")
+CONTROLLERS = "+memory +pids +cpu"
 OVERHEAD, PIDS, PERIOD = 256, 128, 100000  # launchd/spawner/cgroup.c
 NPROC = 96  # warden/exec.c, beside vCPUs
 MEM = 96
@@ -60,13 +62,15 @@ def programs(*others):
 @contextlib.contextmanager
 def group():
     """The group of all VMs, delegated to the suite; nothing may be left."""
-    write(lab.CGROUP + "/cgroup.subtree_control", "+memory +pids +cpu")
-    os.mkdir(AT)
+    write(lab.CGROUP + "/cgroup.subtree_control", CONTROLLERS)
+    os.mkdir(OURS)
     try:
+        write(OURS + "/cgroup.subtree_control", CONTROLLERS)
+        os.mkdir(AT)
         yield
         eq(groups(), [], "groups left")
     finally:
-        clear(AT)
+        clear(OURS)
 
 
 def clear(path):
@@ -168,23 +172,23 @@ def alive(s, name):
 
 # -- what the suite decides, and says
 
-def doctor(s):
+def doctor(s, name="cgroup"):
     checks = s.get("/api/v1/system/doctor").json()
     checks = checks["checks"] if isinstance(checks, dict) else checks
     return next((c["ok"], c["detail"]) for c in checks
-                if c["name"] == "cgroup")
+                if c["name"] == name)
 
 
 @contextlib.contextmanager
 def no_controllers():
     """Our group, to which nothing was delegated."""
     clear(AT)  # while something below has them they cannot be taken back
-    write(lab.CGROUP + "/cgroup.subtree_control", "-memory -pids -cpu")
+    write(OURS + "/cgroup.subtree_control", CONTROLLERS.replace("+", "-"))
     os.mkdir(AT)
     try:
         yield
     finally:
-        write(lab.CGROUP + "/cgroup.subtree_control", "+memory +pids +cpu")
+        write(OURS + "/cgroup.subtree_control", CONTROLLERS)
 
 
 @contextlib.contextmanager
@@ -207,7 +211,7 @@ def decide():
                 ("auto", GROUP, contextlib.nullcontext, None),
                 ("off", GROUP, contextlib.nullcontext, "cgroup = off"),
                 ("auto", GROUP + "/none", contextlib.nullcontext,
-                 "/mews-lab/none: No such file"),
+                 "/suite/none: No such file"),
                 ("auto", GROUP, no_controllers, "lacks memory, pids or cpu"),
                 ("require", GROUP, inhabited, None)):
             with trouble(), running(cgroup=how, cgroup_path=path) as s:
@@ -241,7 +245,7 @@ def require():
                                              f.read())
                     wait_for(said, why)
                     eq(s.get("/healthz").status, 200, "the API")
-                    assert s.create("web").status != 201
+                    eq(doctor(s, "launcher")[0], False, "no launcher")
                 finally:
                     s.stop()
                     clear_root(s)
@@ -484,7 +488,7 @@ def other_conf():
             s.conf.update(cgroup="auto", cgroup_path=GROUP)
             s.conf.update(conf)
             if "cgroup_path" in conf:
-                write(AT + "/cgroup.subtree_control", "+memory +pids +cpu")
+                write(AT + "/cgroup.subtree_control", CONTROLLERS)
                 os.mkdir(AT + "/other")
             s.start()
             s.wait_helpers(SLOW)
