@@ -24,7 +24,8 @@ enum lvm_state {
 	L_READY,
 	L_STOPPING, /* on the stop ladder */
 	L_KILLING, /* SIGKILL asked for; waits for the keeper's death */
-	L_ENDED, /* hypervisor ended; waits for the warden's last word */
+	L_ENDED, /* hypervisor or keeper ended; waits for the warden's last
+		    word and for what its group counted */
 	L_GONE, /* ended and told; held until released */
 	L_FREEING, /* being released */
 	L_STATES
@@ -86,6 +87,8 @@ struct lvm {
 	bool asked_spec;
 	bool spec_sent; /* to this warden */
 	bool freed;
+	bool counted; /* L_ENDED: the spawner's answer is there */
+	bool last_word; /* L_ENDED: nobody is waited for any more */
 	uint16_t slot;
 	uint32_t host_uid; /* from the spawner's record */
 	pid_t pid; /* keeper; 0: dead */
@@ -114,6 +117,7 @@ struct lvm {
 	uint32_t rung_ms[STOP_RUNGS];
 	uint32_t reason;
 	int32_t status;
+	uint32_t oom_kills;
 	char detail[LVM_DETAIL];
 	uint64_t spawn_id; /* the answer awaited from the spawner; 0 none */
 	uint32_t spawn_verb; /* what was asked */
@@ -156,6 +160,8 @@ void lvm_kill(struct lvm *v, uint32_t reason, const char *detail);
 void lvm_set_detail(struct lvm *v, const char *text);
 /* The keeper said that the hypervisor ended. */
 void lvm_vmm_ended(struct lvm *v);
+/* The spawner said what its group counted. */
+void lvm_counted(struct lvm *v, const struct spawn_counted *c);
 /* The spawner's descriptor of the keeper. */
 int lvm_hold(struct lvm *v, const struct spawn_held *h, int pidfd);
 void lvm_release(struct lvm *v);

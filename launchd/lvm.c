@@ -17,6 +17,8 @@
 
 /* Deadlines of states that have one of their own. */
 #define ENDED_WAIT_MS 300 /* for the warden's last word */
+#define COUNT_WAIT_MS 6000 /* for the spawner's; a jail takes it 5 s at most \
+			    */
 #define KILL_RETRY_MS 5000
 #define FREE_RETRY_MS 10 /* the dead keeper is not reaped yet */
 #define FREE_TRIES 1000
@@ -69,9 +71,7 @@ static const uint8_t next[L_STATES][E_EVENTS] = {
 	    [E_DEAD] = TO(L_GONE),
 	    [E_RELEASE] = TO(L_FREEING) },
 	[L_KILLING] = { [E_DEAD] = TO(L_GONE), [E_RELEASE] = TO(L_FREEING) },
-	[L_ENDED] = { [E_REASON] = TO(L_GONE),
-	    [E_DEAD] = TO(L_GONE),
-	    [E_RELEASE] = TO(L_FREEING) },
+	[L_ENDED] = { [E_REASON] = TO(L_GONE), [E_RELEASE] = TO(L_FREEING) },
 	[L_GONE] = { [E_DEAD] = TO(L_GONE), [E_RELEASE] = TO(L_FREEING) },
 	[L_FREEING] = { [E_DEAD] = TO(L_FREEING) },
 };
@@ -239,6 +239,19 @@ enter_running(struct lvm *v)
 		orchd_event(v, LE_RUNNING);
 }
 
+/*
+ * Was it the kernel, for want of memory?  It picks the largest process, so
+ * mostly the hypervisor; a keeper that says nothing may have been picked too.
+ */
+static bool
+maybe_oom(const struct lvm *v)
+{
+	int st = v->keep_state.vmm_status;
+
+	return v->keep_state.phase != KEEP_ENDED ||
+	    (WIFSIGNALED(st) && WTERMSIG(st) == SIGKILL);
+}
+
 /* What a state does when it is entered (again). */
 static void
 enter(struct lvm *v)
@@ -284,7 +297,11 @@ enter(struct lvm *v)
 		spawner_verb(v, SPAWN_KILL);
 		break;
 	case L_ENDED:
+		v->last_word = false;
+		v->counted = !maybe_oom(v);
 		lvm_arm(v, ENDED_WAIT_MS);
+		if (!v->counted)
+			spawner_verb(v, SPAWN_COUNT);
 		break;
 	case L_GONE:
 		enter_gone(v);
@@ -321,20 +338,26 @@ lvm_kill(struct lvm *v, uint32_t reason, const char *detail)
 	(void)lvm_step(v, E_KILL);
 }
 
-/* How the hypervisor's end is called, once both witnesses were heard. */
+/* How its end is called, once all witnesses were heard. */
 static void
 name_reason(struct lvm *v)
 {
 	int st = v->keep_state.vmm_status;
 	bool ran = v->vmm_pid != 0 || v->adopted;
+	bool told = v->keep_state.phase == KEEP_ENDED;
 	const char *words = v->ward_state.detail;
 	char text[64];
 
-	v->status = st;
+	if (told)
+		v->status = st;
 	if (v->reason != EXIT_NONE)
 		return;
-	if (v->rung != UINT32_MAX)
+	if (told && v->rung != UINT32_MAX)
 		set_reason(v, EXIT_STOPPED, words);
+	else if (v->oom_kills > 0 && maybe_oom(v))
+		set_reason(v, EXIT_OOM, "at the memory limit of its cgroup");
+	else if (!told)
+		set_reason(v, EXIT_KEEPER, "");
 	else if (!ran) {
 		(void)snprintf(text, sizeof(text),
 		    "the hypervisor did not start (%s %d)",
@@ -356,6 +379,27 @@ name_reason(struct lvm *v)
 		set_reason(v, EXIT_GUEST_OFF, words);
 }
 
+static void
+ended_check(struct lvm *v)
+{
+	if (v->state != L_ENDED || !v->last_word)
+		return;
+	if (!v->counted) {
+		lvm_arm(v, COUNT_WAIT_MS);
+		return;
+	}
+	name_reason(v);
+	(void)lvm_step(v, E_REASON);
+}
+
+void
+lvm_counted(struct lvm *v, const struct spawn_counted *c)
+{
+	v->counted = true;
+	v->oom_kills = c->oom_kills;
+	ended_check(v);
+}
+
 void
 lvm_vmm_ended(struct lvm *v)
 {
@@ -367,8 +411,8 @@ lvm_vmm_ended(struct lvm *v)
 	if (v->ward.chan != NULL && v->ward_state.guest_event == EXIT_NONE &&
 	    v->ward_state.qmp)
 		return;
-	name_reason(v);
-	(void)lvm_step(v, E_REASON);
+	v->last_word = true;
+	ended_check(v);
 }
 
 /* The deadline of a state has come. */
@@ -391,8 +435,9 @@ on_timer(int fd, short what, void *arg)
 		stop_next(v);
 		break;
 	case L_ENDED:
-		name_reason(v);
-		(void)lvm_step(v, E_REASON);
+		v->counted |= v->last_word; /* no answer: killed, by whomever */
+		v->last_word = true;
+		ended_check(v);
 		break;
 	case L_KILLING:
 		log_warn("vm %s: still not dead", v->name);
@@ -424,19 +469,24 @@ on_death(int fd, short what, void *arg)
 	v->pid = 0;
 	(void)event_del(v->death);
 	close_fd(&v->pidfd);
-	/* L_ENDED has its reason from the keeper's last message */
-	if (v->state == L_ENDED)
-		name_reason(v);
-	set_reason(v, EXIT_KEEPER, "");
 	if (v->state == L_FREEING) {
 		lvm_arm(v, -1);
 		enter_freeing(v);
 		return;
 	}
-	if (v->state == L_GONE)
+	if (v->state == L_GONE) {
 		close_links(v); /* told already; its keeper was the status */
-	else
-		(void)lvm_step(v, E_DEAD);
+		return;
+	}
+	/* its keeper's last message, or nothing, and nobody says more */
+	if (v->state == L_ENDED ||
+	    (v->reason == EXIT_NONE && lvm_step(v, E_ENDED) == 0)) {
+		v->last_word = true;
+		ended_check(v);
+		return;
+	}
+	set_reason(v, EXIT_KEEPER, "");
+	(void)lvm_step(v, E_DEAD);
 }
 
 int

@@ -86,6 +86,19 @@ on_verified(void *arg, struct chan *c, struct msg *m)
 	return 0;
 }
 
+static int
+on_counted(void *arg, struct chan *c, struct msg *m)
+{
+	struct lvm *v = waiter_take(arg, m->id);
+	struct spawn_counted sc;
+
+	(void)c;
+	memcpy(&sc, m->data, sizeof(sc));
+	if (v != NULL)
+		lvm_counted(v, &sc);
+	return 0;
+}
+
 static void
 released(struct lvm *v)
 {
@@ -213,6 +226,8 @@ static const struct msg_handler handlers[] = {
 	    on_err },
 	{ SPAWN_HELD, sizeof(struct spawn_held), 0, FD_OPT, PH_ANY,
 	    spawn_held_check, on_held },
+	{ SPAWN_COUNTED, sizeof(struct spawn_counted), 0, 0, PH_ANY,
+	    spawn_counted_check, on_counted },
 	{ SPAWN_LIST_END, sizeof(struct launch_count), 0, 0, PH_ANY, NULL,
 	    on_list_end },
 };

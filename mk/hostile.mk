@@ -43,9 +43,23 @@ $(eval $(call evil,mews-apid,tests/hostile/evil_apid.c,client_new))
 $(eval $(call evil,mews-warden,tests/hostile/evil_warden.c,warden_filter chan_send))
 HOSTILE_ROOMS += $(EVIL_ROOMS)
 
+# A spawner whose jails have one thing wrong, for the read-back to find.
+HOSTILE_ROOMS += wrong/mews-launchd
+SRC_wrong/mews-launchd := $(SRC_mews-launchd) tests/hostile/wrong_jail.c
+LIBS_wrong/mews-launchd := $(LIBS_mews-launchd)
+LD_wrong/mews-launchd = $(LD_mews-launchd) $(addprefix -Wl$(comma)--wrap=, \
+	setgroups setresgid setresuid prctl syscall execve seccomp_deny)
+$(B)/wrong/mews-launchd: $(call obj,$(SRC_wrong/mews-launchd)) $(LIBPROTO) \
+    $(LIBCOMMON)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LD_wrong/mews-launchd) -o $@ $^ \
+	    $(LIBS_wrong/mews-launchd)
+
 # A guest whose agent is not ours: the stand-in's agent and worse, as pid 1.
 EVIL_AGENT := $(B)/evil/mews-agent
 $(EVIL_AGENT): $(call obj,tests/hostile/evil_agent.c tests/standin/agent.c \
+    tests/standin/bomb.c \
     agent/guest.c agent/files.c) $(LIBPROTO) $(LIBCOMMON)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)

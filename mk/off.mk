@@ -1,10 +1,10 @@
 # Programs with one rule switched off: build-off/RULE/PROGRAM, one target per
-# line of tests/rules and program of it.  Only the rule's own files are
+# line of tests/rules or tests/lab/rules and program of it.  Only the rule's own files are
 # compiled again; all else is what ships.
 
-RULES := $(sort $(shell awk '!/^\#/ && NF >= 5 { \
+RULES := $(sort $(shell awk '!/^\#/ && NF >= 4 { \
 	n = split($$3, p, ","); \
-	for (i = 1; i <= n; i++) print $$1 "|" $$2 "|" p[i] }' tests/rules))
+	for (i = 1; i <= n; i++) print $$1 "|" $$2 "|" p[i] }' tests/rules tests/lab/rules))
 
 off_word = $(word $(2),$(subst |, ,$(1)))
 off_comma := ,
@@ -42,6 +42,15 @@ $(call off_obj,$(1),$(2),$(3)): $(call off_dir,$(1),$(3))/%.o: %.c | $(B)/.deps
 OFF_$(3) += build-off/$(1)/$(3)
 endef
 $(foreach r,$(RULES),$(eval $(call off_rule,$(call off_word,$(r),1),$(call off_word,$(r),2),$(call off_word,$(r),3))))
+
+# What cases of the lab run without a rule, where the lab is brought it from.
+OFF_LAB := $(shell awk '!/^\#/ && NF >= 4 { print $$1 "/" $$3 }' tests/lab/rules) \
+	JAIL_KEEPER_FILTER/mews-keeper KEEPER_PEER/mews-keeper
+$(addprefix $(B)/off/,$(OFF_LAB)): $(B)/off/%: build-off/%
+	@mkdir -p $(@D)
+	$(Q)cp $< $@
+lab-files: $(addprefix $(B)/off/,$(OFF_LAB)) $(B)/stage-standin/.stamp-kill \
+    hostile
 
 # Every program with a rule off, or one program's.
 .PHONY: off

@@ -66,3 +66,12 @@ spawn_verified_check(const void *p)
 	LOAD(v, p);
 	return v.vm != 0 && v.conf.verified == 1 ? 0 : -EINVAL;
 }
+
+int
+spawn_counted_check(const void *p)
+{
+	struct spawn_counted v;
+
+	LOAD(v, p);
+	return v.vm != 0 && v.pad == 0 ? 0 : -EINVAL;
+}

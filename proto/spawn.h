@@ -14,10 +14,12 @@ enum spawn_msg {
 	/* launchd -> spawner; each gets one answer */
 	SPAWN_PREPARE = 0x0501, /* spawn_prepare -> SPAWN_PREPARED */
 	SPAWN_VERIFY = 0x0502, /* spawn_verify -> SPAWN_VERIFIED */
-	SPAWN_KILL = 0x0503, /* spawn_vm: SIGKILL to pid 1 of its namespace */
+	SPAWN_KILL = 0x0503, /* spawn_vm: SIGKILL to its cgroup and to pid 1
+				of its namespace */
 	SPAWN_RELEASE = 0x0504, /* spawn_vm: -EBUSY while it lives */
 	SPAWN_LIST = 0x0505, /* -> SPAWN_HELD..., SPAWN_LIST_END */
 	SPAWN_ACCEL = 0x0506, /* spawn_accel: remember the probe's verdict */
+	SPAWN_COUNT = 0x0507, /* spawn_vm -> SPAWN_COUNTED, whatever it is */
 	/* spawner -> launchd */
 	SPAWN_PREPARED = 0x0581, /* spawn_held + pidfd of the keeper */
 	SPAWN_VERIFIED = 0x0582, /* spawn_verified */
@@ -26,6 +28,7 @@ enum spawn_msg {
 	SPAWN_LIST_END = 0x0585, /* launch_count */
 	SPAWN_ERR = 0x0586, /* launch_err */
 	SPAWN_CAPS = 0x0587, /* launch_caps, once at start */
+	SPAWN_COUNTED = 0x0588, /* spawn_counted */
 };
 
 struct spawn_vm {
@@ -73,11 +76,19 @@ struct spawn_verified {
 	struct launch_confined conf;
 };
 
+/* What the kernel counted in its cgroup; zeros for a VM without one. */
+struct spawn_counted {
+	uint64_t vm;
+	uint32_t oom_kills; /* of its processes, for want of memory */
+	uint32_t pad;
+};
+
 int spawn_vm_check(const void *p);
 int spawn_prepare_check(const void *p);
 int spawn_accel_check(const void *p);
 int spawn_verify_check(const void *p);
 int spawn_held_check(const void *p);
 int spawn_verified_check(const void *p);
+int spawn_counted_check(const void *p);
 
 #endif

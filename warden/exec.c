@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -71,6 +72,7 @@ read_args(void)
 }
 
 struct limit_row {
+	bool rule;
 	const char *name;
 	rlim_t max;
 	int what;
@@ -82,20 +84,20 @@ limits(const struct keep_spec *spec)
 {
 	const rlim_t mib = 1UL << 20;
 	const struct limit_row rows[] = {
-		{ "core", 0, RLIMIT_CORE }, /* guest memory */
-		{ "memlock", 0, RLIMIT_MEMLOCK },
-		{ "msgqueue", 0, RLIMIT_MSGQUEUE },
-		{ "nice", 0, RLIMIT_NICE },
-		{ "rtprio", 0, RLIMIT_RTPRIO },
+		{ true, "core", 0, RLIMIT_CORE }, /* guest memory */
+		{ true, "memlock", 0, RLIMIT_MEMLOCK },
+		{ true, "msgqueue", 0, RLIMIT_MSGQUEUE },
+		{ true, "nice", 0, RLIMIT_NICE },
+		{ true, "rtprio", 0, RLIMIT_RTPRIO },
 		/* fixed set of sockets, libraries while they are loaded */
-		{ "nofile", 256, RLIMIT_NOFILE },
+		{ true, "nofile", 256, RLIMIT_NOFILE },
 		/* threads of this uid: vCPUs, 64 I/O workers, keeper, warden */
-		{ "nproc", spec->vcpus + 96UL, RLIMIT_NPROC },
+		{ RULE(VMM_NPROC), "nproc", spec->vcpus + 96UL, RLIMIT_NPROC },
 		/* its own log is the only file it writes */
-		{ "fsize", 16 * mib, RLIMIT_FSIZE },
+		{ true, "fsize", 16 * mib, RLIMIT_FSIZE },
 #ifndef MEWS_ASAN /* whose shadow is terabytes of it */
 		/* where no cgroup counts: guest memory, stacks, devices */
-		{ "data",
+		{ true, "data",
 		    ((rlim_t)spec->mem_mib + 1024U + 16UL * spec->vcpus) * mib,
 		    RLIMIT_DATA },
 #endif
@@ -106,6 +108,8 @@ limits(const struct keep_spec *spec)
 		__rlimit_resource_t what = (__rlimit_resource_t)rows[i].what;
 		struct rlimit rl;
 
+		if (!rows[i].rule)
+			continue;
 		if (getrlimit(what, &rl) < 0)
 			fatal("getrlimit %s: %m", rows[i].name);
 		if (rl.rlim_max > rows[i].max)

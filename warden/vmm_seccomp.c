@@ -29,8 +29,9 @@
 #define U32 UINT32_MAX
 
 static const struct seccomp_rule common_rows[] = {
-	/* threads and their end */
-	SC_ALLOW_IF(clone, 0, THREAD_FLAGS | NEW_FLAGS, THREAD_FLAGS),
+	/* threads and their end; a process of its own is none */
+	SC_ALLOW_IF(clone, 0, RULE(VMM_CLONE) ? THREAD_FLAGS | NEW_FLAGS : 0,
+	    RULE(VMM_CLONE) ? THREAD_FLAGS : 0),
 	SC_FAIL(clone3, ENOSYS), /* its flags are behind a pointer */
 	SC_ALLOW(set_robust_list), /* libc: each new thread */
 	SC_ALLOW(rseq), /* likewise */

@@ -1,28 +1,51 @@
 #ifndef MEWS_SPAWNER_CGROUP_H
 #define MEWS_SPAWNER_CGROUP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 /*
  * cgroup v2 (cgroups(7)): one group per VM with memory, pids and cpu, below
- * the group that was delegated to the suite.
+ * the group that was delegated to the suite.  All of it is root's and in no
+ * jail, so names and numbers in it are the kernel's and ours (I12).
  */
-#define CGROUP_PATH_MAX 256
+#define CGROUP_BASE_MAX 200
+#define CGROUP_PATH_MAX 224 /* base, slash, 16 digits */
 struct cgroup {
-	int fd; /* folder in which VMs get theirs; -1: not used */
-	char path[CGROUP_PATH_MAX]; /* as /proc/PID/cgroup spells it */
+	int fd; /* where cgroup v2 is mounted; -1: nowhere */
+	bool used; /* VMs that are started now get groups */
+	char path[CGROUP_BASE_MAX]; /* in which folder, below fd: "/a/vm" */
 };
 
+/* What a VM of this size may have. */
+struct cgroup_size {
+	uint32_t mem_mib;
+	uint32_t vcpus;
+};
+
+/* Where cgroup v2 is mounted, if it is. */
+void cgroup_open(struct cgroup *cg);
 /*
  * group: where VMs get theirs, below the mount of cgroup v2 ("/a/b"); "" for
  * our own, which must be the root or hold no process.  Fills cg, or says in
- * why[] why this host has none. 0 or -errno.
+ * why[] why this host has none.
+ * 0 or -errno.
  */
 int cgroup_find(struct cgroup *cg, const char *group, char *why, size_t len);
-/* Makes the VM's group with its limits; returns its descriptor or -errno. */
-int cgroup_make(const struct cgroup *cg, const char *name, uint32_t mem_mib,
-    uint32_t vcpus, uint32_t pids);
-int cgroup_remove(const struct cgroup *cg, const char *name);
+
+/*
+ * A group is named by its path below the mount, as /proc/PID/cgroup spells it
+ * and a VM's record keeps it; "" is no group, which all of these take.
+ */
+/* An empty group with its limits; returns its descriptor or -errno. */
+int cgroup_make(
+    const struct cgroup *cg, const char *path, const struct cgroup_size *size);
+/* SIGKILL to whatever is in it. */
+int cgroup_kill(const struct cgroup *cg, const char *path);
+/* -EBUSY while something is in it. */
+int cgroup_remove(const struct cgroup *cg, const char *path);
+/* How many of its processes the kernel killed for want of memory. */
+int cgroup_oom_kills(const struct cgroup *cg, const char *path, uint32_t *ret);
 
 #endif

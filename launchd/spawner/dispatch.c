@@ -113,6 +113,22 @@ on_release(struct spawner *sp, const struct msg *m)
 	on_vm(sp, m, vm_release);
 }
 
+/* A VM that has ended: what its group counted.  Always an answer: launchd
+ * waits for it before it names the end. */
+static void
+on_count(struct spawner *sp, const struct msg *m)
+{
+	struct spawn_vm v;
+	struct spawn_counted c = { 0 };
+	int r;
+
+	memcpy(&v, m->data, sizeof(v));
+	if ((r = vm_count(sp, v.vm, &c)) < 0)
+		log_warn("vm %016llx: its group: %s", (unsigned long long)v.vm,
+		    strerrordesc_np(-r));
+	answer(sp, SPAWN_COUNTED, m->id, &c, sizeof(c), -1);
+}
+
 /* Folders without a record: what a crash left between two steps. */
 static uint32_t
 list_orphans(struct spawner *sp, uint64_t id, int parent)
@@ -185,6 +201,7 @@ static const struct {
 	{ SPAWN_LIST, 0, NULL, on_list },
 	{ SPAWN_ACCEL, sizeof(struct spawn_accel), spawn_accel_check,
 	    on_accel },
+	{ SPAWN_COUNT, sizeof(struct spawn_vm), spawn_vm_check, on_count },
 };
 
 void

@@ -100,7 +100,8 @@ find_cgroup(struct spawner *sp)
 	enum { AUTO, REQUIRE, OFF };
 	char *why = sp->caps.why;
 
-	sp->cg.fd = -1;
+	/* also when it is off: VMs of an earlier suite may be in groups */
+	cgroup_open(&sp->cg);
 	if (sp->conf.cgroup == OFF) {
 		(void)snprintf(
 		    why, sizeof(sp->caps.why), "cgroup = off in mews.conf");
@@ -110,7 +111,7 @@ find_cgroup(struct spawner *sp)
 		&sp->cg, sp->conf.cgroup_path, why, sizeof(sp->caps.why)) < 0 &&
 	    sp->conf.cgroup == REQUIRE)
 		fatal("cgroup = require, but %s", why);
-	sp->caps.cgroup = sp->cg.fd >= 0;
+	sp->caps.cgroup = sp->cg.used;
 }
 
 /* Children are watched by pidfd; nobody waits for them here. */

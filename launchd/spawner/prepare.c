@@ -22,7 +22,6 @@
 #include "launchd/spawner/proc.h"
 
 #define PREPARE_DEADLINE_MS 5000
-#define CGROUP_PIDS_MAX 512
 
 /* What is open while a VM is made; all of it closed again at the end. */
 struct making {
@@ -184,7 +183,7 @@ start_child(struct spawner *sp, struct making *m, const struct jail *j)
 
 	if (RULE(JAIL_NET))
 		flags |= CLONE_NEWNET;
-	if (m->cgroup >= 0) {
+	if (RULE(JAIL_CGROUP) && m->cgroup >= 0) {
 		flags |= CLONE_INTO_CGROUP;
 		args.cgroup = (uint64_t)m->cgroup;
 	}
@@ -246,11 +245,12 @@ spawn(struct spawner *sp, const struct spawn_prepare *p, struct making *m,
 		.warden_fd = m->warden,
 		.console_fd = m->console,
 		.log_fd = m->log };
+	const struct cgroup_size size = { .mem_mib = p->mem_mib,
+		.vcpus = p->vcpus };
 	int r;
 
-	if (sp->cg.fd >= 0) {
-		m->cgroup = cgroup_make(
-		    &sp->cg, m->name, p->mem_mib, p->vcpus, CGROUP_PIDS_MAX);
+	if (rec->cgroup) {
+		m->cgroup = cgroup_make(&sp->cg, rec->group, &size);
 		if (m->cgroup < 0)
 			return err_errno(e, m->cgroup, "cgroup");
 	}
@@ -286,7 +286,7 @@ making_clear(struct making *m)
 
 /* The half-made child dies, and then its traces go. */
 static void
-undo(struct spawner *sp, struct making *m, uint64_t vm)
+undo(struct spawner *sp, struct making *m, const struct record *rec)
 {
 	struct pollfd p = { .fd = m->pidfd, .events = POLLIN };
 	struct err e;
@@ -295,7 +295,7 @@ undo(struct spawner *sp, struct making *m, uint64_t vm)
 		(void)pidfd_send_signal(m->pidfd, SIGKILL, NULL, 0);
 		(void)poll(&p, 1, PREPARE_DEADLINE_MS);
 	}
-	if (vm_remove_dirs(sp, vm, &e) < 0)
+	if (vm_remove_all(sp, rec->vm, rec->group, &e) < 0)
 		log_warn("vm %s: %s", m->name, e.msg);
 }
 
@@ -317,7 +317,7 @@ vm_prepare(struct spawner *sp, const struct spawn_prepare *p, struct slot **ret,
 		.vm = p->vm,
 		.uid = sp->conf.uid_base + p->slot,
 		.slot = p->slot,
-		.cgroup = sp->cg.fd >= 0,
+		.cgroup = sp->cg.used,
 		.kvm = (p->flags & SPAWN_KVM) != 0 };
 	struct slot *s;
 	int r;
@@ -325,9 +325,10 @@ vm_prepare(struct spawner *sp, const struct spawn_prepare *p, struct slot **ret,
 	if ((r = check_policy(sp, p, e)) < 0 || (r = check_free(sp, p, e)) < 0)
 		return r;
 	format_hex64(p->vm, m.name);
+	vm_group(sp, p->vm, rec.group);
 	if ((r = make_files(sp, &m, e)) < 0 ||
 	    (r = spawn(sp, p, &m, &rec, e)) < 0) {
-		undo(sp, &m, p->vm);
+		undo(sp, &m, &rec);
 		goto out;
 	}
 	s = &sp->slots[p->slot];

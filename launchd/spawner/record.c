@@ -53,8 +53,11 @@ record_read(int run_fd, const char *name, struct record *rec)
 	if (fd < 0)
 		return -errno;
 	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == 0 &&
-	    (st.st_mode & 022) == 0 && st.st_size == (off_t)sizeof(*rec) &&
-	    read(fd, rec, sizeof(*rec)) == (ssize_t)sizeof(*rec))
+	    (st.st_mode & 022) == 0 &&
+	    (st.st_size == (off_t)sizeof(*rec) ||
+		st.st_size == RECORD_V1_LEN) &&
+	    read(fd, rec, sizeof(*rec)) == st.st_size &&
+	    rec->version == (st.st_size == RECORD_V1_LEN ? 1 : RECORD_VERSION))
 		r = 0;
 	close_fd(&fd);
 	return r;
@@ -63,9 +66,9 @@ record_read(int run_fd, const char *name, struct record *rec)
 static int
 record_sane(uint64_t vm, const struct record *rec)
 {
-	return rec->magic == RECORD_MAGIC && rec->version == RECORD_VERSION &&
-	    rec->vm == vm && rec->pid > 1 &&
-	    rec->boot_id[BOOT_ID_LEN - 1] == '\0';
+	return rec->magic == RECORD_MAGIC && rec->vm == vm && rec->pid > 1 &&
+	    rec->boot_id[BOOT_ID_LEN - 1] == '\0' &&
+	    rec->group[CGROUP_PATH_MAX - 1] == '\0';
 }
 
 /* Is it of today's mews.conf? */
@@ -159,6 +162,8 @@ record_load(struct spawner *sp, uint64_t vm, const char *name)
 		record_end(sp, name, &rec);
 		return;
 	}
+	if (rec.version == 1 && rec.cgroup)
+		vm_group(sp, vm, rec.group);
 	s = &sp->slots[rec.slot];
 	if (s->used) {
 		log_error("vm %s: slot %u is another's", name, rec.slot);

@@ -2,6 +2,7 @@
 #define MEWS_SPAWNER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -29,7 +30,9 @@ struct file_id {
 enum stage_prog { PROG_KEEPER, PROG_WARDEN, PROG_VMM, PROG_N };
 
 #define RECORD_MAGIC 0x6d657773
-#define RECORD_VERSION 1
+/* Version 1 ended before group: its VMs are in the configured one, if any. */
+#define RECORD_VERSION 2
+#define RECORD_V1_LEN 168
 /* run/vm/<uid>/record: written before the keeper may go on. */
 struct record {
 	uint32_t magic;
@@ -47,8 +50,12 @@ struct record {
 	uint32_t filters;
 	struct file_id prog[PROG_N];
 	char boot_id[BOOT_ID_LEN];
+	/* its cgroup, "": none.  mews.conf may name another by the time it is
+	 * read back, killed or removed. */
+	char group[CGROUP_PATH_MAX];
 };
-_Static_assert(sizeof(struct record) == 168, "on disk");
+_Static_assert(sizeof(struct record) == 392, "on disk");
+_Static_assert(offsetof(struct record, group) == RECORD_V1_LEN, "on disk");
 
 struct slot {
 	bool used;
@@ -96,8 +103,13 @@ int vm_verify(struct spawner *sp, const struct spawn_verify *v,
 int vm_kill(struct spawner *sp, uint64_t vm, struct err *e);
 int vm_release(struct spawner *sp, uint64_t vm, struct err *e);
 
-/* Removes what vm_prepare makes below run/vm and lib/vm. */
-int vm_remove_dirs(const struct spawner *sp, uint64_t vm, struct err *e);
+int vm_count(struct spawner *sp, uint64_t vm, struct spawn_counted *ret);
+
+/* Removes what vm_prepare makes: the group, and below run/vm and lib/vm. */
+int vm_remove_all(
+    const struct spawner *sp, uint64_t vm, const char *group, struct err *e);
+/* Where a VM that is started now has its group; "" without groups. */
+void vm_group(const struct spawner *sp, uint64_t vm, char ret[CGROUP_PATH_MAX]);
 /* True while any process has this real uid. */
 bool uid_in_use(uid_t uid);
 

@@ -160,21 +160,24 @@ check_root(struct readback *rb, enum stage_prog role, pid_t pid)
 	    : 0;
 }
 
-/* "0::/path/of/suite/vm/<uid>" and nothing else in v2. */
+/* The line "0::/path/of/suite/vm/<uid>", the only one where all is v2. */
 static int
 check_cgroup(struct readback *rb, enum stage_prog role, pid_t pid)
 {
-	char path[64], buf[4096], want[CGROUP_PATH_MAX + 32];
+	/* in front of the file a line's end, so that a line begins with it */
+	char path[64], buf[4096] = "\n", want[CGROUP_PATH_MAX + 8];
+	ssize_t n;
 
 	if (!rb->rec->cgroup || !RULE(VERIFY_CGROUP))
 		return 0;
 	(void)snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)pid);
-	(void)snprintf(want, sizeof(want), "0::%s/%016llx\n", rb->sp->cg.path,
-	    (unsigned long long)rb->rec->vm);
-	if (proc_read(path, buf, sizeof(buf)) < 0 || strstr(buf, want) == NULL)
-		return err_set(
-		    rb->e, -EPERM, "%s %d: cgroup", roles[role].name, (int)pid);
-	return 0;
+	(void)snprintf(want, sizeof(want), "0::%s", rb->rec->group);
+	if ((n = proc_read(path, buf + 1, sizeof(buf) - 1)) < 0)
+		return err_errno(rb->e, (int)n, "%s", roles[role].name);
+	return has_line(buf, want)
+	    ? 0
+	    : err_set(rb->e, -EPERM, "%s %d: cgroup is not %.100s",
+		  roles[role].name, (int)pid, rb->rec->group);
 }
 
 /* Adds the children that one thread has to the list. */

@@ -459,6 +459,29 @@ def bad_records():
         eq(sorted(os.listdir(s.run)), ["lock", "not-a-vm"])
 
 
+def old_record():
+    """A record of the version before groups is believed, half a one not."""
+    with suite() as s:
+        s.ready(VM)
+        s.ready(VM + 1, slot=1)
+        s.down()
+        for vm, version in ((VM, 1), (VM + 1, 2)):
+            path = "%s/%016x/record" % (s.run, vm)
+            with open(path, "rb") as f:
+                rec = f.read()
+            with open(path, "wb") as f:
+                f.write(rec[:4] + struct.pack("<I", version) + rec[8:168])
+        vmm = s.procs(1)["keeper"]
+        s.up()
+        held = s.o.list()
+        eq((held[VM]["state"], held[VM + 1]["state"]), (READY, GONE))
+        s.release(VM)
+        os.kill(vmm, signal.SIGKILL)
+        wait("end of what has no record", lambda: not s.procs(1))
+        s.release(VM + 1)
+        clean(s)
+
+
 def other_uids():
     """A running VM whose uid mews.conf gave up is not left to run unseen."""
     with suite() as s:
@@ -878,7 +901,7 @@ run([(f.__name__.replace("_", "-"), f) for f in (
     life, ladder, ladder_skips, exits, stop_while_starting, kill_parts,
     kill_warden, late_answer, hostile_warden, hung_warden, hung_warden_streams,
     flooding_warden, adoption, adoption_of_dead, orchd_restart, kill_during_start, attach,
-    need_spec, pid_reuse, bad_records, other_uids, policy, uid_unused,
+    need_spec, pid_reuse, bad_records, old_record, other_uids, policy, uid_unused,
     malformed, readback, readback_filters, confinement, confinement_off,
     sockets, rows, many, accel_probe, accel_probe_hangs, accel_probe_killed,
     host_refusals)])

@@ -1,4 +1,5 @@
 #include <assert.h>
+#include <errno.h>
 #include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -193,6 +194,36 @@ cmd_fill(struct conn *c, struct json_object *cmd)
 	exit_status(c, 0);
 }
 
+/* ["bomb", KIND, N]: says "MADE of N: ERROR". */
+static void
+cmd_bomb(struct conn *c, struct json_object *cmd)
+{
+	static const struct {
+		const char *name;
+		unsigned int (*fn)(unsigned int, int *);
+	} kinds[] = {
+		{ "memory", bomb_memory },
+		{ "threads", bomb_threads },
+		{ "forks", bomb_forks },
+		{ "spin", bomb_spin },
+	};
+	unsigned int made = 0;
+	long long n = 0;
+	int err = EINVAL;
+	char text[80];
+	size_t i;
+
+	(void)parse_num(word(cmd, 2), 0, 100000, &n);
+	for (i = 0; i < nitems(kinds); i++) {
+		if (strcmp(kinds[i].name, word(cmd, 1)) == 0)
+			made = kinds[i].fn((unsigned int)n, &err);
+	}
+	(void)snprintf(text, sizeof(text), "%u of %lld: %s\n", made, n,
+	    err != 0 ? strerrorname_np(err) : "ok");
+	frame(c, FRAME_STDOUT, text, strlen(text));
+	exit_status(c, 0);
+}
+
 /* ["status", TEXT]: the status is whatever the caller says. */
 static void
 cmd_status(struct conn *c, struct json_object *cmd)
@@ -280,6 +311,7 @@ post_exec(struct conn *c)
 		{ "cat", cmd_cat },
 		{ "fill", cmd_fill },
 		{ "hold", cmd_hold },
+		{ "bomb", cmd_bomb },
 		{ "status", cmd_status },
 		{ "lie", cmd_lie },
 	};

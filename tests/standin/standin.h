@@ -50,4 +50,14 @@ enum power fake_power(const struct fake_agent *f);
 /* True once for each "hold" command whose stream was reset. */
 bool fake_hold_lost(struct fake_agent *f);
 
+/*
+ * bomb.c: makes so many of what its name says and keeps them; returns how
+ * many, and what stopped it.
+ */
+unsigned int bomb_threads(unsigned int n, int *err);
+unsigned int bomb_forks(unsigned int n, int *err);
+unsigned int bomb_memory(unsigned int mib, int *err);
+/* threads that compute */
+unsigned int bomb_spin(unsigned int n, int *err);
+
 #endif
