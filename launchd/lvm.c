@@ -17,8 +17,9 @@
 
 /* Deadlines of states that have one of their own. */
 #define ENDED_WAIT_MS 300 /* for the warden's last word */
-#define COUNT_WAIT_MS 6000 /* for the spawner's; a jail takes it 5 s at most \
-			    */
+#define COUNT_WAIT_MS                                          \
+	6000 /* for the spawner's; a jail takes it 5 s at most \
+	      */
 #define KILL_RETRY_MS 5000
 #define FREE_RETRY_MS 10 /* the dead keeper is not reaped yet */
 #define FREE_TRIES 1000
