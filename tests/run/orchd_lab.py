@@ -604,7 +604,10 @@ class Lab:
     def client(self, uid=0):
         s = self.connect(uid)
         word = os.urandom(16)  # others may come out of the backlog
-        s.send(word)
+        try:
+            s.send(word)
+        except BrokenPipeError:  # accepted by one that died of it
+            raise Gone from None
 
         def mine():
             for ident in sorted(self.conns, reverse=True)[:8]:

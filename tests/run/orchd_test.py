@@ -972,6 +972,9 @@ def killed_at(l, point, late=False):
             try:
                 return what(l.client(l.user))
             except (Gone, AssertionError):
+                # its sockets close a moment before it can be waited for
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    l.p.wait(1)
                 if l.p.poll() is None:
                     raise
                 eq(l.p.returncode, -signal.SIGKILL)
