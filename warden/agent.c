@@ -105,6 +105,13 @@ forget_spec(struct agent *a)
 }
 
 static void
+forget_key(struct agent *a)
+{
+	explicit_bzero(a->key, sizeof(a->key));
+	explicit_bzero(a->key_body, sizeof(a->key_body));
+}
+
+static void
 free_event(struct event **ev)
 {
 	if (*ev != NULL)
@@ -120,6 +127,7 @@ hang_up(struct agent *a)
 	call_free(a->call);
 	call_free(a->power);
 	a->call = a->power = NULL;
+	forget_key(a);
 	sess_free(a->sess);
 	a->sess = NULL;
 	free_event(&a->rd);
@@ -303,13 +311,6 @@ step_spec(struct agent *a)
 		set_step(a, AS_READY);
 	} else
 		step_boot(a);
-}
-
-static void
-forget_key(struct agent *a)
-{
-	explicit_bzero(a->key, sizeof(a->key));
-	explicit_bzero(a->key_body, sizeof(a->key_body));
 }
 
 /* An agent that does not take it is spoken to over virtio-serial alone. */
