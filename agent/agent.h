@@ -9,6 +9,7 @@
 #include "agent/button.h"
 #include "agent/loop.h"
 #include "agent/port.h"
+#include "agent/vsock.h"
 #include "agent/work.h"
 #include "proto/objects.h"
 
@@ -20,6 +21,7 @@
 
 struct agent {
 	struct port port;
+	struct vsock vsock;
 	struct work work;
 	struct boot_spec spec; /* valid once is_booted */
 	bool is_booted;

@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,9 +25,10 @@ get_health(struct conn *c)
 	(void)clock_gettime(CLOCK_BOOTTIME, &ts);
 	(void)snprintf(json, sizeof(json),
 	    "{\"status\":\"ok\",\"version\":\"%s\",\"uptime_ms\":%lld,"
-	    "\"ready\":%s,\"pid\":%d}",
+	    "\"ready\":%s,\"vsock\":%s,\"pid\":%d}",
 	    AGENT_VERSION, (long long)ts.tv_sec * 1000 + ts.tv_nsec / 1000000,
-	    c->a->is_booted ? "true" : "false", (int)getpid());
+	    c->a->is_booted ? "true" : "false",
+	    c->a->vsock.is_there ? "true" : "false", (int)getpid());
 	conn_answer(c, 200, json);
 }
 
@@ -84,6 +86,47 @@ put_boot(struct conn *c)
 	conn_answer(c, 200, "{\"ready\":true}");
 }
 
+#define K struct key_request
+struct key_request {
+	uint64_t has;
+	char key[GATE_HEX + 1];
+};
+static const struct field key_fields[] = {
+	{ F_(K, key, FT_STR), .flags = FF_REQUIRED, .min = GATE_HEX,
+	    .max = GATE_HEX, .doc = "in hexadecimal" },
+};
+static const struct table key_table = { .name = "key",
+	.size = sizeof(K),
+	.fields = key_fields,
+	.nfields = nitems(key_fields),
+	.doc = "What a connection by AF_VSOCK begins with." };
+#undef K
+
+/* A new warden sets a new one.  Only who came by virtio-serial can: what is
+ * at its other end is this guest's own jail. */
+static void
+put_vsock(struct conn *c)
+{
+	struct key_request req = { 0 };
+	uint8_t key[GATE_KEY] = { 0 };
+	struct err e = { 0 };
+	int r;
+
+	if (c->d.ys == NULL)
+		conn_error(c, 403, "not by this way");
+	else if (table_decode(&key_table, TABLE_STRICT, c->body, c->body_len,
+		     &req, &e) < 0)
+		conn_error(c, 400, e.msg);
+	else if (gate_parse(req.key, key) < 0)
+		conn_error(c, 400, "key: not hexadecimal");
+	else if ((r = vsock_key(&c->a->vsock, key)) < 0)
+		conn_error(c, r == -ENODEV ? 404 : 500, strerrordesc_np(-r));
+	else
+		conn_answer(c, 200, "{\"port\":1024}");
+	explicit_bzero(&req, sizeof(req));
+	explicit_bzero(key, sizeof(key));
+}
+
 static void
 post_exec(struct conn *c)
 {
@@ -139,6 +182,7 @@ static const struct route {
 } routes[] = {
 	{ "/healthz", HTTP_GET, true, get_health },
 	{ "/v1/boot", HTTP_PUT, true, put_boot },
+	{ "/v1/vsock", HTTP_PUT, true, put_vsock },
 	{ "/v1/power", HTTP_POST, true, post_power },
 	{ "/v1/stats", HTTP_GET, false, get_stats },
 	{ "/v1/exec", HTTP_POST, false, post_exec },

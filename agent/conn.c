@@ -16,7 +16,7 @@ conn_free(struct conn *c)
 	if (c == NULL)
 		return;
 	exec_abandon(c->exec);
-	ystream_free(c->s);
+	duct_close(&c->d);
 	free(c->http);
 	if (c->body != NULL)
 		explicit_bzero(c->body, c->body_cap);
@@ -25,16 +25,24 @@ conn_free(struct conn *c)
 }
 
 int
-conn_open(void *arg, struct ystream *s)
+conn_new(struct agent *a, const struct duct *d)
 {
 	struct conn *c;
 
 	if ((c = calloc(1, sizeof(*c))) == NULL)
 		return -ENOMEM;
-	c->a = arg;
-	c->s = s;
-	ystream_set_arg(s, c);
+	c->a = a;
+	c->d = *d;
+	duct_set_arg(d, c);
 	return 0;
+}
+
+int
+conn_open(void *arg, struct ystream *s)
+{
+	const struct duct d = { .ys = s };
+
+	return conn_new(arg, &d);
 }
 
 /* The decoded body, collected: secrets may be in it, so it never moves
@@ -71,7 +79,7 @@ static void
 out_flush(struct conn *c)
 {
 	c->out_off +=
-	    ystream_write(c->s, c->out + c->out_off, c->out_len - c->out_off);
+	    duct_write(&c->d, c->out + c->out_off, c->out_len - c->out_off);
 	if (c->out_off == c->out_len)
 		c->out_off = c->out_len = 0;
 }
@@ -153,7 +161,7 @@ line_done(struct conn *c)
 	if (port != AGENT_PORT)
 		return -ECONNREFUSED;
 	n = snprintf(ok, sizeof(ok), "OK %lld\n", port);
-	if (n < 0 || ystream_write(c->s, ok, (size_t)n) != (size_t)n)
+	if (n < 0 || duct_write(&c->d, ok, (size_t)n) != (size_t)n)
 		return -ENOBUFS;
 	return http_begin(c);
 }
@@ -199,8 +207,8 @@ take_http(struct conn *c, const uint8_t *p, size_t len, size_t *used)
 
 	if (ev == HTTP_EV_HEAD) {
 		if (c->http->expect_continue)
-			(void)ystream_write(
-			    c->s, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+			(void)duct_write(
+			    &c->d, "HTTP/1.1 100 Continue\r\n\r\n", 25);
 		/* without a body it is done only when asked once more */
 		ev = http_feed(c->http, p + *used, len - *used, &more);
 		*used += more;
@@ -249,11 +257,11 @@ conn_read(struct conn *c)
 	size_t len, used;
 	int r;
 
-	while (c->out_len == 0 && (len = ystream_peek(c->s, &p)) > 0) {
+	while (c->out_len == 0 && (len = duct_peek(&c->d, &p)) > 0) {
 		used = 0;
 		if ((r = take(c, p, len, &used)) < 0)
 			return r;
-		ystream_consume(c->s, used);
+		duct_consume(&c->d, used);
 		if (used == 0)
 			break; /* an exec's stdin is full */
 	}
@@ -277,16 +285,16 @@ conn_event(void *arg, struct ystream *s, unsigned int ev)
 		return;
 	}
 	if (c->out_len == 0 && c->state == CONN_EXEC) {
-		if (ystream_is_eof(c->s))
+		if (duct_is_eof(&c->d))
 			exec_stdin_end(c->exec);
 		exec_pump(c->exec); /* may free c: nothing after it */
 		return;
 	}
 	if (c->out_len > 0)
 		return;
-	if (c->state == CONN_LAST || ystream_is_eof(c->s)) {
-		ystream_fin(c->s);
-		if (ystream_is_eof(c->s) || c->state == CONN_LAST)
+	if (c->state == CONN_LAST || duct_is_eof(&c->d)) {
+		duct_fin(&c->d);
+		if (duct_is_eof(&c->d) || c->state == CONN_LAST)
 			conn_free(c);
 	}
 }

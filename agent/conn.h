@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "common/duct.h"
 #include "common/http.h"
 #include "common/yamux.h"
 
@@ -20,7 +21,7 @@ struct exec;
  */
 struct conn {
 	struct agent *a;
-	struct ystream *s;
+	struct duct d;
 	enum { CONN_LINE, CONN_HTTP, CONN_LAST, CONN_EXEC } state;
 	char line[CONN_LINE_MAX + 1];
 	size_t line_len;
@@ -32,6 +33,8 @@ struct conn {
 	struct exec *exec;
 };
 
+/* Serves d, which it owns unless this fails.  0 or -ENOMEM. */
+int conn_new(struct agent *a, const struct duct *d);
 /* yamux' callbacks; arg is the struct agent, then the struct conn. */
 int conn_open(void *arg, struct ystream *s);
 void conn_event(void *arg, struct ystream *s, unsigned int ev);

@@ -110,7 +110,7 @@ on_in(void *arg, uint32_t events)
 	(void)events;
 	/* what waits first, then what waits behind it in the stream */
 	if (in_flush(ex))
-		conn_event(ex->c, ex->c->s, YS_READ); /* may free ex */
+		conn_event(ex->c, ex->c->d.ys, YS_READ); /* may free ex */
 	port_flush(p);
 }
 
@@ -270,7 +270,7 @@ static void
 put_frame(struct exec *ex, enum frame_channel ch, uint8_t *buf, size_t len)
 {
 	(void)frame_head(buf, ch, len);
-	(void)ystream_write(ex->c->s, buf, FRAME_HEAD_LEN + len);
+	(void)duct_write(&ex->c->d, buf, FRAME_HEAD_LEN + len);
 }
 
 /*
@@ -286,10 +286,10 @@ out_pump(struct exec *ex, struct watch *w, enum frame_channel ch)
 	ssize_t n;
 
 	while (w->fd >= 0) {
-		room = ystream_room(ex->c->s);
+		room = duct_room(&ex->c->d);
 		if (room <= FRAME_HEAD_LEN) {
 			watch_set(w, 0);
-			ystream_want_write(ex->c->s);
+			duct_want_write(&ex->c->d);
 			return;
 		}
 		room -= FRAME_HEAD_LEN;
@@ -346,8 +346,8 @@ tell_status(struct exec *ex)
 	uint8_t buf[FRAME_HEAD_LEN + STATUS_MAX];
 	struct jbuf b;
 
-	if (ystream_room(ex->c->s) < sizeof(buf) + 512) {
-		ystream_want_write(ex->c->s);
+	if (duct_room(&ex->c->d) < sizeof(buf) + 512) {
+		duct_want_write(&ex->c->d);
 		return;
 	}
 	tell_failure(ex);
@@ -359,7 +359,7 @@ tell_status(struct exec *ex)
 	}
 	jbuf_free(&b);
 	ex->is_told = true;
-	ystream_fin(ex->c->s);
+	duct_fin(&ex->c->d);
 }
 
 void
@@ -372,7 +372,7 @@ exec_pump(struct exec *ex)
 	out_pump(ex, &ex->err, FRAME_STDERR);
 	if (ex->pid == 0 && ex->out.fd < 0 && ex->err.fd < 0 && !ex->is_told)
 		tell_status(ex);
-	if (ex->is_told && ystream_is_eof(ex->c->s))
+	if (ex->is_told && duct_is_eof(&ex->c->d))
 		conn_free(ex->c); /* and, by exec_abandon, ex */
 }
 

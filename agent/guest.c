@@ -1,5 +1,7 @@
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/virtio_ids.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,6 +69,16 @@ mount_all(void)
 	}
 }
 
+/* Its memory is the guest's, loaded or not. */
+static void
+module_drop(const char *name)
+{
+	char path[128];
+
+	(void)snprintf(path, sizeof(path), "/lib/modules/%.64s", name);
+	(void)unlink(path);
+}
+
 static void
 module_load(const char *name)
 {
@@ -78,11 +90,11 @@ module_load(const char *name)
 	if (fd < 0 || syscall(SYS_finit_module, fd, "", 0) < 0)
 		log_warn("module %s: %m", name);
 	close_fd(&fd);
-	(void)unlink(path); /* its memory is the guest's */
+	module_drop(name);
 }
 
 static void
-modules(const char *list)
+modules_each(const char *list, void (*fn)(const char *name))
 {
 	char buf[LIST_MAX], *line, *next;
 
@@ -95,9 +107,21 @@ modules(const char *list)
 		if (*next != '\0')
 			*next++ = '\0';
 		if (*line != '\0')
-			module_load(line);
+			fn(line);
 	}
 	(void)unlink(list);
+}
+
+static void
+modules(const char *list)
+{
+	modules_each(list, module_load);
+}
+
+static void
+modules_drop(const char *list)
+{
+	modules_each(list, module_drop);
 }
 
 void
@@ -112,10 +136,50 @@ guest_modules_late(void)
 	modules("/lib/modules/late");
 }
 
-static const char *const keep[] = { "/lib/modules/late",
-	"/lib/modules/button.ko", "/lib/modules/evdev.ko",
-	"/lib/modules/virtio-rng.ko", "/lib/modules/pvpanic.ko",
-	"/lib/modules/pvpanic-mmio.ko", "/bin/busybox" };
+/* A virtio device of this kind, whatever bus carries it. */
+static bool
+has_virtio(unsigned long kind)
+{
+	static const char devices[] = "/sys/bus/virtio/devices";
+	struct dirent *d;
+	DIR *dir = opendir(devices);
+	bool found = false;
+
+	while (dir != NULL && !found && (d = readdir(dir)) != NULL) {
+		char path[300], text[16];
+
+		(void)snprintf(
+		    path, sizeof(path), "%s/%s/device", devices, d->d_name);
+		if (d->d_name[0] == '.' ||
+		    file_read(path, text, sizeof(text)) < 0)
+			continue;
+		found = strtoul(text, NULL, 16) == kind;
+	}
+	if (dir != NULL)
+		(void)closedir(dir);
+	return found;
+}
+
+bool
+guest_modules_vsock(void)
+{
+	static const char list[] = "/lib/modules/vsock";
+	bool there = has_virtio(VIRTIO_ID_VSOCK);
+
+	if (there)
+		modules(list);
+	else
+		modules_drop(list);
+	return there;
+}
+
+static const char *const keep[] = { "/lib/modules/late", "/lib/modules/vsock",
+	"/lib/modules/vsock.ko",
+	"/lib/modules/vmw_vsock_virtio_transport_common.ko",
+	"/lib/modules/vmw_vsock_virtio_transport.ko", "/lib/modules/button.ko",
+	"/lib/modules/evdev.ko", "/lib/modules/virtio-rng.ko",
+	"/lib/modules/pvpanic.ko", "/lib/modules/pvpanic-mmio.ko",
+	"/bin/busybox" };
 
 void
 guest_setup(void)

@@ -1,6 +1,8 @@
 #ifndef MEWS_AGENT_GUEST_H
 #define MEWS_AGENT_GUEST_H
 
+#include <stdbool.h>
+
 /*
  * The guest itself, as pid 1 finds it: file systems, modules, console.
  * Where something is missing a line on the console says so and the guest
@@ -19,6 +21,8 @@ void guest_setup(void);
 void guest_modules_early(void);
 /* What may come after the guest is ready. */
 void guest_modules_late(void);
+/* AF_VSOCK, if the machine has its device: whether it has. */
+bool guest_modules_vsock(void);
 /* sync(2), then off or again; returns only if the kernel refuses. */
 void guest_power(int reboot_cmd);
 

@@ -158,6 +158,7 @@ main(void)
 	(void)write_all(STDOUT_FILENO, ready, sizeof(ready) - 1);
 	port_open(&a.port, &a);
 	guest_modules_late();
+	vsock_open(&a.vsock, &a);
 	buttons_open(&a.buttons, &a);
 	for (;;)
 		loop_turn();

@@ -47,8 +47,11 @@ struct seccomp_rule {
 	int arg; /* -1: any arguments */
 	uint64_t mask;
 	uint64_t val;
-	int err; /* 0: allowed; else the errno it fails with */
+	int err; /* 0: allowed; else the errno it fails with, or SC_FAKED */
 };
+
+/* The call is not made, and its caller believes that it was: it returns 0. */
+#define SC_FAKED (-1)
 
 #define SC_ALLOW(sc)                      \
 	{                                 \
@@ -63,6 +66,11 @@ struct seccomp_rule {
 		SCMP_SYS(sc), -1, 0, 0, (e) \
 	}
 
+#define SC_FAKE_IF(sc, arg, mask, val)                       \
+	{                                                    \
+		SCMP_SYS(sc), (arg), (mask), (val), SC_FAKED \
+	}
+
 /* Everything not in the table kills the process. Both tables may be used at
  * once: base is what every event-loop room needs (seccomp_loop). */
 void seccomp_allow(const struct seccomp_rule *base, size_t nbase,
@@ -72,7 +80,7 @@ void seccomp_allow(const struct seccomp_rule *base, size_t nbase,
  * an exec; what is exec'ed under a list is named by who holds the list's
  * listener, which seccomp_watched() returns and seccomp_debug_say() asks for
  * one call. */
-#define VMM_DEBUG_FD 9 /* the keeper's socket, in the warden's -x */
+#define VMM_DEBUG_FD 10 /* the keeper's socket, in the warden's -x */
 void seccomp_debug_arm(void);
 int seccomp_watched(const struct seccomp_rule *rows, size_t n);
 void seccomp_debug_say(int listener, const char *program);

@@ -85,9 +85,13 @@ add_rows(scmp_filter_ctx ctx, uint32_t match, const struct seccomp_rule *rows,
 
 	for (i = 0; i < n; i++) {
 		const struct seccomp_rule *s = &rows[i];
-		uint32_t act =
-		    s->err > 0 ? SCMP_ACT_ERRNO((uint32_t)s->err) : match;
+		uint32_t act = match;
 		int r;
+
+		if (s->err > 0)
+			act = SCMP_ACT_ERRNO((uint32_t)s->err);
+		else if (s->err == SC_FAKED)
+			act = SCMP_ACT_ERRNO(0);
 
 		if (s->arg < 0)
 			r = seccomp_rule_add_array(ctx, act, s->nr, 0, NULL);

@@ -1,5 +1,6 @@
 #include <fcntl.h>
 #include <seccomp.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "common/confine.h"
@@ -9,12 +10,18 @@
 /* launchd holds nothing: its root is run/vm, where each VM's folder has the
  * two sockets that it may connect to. */
 static const struct seccomp_rule policy[] = {
-	/* link.c: keepers and wardens, nothing but AF_UNIX */
+	/* link.c: keepers and wardens */
 	SC_ALLOW_IF(socket, 0, UINT32_MAX, AF_UNIX),
-	SC_ALLOW(connect), /* link.c */
-	SC_ALLOW(getsockopt), /* link.c: SO_PEERCRED */
+	SC_ALLOW(connect), /* link.c, vdial.c */
+	SC_ALLOW(getsockopt), /* link.c: SO_PEERCRED; vdial.c: SO_ERROR */
 	/* wardlink.c: the spec is sent and kept */
 	SC_ALLOW_IF(fcntl, 1, UINT32_MAX, F_DUPFD_CLOEXEC),
+};
+
+/* Where mews.conf allows it.  It connects; it never binds or listens. */
+static const struct seccomp_rule vsock_policy[] = {
+	SC_ALLOW_IF(socket, 0, UINT32_MAX, AF_VSOCK), /* vdial.c: guests */
+	SC_ALLOW(getpeername), /* vdial.c: which guest answered */
 };
 
 void
@@ -29,9 +36,16 @@ launchd_confine(const struct launchd *ld)
 }
 
 void
-launchd_filter(void)
+launchd_filter(const struct launchd *ld)
 {
+	struct seccomp_rule rows[nitems(policy) + nitems(vsock_policy)];
+	size_t n = nitems(policy);
+
+	memcpy(rows, policy, sizeof(policy));
+	if (ld->conf.vsock != VSOCK_OFF) {
+		memcpy(rows + n, vsock_policy, sizeof(vsock_policy));
+		n += nitems(vsock_policy);
+	}
 	if (RULE(LAUNCH_FILTER))
-		seccomp_allow(
-		    seccomp_loop, seccomp_loop_len, policy, nitems(policy));
+		seccomp_allow(seccomp_loop, seccomp_loop_len, rows, n);
 }

@@ -91,6 +91,7 @@ struct lvm {
 	bool last_word; /* L_ENDED: nobody is waited for any more */
 	uint16_t slot;
 	uint32_t host_uid; /* from the spawner's record */
+	uint32_t cid; /* likewise: its AF_VSOCK address, 0 for none */
 	pid_t pid; /* keeper; 0: dead */
 	pid_t vmm_pid;
 	int pidfd;
@@ -105,6 +106,12 @@ struct lvm {
 	struct event *ward_calm; /* its warden is read again */
 	long long ward_since_ms;
 	unsigned int ward_news; /* since then */
+	unsigned int ward_dials; /* likewise */
+	LIST_HEAD(vdials, vdial) vdials;
+	unsigned int nvdials;
+	/* of answers that its warden may not have read, the oldest first */
+	uint32_t vdial_cookies[WARD_DIALS_MAX];
+	unsigned int nunread;
 	struct keep_state keep_state;
 	struct ward_state ward_state;
 	struct launch_confined conf;
@@ -209,6 +216,6 @@ void adopt_check(struct launchd *ld);
 void launchd_title(const struct launchd *ld);
 
 void launchd_confine(const struct launchd *ld);
-void launchd_filter(void);
+void launchd_filter(const struct launchd *ld);
 
 #endif

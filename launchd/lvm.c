@@ -14,6 +14,7 @@
 #include "common/num.h"
 #include "common/util.h"
 #include "launchd/launchd.h"
+#include "launchd/vdial.h"
 
 /* Deadlines of states that have one of their own. */
 #define ENDED_WAIT_MS 300 /* for the warden's last word */
@@ -179,6 +180,7 @@ close_links(struct lvm *v)
 {
 	link_close(&v->keep);
 	link_close(&v->ward);
+	vdial_clear(v);
 	close_fd(&v->tap);
 	close_fd(&v->args);
 	close_fd(&v->boot_spec);
@@ -497,6 +499,7 @@ lvm_hold(struct lvm *v, const struct spawn_held *h, int pidfd)
 	v->pid = (pid_t)h->pid;
 	v->slot = h->slot;
 	v->host_uid = h->uid;
+	v->cid = h->cid;
 	v->death = event_new(v->ld->base, pidfd, EV_READ, on_death, v);
 	if (v->death == NULL || event_add(v->death, NULL) < 0)
 		return -ENOMEM;
@@ -578,6 +581,7 @@ lvm_new(struct launchd *ld, uint64_t uid)
 	v->uid = uid;
 	format_hex64(uid, v->name);
 	v->rung = UINT32_MAX;
+	LIST_INIT(&v->vdials);
 	v->pidfd = v->tap = v->args = v->boot_spec = -1;
 	v->timer = event_new(ld->base, -1, 0, on_timer, v);
 	v->freer = event_new(ld->base, -1, 0, on_free, v);

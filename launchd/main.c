@@ -144,7 +144,7 @@ main(int argc, char *argv[], char *envp[])
 		log_warn("the time-stamp counter does not run");
 	launchd_confine(&ld); /* 2. */
 	launchd_events(&ld, spawner); /* 3. */
-	launchd_filter(); /* 4. */
+	launchd_filter(&ld); /* 4. */
 
 	if (chan_send(ld.spawner, SPAWN_LIST, ID_LIST, NULL, 0, -1) < 0)
 		fatal("spawner is gone");

@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "common/util.h"
 #include "launchd/launchd.h"
+#include "launchd/vdial.h"
 
 /* The warden may die and be started anew: then it is connected to, asked
  * and read back again; the VM runs on meanwhile. */
@@ -17,6 +18,7 @@
 #define WARD_BACKOFF_MAX_MS 1000
 #define WARD_HEALTHY_MS 10000
 #define WARD_NEWS_MAX 32 /* a start has about ten */
+#define WARD_DIAL_RATE 128 /* one for each exec, in the same time */
 #define WARD_NEWS_MS 500
 #define VERIFY_RETRY_MS 20
 #define VERIFY_PATIENCE_MS 2000 /* for children on their way to exec */
@@ -48,6 +50,7 @@ static void
 ward_failed(struct lvm *v, const char *why)
 {
 	link_close(&v->ward);
+	vdial_clear(v);
 	if (!ward_wanted(v))
 		return;
 	lvm_kill(
@@ -163,7 +166,7 @@ ward_calm(int fd, short what, void *arg)
 /* A guest can make an honest warden talk, and a warden that was taken over
  * talks as it likes: what comes too fast waits at its own side (I9). */
 static void
-ward_count(struct lvm *v)
+ward_count(struct lvm *v, unsigned int *count, unsigned int max)
 {
 	const long long now = clock_ms();
 	struct timeval tv = { 0 };
@@ -171,8 +174,9 @@ ward_count(struct lvm *v)
 	if (now - v->ward_since_ms >= WARD_NEWS_MS) {
 		v->ward_since_ms = now;
 		v->ward_news = 0;
+		v->ward_dials = 0;
 	}
-	if (++v->ward_news < WARD_NEWS_MAX || !RULE(WARD_NEWS))
+	if (++*count < max || !RULE(WARD_NEWS))
 		return;
 	tv.tv_usec = (v->ward_since_ms + WARD_NEWS_MS - now) * 1000;
 	if (event_add(v->ward_calm, &tv) == 0)
@@ -186,7 +190,7 @@ on_ward_state(void *arg, struct chan *c, struct msg *m)
 	bool first = v->ward.phase == LINK_HELLO;
 
 	(void)c;
-	ward_count(v);
+	ward_count(v, &v->ward_news, WARD_NEWS_MAX);
 	if (first && m->id == 0)
 		return 0;
 	memcpy(&v->ward_state, m->data, sizeof(v->ward_state));
@@ -208,6 +212,22 @@ on_ward_state(void *arg, struct chan *c, struct msg *m)
 		ward_verify(v);
 	} else
 		ward_act(v);
+	return 0;
+}
+
+/* One that was not read back yet gets no answer: it has no guest to reach
+ * before it was. */
+static int
+on_ward_dial(void *arg, struct chan *c, struct msg *m)
+{
+	struct lvm *v = arg;
+	struct ward_dial d;
+
+	(void)c;
+	ward_count(v, &v->ward_dials, WARD_DIAL_RATE);
+	memcpy(&d, m->data, sizeof(d));
+	if (v->ward.phase == LINK_UP)
+		vdial_ask(v, m->id, &d);
 	return 0;
 }
 
@@ -234,6 +254,7 @@ ward_gone(void *arg, struct chan *c, const char *why)
 	(void)c;
 	log_info("vm %s: warden: %s", v->name, why);
 	link_close(&v->ward);
+	vdial_clear(v);
 	v->spec_sent = false;
 	if (v->state == L_ENDED) {
 		lvm_vmm_ended(v);
@@ -249,6 +270,8 @@ ward_gone(void *arg, struct chan *c, const char *why)
 static const struct msg_handler ward_handlers[] = {
 	{ WARD_STATE, sizeof(struct ward_state), 0, 0, PH_ANY, ward_state_check,
 	    on_ward_state },
+	{ WARD_DIAL, sizeof(struct ward_dial), 0, 0, PH_ANY, ward_dial_check,
+	    on_ward_dial },
 };
 static const struct chan_ops ward_ops = { ward_handlers, nitems(ward_handlers),
 	ward_gone };

@@ -7,8 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <linux/vm_sockets.h>
 
 #include "common/fds.h"
 #include "common/num.h"
@@ -49,6 +52,8 @@ options(void)
 		CFG_STR("cgroup", "auto", CFGF_NONE),
 		CFG_STR("cgroup_path", "", CFGF_NONE),
 		CFG_STR("accel", "auto", CFGF_NONE),
+		CFG_STR("vsock", "auto", CFGF_NONE),
+		CFG_INT("vsock_cid_base", 0, CFGF_NONE),
 		CFG_INT("max_vms", 200, CFGF_NONE),
 		CFG_INT("max_vcpus", 8, CFGF_NONE),
 		CFG_INT("max_memory", 8192, CFGF_NONE),
@@ -153,6 +158,9 @@ get_enum(cfg_t *cfg, const char *key, const char *const *names, size_t n,
 			return 0;
 		}
 	}
+	if (n == 2)
+		return err_set(e, -EINVAL, "%s = %s: must be %s or %s", key,
+		    text, names[0], names[1]);
 	return err_set(e, -EINVAL, "%s = %s: must be %s, %s or %s", key, text,
 	    names[0], names[1], names[2]);
 }
@@ -375,6 +383,23 @@ check_uids(const struct conf *c, struct err *e)
 	return 0;
 }
 
+/* 0, the default: uid_base, which no other instance has either. */
+static int
+get_cid_base(cfg_t *cfg, struct launchd_conf *l, struct err *e)
+{
+	int r = get_num(cfg, "vsock_cid_base", 0, 0x7fffffff, &l->cid_base, e);
+
+	if (r < 0)
+		return r;
+	if (l->cid_base == 0)
+		l->cid_base = l->uid_base;
+	if (l->cid_base <= VMADDR_CID_HOST)
+		return err_set(e, -ERANGE,
+		    "vsock_cid_base = %u: up to %d they are the host's own",
+		    l->cid_base, VMADDR_CID_HOST);
+	return 0;
+}
+
 static int
 get_limits(cfg_t *cfg, struct conf *c, struct err *e)
 {
@@ -420,6 +445,8 @@ get_limits(cfg_t *cfg, struct conf *c, struct err *e)
 		return err_set(e, -ERANGE,
 		    "max_vms = %u: uid_count must be at least one more",
 		    l->max_vms);
+	if ((r = get_cid_base(cfg, l, e)) < 0)
+		return r;
 	hosts = (1U << (32 - c->orchd.prefix)) - 3;
 	if (l->max_vms > hosts)
 		return err_set(e, -ERANGE,
@@ -449,6 +476,7 @@ fill(cfg_t *cfg, const char *root, struct conf *c, struct err *e)
 		"debug" };
 	static const char *const cgroups[] = { "auto", "require", "off" };
 	static const char *const accels[] = { "auto", "tcg", "kvm" };
+	static const char *const vsocks[] = { "auto", "off" };
 	uint32_t level;
 	int r;
 
@@ -460,6 +488,8 @@ fill(cfg_t *cfg, const char *root, struct conf *c, struct err *e)
 		 &c->launchd.cgroup, e)) < 0 ||
 	    (r = get_enum(cfg, "accel", accels, nitems(accels),
 		 &c->launchd.accel, e)) < 0 ||
+	    (r = get_enum(cfg, "vsock", vsocks, nitems(vsocks),
+		 &c->launchd.vsock, e)) < 0 ||
 	    (r = get_subnet(cfg_getstr(cfg, "subnet"), c, e)) < 0 ||
 	    (r = get_ifname(cfg, "bridge", c->netd.bridge, e)) < 0 ||
 	    (r = get_ifname(cfg, "uplink", c->netd.uplink, e)) < 0 ||

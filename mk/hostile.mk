@@ -43,6 +43,17 @@ $(eval $(call evil,mews-apid,tests/hostile/evil_apid.c,client_new))
 $(eval $(call evil,mews-warden,tests/hostile/evil_warden.c,warden_filter chan_send))
 HOSTILE_ROOMS += $(EVIL_ROOMS)
 
+# On a kernel that has AF_VSOCK, for machines that do not.
+SRC_fake/mews-launchd := $(SRC_mews-launchd) tests/standin/fake_vsock.c
+LIBS_fake/mews-launchd := $(LIBS_mews-launchd)
+LD_fake/mews-launchd = $(LDFLAGS_ALL) $(addprefix -Wl$(comma)--wrap=,vsock_open \
+	vsock_set_cid vdial_socket vdial_connect vdial_peer)
+$(B)/fake/mews-launchd: $(call obj,$(SRC_fake/mews-launchd)) $(LIBPROTO) $(LIBCOMMON)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LD_fake/mews-launchd) -o $@ $^ $(LIBS_mews-launchd)
+HOSTILE_ROOMS += fake/mews-launchd
+
 # A spawner whose jails have one thing wrong, for the read-back to find.
 HOSTILE_ROOMS += wrong/mews-launchd
 SRC_wrong/mews-launchd := $(SRC_mews-launchd) tests/hostile/wrong_jail.c

@@ -2,6 +2,10 @@
 # line of tests/rules or tests/lab/rules and program of it.  Only the rule's own files are
 # compiled again; all else is what ships.
 
+# The agent is no room, and comes in an initramfs of its own.
+SRC_mews-agent := $(AGENT_SRC)
+LD_mews-agent = $(STATIC_LD)
+
 RULES := $(sort $(shell awk '!/^\#/ && NF >= 4 { \
 	n = split($$3, p, ","); \
 	for (i = 1; i <= n; i++) print $$1 "|" $$2 "|" p[i] }' tests/rules tests/lab/rules))
@@ -51,6 +55,10 @@ $(addprefix $(B)/off/,$(OFF_LAB)): $(B)/off/%: build-off/%
 	$(Q)cp $< $@
 lab-files: $(addprefix $(B)/off/,$(OFF_LAB)) $(B)/stage-standin/.stamp-kill \
     hostile
+lab-files: $(B)/off/AGENT_KEY/initramfs
+$(B)/off/%/initramfs: $(B)/off/%/mews-agent mk/initramfs $(GUEST)/vmlinuz
+	$(call say,CPIO,$@)
+	$(Q)mk/initramfs $(GUEST)/kernel $< /bin/busybox $@
 
 # Every program with a rule off, or one program's.
 .PHONY: off

@@ -19,6 +19,9 @@ $(B)/unit/cli_text_test: $(UNIT_OBJ_cli_text_test)
 UNIT_OBJ_net_policy_test := $(B)/obj/netd/policy.o
 $(B)/unit/net_policy_test: $(UNIT_OBJ_net_policy_test)
 
+UNIT_OBJ_gate_test := $(B)/obj/agent/gate.o
+$(B)/unit/gate_test: $(UNIT_OBJ_gate_test)
+
 UNIT_OBJ_store_test := $(B)/obj/orchd/store.o $(B)/obj/orchd/sql.o
 UNIT_LIBS_store_test := -lsqlite3 -lpthread
 $(B)/unit/store_test: $(UNIT_OBJ_store_test)

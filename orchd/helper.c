@@ -327,9 +327,13 @@ on_launch_caps(void *arg, struct chan *c, struct msg *m)
 	memcpy(&o->caps, m->data, sizeof(o->caps));
 	text_clean(o->caps.why, sizeof(o->caps.why),
 	    ((const struct launch_caps *)m->data)->why);
+	text_clean(o->caps.vsock_why, sizeof(o->caps.vsock_why),
+	    ((const struct launch_caps *)m->data)->vsock_why);
 	o->caps_known = true;
 	log_info("accelerator %s, cgroup v2 %s: %s", names[o->caps.accel],
 	    o->caps.cgroup ? "used" : "not used", o->caps.why);
+	log_info("vsock %s: %s", o->caps.vsock ? "used" : "not used",
+	    o->caps.vsock_why);
 	return 0;
 }
 

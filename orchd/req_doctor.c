@@ -57,6 +57,11 @@ req_doctor(const struct req *r)
 		: o->caps_known ? "no limits beside the vm's own size: "
 				: "still being probed",
 	    o->caps.cgroup ? "" : o->caps.why);
+	check_add(&ck, "vsock", o->caps_known, "%s%s",
+	    o->caps.vsock	? "agents are dialled by AF_VSOCK"
+		: o->caps_known ? "agents are reached by virtio-serial: "
+				: "still being probed",
+	    o->caps.vsock ? "" : o->caps.vsock_why);
 	check_add(&ck, "network", o->net.listed, "%s",
 	    o->net.listed ? "bridge and rules are in place"
 			  : "the network helper is not there");

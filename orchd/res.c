@@ -127,6 +127,7 @@ vm_object(const struct vm *vm, struct vm_view *v)
 	    (uint16_t)(vm->conf.filters < 1024 ? vm->conf.filters : 1024);
 	(void)snprintf(v->confinement.cgroup, sizeof(v->confinement.cgroup),
 	    "%s", vm->conf.cgroup ? "v2" : "none");
+	v->confinement.vsock_cid = vm->conf.cid;
 }
 
 /* Sends buf as a document of any size. */

@@ -103,7 +103,7 @@ launch_stream_check(const void *p)
 static int
 confined_check(const struct launch_confined *c)
 {
-	return c->verified <= 1 && c->cgroup <= 1 && c->pad == 0 ? 0 : -EINVAL;
+	return c->verified <= 1 && c->cgroup <= 1 ? 0 : -EINVAL;
 }
 
 int
@@ -138,8 +138,9 @@ launch_caps_check(const void *p)
 	struct launch_caps v;
 
 	LOAD(v, p);
-	return v.accel <= ACCEL_KVM && v.cgroup <= 1 &&
-		is_text(v.why, sizeof(v.why))
+	return v.accel <= ACCEL_KVM && v.cgroup <= 1 && v.vsock <= 1 &&
+		is_text(v.why, sizeof(v.why)) &&
+		is_text(v.vsock_why, sizeof(v.vsock_why))
 	    ? 0
 	    : -EINVAL;
 }

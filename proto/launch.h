@@ -128,7 +128,7 @@ struct launch_confined {
 	uint16_t threads; /* of the hypervisor, at read-back */
 	uint32_t filters; /* seccomp filters on the hypervisor's threads */
 	uint32_t uid; /* the VM's host uid */
-	uint32_t pad;
+	uint32_t cid; /* its AF_VSOCK address, set by the spawner; 0: none */
 };
 _Static_assert(sizeof(struct launch_confined) == 16, "wire layout");
 
@@ -168,8 +168,10 @@ _Static_assert(sizeof(struct launch_event) == 176, "wire layout");
 struct launch_caps {
 	uint8_t accel; /* enum launch_accel: what the probe found */
 	uint8_t cgroup; /* 1: cgroup v2 with memory, pids, cpu is used */
-	uint8_t pad[6];
-	char why[112]; /* why not, for doctor: "no controllers", ... */
+	uint8_t vsock; /* 1: VMs get an AF_VSOCK device */
+	uint8_t pad[5];
+	char why[112]; /* why no cgroup, for doctor: "no controllers", ... */
+	char vsock_why[64]; /* why no AF_VSOCK */
 };
 
 struct launch_count {
@@ -195,6 +197,9 @@ int launch_event_check(const void *p);
 int launch_caps_check(const void *p);
 int launch_err_check(const void *p);
 
+/* AF_VSOCK: where /dev/vhost-vsock can be opened, or nowhere. */
+enum vsock_mode { VSOCK_AUTO = 0, VSOCK_OFF = 1 };
+
 /* Boot config of launchd: host policy of the launcher (I2). */
 struct launchd_conf {
 	uint32_t uid_base; /* first uid for VMs; a VM has uid_base + slot */
@@ -204,6 +209,8 @@ struct launchd_conf {
 	uint32_t max_vms;
 	uint32_t cgroup; /* 0 auto, 1 require, 2 off */
 	uint32_t accel; /* 0 probe, else enum launch_accel */
+	uint32_t vsock; /* enum vsock_mode */
+	uint32_t cid_base; /* a VM's AF_VSOCK address is cid_base + slot */
 	uint32_t pad;
 	char state[160]; /* DIR/lib/vm: per-VM directories */
 	char run[160]; /* DIR/run/vm: records and sockets */

@@ -27,6 +27,8 @@ static const struct field vm_confinement_fields[] = {
 	    .doc = "filters in force on every thread" },
 	{ F_(C, cgroup, FT_STR), .flags = OMIT, .max = 15, .rule = &rule_line,
 	    .doc = "limits in force: v2, or none" },
+	{ F_INTF(C, vsock_cid, OMIT), .max = UINT32_MAX,
+	    .doc = "its AF_VSOCK address, if it has one" },
 };
 #undef C
 

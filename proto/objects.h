@@ -43,11 +43,13 @@ struct vm_confinement {
 	bool verified;
 	uint16_t seccomp_filters;
 	char cgroup[16];
+	uint32_t vsock_cid;
 };
 enum {
 	VM_CONFINEMENT_VERIFIED,
 	VM_CONFINEMENT_SECCOMP_FILTERS,
-	VM_CONFINEMENT_CGROUP
+	VM_CONFINEMENT_CGROUP,
+	VM_CONFINEMENT_VSOCK_CID
 };
 
 struct vm_view {

@@ -66,7 +66,8 @@ struct spawn_held {
 	uint32_t uid; /* the VM's; 0: a directory without a record */
 	uint16_t slot;
 	uint8_t alive;
-	uint8_t pad[5];
+	uint8_t pad;
+	uint32_t cid; /* its AF_VSOCK address; 0: it has none */
 };
 
 struct spawn_verified {

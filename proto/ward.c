@@ -34,3 +34,21 @@ ward_state_check(const void *p)
 		return -EINVAL;
 	return memchr(v.detail, '\0', sizeof(v.detail)) != NULL ? 0 : -EINVAL;
 }
+
+int
+ward_dial_check(const void *p)
+{
+	struct ward_dial v;
+
+	LOAD(v, p);
+	return v.port > 0 ? 0 : -EINVAL;
+}
+
+int
+ward_dialled_check(const void *p)
+{
+	struct ward_dialled v;
+
+	LOAD(v, p);
+	return v.code <= 0 ? 0 : -EINVAL;
+}

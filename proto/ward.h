@@ -9,7 +9,9 @@
  * launchd <-> warden, over run/vm/<uid>/warden.sock; versioned like keep.h.
  * One launchd at a time: a new connection replaces the old one.
  */
-#define WARD_VERSION 1
+#define WARD_VERSION 2
+/* From here on a warden may ask its launchd to dial. */
+#define WARD_VERSION_DIAL 2
 
 enum ward_msg {
 	/* launchd -> warden */
@@ -18,8 +20,10 @@ enum ward_msg {
 	WARD_RUN = 0x0703, /* verified: let the guest run (QMP cont) */
 	WARD_STREAM = 0x0704, /* launch_stream + the guest's end */
 	WARD_RUNG = 0x0705, /* ward_rung: AGENT, ACPI or QUIT */
+	WARD_DIALLED = 0x0706, /* ward_dialled + socket: answer to DIAL */
 	/* warden -> launchd */
 	WARD_STATE = 0x0781, /* ward_state: answer to HELLO, and news */
+	WARD_DIAL = 0x0782, /* ward_dial -> WARD_DIALLED */
 };
 
 struct ward_hello {
@@ -30,6 +34,25 @@ struct ward_hello {
 struct ward_rung {
 	uint32_t rung; /* enum stop_rung */
 	uint32_t pad;
+};
+
+/*
+ * AF_VSOCK knows neither namespaces nor uids, so a jail has none of it (I5):
+ * launchd connects to a port of this VM's own guest and hands the socket
+ * down, unread.
+ */
+struct ward_dial {
+	uint32_t port; /* one that an agent serves: AGENT_PORT_HTTP */
+	uint32_t seen; /* cookie of the last answer with a socket; 0: none */
+};
+#define AGENT_PORT_HTTP 1024
+/* Of one VM, without an answer that was seen: descriptors on their way count
+ * as their sender's. */
+#define WARD_DIALS_MAX 8
+
+struct ward_dialled {
+	int32_t code; /* 0 and a socket, or a negative errno and none */
+	uint32_t cookie; /* with a socket: to be said when asking again */
 };
 
 struct ward_state {
@@ -50,6 +73,8 @@ struct ward_state {
 int ward_hello_check(const void *p);
 int ward_rung_check(const void *p);
 int ward_state_check(const void *p);
+int ward_dial_check(const void *p);
+int ward_dialled_check(const void *p);
 
 /*
  * Streams (I12: descriptors travel towards the VM): SOCK_STREAM, frames of
@@ -67,16 +92,17 @@ int ward_state_check(const void *p);
  * Inside the jail, descriptors that the spawner leaves to the keeper:
  * 3 keeper's listener, 4 warden's listener (SEQPACKET, bound, not yet
  * listening), 5 the console log (O_RDWR|O_APPEND: watchers read history from
- * it), 2 the VM's own log.
+ * it), 6 /dev/vhost-vsock with the VM's address set, or /dev/null, 2 the VM's
+ * own log.  Its arguments are launchd's uid and that address (0: none).
  * keeper -> `mews-warden UID` (serve; UID: launchd's, in decimal, the only
  * peer it answers): 3 warden's listener, 4 console log.
- * keeper -> `mews-warden -x` (compose and exec the hypervisor): 3 sealed
+ * keeper -> `mews-warden -x CID` (compose and exec the hypervisor): 3 sealed
  * memfd with struct keep_spec, 4 QMP listener, 5 serial listener, 6 agent
  * channel listener, 7 tap or /dev/null, 8 extra kernel arguments (sealed
- * memfd, may be empty).  The three listeners are abstract sockets "qmp",
- * "serial", "agent" of the jail's own network namespace, bound by the
- * keeper: no path, no other namespace can name them; the warden connects
- * by those names.
+ * memfd, may be empty), 9 /dev/vhost-vsock or /dev/null.  The three listeners
+ * are abstract sockets "qmp", "serial", "agent" of the jail's own network
+ * namespace, bound by the keeper: no path, no other namespace can name them;
+ * the warden connects by those names.
  *
  * The staged tree that is the jail's root has the hypervisor and its
  * libraries, modules and firmware where the distribution keeps them, and:

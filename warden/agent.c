@@ -15,6 +15,7 @@
 #include "warden/call.h"
 #include "warden/dial.h"
 #include "warden/text.h"
+#include "warden/vsock.h"
 
 #define READ_CHUNK 16384
 #define JSON_DEPTH 8
@@ -26,11 +27,15 @@
 #define BOOT_MS 120000
 #define POWER_MS 10000
 #define PONG_MS 5000
+#define KEY_MS 5000
+#define KEY_HEAD "{\"key\":\""
+#define KEY_TAIL "\"}"
 
 enum agent_step {
 	AS_DOWN, /* no connection */
 	AS_HELLO, /* resynchronising */
 	AS_HEALTH, /* asks, or waits to ask again */
+	AS_KEY, /* the key for AF_VSOCK is on its way */
 	AS_NEED_SPEC, /* up, but nothing to boot it with */
 	AS_BOOT, /* the boot spec is on its way */
 	AS_READY,
@@ -51,10 +56,13 @@ struct agent {
 	struct sess *sess;
 	unsigned int busy; /* inside the session's input or output */
 	enum agent_step step;
-	struct call *call; /* health or boot */
+	struct call *call; /* health, key or boot */
 	struct call *power;
 	unsigned int hellos; /* in a row without an answer */
 	unsigned int asked; /* health, in a row */
+	bool booted; /* as health said */
+	uint8_t key[VSOCK_KEY]; /* on its way to the agent */
+	char key_body[sizeof(KEY_HEAD) + VSOCK_HEX_LEN + sizeof(KEY_TAIL)];
 	void *spec;
 	size_t spec_len;
 	char detail[112];
@@ -97,6 +105,13 @@ forget_spec(struct agent *a)
 }
 
 static void
+forget_key(struct agent *a)
+{
+	explicit_bzero(a->key, sizeof(a->key));
+	explicit_bzero(a->key_body, sizeof(a->key_body));
+}
+
+static void
 free_event(struct event **ev)
 {
 	if (*ev != NULL)
@@ -108,9 +123,11 @@ static void
 hang_up(struct agent *a)
 {
 	a->ops->down(a->arg);
+	a->ops->key(a->arg, NULL);
 	call_free(a->call);
 	call_free(a->power);
 	a->call = a->power = NULL;
+	forget_key(a);
 	sess_free(a->sess);
 	a->sess = NULL;
 	free_event(&a->rd);
@@ -256,8 +273,8 @@ step_boot(struct agent *a)
 		set_step(a, AS_NEED_SPEC);
 		return;
 	}
-	r = call_new(sess_yamux(a->sess), HTTP_PUT, "/v1/boot", a->spec,
-	    a->spec_len, false, on_booted, a, &a->call);
+	r = call_mux(sess_yamux(a->sess), HTTP_PUT, "/v1/boot", a->spec,
+	    a->spec_len, on_booted, a, &a->call);
 	if (r < 0) {
 		agent_fail(a, "boot spec: no stream");
 		return;
@@ -266,9 +283,9 @@ step_boot(struct agent *a)
 	set_timer(a, BOOT_MS);
 }
 
-/* {"ready": true}: it has its spec.  Anything else: it has not. */
+/* {"word": true}: it has its spec, it has AF_VSOCK.  Else it has not. */
 static bool
-is_booted(const struct call_answer *ans)
+health_says(const struct call_answer *ans, const char *word)
 {
 	struct json_tokener *tok = json_tokener_new_ex(JSON_DEPTH);
 	struct json_object *o, *v;
@@ -278,12 +295,80 @@ is_booted(const struct call_answer *ans)
 		return false;
 	o = json_tokener_parse_ex(tok, (const char *)ans->body, (int)ans->len);
 	yes = json_object_is_type(o, json_type_object) &&
-	    json_object_object_get_ex(o, "ready", &v) &&
+	    json_object_object_get_ex(o, word, &v) &&
 	    json_object_is_type(v, json_type_boolean) &&
 	    json_object_get_boolean(v);
 	json_object_put(o);
 	json_tokener_free(tok);
 	return yes;
+}
+
+static void
+step_spec(struct agent *a)
+{
+	if (a->booted) {
+		forget_spec(a);
+		set_step(a, AS_READY);
+	} else
+		step_boot(a);
+}
+
+/* An agent that does not take it is spoken to over virtio-serial alone. */
+static void
+on_key(void *arg, const struct call_answer *ans)
+{
+	struct agent *a = arg;
+	struct call *c = a->call;
+
+	a->call = NULL;
+	if (ans->status == 0)
+		agent_fail(a, ans->why);
+	else {
+		if (ans->status == 200)
+			a->ops->key(a->arg, a->key);
+		else
+			log_warn("agent: no AF_VSOCK: %d", ans->status);
+		step_spec(a);
+	}
+	forget_key(a);
+	call_free(c);
+}
+
+static char *
+put_hex(char *p, uint8_t v)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	*p++ = digits[v >> 4];
+	*p++ = digits[v & 15];
+	return p;
+}
+
+/*
+ * A fresh one for each session, before the boot spec: until then nothing of
+ * a stranger runs in the guest that could listen in the agent's place.
+ */
+static void
+step_key(struct agent *a)
+{
+	char *p = a->key_body + sizeof(KEY_HEAD) - 1;
+	size_t i;
+
+	if (getrandom(a->key, sizeof(a->key), 0) != (ssize_t)sizeof(a->key)) {
+		agent_fail(a, "key: no entropy");
+		return;
+	}
+	memcpy(a->key_body, KEY_HEAD, sizeof(KEY_HEAD));
+	for (i = 0; i < sizeof(a->key); i++)
+		p = put_hex(p, a->key[i]);
+	memcpy(p, KEY_TAIL, sizeof(KEY_TAIL));
+	if (call_mux(sess_yamux(a->sess), HTTP_PUT, "/v1/vsock", a->key_body,
+		strlen(a->key_body), on_key, a, &a->call) < 0) {
+		agent_fail(a, "key: no stream");
+		return;
+	}
+	set_step(a, AS_KEY);
+	set_timer(a, KEY_MS);
 }
 
 static void
@@ -302,11 +387,11 @@ on_health(void *arg, const struct call_answer *ans)
 	} else {
 		a->hellos = 0;
 		dial_ok(&a->dial);
-		if (is_booted(ans)) {
-			forget_spec(a);
-			set_step(a, AS_READY);
-		} else
-			step_boot(a);
+		a->booted = health_says(ans, "ready");
+		if (health_says(ans, "vsock"))
+			step_key(a);
+		else
+			step_spec(a);
 	}
 	call_free(c);
 }
@@ -314,7 +399,7 @@ on_health(void *arg, const struct call_answer *ans)
 static void
 step_health(struct agent *a)
 {
-	if (call_new(sess_yamux(a->sess), HTTP_GET, "/healthz", NULL, 0, false,
+	if (call_mux(sess_yamux(a->sess), HTTP_GET, "/healthz", NULL, 0,
 		on_health, a, &a->call) < 0) {
 		agent_fail(a, "health: no stream");
 		return;
@@ -478,7 +563,7 @@ agent_power(struct agent *a)
 		return -ENOTCONN;
 	if (a->power != NULL)
 		return 0; /* already asked */
-	r = call_new(y, HTTP_POST, "/v1/power", body, sizeof(body) - 1, false,
+	r = call_mux(y, HTTP_POST, "/v1/power", body, sizeof(body) - 1,
 	    on_power, a, &a->power);
 	agent_kick(a);
 	return r;
@@ -525,5 +610,6 @@ agent_free(struct agent *a)
 	free_event(&a->gone);
 	free_event(&a->pong);
 	forget_spec(a);
+	forget_key(a);
 	free(a);
 }

@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct agent;
 struct event_base;
@@ -23,6 +24,9 @@ struct agent_ops {
 	void (*news)(void *arg, const struct agent_news *n);
 	/* The session ends: let go of every stream and call on it, now. */
 	void (*down)(void *arg);
+	/* The agent serves AF_VSOCK to who has this key (VSOCK_KEY bytes);
+	 * NULL: no more. */
+	void (*key)(void *arg, const uint8_t *key);
 };
 
 /*

@@ -37,11 +37,12 @@ struct vmm_backend {
 	const char *name;
 	const char *path; /* in the jail */
 	/*
-	 * extra: arguments for the guest's kernel, printable ASCII.  0, or a
-	 * negative errno and e.
+	 * cid: the AF_VSOCK address that the spawner set, 0 for none.  extra:
+	 * arguments for the guest's kernel, printable ASCII.  0, or a negative
+	 * errno and e.
 	 */
-	int (*compose)(const struct keep_spec *spec, const char *extra,
-	    struct argv *ret, struct err *e);
+	int (*compose)(const struct keep_spec *spec, uint32_t cid,
+	    const char *extra, struct argv *ret, struct err *e);
 	/* Keeps a connection to the control socket; NULL: out of memory. */
 	struct vmm *(*open)(
 	    struct event_base *base, const struct vmm_ops *ops, void *arg);

@@ -14,7 +14,7 @@
 enum call_phase { CALL_CONNECT, CALL_ANSWER, CALL_DONE };
 
 struct call {
-	struct ystream *ys;
+	struct duct d;
 	struct ysink sink;
 	void (*done)(void *arg, const struct call_answer *a);
 	void *arg;
@@ -39,10 +39,11 @@ finish(struct call *c, int status, const char *why)
 
 	if (c->phase == CALL_DONE)
 		return;
+	a.connected = c->phase == CALL_ANSWER;
 	c->phase = CALL_DONE;
 	if (status == 101) {
-		a.upgraded = c->ys;
-		c->ys = NULL; /* done() owns it now */
+		a.upgraded = c->d;
+		c->d = (struct duct){ NULL, NULL }; /* done() owns it now */
 	} else {
 		a.body = c->buf;
 		a.len = c->answer.used;
@@ -57,13 +58,13 @@ send_request(struct call *c)
 	size_t n;
 
 	if (c->head_off < c->head_len) {
-		n = ystream_write(
-		    c->ys, c->head + c->head_off, c->head_len - c->head_off);
+		n = duct_write(
+		    &c->d, c->head + c->head_off, c->head_len - c->head_off);
 		c->head_off += n;
 	}
 	if (c->head_off == c->head_len && c->body_off < c->body_len) {
-		n = ystream_write(
-		    c->ys, c->body + c->body_off, c->body_len - c->body_off);
+		n = duct_write(
+		    &c->d, c->body + c->body_off, c->body_len - c->body_off);
 		c->body_off += n;
 	}
 }
@@ -74,12 +75,12 @@ read_connect(struct call *c)
 {
 	char want[CONNECT_LINE_MAX];
 	const uint8_t *p;
-	size_t i, n = ystream_peek(c->ys, &p);
+	size_t i, n = duct_peek(&c->d, &p);
 	int len = snprintf(want, sizeof(want), "OK %d\n", CALL_PORT);
 
 	for (i = 0; i < n && c->line_len < (size_t)len; i++)
 		c->line[c->line_len++] = (char)p[i];
-	ystream_consume(c->ys, i);
+	duct_consume(&c->d, i);
 	if (memcmp(c->line, want, c->line_len) != 0)
 		return -1;
 	return c->line_len == (size_t)len;
@@ -110,14 +111,14 @@ static bool
 read_answer(struct call *c)
 {
 	const uint8_t *p;
-	size_t used, n = ystream_peek(c->ys, &p);
+	size_t used, n = duct_peek(&c->d, &p);
 	enum http_ev ev;
 
 	ev = http_feed(c->http, p, n, &used);
-	ystream_consume(c->ys, used);
+	duct_consume(&c->d, used);
 	if (ev == HTTP_EV_HEAD)
 		return true;
-	if (ev == HTTP_EV_MORE && !ystream_is_eof(c->ys))
+	if (ev == HTTP_EV_MORE && !duct_is_eof(&c->d))
 		return used > 0;
 	if (ev == HTTP_EV_MORE)
 		ev = http_eof(c->http);
@@ -140,7 +141,7 @@ call_event(void *arg, unsigned int ev)
 	send_request(c);
 	if (c->phase == CALL_CONNECT && (r = read_connect(c)) > 0)
 		c->phase = CALL_ANSWER;
-	if (r < 0 || (r == 0 && ystream_is_eof(c->ys))) {
+	if (r < 0 || (r == 0 && duct_is_eof(&c->d))) {
 		finish(c, 0, "the agent refused the connection");
 		return;
 	}
@@ -179,14 +180,13 @@ call_free(struct call *c)
 {
 	if (c == NULL)
 		return;
-	if (c->ys != NULL)
-		ystream_free(c->ys);
+	duct_close(&c->d);
 	free(c->http);
 	free(c);
 }
 
 int
-call_new(struct yamux *y, enum http_method method, const char *target,
+call_new(struct duct *d, enum http_method method, const char *target,
     const void *body, size_t len, bool upgrade,
     void (*done)(void *arg, const struct call_answer *a), void *arg,
     struct call **ret)
@@ -207,16 +207,32 @@ call_new(struct yamux *y, enum http_method method, const char *target,
 	c->body_len = len;
 	c->done = done;
 	c->arg = arg;
-	if ((r = make_head(c, method, target)) < 0 ||
-	    (r = ystream_open(y, &c->ys)) < 0)
+	if ((r = make_head(c, method, target)) < 0)
 		goto out;
+	c->d = *d;
+	*d = (struct duct){ NULL, NULL };
 	c->sink.event = call_event;
 	c->sink.arg = c;
-	ystream_set_arg(c->ys, &c->sink);
+	duct_set_arg(&c->d, &c->sink);
 	send_request(c);
 	*ret = c;
 	c = NULL;
 out:
+	duct_close(d);
 	call_free(c);
 	return r;
+}
+
+int
+call_mux(struct yamux *y, enum http_method method, const char *target,
+    const void *body, size_t len,
+    void (*done)(void *, const struct call_answer *), void *arg,
+    struct call **ret)
+{
+	struct duct d = { NULL, NULL };
+	int r = ystream_open(y, &d.ys);
+
+	return r < 0
+	    ? r
+	    : call_new(&d, method, target, body, len, false, done, arg, ret);
 }

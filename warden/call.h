@@ -5,19 +5,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/duct.h"
 #include "common/http.h"
 
 struct yamux;
-struct ystream;
 
-/* What a yamux stream's argument points to: who is told of its events. */
+/* What a duct's argument points to: who is told of its events. */
 struct ysink {
 	void (*event)(void *arg, unsigned int ev); /* YS_* */
 	void *arg;
 };
 
 /*
- * One HTTP request to the agent, over a stream of its own: the CONNECT
+ * One HTTP request to the agent, over a duct of its own: the CONNECT
  * line, the request, a bounded answer.  What the guest says is parsed here
  * and nowhere else (I6); what comes out is a status and some bytes.
  */
@@ -29,19 +29,25 @@ struct ysink {
 struct call;
 struct call_answer {
 	int status; /* the agent's; 0: no usable answer */
+	bool connected; /* it took the connection: it may have acted */
 	const char *why; /* status 0: a literal saying what was wrong */
 	const uint8_t *body; /* status other than 101 */
 	size_t len;
-	struct ystream *upgraded; /* status 101: now the callee's, else NULL */
+	struct duct upgraded; /* status 101: now the callee's, else none */
 };
 
 /*
- * done is called exactly once, from the session's input, unless call_free
- * comes first; it may call call_free.  body is kept by pointer until done.  0,
- * or a negative errno and no call.
+ * done is called exactly once, from the duct's events, unless call_free
+ * comes first; it may call call_free.  body is kept by pointer until done.
+ * *d is taken in every case.  0, or a negative errno and no call.
  */
-int call_new(struct yamux *y, enum http_method method, const char *target,
+int call_new(struct duct *d, enum http_method method, const char *target,
     const void *body, size_t len, bool upgrade,
+    void (*done)(void *arg, const struct call_answer *a), void *arg,
+    struct call **ret);
+/* The same over a new stream of the session, without upgrade. */
+int call_mux(struct yamux *y, enum http_method method, const char *target,
+    const void *body, size_t len,
     void (*done)(void *arg, const struct call_answer *a), void *arg,
     struct call **ret);
 /* Gives it up.  NULL is fine. */

@@ -31,9 +31,13 @@ on_hello(void *arg, struct chan *c, struct msg *m)
 {
 	struct warden *w = arg;
 
+	struct ward_hello h;
+
+	memcpy(&h, m->data, sizeof(h));
 	/* any version: it knows ours from the answer */
 	chan_set_phase(c, PH_RUN);
 	w->greeted = true;
+	vsock_launchd(&w->vsock, h.version >= WARD_VERSION_DIAL ? c : NULL);
 	w->backend->retry(w->vmm);
 	console_retry(w->console);
 	agent_retry(w->agent);
@@ -96,6 +100,18 @@ on_rung(void *arg, struct chan *c, struct msg *m)
 	return 0;
 }
 
+static int
+on_dialled(void *arg, struct chan *c, struct msg *m)
+{
+	struct warden *w = arg;
+	struct ward_dialled a;
+
+	(void)c;
+	memcpy(&a, m->data, sizeof(a));
+	vsock_dialled(&w->vsock, m->id, &a, &m->fd);
+	return 0;
+}
+
 /* All that a warden can be asked. */
 static const struct msg_handler handlers[] = {
 	{ WARD_HELLO, sizeof(struct ward_hello), 0, 0, PH_NEW, ward_hello_check,
@@ -106,6 +122,8 @@ static const struct msg_handler handlers[] = {
 	    launch_stream_check, on_stream },
 	{ WARD_RUNG, sizeof(struct ward_rung), 0, 0, PH_RUN, ward_rung_check,
 	    on_rung },
+	{ WARD_DIALLED, sizeof(struct ward_dialled), 0, FD_OPT, PH_RUN,
+	    ward_dialled_check, on_dialled },
 };
 
 static void
@@ -118,6 +136,7 @@ on_gone(void *arg, struct chan *c, const char *why)
 	chan_free(c);
 	w->launchd = NULL;
 	w->greeted = false;
+	vsock_launchd(&w->vsock, NULL);
 }
 
 static const struct chan_ops ops = {
@@ -155,6 +174,7 @@ on_accept(int listener, short what, void *arg)
 	/* a launchd that is starting anew replaces the one that was */
 	chan_free(w->launchd);
 	w->greeted = false;
+	vsock_launchd(&w->vsock, NULL);
 	w->launchd = chan_new(w->base, fd, "launchd", &ops, w);
 	if (w->launchd != NULL)
 		chan_set_phase(w->launchd, PH_NEW);

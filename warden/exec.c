@@ -19,10 +19,11 @@
 #define FD_SPEC 3
 #define FD_TAP 7
 #define FD_ARGS 8
+#define FD_VSOCK 9
 #ifdef SECCOMP_DEBUG
-#define FD_COUNT (fcntl(VMM_DEBUG_FD, F_GETFD) < 0 ? 9 : VMM_DEBUG_FD + 1)
+#define FD_COUNT (fcntl(VMM_DEBUG_FD, F_GETFD) < 0 ? 10 : VMM_DEBUG_FD + 1)
 #else
-#define FD_COUNT 9
+#define FD_COUNT 10
 #endif
 
 int
@@ -121,7 +122,7 @@ limits(const struct keep_spec *spec)
 }
 
 static void
-arrange_fds(const struct keep_spec *spec)
+arrange_fds(const struct keep_spec *spec, uint32_t cid)
 {
 	int fd;
 
@@ -135,10 +136,14 @@ arrange_fds(const struct keep_spec *spec)
 		(void)close(FD_TAP);
 	else if (fd_keep(FD_TAP) < 0)
 		fatal("descriptor %d: %m", FD_TAP);
+	if (cid == 0)
+		(void)close(FD_VSOCK);
+	else if (fd_keep(FD_VSOCK) < 0)
+		fatal("descriptor %d: %m", FD_VSOCK);
 }
 
 _Noreturn void
-exec_vmm(const struct vmm_backend *be)
+exec_vmm(const struct vmm_backend *be, uint32_t cid)
 {
 	static char *const no_env[] = { NULL };
 	struct keep_spec spec;
@@ -152,12 +157,12 @@ exec_vmm(const struct vmm_backend *be)
 		fatal("PR_SET_DUMPABLE: %m");
 	read_spec(&spec);
 	extra = read_args();
-	if (be->compose(&spec, extra, &a, &e) < 0)
+	if (be->compose(&spec, cid, extra, &a, &e) < 0)
 		fatal("%s", e.msg);
 	free(extra);
 	limits(&spec);
-	arrange_fds(&spec);
-	vmm_seccomp(spec.accel, be->path);
+	arrange_fds(&spec, cid);
+	vmm_seccomp(spec.accel, cid != 0, be->path);
 	(void)execve(be->path, a.v, no_env);
 	/* the filter has no call left to say so with but write(2) */
 	fatal("%s: %m", be->path);

@@ -65,6 +65,14 @@ on_agent_down(void *arg)
 }
 
 static void
+on_agent_key(void *arg, const uint8_t *key)
+{
+	struct warden *w = arg;
+
+	vsock_key(&w->vsock, key);
+}
+
+static void
 on_console_more(void *arg)
 {
 	struct warden *w = arg;
@@ -73,8 +81,9 @@ on_console_more(void *arg)
 }
 
 static const struct vmm_ops vmm_ops = { .news = on_vmm_news };
-static const struct agent_ops agent_ops = { .news = on_agent_news,
-	.down = on_agent_down };
+static const struct agent_ops agent_ops = {
+	.news = on_agent_news, .down = on_agent_down, .key = on_agent_key
+};
 static const struct console_ops console_ops = { .more = on_console_more };
 
 static void
@@ -100,7 +109,8 @@ warden_open(struct warden *w)
 	w->agent = agent_new(w->base, &agent_ops, w);
 	if (w->vmm == NULL || w->console == NULL || w->agent == NULL)
 		fatal("out of memory");
-	streams_init(&w->streams, w->base, w->agent, w->console);
+	vsock_init(&w->vsock, w->base);
+	streams_init(&w->streams, w->base, w->agent, &w->vsock, w->console);
 }
 
 static int
@@ -130,12 +140,13 @@ serve(uid_t launchd_uid)
 int
 main(int argc, char *argv[])
 {
-	long long uid;
+	long long uid, cid;
 
 	log_init("warden", LOG_INFO);
-	if (argc == 2 && strcmp(argv[1], "-x") == 0)
-		exec_vmm(&qemu_backend);
+	if (argc == 3 && strcmp(argv[1], "-x") == 0 &&
+	    parse_num(argv[2], 0, UINT32_MAX, &cid) == 0)
+		exec_vmm(&qemu_backend, (uint32_t)cid);
 	if (argc != 2 || parse_num(argv[1], 0, UINT32_MAX - 1, &uid) < 0)
-		fatal("usage: mews-warden -x | UID");
+		fatal("usage: mews-warden -x CID | UID");
 	return serve((uid_t)uid);
 }

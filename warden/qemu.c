@@ -14,6 +14,7 @@
 #define FD_SERIAL 5
 #define FD_AGENT 6
 #define FD_TAP 7
+#define FD_VSOCK 9
 
 /* MiB of translated code; the default (a fifth of memory) is no faster. */
 #define TB_SIZE_MIB 32
@@ -72,7 +73,7 @@ add_machine(struct argv *a, const struct keep_spec *spec)
 }
 
 static void
-add_devices(struct argv *a, const struct keep_spec *spec)
+add_devices(struct argv *a, const struct keep_spec *spec, uint32_t cid)
 {
 	const uint8_t *m = spec->mac;
 
@@ -92,6 +93,11 @@ add_devices(struct argv *a, const struct keep_spec *spec)
 	/* else a panic looks like any other reset */
 	argv_add(a, "-device");
 	argv_add(a, "pvpanic");
+	if (cid != 0) {
+		argv_add(a, "-device");
+		argv_addf(a, "vhost-vsock-device,guest-cid=%u,vhostfd=%d", cid,
+		    FD_VSOCK);
+	}
 	if (spec->nics == 0)
 		return;
 	argv_add(a, "-netdev");
@@ -104,8 +110,8 @@ add_devices(struct argv *a, const struct keep_spec *spec)
 }
 
 static int
-qemu_compose(const struct keep_spec *spec, const char *extra, struct argv *ret,
-    struct err *e)
+qemu_compose(const struct keep_spec *spec, uint32_t cid, const char *extra,
+    struct argv *ret, struct err *e)
 {
 	char line[GUEST_CMDLINE_MAX + 1];
 	int r;
@@ -126,7 +132,7 @@ qemu_compose(const struct keep_spec *spec, const char *extra, struct argv *ret,
 	    "on,obsolete=deny,elevateprivileges=deny,spawn=deny,"
 	    "resourcecontrol=deny");
 	argv_add(ret, "-S"); /* until it was read back from /proc (I4) */
-	add_devices(ret, spec);
+	add_devices(ret, spec, cid);
 	argv_add(ret, "-kernel");
 	argv_add(ret, WARD_KERNEL_PATH);
 	argv_add(ret, "-initrd");

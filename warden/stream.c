@@ -380,10 +380,11 @@ on_timer(int fd, short what, void *arg)
 
 void
 streams_init(struct streams *ss, struct event_base *base, struct agent *agent,
-    struct console *console)
+    struct vsock *vsock, struct console *console)
 {
 	ss->base = base;
 	ss->agent = agent;
+	ss->vsock = vsock;
 	ss->console = console;
 	ss->n = 0;
 	TAILQ_INIT(&ss->list);
@@ -493,7 +494,9 @@ streams_agent_down(struct streams *ss)
 	struct stream *st;
 
 	TAILQ_FOREACH (st, &ss->list, entry) {
-		if (st->kind != STREAM_EXEC)
+		/* what has a socket of its own, or waits for one, goes on */
+		if (st->kind != STREAM_EXEC || st->by_vsock ||
+		    st->dialling != NULL)
 			continue;
 		if (st->phase == SP_CALL) {
 			exec_close(st);

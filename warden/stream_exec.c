@@ -8,6 +8,7 @@
 #include "warden/agent.h"
 #include "warden/stream_int.h"
 #include "warden/text.h"
+#include "warden/vsock.h"
 
 #define TEXT_MAX 256
 #define JSON_DEPTH 8
@@ -17,9 +18,9 @@ exec_close(struct stream *st)
 {
 	call_free(st->call);
 	st->call = NULL;
-	if (st->ys != NULL)
-		ystream_free(st->ys);
-	st->ys = NULL;
+	vsock_cancel(st->dialling);
+	st->dialling = NULL;
+	duct_close(&st->duct);
 }
 
 /* The statuses a guest may cause outside; any other becomes 502 (I6). */
@@ -53,12 +54,12 @@ exec_event(void *arg, unsigned int ev)
 }
 
 static void
-upgraded(struct stream *st, struct ystream *ys)
+upgraded(struct stream *st, const struct duct *d)
 {
-	st->ys = ys;
+	st->duct = *d;
 	st->sink.event = exec_event;
 	st->sink.arg = st;
-	ystream_set_arg(ys, &st->sink);
+	duct_set_arg(&st->duct, &st->sink);
 	frame_init(st->up, FRAME_FROM_USER); /* the request was in there */
 	if ((st->down = malloc(sizeof(*st->down))) == NULL) {
 		exec_close(st);
@@ -92,6 +93,8 @@ error_text(const struct call_answer *a, char *text, size_t cap)
 		json_tokener_free(tok);
 }
 
+static void open_mux(struct stream *st);
+
 static void
 on_answer(void *arg, const struct call_answer *a)
 {
@@ -100,9 +103,13 @@ on_answer(void *arg, const struct call_answer *a)
 	char text[TEXT_MAX];
 
 	st->call = NULL;
-	if (a->upgraded != NULL)
-		upgraded(st, a->upgraded);
-	else if (a->status == 0)
+	if (duct_is_open(&a->upgraded))
+		upgraded(st, &a->upgraded);
+	else if (a->status == 0 && st->by_vsock && !a->connected) {
+		/* nothing was asked for yet: the other way, then */
+		vsock_failed(st->ss->vsock, a->why);
+		open_mux(st);
+	} else if (a->status == 0)
 		stream_opened(st, 502, a->why);
 	else {
 		error_text(a, text, sizeof(text));
@@ -111,18 +118,51 @@ on_answer(void *arg, const struct call_answer *a)
 	call_free(c);
 }
 
+static void
+ask(struct stream *st, struct duct *d)
+{
+	if (call_new(d, HTTP_POST, "/v1/exec", st->req, st->req_len, true,
+		on_answer, st, &st->call) < 0)
+		stream_opened(st, 503, "out of memory");
+}
+
+static void
+open_mux(struct stream *st)
+{
+	struct yamux *y = agent_mux(st->ss->agent);
+	struct duct d = { NULL, NULL };
+
+	st->by_vsock = false;
+	if (y == NULL)
+		stream_opened(st, 503, "the agent does not answer yet");
+	else if (ystream_open(y, &d.ys) < 0)
+		stream_opened(st, 503, "no room for another stream");
+	else
+		ask(st, &d);
+	agent_kick(st->ss->agent);
+}
+
+static void
+on_dialled(void *arg, struct duct *d)
+{
+	struct stream *st = arg;
+
+	st->dialling = NULL;
+	if (!duct_is_open(d)) {
+		open_mux(st);
+		return;
+	}
+	st->by_vsock = true;
+	ask(st, d);
+}
+
 void
 exec_open(struct stream *st, const uint8_t *json, size_t len)
 {
-	struct yamux *y = agent_mux(st->ss->agent);
-
-	if (y == NULL) {
-		stream_opened(st, 503, "the agent does not answer yet");
-		return;
-	}
-	if (call_new(y, HTTP_POST, "/v1/exec", json, len, true, on_answer, st,
-		&st->call) < 0)
-		stream_opened(st, 503, "no room for another stream");
+	st->req = json;
+	st->req_len = len;
+	if (vsock_dial(st->ss->vsock, on_dialled, st, &st->dialling) < 0)
+		open_mux(st);
 }
 
 /* The guest's next whole frame, checked: then it is what we send. */
@@ -136,11 +176,11 @@ exec_pull(struct stream *st)
 
 	if (st->has_status)
 		return PULL_END; /* nothing follows a status */
-	if (st->ys == NULL)
+	if (!duct_is_open(&st->duct))
 		return PULL_WAIT;
-	while ((n = ystream_peek(st->ys, &p)) > 0) {
+	while ((n = duct_peek(&st->duct, &p)) > 0) {
 		r = frame_feed(st->down, p, n, &used, &f);
-		ystream_consume(st->ys, used);
+		duct_consume(&st->duct, used);
 		if (r < 0) {
 			exec_close(st);
 			stream_fail(st, "the agent broke the protocol");
@@ -153,7 +193,7 @@ exec_pull(struct stream *st)
 		st->out_len = FRAME_HEAD_LEN + f.len;
 		return PULL_SOME;
 	}
-	if (!ystream_is_eof(st->ys))
+	if (!duct_is_eof(&st->duct))
 		return PULL_WAIT;
 	exec_close(st);
 	stream_fail(st, "the agent ended without a status");
@@ -163,5 +203,5 @@ exec_pull(struct stream *st)
 size_t
 exec_push(struct stream *st, const uint8_t *p, size_t len)
 {
-	return st->ys != NULL ? ystream_write(st->ys, p, len) : len;
+	return duct_is_open(&st->duct) ? duct_write(&st->duct, p, len) : len;
 }

@@ -13,6 +13,7 @@
 /* What warden/stream*.c share.  Nobody else includes this. */
 
 struct event;
+struct vwait;
 
 /* Our own frames: an answer, a mark in a console, a last status. */
 #define NOTE_MAX 384
@@ -50,8 +51,12 @@ struct stream {
 	size_t up_off, up_len; /* of up->buf, on its way to the guest */
 
 	/* exec */
+	struct vwait *dialling; /* what carries it is being dialled */
+	bool by_vsock; /* and was */
+	const uint8_t *req; /* in up, until it is answered */
+	size_t req_len;
 	struct call *call;
-	struct ystream *ys;
+	struct duct duct;
 	struct ysink sink;
 	struct frame_dec *down;
 	bool has_status; /* the guest's last frame was passed on */

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <linux/kvm.h>
+#include <linux/vhost.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -188,6 +189,7 @@ static const struct seccomp_rule kvm_rows[] = {
 	SC_ALLOW_IF(ioctl, 1, U32, KVM_SET_SREGS2),
 	SC_ALLOW_IF(ioctl, 1, U32, KVM_GET_MSRS),
 	SC_ALLOW_IF(ioctl, 1, U32, KVM_SET_MSRS),
+	SC_ALLOW_IF(ioctl, 1, U32, KVM_X86_SET_MSR_FILTER), /* -cpu max */
 	SC_ALLOW_IF(ioctl, 1, U32, KVM_SET_CPUID2),
 	SC_ALLOW_IF(ioctl, 1, U32, KVM_SET_SIGNAL_MASK),
 	SC_ALLOW_IF(ioctl, 1, U32, KVM_GET_FPU),
@@ -220,6 +222,34 @@ static const struct seccomp_rule kvm_rows[] = {
 	SC_ALLOW_IF(ioctl, 1, U32, KVM_GET_DEVICE_ATTR),
 };
 
+/*
+ * vhost: the device's rings and the guest's memory, and when to begin.  The
+ * address is what the spawner set (launchd/spawner/vsock.c): whoever sits
+ * here could otherwise take another VM's and be dialled in its place.
+ */
+static const struct seccomp_rule vsock_rows[] = {
+	SC_ALLOW_IF(ioctl, 1, U32, VHOST_SET_OWNER), /* its kernel thread */
+	SC_ALLOW_IF(ioctl, 1, U32, VHOST_GET_FEATURES),
+	SC_ALLOW_IF(ioctl, 1, U32, VHOST_SET_FEATURES), /* as negotiated */
+	SC_ALLOW_IF(ioctl, 1, U32, VHOST_GET_BACKEND_FEATURES),
+	SC_ALLOW_IF(ioctl, 1, U32, VHOST_SET_BACKEND_FEATURES),
+	SC_ALLOW_IF(ioctl, 1, U32, VHOST_SET_MEM_TABLE), /* of the guest */
+	SC_ALLOW_IF(ioctl, 1, U32, VHOST_SET_VRING_NUM), /* each ring */
+	SC_ALLOW_IF(ioctl, 1, U32, VHOST_SET_VRING_BASE),
+	SC_ALLOW_IF(ioctl, 1, U32, VHOST_GET_VRING_BASE), /* when it stops */
+	SC_ALLOW_IF(ioctl, 1, U32, VHOST_SET_VRING_ADDR),
+	SC_ALLOW_IF(ioctl, 1, U32, VHOST_SET_VRING_KICK),
+	SC_ALLOW_IF(ioctl, 1, U32, VHOST_SET_VRING_CALL),
+	SC_ALLOW_IF(ioctl, 1, U32, VHOST_SET_VRING_ERR),
+	SC_ALLOW_IF(ioctl, 1, U32, VHOST_VSOCK_SET_RUNNING),
+};
+static const struct seccomp_rule vsock_cid[] = {
+	SC_FAKE_IF(ioctl, 1, U32, VHOST_VSOCK_SET_GUEST_CID),
+};
+static const struct seccomp_rule vsock_cid_off[] = {
+	SC_ALLOW_IF(ioctl, 1, U32, VHOST_VSOCK_SET_GUEST_CID),
+};
+
 static size_t
 add(struct seccomp_rule *rows, size_t n, const struct seccomp_rule *src,
     size_t nsrc)
@@ -230,7 +260,7 @@ add(struct seccomp_rule *rows, size_t n, const struct seccomp_rule *src,
 }
 
 size_t
-vmm_rules(unsigned int accel, const char *path,
+vmm_rules(unsigned int accel, bool vsock, const char *path,
     struct seccomp_rule rows[VMM_RULES_MAX])
 {
 	/*
@@ -251,14 +281,20 @@ vmm_rules(unsigned int accel, const char *path,
 		n = add(rows, n, kvm_rows, nitems(kvm_rows));
 	else
 		n = add(rows, n, tcg_rows, nitems(tcg_rows));
+	if (vsock) {
+		n = add(rows, n, vsock_rows, nitems(vsock_rows));
+		n = RULE(VMM_CID)
+		    ? add(rows, n, vsock_cid, nitems(vsock_cid))
+		    : add(rows, n, vsock_cid_off, nitems(vsock_cid_off));
+	}
 	return add(rows, n, one_exec, nitems(one_exec));
 }
 
 void
-vmm_seccomp(unsigned int accel, const char *path)
+vmm_seccomp(unsigned int accel, bool vsock, const char *path)
 {
 	struct seccomp_rule rows[VMM_RULES_MAX];
-	size_t n = vmm_rules(accel, path, rows);
+	size_t n = vmm_rules(accel, vsock, path, rows);
 
 #ifdef SECCOMP_DEBUG
 	/* the keeper listens, if it is one that starts us */

@@ -7,6 +7,7 @@
 
 #include "proto/ward.h"
 #include "warden/stream.h"
+#include "warden/vsock.h"
 
 struct agent;
 struct chan;
@@ -33,6 +34,7 @@ struct warden {
 	struct agent *agent;
 	struct console *console;
 	struct streams streams;
+	struct vsock vsock;
 	struct ward_state state;
 	struct ward_state told; /* what launchd heard last */
 };

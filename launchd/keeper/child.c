@@ -13,7 +13,7 @@
 #include "launchd/keeper/keeper.h"
 #include "proto/ward.h"
 
-#define CHILD_FDS_MAX 7
+#define CHILD_FDS_MAX 8
 #define CHILD_FD_HIGH 64
 
 /* The child's half: exactly fds[] at 3, 4, ..., then the program. */
@@ -101,7 +101,7 @@ pid_t
 child_vmm(struct keeper *k)
 {
 	static char path[] = STAGE_WARDEN, compose[] = "-x";
-	char *const argv[] = { path, compose, NULL };
+	char *const argv[] = { path, compose, k->cid_arg, NULL };
 	int fds[] = {
 		memfd_sealed("spec", &k->st.spec, sizeof(k->st.spec)),
 		listen_abstract("qmp"),
@@ -109,6 +109,7 @@ child_vmm(struct keeper *k)
 		listen_abstract("agent"),
 		k->tap >= 0 ? k->tap : STDIN_FILENO,
 		k->args,
+		KEEPER_VSOCK_FD,
 #ifdef SECCOMP_DEBUG
 		debug_socket(&k->watch),
 #endif

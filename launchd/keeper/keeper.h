@@ -11,11 +11,13 @@
 #define KEEPER_FD 3
 #define KEEPER_WARDEN_FD 4
 #define KEEPER_CONSOLE_FD 5
-#define KEEPER_NFDS 6
+#define KEEPER_VSOCK_FD 6
+#define KEEPER_NFDS 7
 
 struct keeper {
 	uid_t launchd; /* the only one who may connect */
 	char *launchd_arg; /* the same as the warden is told it */
+	char *cid_arg; /* what the spawner set on KEEPER_VSOCK_FD */
 	int conn; /* launchd, or -1 */
 	int sigfd; /* SIGCHLD */
 	int tap; /* -1: none */

@@ -132,6 +132,9 @@ on_go(struct keeper *k, const struct msg *m)
 	warden_start(k);
 	close_fd(&k->tap);
 	close_fd(&k->args);
+	/* the hypervisor's alone from now on: its address is free again as
+	 * soon as that one ends */
+	(void)close(KEEPER_VSOCK_FD);
 	return 0;
 }
 
@@ -302,10 +305,11 @@ main(int argc, char *argv[])
 		return 1;
 	log_init("keeper", LOG_INFO);
 	fds_expect(KEEPER_NFDS);
-	if (argc != 2 || parse_num(argv[1], 0, UINT32_MAX, &uid) < 0)
-		fatal("usage: mews-keeper UID");
+	if (argc != 3 || parse_num(argv[1], 0, UINT32_MAX, &uid) < 0)
+		fatal("usage: mews-keeper UID CID");
 	k.launchd = (uid_t)uid;
 	k.launchd_arg = argv[1];
+	k.cid_arg = argv[2];
 	/* inherited: a full log or console file is an error, not a death */
 	(void)sigaction(SIGXFSZ, &ign, NULL);
 	(void)sigemptyset(&chld);

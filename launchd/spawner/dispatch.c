@@ -51,7 +51,8 @@ answer_held(
 		.pid = alive ? s->rec.pid : 0,
 		.uid = s->rec.uid,
 		.slot = s->rec.slot,
-		.alive = alive };
+		.alive = alive,
+		.cid = s->rec.cid };
 
 	answer(sp, type, id, &h, sizeof(h), alive ? s->pidfd : -1);
 }

@@ -30,10 +30,10 @@
 #define JAIL_TOP_MAX 16 /* top folders of the staged tree */
 #define KVM_MAJOR 10
 #define KVM_MINOR 232
-/* 0-5 as proto/ward.h says; the gate and the lock end with exec */
-#define GATE_FD 6
-#define LOCK_FD 7
-#define FIRST_FREE_FD 8
+/* 0-6 as proto/ward.h says; the gate and the lock end with exec */
+#define GATE_FD 7
+#define LOCK_FD 8
+#define FIRST_FREE_FD 9
 #define LISTEN_FD 3 /* the keeper's */
 #define LISTEN_BACKLOG 4
 
@@ -52,7 +52,8 @@ static void
 place_fds(const struct jail *j)
 {
 	const int from[FIRST_FREE_FD] = { j->sp->null_fd, j->sp->null_fd,
-		j->log_fd, j->keeper_fd, j->warden_fd, j->console_fd, j->gate,
+		j->log_fd, j->keeper_fd, j->warden_fd, j->console_fd,
+		j->vsock_fd >= 0 ? j->vsock_fd : j->sp->null_fd, j->gate,
 		j->sp->lock_fd };
 	int high[FIRST_FREE_FD];
 	int i;
@@ -267,12 +268,13 @@ jail_child(const struct jail *j)
 {
 	static char path[] = STAGE_KEEPER;
 	static char *const no_env[] = { NULL };
-	char uid[12], go;
-	char *const argv[] = { path, uid, NULL };
+	char uid[12], cid[12], go;
+	char *const argv[] = { path, uid, cid, NULL };
 	ssize_t n;
 
 	place_fds(j);
 	(void)snprintf(uid, sizeof(uid), "%u", j->sp->boot.uid);
+	(void)snprintf(cid, sizeof(cid), "%u", j->cid);
 	make_root(j);
 	if (sethostname("vm", 2) < 0 || setsid() < 0)
 		give_up(GATE_FD, "session");

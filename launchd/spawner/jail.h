@@ -2,6 +2,7 @@
 #define MEWS_JAIL_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "launchd/spawner/spawner.h"
@@ -15,6 +16,8 @@ struct jail {
 	int warden_fd; /* bound, for the warden */
 	int console_fd;
 	int log_fd;
+	int vsock_fd; /* towards the hypervisor; -1: none */
+	uint32_t cid; /* the address it has; 0: none */
 	int gate; /* one byte: go on; end of file: the spawner died */
 };
 

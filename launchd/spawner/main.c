@@ -6,8 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <linux/vm_sockets.h>
 
 #include "common/fds.h"
 #include "common/log.h"
@@ -40,8 +43,12 @@ check_conf(const struct spawner *sp)
 	    memchr(c->run, '\0', sizeof(c->run)) == NULL ||
 	    memchr(c->stage, '\0', sizeof(c->stage)) == NULL ||
 	    memchr(c->cgroup_path, '\0', sizeof(c->cgroup_path)) == NULL ||
-	    c->cgroup > 2 || c->accel > ACCEL_KVM)
+	    c->cgroup > 2 || c->accel > ACCEL_KVM || c->vsock > VSOCK_OFF)
 		fatal("boot config");
+	/* up to 2 the addresses are the host's, the last one means any */
+	if (c->cid_base <= VMADDR_CID_HOST ||
+	    c->cid_base >= VMADDR_CID_ANY - c->uid_count)
+		fatal("vsock_cid_base %u", c->cid_base);
 }
 
 /* Root's, and writable by nobody else: names in it can be trusted. */
@@ -163,6 +170,7 @@ spawner_open(struct spawner *sp)
 	find_host(sp);
 	find_cgroup(sp);
 	accel_load(sp);
+	vsock_find(sp);
 }
 
 void

@@ -33,6 +33,7 @@ struct making {
 	int console;
 	int log;
 	int cgroup;
+	int vsock;
 	int gate[2]; /* ours, the child's */
 	int pidfd;
 	pid_t pid;
@@ -254,8 +255,21 @@ spawn(struct spawner *sp, const struct spawn_prepare *p, struct making *m,
 		if (m->cgroup < 0)
 			return err_errno(e, m->cgroup, "cgroup");
 	}
+	if (sp->caps.vsock && (p->flags & SPAWN_PROBE) == 0) {
+		/* without it everything goes over virtio-serial, as on a host
+		 * that has no such device: no reason not to start */
+		m->vsock = vsock_make(sp, p->slot, &rec->cid);
+		if (m->vsock < 0) {
+			log_warn("vm %s: no AF_VSOCK at %u: %s", m->name,
+			    sp->conf.cid_base + p->slot,
+			    strerrordesc_np(-m->vsock));
+			m->vsock = -1;
+		}
+	}
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, m->gate) < 0)
 		return err_errno(e, -errno, "gate");
+	j.vsock_fd = m->vsock;
+	j.cid = rec->cid;
 	j.gate = m->gate[1];
 	if ((r = start_child(sp, m, &j)) < 0)
 		return err_errno(e, r, "clone");
@@ -264,6 +278,8 @@ spawn(struct spawner *sp, const struct spawn_prepare *p, struct making *m,
 	close_fd(&m->gate[1]);
 	close_fd(&m->keeper);
 	close_fd(&m->warden);
+	/* or the address would be taken for as long as we live */
+	close_fd(&m->vsock);
 	if ((r = make_record(sp, m, rec)) < 0)
 		return err_errno(e, r, "record of VM %s", m->name);
 	return pass_gate(m, e);
@@ -279,6 +295,7 @@ making_clear(struct making *m)
 	close_fd(&m->console);
 	close_fd(&m->log);
 	close_fd(&m->cgroup);
+	close_fd(&m->vsock);
 	close_fd(&m->gate[0]);
 	close_fd(&m->gate[1]);
 	close_fd(&m->pidfd);
@@ -310,6 +327,7 @@ vm_prepare(struct spawner *sp, const struct spawn_prepare *p, struct slot **ret,
 		.console = -1,
 		.log = -1,
 		.cgroup = -1,
+		.vsock = -1,
 		.gate = { -1, -1 },
 		.pidfd = -1 };
 	struct record rec = { .magic = RECORD_MAGIC,

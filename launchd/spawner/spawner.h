@@ -30,7 +30,8 @@ struct file_id {
 enum stage_prog { PROG_KEEPER, PROG_WARDEN, PROG_VMM, PROG_N };
 
 #define RECORD_MAGIC 0x6d657773
-/* Version 1 ended before group: its VMs are in the configured one, if any. */
+/* Version 1 ended before group: its VMs are in the configured one, if any,
+ * and have no AF_VSOCK. */
 #define RECORD_VERSION 2
 #define RECORD_V1_LEN 168
 /* run/vm/<uid>/record: written before the keeper may go on. */
@@ -53,8 +54,10 @@ struct record {
 	/* its cgroup, "": none.  mews.conf may name another by the time it is
 	 * read back, killed or removed. */
 	char group[CGROUP_PATH_MAX];
+	uint32_t cid; /* its AF_VSOCK address; 0: it has none */
+	uint32_t pad;
 };
-_Static_assert(sizeof(struct record) == 392, "on disk");
+_Static_assert(sizeof(struct record) == 400, "on disk");
 _Static_assert(offsetof(struct record, group) == RECORD_V1_LEN, "on disk");
 
 struct slot {
@@ -94,6 +97,14 @@ int record_write(struct spawner *sp, int dirfd, const struct record *rec);
 int record_alive(const struct spawner *sp, const struct slot *s);
 /* NULL: no record of that VM. */
 struct slot *slot_find(const struct spawner *sp, uint64_t vm);
+
+/*
+ * vsock.c.  Whether VMs get an AF_VSOCK device, told once at start; and one
+ * VM's: /dev/vhost-vsock with its address set, cid_base + slot.  -EADDRINUSE
+ * when somebody else has that address.
+ */
+void vsock_find(struct spawner *sp);
+int vsock_make(const struct spawner *sp, uint16_t slot, uint32_t *cid);
 
 /* prepare.c, release.c, verify.c: the verbs */
 int vm_prepare(struct spawner *sp, const struct spawn_prepare *p,

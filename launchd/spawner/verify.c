@@ -325,5 +325,6 @@ vm_verify(struct spawner *sp, const struct spawn_verify *v,
 	ret->conf.cgroup = s->rec.cgroup;
 	ret->conf.filters = s->rec.filters + roles[PROG_VMM].filters;
 	ret->conf.uid = s->rec.uid;
+	ret->conf.cid = s->rec.cid;
 	return 0;
 }

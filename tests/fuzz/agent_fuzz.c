@@ -99,6 +99,13 @@ agent_power(struct agent *a, int reboot_cmd)
 	a->reboot_cmd = reboot_cmd;
 }
 
+int
+vsock_key(struct vsock *v, const uint8_t key[GATE_KEY])
+{
+	memcpy(v->key, key, sizeof(v->key));
+	return (mode & MODE_FAIL) ? -ENODEV : 0;
+}
+
 static int
 host_open(void *arg, struct ystream *s)
 {

@@ -16,7 +16,7 @@ confine_launchd(void *arg)
 {
 	(void)arg;
 	__real_launchd_confine(launchd);
-	launchd_filter();
+	launchd_filter(launchd);
 }
 
 static void

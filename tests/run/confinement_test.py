@@ -48,8 +48,10 @@ EXPECT = {
     "apid": {},
     "apid-admin": {},
     "netd": {"netlink": {"done"}},  # its work
-    # its work is to connect to sockets
-    "launchd": {"abstract": no("EPERM") if LANDLOCK >= 6 else {"done"}},
+    # its work is to connect to sockets; of AF_VSOCK where mews.conf allows it
+    # and the kernel has it
+    "launchd": {"abstract": no("EPERM") if LANDLOCK >= 6 else {"done"},
+                "vsock": {"done"} | no("EAFNOSUPPORT")},
     "spawner": {**AF_UNIX_ONLY, "uring": no("ENOSYS")},
     "keeper": {**AF_UNIX_ONLY, "clone3": no("ENOSYS"), "uring": no("ENOSYS")},
     # nobody listens in its own network namespace
@@ -189,6 +191,16 @@ def still_serves():
     assert not found, found
 
 
+def without_vsock():
+    """mews.conf says off: the family is not launchd's either."""
+    s.stop()
+    s.conf["vsock"] = "off"
+    s.start()
+    s.wait_helpers()
+    got = gather()["launchd"]["vsock"]
+    assert got == KILLED, got
+
+
 def main():
     global s
     suite.enter()
@@ -213,6 +225,7 @@ def main():
     cases = {"acts-" + r: refused(r) for r in EXPECT}
     cases.update({"rows-" + r: rows(r) for r in ROWS})
     cases["still-serves"] = still_serves
+    cases["launchd-without-vsock"] = without_vsock
     bad = suite.run(cases)
     if bad and os.environ.get("TEST_VERBOSE"):
         print(s.logs())

@@ -219,7 +219,8 @@ class Suite:
                 shutil.copy(lib, self.stage + lib)
         self.bin = launchd or BUILD + "/mews-launchd"
         self.conf = dict(uid_base=UID_BASE, uid_count=UID_COUNT, max_vcpus=4,
-                         max_mem_mib=512, max_vms=8, cgroup=0, accel=TCG)
+                         max_mem_mib=512, max_vms=8, cgroup=0, accel=TCG,
+                         vsock=0, cid_base=UID_BASE)
         self.conf.update(conf)
         self.log = self.dir + "/log/launchd"
         sanitized.watch(self.log, self.state + "/*/vmm.log")
@@ -250,9 +251,10 @@ class Suite:
         c = self.conf
         boot = struct.pack("<6I4I160s", 1, ROOM_LAUNCHD, LAUNCH_UID, LAUNCH_UID,
                            3, 512, 0, 0, 0, 0, self.run.encode())
-        conf = struct.pack("<8I160s160s160s160s", c["uid_base"], c["uid_count"],
+        conf = struct.pack("<10I160s160s160s160s", c["uid_base"], c["uid_count"],
                            c["max_vcpus"], c["max_mem_mib"], c["max_vms"],
-                           c["cgroup"], c["accel"], 0, self.state.encode(),
+                           c["cgroup"], c["accel"], c["vsock"], c["cid_base"],
+                           0, self.state.encode(),
                            self.run.encode(), self.stage.encode(),
                            c.get("cgroup_path", "").encode())
         self.parent.send(BOOT_CONF, boot + conf)

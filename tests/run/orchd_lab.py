@@ -38,7 +38,7 @@ NOW = 2**64 - 1
 HDR, CONN, REQ, RES = "=IIQ", "=Q", "=QQII64s128s", "=QIIQQ"
 TAP, TAP_C, TAP_R, NERR = "=QHHI6sH", "=QHHI", "=QII", "=i192sI"
 L_STARTF, L_STOPF, L_HELDF = "=QIHH6sBBII", "=QII5II", "=QIIHB5xBBHIII"
-L_EVF, L_CAPF, L_ERRF = "=QIIIiIB3xBBHIII128s", "=BB6x112s", "=QiI192s"
+L_EVF, L_CAPF, L_ERRF = "=QIIIiIB3xBBHIII128s", "=BBB5x112s64s", "=QiI192s"
 CONFINED = (1, 0, 7, 3, 70000, 0)
 STATES = ["", "pending", "starting", "running", "stopped", "crashed",
           "paused", "stopping", "created", "deleting"]
@@ -126,7 +126,7 @@ def vm_view(b):
         c.get("Q")
         v["verified"], v["filters"] = c.get("B"), c.get("q")
         assert 0 <= v["filters"] <= 1024
-        v["cgroup"] = c.text()
+        v["cgroup"], v["cid"] = c.text(), c.get("q")
     assert c.at == len(b), "trailing bytes"
     return v
 

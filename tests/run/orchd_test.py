@@ -562,12 +562,17 @@ def streams():
 def doctor():
     with up() as l:
         c = l.client(l.user)
-        l.launch.chan.send(L_CAPS, struct.pack(L_CAPF, 1, 0, b"no \x1b[1mc"))
+        l.launch.chan.send(L_CAPS, struct.pack(L_CAPF, 1, 0, 0, b"no \x1b[1mc", b"no \x1bv"))
         l.settle()
         got = doc_list(l.call(c, DOCTOR).tail, check_view)
-        eq([n for n, _, _ in got], ["accelerator", "cgroup", "network",
-                                    "launcher", "room for vms"])
-        eq([o for _, o, _ in got], [True, False, True, True, True])
+        eq([n for n, _, _ in got], ["accelerator", "cgroup", "vsock",
+                                    "network", "launcher", "room for vms"])
+        eq([o for _, o, _ in got], [True, False, True, True, True, True])
+        assert got[2][2].endswith("no ?v"), got[2]
+        l.launch.chan.send(L_CAPS, struct.pack(L_CAPF, 1, 0, 1, b"", b""))
+        l.settle()
+        got = doc_list(l.call(c, DOCTOR).tail, check_view)
+        assert "AF_VSOCK" in got[2][2], got[2]
 
 
 # -- convergence (I7) ------------------------------------------------------------------
@@ -1224,8 +1229,8 @@ def hostile_launchd():
                 lambda ch: l.launch.held(uid, LV_GONE, 0, 1),  # nobody asked
                 lambda ch: ch.send(L_LIST_END, bytes(8)),
                 lambda ch: ch.send(L_ERR, struct.pack(L_ERRF, uid, 5, 0, b"")),
-                lambda ch: ch.send(L_CAPS, struct.pack(L_CAPF, 3, 0, b"")),
-                lambda ch: ch.send(L_CAPS, struct.pack(L_CAPF, 1, 0, b"x" * 112)),
+                lambda ch: ch.send(L_CAPS, struct.pack(L_CAPF, 3, 0, 0, b"", b"")),
+                lambda ch: ch.send(L_CAPS, struct.pack(L_CAPF, 1, 0, 0, b"x" * 112, b"")),
                 lambda ch: ch.send(L_START, bytes(32)))):
             try:
                 refused(l, ROOM_LAUNCHD, b)

@@ -552,9 +552,9 @@ class Spawner:
         self.s.settimeout(10)
         c, launchd = s.conf, s.uids + suite.ROOMS["launchd"]
         self.send(0x101, struct.pack(
-            "<6I16x160s8I160s160s160s160s", 1, 6, launchd, launchd, 3, 512,
+            "<6I16x160s10I160s160s160s160s", 1, 6, launchd, launchd, 3, 512,
             (suite.ROOT + "/run/vm").encode(), c["uid_base"], c["uid_count"],
-            VCPUS, MEM, c["max_vms"], 2, 1, 0,
+            VCPUS, MEM, c["max_vms"], 2, 1, 1, c["uid_base"], 0,
             (suite.ROOT + "/lib/vm").encode(),
             (suite.ROOT + "/run/vm").encode(),
             os.path.realpath(c["stage"]).encode(), b""))

@@ -7,6 +7,7 @@ import array
 import ctypes
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -27,6 +28,7 @@ VM_UID = 612345
 DEADLINE = 10.0
 
 HELLO, SPEC, RUN, STREAM, RUNG, STATE = 0x701, 0x702, 0x703, 0x704, 0x705, 0x781
+DIALLED, DIAL = 0x706, 0x782
 EXEC, CONSOLE, LOG = 1, 2, 3
 FOLLOW = 1
 AGENT, ACPI, QUIT = 0, 1, 2
@@ -130,7 +132,8 @@ class VM:
 
     n = 0
 
-    def __init__(self, stage, args=b"", accel=TCG, mem=128, khz=0):
+    def __init__(self, stage, args=b"", accel=TCG, mem=128, khz=0, cid=0,
+                 vhost=None):
         VM.n += 1
         self.dir = tempfile.mkdtemp(dir=stage.dir)
         self.path = os.path.join(self.dir, "w")
@@ -144,6 +147,7 @@ class VM:
         self.listener.bind(self.path)
         self.warden = self.vmm = 0
         self.sock = None
+        self.dials = []  # (id, port): what the warden wants dialled
         self.state = None
         self.next_id = 1
         socks = []
@@ -158,9 +162,10 @@ class VM:
         s, a = memfd(spec), memfd(args)
         self.start_warden()
         self.t0 = time.monotonic()
-        self.vmm = start(["/boot/mews-warden", "-x"], {
+        self.vmm = start(["/boot/mews-warden", "-x", str(cid)], {
             3: s, 4: socks[0].fileno(), 5: socks[1].fileno(),
-            6: socks[2].fileno(), 7: null, 8: a}, self.err)
+            6: socks[2].fileno(), 7: null, 8: a,
+            9: null if vhost is None else vhost}, self.err)
         for fd in (s, a, null):
             os.close(fd)
         for x in socks:
@@ -184,12 +189,38 @@ class VM:
                     raise
                 select.select([], [], [], 0.001)
 
-    def hello(self):
+    def hello(self, version=2):
         if self.sock:
             self.sock.close()
         self.sock = self.connect()
-        self.send(HELLO, struct.pack("<II", 1, 0), mid=7)
+        self.dials = []
+        self.send(HELLO, struct.pack("<II", version, 0), mid=7)
         return self.recv(DEADLINE)
+
+    def dial(self, timeout=DEADLINE):
+        """The warden's next question for a connection: (id, port)."""
+        end = time.monotonic() + timeout
+        while not self.dials:
+            self.recv(max(end - time.monotonic(), 0))
+        return self.dials.pop(0)
+
+    def dialled(self, mid, code=0):
+        """Answers it; our end of the connection, if there is one."""
+        ours = theirs = None
+        if code == 0:
+            ours, theirs = socket.socketpair()
+            theirs.setblocking(False)
+            ours.settimeout(DEADLINE)
+        self.send(DIALLED, struct.pack("<iI", code, 0), mid=mid,
+                  fd=theirs and theirs.fileno())
+        if theirs:
+            theirs.close()
+        return ours
+
+    def key(self):
+        """The last that the agent was given."""
+        return bytes.fromhex(re.findall(r'vsock {"key":"([0-9a-f]{64})"}',
+                                        open(self.vmm_log).read())[-1])
 
     def send(self, typ, data=b"", fd=None, mid=0):
         anc = []
@@ -206,6 +237,9 @@ class VM:
         if not data:
             raise EOFError("warden hung up; log: " + self.said())
         typ, ln, mid = struct.unpack_from("<IIQ", data)
+        if typ == DIAL and ln == 8:
+            self.dials.append((mid, *struct.unpack_from("<I", data, 16)))
+            return self.state
         assert typ == STATE and ln == len(data) - 16, (hex(typ), ln)
         v = struct.unpack_from("<I5B3xI112s", data, 16)
         self.state = dict(zip(("version", "qmp", "running", "agent", "ready",

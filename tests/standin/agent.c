@@ -21,7 +21,7 @@ const char *const mode_names[MODE_COUNT] = { "honest", "qmp-garbage",
 	"agent-hello", "agent-window", "agent-mute", "http-split",
 	"http-endless", "http-interim", "http-body", "http-status",
 	"exec-channel", "exec-huge", "exec-opened", "exec-cut", "exec-after",
-	"serial-flood" };
+	"serial-flood", "vsock" };
 
 enum conn_state { C_CONNECT, C_REQUEST, C_ECHO, C_FLOOD, C_HOLD, C_CLOSING };
 
@@ -409,6 +409,27 @@ put_boot(struct conn *c)
 	f->booted = true;
 }
 
+/* The test plays the other end of its socket, and has to know. */
+static void
+put_vsock(struct conn *c)
+{
+	(void)fprintf(
+	    stderr, "vsock %.*s\n", (int)c->body.used, (const char *)c->body.p);
+	answer(c, 200, "{\"port\":1024}");
+}
+
+static void
+get_health(struct conn *c)
+{
+	char json[80];
+
+	(void)snprintf(json, sizeof(json),
+	    "{\"status\":\"ok\",\"ready\":%s,\"vsock\":%s}",
+	    c->f->booted ? "true" : "false",
+	    c->f->mode == MODE_VSOCK ? "true" : "false");
+	answer(c, 200, json);
+}
+
 static void
 request(struct conn *c)
 {
@@ -417,11 +438,11 @@ request(struct conn *c)
 	if (lie_http(c))
 		return;
 	if (strcmp(path, "/healthz") == 0)
-		answer(c, 200,
-		    c->f->booted ? "{\"status\":\"ok\",\"ready\":true}"
-				 : "{\"status\":\"ok\",\"ready\":false}");
+		get_health(c);
 	else if (strcmp(path, "/v1/boot") == 0)
 		put_boot(c);
+	else if (strcmp(path, "/v1/vsock") == 0 && c->f->mode == MODE_VSOCK)
+		put_vsock(c);
 	else if (strcmp(path, "/v1/power") == 0) {
 		answer(c, 202, "{}");
 		c->f->power = strstr((const char *)c->body.p, "reboot") != NULL

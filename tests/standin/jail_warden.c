@@ -145,6 +145,66 @@ flood(unsigned long n)
 	}
 }
 
+/* What launchd answers next: its code, or 1 when a socket came and speaks. */
+static int
+dialled(uint32_t *cookie)
+{
+	_Alignas(8) static uint8_t in[MSG_MAX];
+	struct msg m = { .fd = -1 };
+	struct ward_dialled a = { .code = -EPROTO };
+	char got[8] = "";
+
+	if (msg_wait(conn, in, &m, 10000) < 0 || m.type != WARD_DIALLED)
+		return -EPROTO;
+	memcpy(&a, m.data, sizeof(a));
+	if (m.fd >= 0) {
+		struct pollfd p = { .fd = m.fd, .events = POLLIN };
+
+		*cookie = a.cookie;
+		(void)send(m.fd, "ward", 4, MSG_NOSIGNAL);
+		(void)poll(&p, 1, 10000);
+		if (recv(m.fd, got, sizeof(got), 0) != 5 ||
+		    memcmp(got, "agent", 5) != 0)
+			a.code = -EIO;
+		else
+			a.code = 1;
+	}
+	close_fd(&m.fd);
+	return a.code;
+}
+
+/*
+ * "dial PORT N READ": asks for N connections and says what came of each.
+ * READ 0: reads no answer, and says that it saw one, before the last was
+ * asked for.
+ */
+static void
+dial(char *buf, size_t cap)
+{
+	static struct ward_dial d; /* what it saw last stays */
+	unsigned long n, reads, i, asked = 0;
+	char *p;
+	size_t at = 0;
+
+	d.port = (uint32_t)strtoul(buf + 5, &p, 10);
+	n = strtoul(p, &p, 10);
+	reads = strtoul(p, NULL, 10);
+	for (i = 0; i < n; i++) {
+		if (reads == 0)
+			d.seen = (uint32_t)i; /* a guess */
+		(void)msg_send(conn, WARD_DIAL, 100 + i, &d, sizeof(d), -1);
+		asked++;
+		if (reads == 1 && at + 8 < cap) {
+			at += (size_t)snprintf(
+			    buf + at, cap - at, "%d ", dialled(&d.seen));
+			asked--;
+		}
+	}
+	while (asked-- > 0 && at + 8 < cap)
+		at += (size_t)snprintf(
+		    buf + at, cap - at, "%d ", dialled(&d.seen));
+}
+
 /* One line from the stream, its answer back, the end. */
 static void
 stream(int fd)
@@ -157,6 +217,8 @@ stream(int fd)
 	buf[n] = '\0';
 	if (strcmp(buf, "pid\n") == 0)
 		(void)snprintf(buf, sizeof(buf), "%d\n", (int)getpid());
+	else if (strncmp(buf, "dial ", 5) == 0)
+		dial(buf, sizeof(buf));
 	else if (strncmp(buf, "junk ", 5) == 0)
 		junk(buf[5]);
 	else if (strncmp(buf, "flood ", 6) == 0)
@@ -246,7 +308,7 @@ main(int argc, char *argv[])
 	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	if (standin_filter() < 0)
 		return 6;
-	if (argc != 2)
+	if (argc < 2)
 		return 3;
 	if (strcmp(argv[1], "-x") != 0)
 		serve();

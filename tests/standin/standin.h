@@ -33,6 +33,7 @@ enum mode {
 	MODE_EXEC_CUT, /* the stream ends without a status */
 	MODE_EXEC_AFTER, /* goes on after the status */
 	MODE_SERIAL_FLOOD, /* a console without end */
+	MODE_VSOCK, /* has AF_VSOCK; honest, and tells its log the key */
 	MODE_COUNT
 };
 extern const char *const mode_names[MODE_COUNT];

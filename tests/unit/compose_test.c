@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <linux/vhost.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -24,6 +25,7 @@
 #define NIC                                                              \
 	"|-netdev|tap,id=net0,fd=7,vhost=off|-device|virtio-net-device," \
 	"netdev=net0,mac=02:00:0a:ff:00:01"
+#define VSOCK "|-device|vhost-vsock-device,guest-cid=4294967294,vhostfd=9"
 #define TAIL "|-kernel|/boot/vmlinuz|-initrd|/boot/initramfs|-append|"
 #define LINE "console=ttyS0 reboot=t panic=-1 quiet"
 
@@ -32,10 +34,11 @@ static const struct {
 	struct keep_spec spec;
 	const char *extra;
 	const char *want;
+	uint32_t cid;
 } rows[] = {
 	{ "emulated, no network",
 	    { .vm = 1, .mem_mib = 128, .vcpus = 1, .accel = ACCEL_TCG }, "",
-	    HEAD "tcg,tb-size=32|-cpu|max|-smp|1|-m|128M" MIDDLE TAIL LINE },
+	    HEAD "tcg,tb-size=32|-cpu|max|-smp|1|-m|128M" MIDDLE TAIL LINE, 0 },
 	{ "emulated, all of it",
 	    { .vm = 1,
 		.mem_mib = 96,
@@ -46,19 +49,26 @@ static const struct {
 		.tsc_khz = 2100000 },
 	    "a=b",
 	    HEAD "tcg,tb-size=32|-cpu|max|-smp|2|-m|96M" MIDDLE NIC TAIL LINE
-		 " tsc_early_khz=2100000 a=b" },
+		 " tsc_early_khz=2100000 a=b",
+	    0 },
+	{ "AF_VSOCK, by descriptor",
+	    { .vm = 1, .mem_mib = 128, .vcpus = 1, .accel = ACCEL_TCG }, "",
+	    HEAD
+	    "tcg,tb-size=32|-cpu|max|-smp|1|-m|128M" MIDDLE VSOCK TAIL LINE,
+	    4294967294U },
 	{ "KVM calibrates by itself",
 	    { .vm = 1,
 		.mem_mib = 1048576,
 		.vcpus = 64,
 		.accel = ACCEL_KVM,
 		.tsc_khz = 5 },
-	    "", HEAD "kvm|-cpu|max|-smp|64|-m|1048576M" MIDDLE TAIL LINE },
+	    "", HEAD "kvm|-cpu|max|-smp|64|-m|1048576M" MIDDLE TAIL LINE, 0 },
 	{ "arguments that look like ours stay one",
 	    { .vm = 1, .mem_mib = 128, .vcpus = 1, .accel = ACCEL_TCG },
 	    "-incoming exec:id,file=/x %s %n ,,fd=9 \"'\\",
 	    HEAD "tcg,tb-size=32|-cpu|max|-smp|1|-m|128M" MIDDLE TAIL LINE
-		 " -incoming exec:id,file=/x %s %n ,,fd=9 \"'\\" },
+		 " -incoming exec:id,file=/x %s %n ,,fd=9 \"'\\",
+	    0 },
 };
 
 static void
@@ -71,7 +81,7 @@ test_golden(void)
 	for (i = 0; i < nitems(rows); i++) {
 		t_row(rows[i].name);
 		t_eq(qemu_backend.compose(
-			 &rows[i].spec, rows[i].extra, &a, NULL),
+			 &rows[i].spec, rows[i].cid, rows[i].extra, &a, NULL),
 		    0);
 		for (k = n = 0; k < a.n; k++)
 			n += (size_t)snprintf(got + n, sizeof(got) - n, "%s%s",
@@ -93,10 +103,10 @@ test_too_long(void)
 	struct err e;
 
 	memset(extra, 'x', room);
-	t_eq(qemu_backend.compose(&spec, extra, &a, &e), 0);
+	t_eq(qemu_backend.compose(&spec, 0, extra, &a, &e), 0);
 	t_eq(strlen(a.v[a.n - 1]), GUEST_CMDLINE_MAX);
 	extra[room] = 'x';
-	t_eq(qemu_backend.compose(&spec, extra, &a, &e), -E2BIG);
+	t_eq(qemu_backend.compose(&spec, 0, extra, &a, &e), -E2BIG);
 }
 
 static void
@@ -132,7 +142,7 @@ test_filter(void)
 	unsigned int accel;
 
 	for (accel = ACCEL_TCG; accel <= ACCEL_KVM; accel++) {
-		size_t n = vmm_rules(accel, "x", r), i, k;
+		size_t n = vmm_rules(accel, accel == ACCEL_KVM, "x", r), i, k;
 
 		for (i = 0; i < n; i++) {
 			for (k = 0; k < nitems(never); k++)
@@ -147,6 +157,38 @@ test_filter(void)
 	}
 }
 
+/* The rows for one ioctl; *err: what the last of them does. */
+static int
+rows_for(bool vsock, uint64_t cmd, int *err)
+{
+	struct seccomp_rule r[VMM_RULES_MAX];
+	size_t n = vmm_rules(ACCEL_TCG, vsock, "x", r), i;
+	int found = 0;
+
+	for (i = 0; i < n; i++) {
+		if (r[i].nr != SCMP_SYS(ioctl) || r[i].val != cmd)
+			continue;
+		found++;
+		*err = r[i].err;
+	}
+	return found;
+}
+
+/* Its own address is not the hypervisor's to choose. */
+static void
+test_cid(void)
+{
+	int err = 0;
+
+	t_eq(rows_for(false, VHOST_VSOCK_SET_GUEST_CID, &err), 0);
+	t_eq(rows_for(false, VHOST_SET_OWNER, &err), 0);
+	t_eq(rows_for(true, VHOST_SET_OWNER, &err), 1);
+	t_eq(err, 0);
+	t_eq(rows_for(true, VHOST_VSOCK_SET_GUEST_CID, &err), 1);
+	t_eq(err, SC_FAKED);
+}
+
 const struct t_case t_cases[] = { { "compose", test_golden },
 	{ "compose: bounds", test_too_long }, { "kernel arguments", test_args },
-	{ "the hypervisor's filter", test_filter }, { NULL, NULL } };
+	{ "the hypervisor's filter", test_filter },
+	{ "the hypervisor's filter: vsock", test_cid }, { NULL, NULL } };

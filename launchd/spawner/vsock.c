@@ -1,0 +1,47 @@
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/fds.h"
+#include "launchd/spawner/spawner.h"
+#include "launchd/spawner/vsock.h"
+
+void
+vsock_find(struct spawner *sp)
+{
+	char *why = sp->caps.vsock_why;
+	size_t len = sizeof(sp->caps.vsock_why);
+	int fd;
+
+	if (sp->conf.vsock == VSOCK_OFF) {
+		(void)snprintf(why, len, "vsock = off in mews.conf");
+		return;
+	}
+	if ((fd = vsock_open()) < 0) {
+		(void)snprintf(
+		    why, len, VHOST_VSOCK ": %s", strerrordesc_np(-fd));
+		return;
+	}
+	close_fd(&fd);
+	sp->caps.vsock = 1;
+}
+
+/*
+ * The address is set here and nowhere else: the hypervisor that gets the
+ * descriptor believes to set it, and its filter answers in our stead.
+ */
+int
+vsock_make(const struct spawner *sp, uint16_t slot, uint32_t *cid)
+{
+	uint32_t want = sp->conf.cid_base + slot;
+	int fd = vsock_open(), r;
+
+	if (fd < 0)
+		return fd;
+	if ((r = vsock_set_cid(fd, want)) < 0) {
+		close_fd(&fd);
+		return r;
+	}
+	*cid = want;
+	return fd;
+}
