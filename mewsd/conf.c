@@ -52,7 +52,7 @@ options(void)
 		CFG_STR("cgroup", "auto", CFGF_NONE),
 		CFG_STR("cgroup_path", "", CFGF_NONE),
 		CFG_STR("accel", "auto", CFGF_NONE),
-		CFG_STR("vsock", "auto", CFGF_NONE),
+		CFG_STR("vsock", "off", CFGF_NONE),
 		CFG_INT("vsock_cid_base", 0, CFGF_NONE),
 		CFG_INT("max_vms", 200, CFGF_NONE),
 		CFG_INT("max_vcpus", 8, CFGF_NONE),

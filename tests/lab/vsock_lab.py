@@ -86,7 +86,7 @@ def staged(initramfs):
 def running(*names, **conf):
     conf.setdefault("accel", ACCEL)
     conf.setdefault("ready_timeout", READY)
-    s = suite.Suite(**conf).start()
+    s = suite.Suite(**{"vsock": "auto", **conf}).start()
     try:
         for n in names:
             a = s.create(n)

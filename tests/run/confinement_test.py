@@ -210,7 +210,8 @@ def main():
     listener.listen(64)
     os.setgroups([1, 2])  # that somebody must drop
     s = suite.Suite(programs=PROGRAMS, stage=STAGE,
-                    max_connections=CONNECTIONS, max_vms=VMS).start()
+                    max_connections=CONNECTIONS, max_vms=VMS,
+                    vsock="auto").start()
     s.wait_helpers()
     over = threading.Event()
     holder = threading.Thread(target=hold_logs, args=(over,))
