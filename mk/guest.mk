@@ -50,4 +50,4 @@ $(B)/tsc-khz: $(B)/obj/tests/tool/tsc-khz.o $(LIBCOMMON)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $^
 
-check: guest stage $(B)/tsc-khz
+check check-long: guest stage $(B)/tsc-khz

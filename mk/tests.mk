@@ -63,7 +63,7 @@ unit: unit-build	## run the unit tests only
 check: all unit-build	## install, build, run every test
 	$(Q)tests/check
 
-check-long: all unit-build asan	## what takes too long for check
+check-long: all unit-build lab-files asan	## what takes too long for check
 	$(Q)TEST_DEADLINE=$${TEST_DEADLINE:-3600} tests/check long
 
 .SECONDARY:
@@ -77,7 +77,7 @@ $(B)/standin/jail-%: $(B)/obj/tests/standin/jail_%.o \
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS_ALL) $(STATIC_LD) -o $@ $^
-check: $(STANDINS)
+check check-long: $(STANDINS)
 
 # A hypervisor for tests: QEMU's arguments and QMP, an agent, no guest.
 STANDIN := $(B)/tests/mews-standin
@@ -95,7 +95,7 @@ $(PROBE): $(call obj,tests/probe/vmm.c)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $^
-check: $(STANDIN) $(PROBE)
+check check-long: $(STANDIN) $(PROBE)
 endif
 
 .PHONY: demo

@@ -51,7 +51,7 @@ open_pair(struct sockq *q, int *peer)
 static void
 test_there_and_back(void)
 {
-	struct sockq q;
+	struct sockq q = { 0 };
 	const uint8_t *p;
 	char buf[16];
 	int peer;
@@ -96,7 +96,7 @@ static void
 test_held(void)
 {
 	static uint8_t out[SOCKQ_OUT * 4], in[sizeof(out)];
-	struct sockq q;
+	struct sockq q = { 0 };
 	size_t sent = 0, got = 0, n, i;
 	int peer;
 	struct duct d = open_pair(&q, &peer);
@@ -133,7 +133,7 @@ static void
 test_unread(void)
 {
 	static uint8_t big[SOCKQ_IN * 2];
-	struct sockq q;
+	struct sockq q = { 0 };
 	const uint8_t *p;
 	int peer;
 	struct duct d = open_pair(&q, &peer);
@@ -157,7 +157,7 @@ static void
 test_fin(void)
 {
 	static uint8_t big[SOCKQ_OUT];
-	struct sockq q;
+	struct sockq q = { 0 };
 	size_t got = 0, sent;
 	ssize_t r;
 	int peer;
@@ -185,7 +185,7 @@ test_fin(void)
 static void
 test_gone(void)
 {
-	struct sockq q;
+	struct sockq q = { 0 };
 	const uint8_t *p;
 	char buf[8];
 	int peer;
@@ -225,7 +225,7 @@ test_gone(void)
 static void
 test_alloc(void)
 {
-	struct sockq q;
+	struct sockq q = { 0 };
 	unsigned int nth;
 	int sv[2] = { -1, -1 };
 
