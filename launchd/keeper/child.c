@@ -130,7 +130,7 @@ child_vmm(struct keeper *k)
 	}
 	close_fd(&none);
 #ifdef SECCOMP_DEBUG
-	close_fd(&fds[6]);
+	close_fd(&fds[nitems(fds) - 1]);
 #endif
 	return pid;
 }

@@ -335,6 +335,13 @@ class Suite:
     def probe(self, vm, name, arg=""):
         return self.stream(vm, ("probe %s %s" % (name, arg)).strip())
 
+    def said(self, vm):
+        """What a VM's own processes said, as far as it is text."""
+        with open("%s/%016x/vmm.log" % (self.state, vm),
+                  errors="replace") as f:
+            return "".join(c for c in f.read() if c.isprintable() or c == "\n"
+                           )[-2000:]
+
     def procs(self, slot=0):
         """{name: pid} of the VM in that slot."""
         names = {"mews-keeper": "keeper", "mews-warden": "warden",

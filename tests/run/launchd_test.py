@@ -855,7 +855,7 @@ def confinement():
         got = probe_all(s)
         bad = ["%s: %s" % (n, got[n]) for n, want in PROBES
                if got[n] not in want.split()]
-        eq(bad, [], "from the hypervisor's place")
+        eq(bad, [], "from the hypervisor's place; " + s.said(VM))
         eq(s.o.list()[VM]["state"], READY, "and the VM lives")
         s.release(VM)
         clean(s)
