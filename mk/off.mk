@@ -1,6 +1,6 @@
 # Programs with one rule switched off: build-off/RULE/PROGRAM, one target per
-# line of tests/rules or tests/lab/rules and program of it.  Only the rule's own files are
-# compiled again; all else is what ships.
+# line of tests/rules or tests/lab/rules and program of it.  Only the rule's
+# own files are compiled again; all else is what ships.
 
 # The agent is no room, and comes in an initramfs of its own.
 SRC_mews-agent := $(AGENT_SRC)
