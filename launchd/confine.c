@@ -14,6 +14,7 @@ static const struct seccomp_rule policy[] = {
 	SC_ALLOW_IF(socket, 0, UINT32_MAX, AF_UNIX),
 	SC_ALLOW(connect), /* link.c, vdial.c */
 	SC_ALLOW(getsockopt), /* link.c: SO_PEERCRED; vdial.c: SO_ERROR */
+	SC_ALLOW(clock_getres), /* probe.c: clock_getcpuclockid(3) */
 	/* wardlink.c: the spec is sent and kept */
 	SC_ALLOW_IF(fcntl, 1, UINT32_MAX, F_DUPFD_CLOEXEC),
 };

@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/clock.h"
 #include "common/log.h"
@@ -11,6 +12,9 @@
  * here: some hosts run a bare vCPU and then hang in every kernel.
  */
 #define PROBE_MS 5000
+/* PROBE_MS are a processor's: a kernel that spins uses them up, while one on a
+ * host that is busy, as at its boot, is only late.  This is by the clock. */
+#define PROBE_LONGEST_MS 60000
 #define PROBE_MEM_MIB 128
 
 void
@@ -52,6 +56,36 @@ probe_start(struct launchd *ld)
 	(void)lvm_step(v, E_START);
 }
 
+/* ms of processor time that the process has used; a negative errno */
+static long long
+used_ms(pid_t pid)
+{
+	struct timespec ts;
+	clockid_t clock;
+	int r;
+
+	if ((r = clock_getcpuclockid(pid, &clock)) != 0)
+		return -r;
+	if (clock_gettime(clock, &ts) < 0)
+		return -errno;
+	return ts.tv_sec * 1000LL + ts.tv_nsec / 1000000;
+}
+
+bool
+probe_is_late(const struct lvm *v, long long *left_ms)
+{
+	long long age = clock_ms() - v->started_ms, used = 0;
+
+	if (v->vmm_pid != 0)
+		used = used_ms(v->vmm_pid);
+	if (used < 0 || used >= PROBE_MS || age >= PROBE_LONGEST_MS)
+		return true;
+	*left_ms = PROBE_MS - used;
+	if (*left_ms > PROBE_LONGEST_MS - age)
+		*left_ms = PROBE_LONGEST_MS - age;
+	return false;
+}
+
 /* Once: what comes after the verdict is only the clearing away. */
 void
 probe_ended(struct lvm *v, uint32_t accel)
@@ -60,6 +94,9 @@ probe_ended(struct lvm *v, uint32_t accel)
 	struct spawn_accel a = { .accel = accel };
 
 	if (ld->accel == ACCEL_UNKNOWN) {
+		log_info("the probe took %lld ms, %lld of a processor",
+		    clock_ms() - v->started_ms,
+		    v->vmm_pid != 0 ? used_ms(v->vmm_pid) : 0);
 		/* the spawner keeps it, for us and for a later launchd, and
 		 * hears it before the first PREPARE that relies on it */
 		if (chan_send(ld->spawner, SPAWN_ACCEL, ID_ACCEL, &a, sizeof(a),

@@ -13,8 +13,8 @@ T_LAB = $(if $(filter command line environment,$(origin T)),$(T))
 lab: lab-files		## run the lab's suites, or one (T=name)
 	$(Q)B=$(B) /usr/bin/env python3 tests/lab/lab.py $(T_LAB)
 
-lab-shell: lab-files	## a shell in the lab (its end is the lab's)
-	$(Q)B=$(B) /usr/bin/env python3 tests/lab/lab.py --shell
+lab-shell: lab-files	## a shell in the lab (T=systemd: that configuration)
+	$(Q)B=$(B) /usr/bin/env python3 tests/lab/lab.py --shell $(T_LAB)
 
 lab-files: all guest stage test-build lab-image $(LAB_TOOLS) $(B)/tsc-khz \
     $(STANDIN) $(PROBE) $(STANDINS)

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """The suite on a host with KVM: the probe chooses it, a VM runs on it."""
 import os
+import re
 import sys
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import lablib as lab  # noqa: E402
 from lablib import eq, note  # noqa: E402
 import suite  # noqa: E402
-import time
 
 LAB = {"config": "bare", "deadline": 120, "check": True}
 S = None
@@ -24,6 +25,7 @@ def chosen():
     suite.wait_for(lambda: doctor("accelerator")["ok"], "verdict")
     eq(doctor("accelerator")["detail"], "kvm")
     assert "kvm" in S.cli("doctor").stdout.decode()
+    note("; ".join(re.findall("the probe took .*", S.logs())))
 
 
 def runs():
@@ -35,7 +37,7 @@ def runs():
     S.wait_ready("a")
     note("VM ready after %.1f s" % (time.monotonic() - start))
     v = S.get("/api/v1/vms/a").json()
-    eq((v["accelerator"], v["confinement"]["verified"]), ("kvm", True))
+    eq((v["accel"], v["confinement"]["verified"]), ("kvm", True))
     fds = "/proc/%d/fd" % v["pid"]
     held = {os.readlink("%s/%s" % (fds, n)) for n in os.listdir(fds)}
     assert any("kvm-vcpu" in h for h in held), held

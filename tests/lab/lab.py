@@ -2,7 +2,7 @@
 """Boots the lab, runs suites in it and counts.
 
 usage: tests/lab/lab.py [-c] [-s] [NAME...]
-       tests/lab/lab.py --shell
+       tests/lab/lab.py --shell [CONFIG]
 
 A suite is tests/lab/NAME_lab.py; its head says what it needs:
 
@@ -14,6 +14,7 @@ deadline  seconds of the lab's own time
 check     True: belongs to `make check`, in its first configuration (-s runs
           only those)
 carry     folders to bring along besides the release build ("build-test")
+reboots   True: it may end with REBOOT or CRASH (tests/lab/run)
 needs     a variable of the environment that names a program to bring along;
           without it the suite is skipped, by name
 
@@ -33,6 +34,7 @@ import json
 import os
 import re
 import select
+import shlex
 import shutil
 import signal
 import socket
@@ -168,14 +170,14 @@ def run_dir():
 
 # -- the machine
 
-def machine(d, config, serial, more=()):
+def machine(d, config, serial, more=(), words=()):
     """QEMU's arguments.  Nothing of it reaches outside: no network but a hub
     between its own two cards, and disks whose writes are thrown away."""
     init = {"systemd": "/lib/systemd/systemd",
             "bare": "/mews/tests/lab/init"}[config]
     line = ("console=ttyS0 intel_iommu=on mitigations=off panic=-1 lab.init=%s "
             "systemd.unified_cgroup_hierarchy=1 systemd.show_status=false "
-            "net.ifnames=0 kvm.halt_poll_ns=0 tsc=reliable %s" % (init, " ".join(more)))
+            "net.ifnames=0 modprobe.blacklist=ahci kvm.halt_poll_ns=0 tsc=reliable %s" % (init, " ".join(words)))
 
     def disk(name, path):
         return ["-drive", "file=%s,format=raw,if=none,id=%s,snapshot=on,"
@@ -189,7 +191,7 @@ def machine(d, config, serial, more=()):
         # one processor: with two, bringing up the second one hangs.
         "-accel", "tcg,thread=single", "-icount", "shift=%s" % SHIFT,
         "-cpu", "EPYC,+svm,+npt,+invtsc", "-smp", "1", "-m", MEMORY, "-nodefaults", "-no-user-config",
-        "-display", "none", "-no-reboot", "-serial", serial,
+        "-display", "none", "-serial", serial, *more,
         # before what it is to translate for
         "-device", "intel-iommu,intremap=on,caching-mode=on",
         "-kernel", IMAGE + "/vmlinuz", "-initrd", IMAGE + "/initramfs",
@@ -210,6 +212,8 @@ def machine(d, config, serial, more=()):
         "-device", "virtio-rng-pci,addr=11.1",
         *disk("nvme", d + "/nvme.raw"), "-device",
         "nvme,drive=nvme,serial=lab-nvme,addr=12.0",
+        # for whoever looks into the lab: -monitor, -d
+        *shlex.split(os.environ.get("LAB_QEMU", "")),
     ]
 
 
@@ -220,7 +224,7 @@ class Hung(Exception):
 class Boot:
     """One boot of the lab, and what it tells."""
 
-    def __init__(self, d, config, ask):
+    def __init__(self, d, config, reboots):
         self.start = time.monotonic()
         self.console = LAB + "/console-%s.log" % config
         here, there = socket.socketpair()
@@ -228,7 +232,8 @@ class Boot:
         self.stderr = open(d + "/qemu.log", "wb")
         self.p = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL",
-             *machine(d, config, "file:" + self.console),
+             *machine(d, config, "file:" + self.console,
+                      [] if reboots else ["-no-reboot"]),
              "-chardev", "socket,id=results,fd=%d" % there.fileno(),
              "-device", "virtserialport,chardev=results,name=lab.results"],
             stdin=subprocess.DEVNULL, stdout=self.stderr, stderr=self.stderr,
@@ -318,8 +323,17 @@ def follow(boot, todo, results, say):
             current.lines.append(e["text"])
             if VERBOSE:
                 say("  " + e["text"])
+        elif e["event"] == "reboot":
+            current.took += e["took"]
+            until = boot.deadline(POWEROFF + BOOT)
+            e = boot.event(until, what + ", reboot")
+            if e["event"] != "up":
+                raise Hung("%s: %s instead of a reboot" % (what, e["event"]))
+            until = boot.deadline(BETWEEN)
+        elif e["event"] == "up":
+            raise Hung("%s: the lab rebooted" % what)
         elif e["event"] == "end":
-            current.took = e["took"]
+            current.took += e["took"]
             current.end(e["rc"])
             say(None, current)
             current, until, what = None, boot.deadline(BETWEEN), "the runner"
@@ -342,7 +356,7 @@ def run_config(config, todo, results, say):
         shutil.rmtree(tree)
         with open(d + "/nvme.raw", "wb") as f:
             f.truncate(64 << 20)
-        boot = Boot(d, config, ask)
+        boot = Boot(d, config, any(s.get("reboots") for s in todo))
         try:
             follow(boot, todo, results, say)
             boot.close(POWEROFF)
@@ -387,7 +401,7 @@ def write_xml(results, path):
         f.write("</testsuites>\n")
 
 
-def shell():
+def shell(config):
     """The lab at this terminal: what a suite sees, for a person."""
     with run_dir() as d:
         carry(d + "/carry", [x for x in ("build-test",)
@@ -397,13 +411,15 @@ def shell():
         with open(d + "/nvme.raw", "wb") as f:
             f.truncate(64 << 20)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        return subprocess.run(machine(d, "bare", "mon:stdio",
-                                      ["lab.shell"])).returncode
+        # tests/lab/init takes the one, systemd the other
+        return subprocess.run(machine(d, config, "mon:stdio", ["-no-reboot"], [
+            "lab.shell", "systemd.unit=basic.target",
+            "systemd.debug_shell=ttyS0"])).returncode
 
 
 def main(argv):
-    if argv == ["--shell"]:
-        return shell()
+    if argv[:1] == ["--shell"]:
+        return shell(argv[1] if len(argv) > 1 else "bare")
     each, short = "-c" in argv, "-s" in argv
     names = [a for a in argv if not a.startswith("-")]
     known = suites(os.environ.get("LAB_SUITES", HERE))

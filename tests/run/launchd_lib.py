@@ -35,6 +35,7 @@ LE_RUNNING, LE_READY, LE_NEED_SPEC, LE_EXITED, LE_RUNG, LE_WARDEN = range(1, 7)
 (X_NONE, X_OFF, X_REBOOT, X_PANIC, X_STOPPED, X_KILLED, X_OOM, X_VMM, X_START,
  X_KEEPER, X_NO_AGENT) = range(11)
 TCG, KVM = 1, 2
+POLL = float(os.environ.get("TEST_POLL", "0.002"))  # seconds
 ROOM_ORCHD, ROOM_LAUNCHD = 1, 5
 CONFINED = "<BBHIII"
 OUTER = int(os.environ.get("MEWS_IN_NS", "0"))  # tells runs apart
@@ -69,7 +70,7 @@ def wait(what, fn, deadline=None):
             return v
         if time.monotonic() > end:
             raise Fail("no %s in time" % what)
-        select.select([], [], [], 0.002)
+        select.select([], [], [], POLL)
 
 
 def status(pid, tid=None):

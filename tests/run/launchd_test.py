@@ -21,7 +21,7 @@ enter(os.path.abspath(__file__))
 VM = 0x0123456789abcdef
 # behaviours of the stand-in, tests/standin/jail.h
 (WELL, NO_AGENT_STOP, NO_SOFT_STOP, DEAF, NO_AGENT, EXIT_3, CRASH, REBOOT,
- NO_QMP, NO_FILTER, EXTRA, EXIT_4) = range(64, 76)
+ NO_QMP, NO_FILTER, EXTRA, EXIT_4, SPIN, LATE) = range(64, 78)
 
 
 @contextlib.contextmanager
@@ -1012,17 +1012,27 @@ def accel_probe():
 
 
 def accel_probe_hangs():
-    """No sign of life of the guest in 5 s: emulation, and nothing is left."""
+    """No sign of life of the guest in 5 s of a processor: emulation, and
+    nothing is left."""
     if not os.path.exists("/dev/kvm"):
         return
-    with suite(accel=0, max_mem_mib=68) as s:
-        wait("verdict", lambda: s.o._file(s.o.recv()) and s.o.caps)
+    with suite(accel=0, max_mem_mib=SPIN) as s:
+        wait("verdict", lambda: s.o._file(s.o.recv()) and s.o.caps, 60)
         eq(s.o.caps[0], TCG)
         e = s.ready(VM, mem=64)
         eq(e["accel"], TCG)
         eq(s.probe(VM, "kvm"), "ENOENT")
         s.release(VM)
         clean(s)
+
+
+def accel_probe_late():
+    """A host that is busy makes the guest late, and that is no verdict."""
+    if not os.path.exists("/dev/kvm"):
+        return
+    with suite(accel=0, max_mem_mib=LATE) as s:
+        wait("verdict", lambda: s.o._file(s.o.recv()) and s.o.caps, 60)
+        eq(s.o.caps[0], KVM)
 
 
 def accel_probe_killed():
@@ -1074,5 +1084,6 @@ run([(f.__name__.replace("_", "-"), f) for f in (
     flooding_warden, adoption, adoption_of_dead, orchd_restart, kill_during_start, attach,
     need_spec, pid_reuse, bad_records, old_record, other_uids, policy, uid_unused,
     malformed, readback, readback_filters, confinement, confinement_off,
-    sockets, rows, many, accel_probe, accel_probe_hangs, accel_probe_killed,
+    sockets, rows, many, accel_probe, accel_probe_hangs, accel_probe_late,
+    accel_probe_killed,
     host_refusals)])

@@ -28,6 +28,8 @@ BUILD = os.path.join(TOP, os.environ.get("B", "build"))
 ROOT = "/run/m"
 # The lab has KVM; elsewhere what a machine's /dev/kvm can do varies.
 ACCEL = os.environ.get("MEWS_TEST_ACCEL", "tcg")
+# Seconds between looks; an emulated machine would do little else (tests/lab/run).
+POLL = float(os.environ.get("TEST_POLL", "0.01"))
 DEADLINE = 20.0
 BLOCK, BLOCKS, BLOCK_SIZE = 0x6D000000, 64, 256
 ROOMS = {"orchd": 0, "apid": 1, "apid-admin": 2, "netd": 3, "launchd": 4}
@@ -125,7 +127,7 @@ def make_host():
     sh("ip", "route", "add", "default", "via", WORLD)
 
 
-def wait_for(fn, what, deadline=DEADLINE, every=0.01):
+def wait_for(fn, what, deadline=DEADLINE, every=POLL):
     """Asks fn until it is true: for what has no event to wait for."""
     end = time.monotonic() + deadline
     while True:

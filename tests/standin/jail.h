@@ -19,7 +19,10 @@ enum behave {
 	BEHAVE_NO_FILTER = 73, /* leaves its own sandbox out */
 	BEHAVE_EXTRA = 74, /* one process too many */
 	BEHAVE_EXIT_4 = 75, /* ends with an error while it runs */
+	BEHAVE_SPIN = 76, /* uses a processor up once it runs */
+	BEHAVE_LATE = 77, /* does nothing for LATE_MS, then runs well */
 };
+#define LATE_MS 6000
 
 /* A filter that refuses next to nothing: read-back counts filters. */
 int standin_filter(void);

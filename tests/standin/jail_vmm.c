@@ -422,9 +422,14 @@ on_line(int c, char *line, enum behave b)
 			say(c, "says \033[31mbad\ndisk\n");
 			_exit(4);
 		}
+		if (b == BEHAVE_LATE)
+			(void)poll(NULL, 0, LATE_MS);
 		say(c,
-		    b == BEHAVE_NO_AGENT ? "running\n"
-					 : "running\nagent\nneed\n");
+		    b == BEHAVE_NO_AGENT || b == BEHAVE_SPIN
+			? "running\n"
+			: "running\nagent\nneed\n");
+		while (b == BEHAVE_SPIN)
+			;
 		if (b == BEHAVE_REBOOT) {
 			say(c, "reset\n");
 			_exit(0);
