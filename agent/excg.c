@@ -44,6 +44,7 @@ excg_make(struct excgs *gs, struct excg *g)
 
 	*g = gs->spare;
 	gs->spare.dir = -1;
+	g->killed = false;
 	if (g->dir >= 0 || gs->root < 0)
 		return;
 	for (i = 0; i < TRIES; i++) {
@@ -75,10 +76,12 @@ excg_enter(const struct excg *g)
 }
 
 void
-excg_kill(const struct excg *g)
+excg_kill(struct excg *g)
 {
-	if (g->dir >= 0)
-		(void)put(g->dir, "cgroup.kill", "1", 1);
+	if (g->dir < 0)
+		return;
+	g->killed = true;
+	(void)put(g->dir, "cgroup.kill", "1", 1);
 }
 
 /* Moves some of them out.  How many; 0: none is left; -errno. */
@@ -125,7 +128,9 @@ excg_release(struct excgs *gs, struct excg *g)
 		return;
 	for (i = 0; i < MOVE_ROUNDS && n > 0; i++)
 		n = move_out(gs->root, g->dir);
-	if (n == 0 && gs->spare.dir < 0) {
+	/* some kernels (6.1.176 is one) hold the kills that a group has seen
+	 * against who is born into it, now: each child would die at birth */
+	if (n == 0 && gs->spare.dir < 0 && !g->killed) {
 		gs->spare = *g; /* nobody is left who could fork into it */
 		g->dir = -1;
 	}

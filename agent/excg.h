@@ -1,6 +1,8 @@
 #ifndef MEWS_AGENT_EXCG_H
 #define MEWS_AGENT_EXCG_H
 
+#include <stdbool.h>
+
 /*
  * A cgroup (v2) of each exec below the workload's, for one thing: to end all
  * that the exec started, also what left its process group by setsid(2).
@@ -8,6 +10,7 @@
 struct excg {
 	unsigned int id;
 	int dir; /* -1: there is none; the process group has to do */
+	bool killed;
 };
 
 /* Where they are made. */
@@ -21,7 +24,7 @@ void excg_make(struct excgs *gs, struct excg *g);
 /* In a child that may share the agent's memory: joins.  0 or -errno. */
 int excg_enter(const struct excg *g);
 /* SIGKILL to everyone in it, forks under way included. */
-void excg_kill(const struct excg *g);
+void excg_kill(struct excg *g);
 /* Its leader has ended: whom it left behind is the workload's from now on. */
 void excg_release(struct excgs *gs, struct excg *g);
 /* The spare and the root. */
