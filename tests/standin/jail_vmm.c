@@ -454,9 +454,11 @@ serve(enum behave b)
 	char buf[512], *p, *w;
 	ssize_t n;
 
-	say(c, "up\n");
-	if (running)
-		say(c, ready ? "running\nagent\nready\n" : "running\nagent\n");
+	/* at once: what a stream gets is not to be half of this */
+	say(c,
+	    !running	? "up\n"
+		: ready ? "up\nrunning\nagent\nready\n"
+			: "up\nrunning\nagent\n");
 	while ((n = recv(c, buf, sizeof(buf) - 1, 0)) > 0) {
 		buf[n] = '\0';
 		p = buf;

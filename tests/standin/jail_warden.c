@@ -224,6 +224,8 @@ stream(int fd)
 	else if (strncmp(buf, "flood ", 6) == 0)
 		flood(strtoul(buf + 6, NULL, 10));
 	else {
+		while (qmp >= 0 && !st.qmp)
+			qmp_read(); /* its greeting is no answer */
 		qmp_say(buf);
 		n = recv(qmp, buf, sizeof(buf) - 1, 0);
 		buf[n < 0 ? 0 : n] = '\0';
