@@ -60,7 +60,7 @@ unit-build: $(UNIT_BIN) $(HTTP_PROBE)
 unit: unit-build	## run the unit tests only
 	$(Q)tests/check unit
 
-check: all unit-build	## install, build, run every test
+check: all unit-build lab-files	## install, build, run every test
 	$(Q)tests/check
 
 check-long: all unit-build lab-files asan	## what takes too long for check

@@ -8,8 +8,9 @@ A suite is tests/lab/NAME_lab.py; its head says what it needs:
 
     LAB = {"config": "bare", "deadline": 60}
 
-config    "bare" (tests/lab/init is pid 1) or "systemd", or a list of them:
-          the suite runs in each, as NAME in the first, NAME-CONFIG in others
+config    "bare" (tests/lab/init is pid 1), "systemd" or "smp" (bare with two
+          processors, whose time is the clock's), or a list of them: the suite
+          runs in each, as NAME in the first, NAME-CONFIG in others
 deadline  seconds of the lab's own time
 check     True: belongs to `make check`, in its first configuration (-s runs
           only those)
@@ -173,8 +174,15 @@ def run_dir():
 def machine(d, config, serial, more=(), words=()):
     """QEMU's arguments.  Nothing of it reaches outside: no network but a hub
     between its own two cards, and disks whose writes are thrown away."""
-    init = {"systemd": "/lib/systemd/systemd",
-            "bare": "/mews/tests/lab/init"}[config]
+    init = "/lib/systemd/systemd" if config == "systemd" \
+        else "/mews/tests/lab/init"
+    # Time counts instructions, 2 ns each, and passes by itself only when
+    # there is none to do: then a loaded machine makes the lab take longer and
+    # changes nothing in it.  By the clock, timer ticks pile up under load
+    # until a guest of the lab does nothing else.  It takes one processor: with
+    # two, bringing up the second one hangs.
+    cpus = ["-accel", "tcg,thread=multi", "-smp", "2"] if config == "smp" else \
+        ["-accel", "tcg,thread=single", "-icount", "shift=%s" % SHIFT, "-smp", "1"]
     line = ("console=ttyS0 intel_iommu=on mitigations=off panic=-1 lab.init=%s "
             "systemd.unified_cgroup_hierarchy=1 systemd.show_status=false "
             "net.ifnames=0 modprobe.blacklist=ahci kvm.halt_poll_ns=0 tsc=reliable %s" % (init, " ".join(words)))
@@ -184,13 +192,9 @@ def machine(d, config, serial, more=(), words=()):
                 "cache=unsafe" % (path, name)]
     return [
         "qemu-system-x86_64", "-M", "q35,kernel-irqchip=split",
-        # Time counts instructions, 2 ns each, and passes by itself only when
-        # there is none to do: then a loaded machine makes the lab take
-        # longer and changes nothing in it.  By the clock, timer ticks pile
-        # up under load until a guest of the lab does nothing else.  It takes
-        # one processor: with two, bringing up the second one hangs.
-        "-accel", "tcg,thread=single", "-icount", "shift=%s" % SHIFT,
-        "-cpu", "EPYC,+svm,+npt,+invtsc", "-smp", "1", "-m", MEMORY, "-nodefaults", "-no-user-config",
+        *cpus,
+        "-cpu", "EPYC,+svm,+npt,+invtsc", "-m", MEMORY, "-nodefaults",
+        "-no-user-config",
         "-display", "none", "-serial", serial, *more,
         # before what it is to translate for
         "-device", "intel-iommu,intremap=on,caching-mode=on",
@@ -460,7 +464,7 @@ def main(argv):
                 say(None, results[s["name"]])
         else:
             ready.append(s)
-    for config in ("bare", "systemd"):
+    for config in ("bare", "systemd", "smp"):
         todo = [s for s in ready if s["config"] == config]
         if todo:
             run_config(config, todo, results, say)

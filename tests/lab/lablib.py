@@ -139,6 +139,13 @@ def cgroup(name, **limits):
         os.rmdir(path)
 
 
+def members(path):
+    """Pids in a group, without KVM's own threads, which have no command
+    line."""
+    return sorted(int(p) for p in read(path + "/cgroup.procs").split()
+                  if read("/proc/%s/cmdline" % p))
+
+
 def in_cgroup(path, *argv):
     """Runs a command there; the exit status, negative for a signal."""
     def enter():

@@ -129,10 +129,8 @@ def groups():
     line = [c for c in doctor if c["name"] == "cgroup"]
     assert line[0]["ok"], doctor
     want = "%s/vm/%s" % (GROUP, vm["uid"])
-    # KVM's own thread is in the group, too: it has no command line
-    pids = [p for p in lab.read(lab.CGROUP + want + "/cgroup.procs").split()
-            if lab.read("/proc/%s/cmdline" % p)]
-    assert str(vm["pid"]) in pids and len(pids) == 3, (vm, pids)
+    pids = lab.members(lab.CGROUP + want)
+    assert vm["pid"] in pids and len(pids) == 3, (vm, pids)
     eq(group_of(vm["pid"]), want)
     for limit in ("memory.max", "pids.max", "cpu.max"):
         assert not lab.read(lab.CGROUP + want + "/" + limit).startswith("max")
