@@ -51,7 +51,7 @@ BUILD = os.environ.get("B", "build")
 LAB = os.path.join(TOP, BUILD, "lab")
 IMAGE = LAB + "/image"
 MEMORY = os.environ.get("LAB_MEMORY", "2048")
-SHIFT = os.environ.get("LAB_SHIFT", "1")
+SHIFT = os.environ.get("LAB_SHIFT", "0")
 # Seconds of a processor that the lab may use for it; SLOW times as many by
 # the clock, of which a loaded machine gives the lab only a part.
 BOOT = 120

@@ -140,10 +140,10 @@ def cgroup(name, **limits):
 
 
 def members(path):
-    """Pids in a group, without KVM's own threads, which have no command
-    line."""
+    """Pids in a group, without KVM's own threads: those have no command line,
+    and no pid in a namespace of pids."""
     return sorted(int(p) for p in read(path + "/cgroup.procs").split()
-                  if read("/proc/%s/cmdline" % p))
+                  if p != "0" and read("/proc/%s/cmdline" % p))
 
 
 def in_cgroup(path, *argv):

@@ -28,6 +28,8 @@ BUILD = os.path.join(TOP, os.environ.get("B", "build"))
 ROOT = "/run/m"
 # The lab has KVM; elsewhere what a machine's /dev/kvm can do varies.
 ACCEL = os.environ.get("MEWS_TEST_ACCEL", "tcg")
+# What each VM is made with besides (tests/lab/system_lab.py).
+GUEST = json.loads(os.environ.get("MEWS_TEST_GUEST", "{}"))
 # Seconds between looks; an emulated machine would do little else (tests/lab/run).
 POLL = float(os.environ.get("TEST_POLL", "0.01"))
 DEADLINE = 20.0
@@ -342,7 +344,7 @@ class Suite:
 
     def create(self, name, **kw):
         body = {"name": name, "image": "busybox", "cpu_cores": 1,
-                "memory_mb": 96}
+                "memory_mb": 96, **GUEST}
         body.update(kw)
         return self.post("/api/v1/vms", body, timeout=60)
 
