@@ -290,7 +290,8 @@ class Boot:
 class Result:
     def __init__(self, suite):
         self.suite, self.lines = suite, []
-        self.took, self.why = 0.0, ""
+        self.took, self.why = 0.0, ""  # seconds of the lab
+        self.clock = 0.0
 
     def end(self, rc):
         bad = any(l.startswith("not ok ") for l in self.lines)
@@ -321,6 +322,7 @@ def follow(boot, todo, results, say):
             return
         if e["event"] == "begin":
             current = results[e["suite"]]
+            began = time.monotonic()
             what = "suite " + e["suite"]
             until = boot.deadline(BUSY * current.suite["deadline"] + GRACE)
         elif e["event"] == "line":
@@ -329,6 +331,7 @@ def follow(boot, todo, results, say):
                 say("  " + e["text"])
         elif e["event"] == "reboot":
             current.took += e["took"]
+            current.clock += time.monotonic() - began
             until = boot.deadline(POWEROFF + BOOT)
             e = boot.event(until, what + ", reboot")
             if e["event"] != "up":
@@ -338,6 +341,7 @@ def follow(boot, todo, results, say):
             raise Hung("%s: the lab rebooted" % what)
         elif e["event"] == "end":
             current.took += e["took"]
+            current.clock += time.monotonic() - began
             current.end(e["rc"])
             say(None, current)
             current, until, what = None, boot.deadline(BETWEEN), "the runner"
@@ -380,6 +384,11 @@ def run_config(config, todo, results, say):
             boot.close()
 
 
+def clean(text):
+    """What XML cannot hold goes."""
+    return re.sub("[^\t\n -\ud7ff\ue000-\ufffd]", "?", text)
+
+
 def write_xml(results, path):
     with open(path, "w") as f:
         f.write('<?xml version="1.0" encoding="UTF-8"?>\n<testsuites>\n')
@@ -394,14 +403,12 @@ def write_xml(results, path):
                 f.write("<testcase classname=%s name=%s>" % (
                     quoteattr(r.suite["name"]), quoteattr(name)))
                 if verdict == "not ok":
-                    f.write("<failure message=%s/>" % quoteattr(why))
+                    f.write("<failure message=%s/>" % quoteattr(clean(why)))
                 elif verdict == "skip":
-                    f.write("<skipped message=%s/>" % quoteattr(why))
+                    f.write("<skipped message=%s/>" % quoteattr(clean(why)))
                 f.write("</testcase>\n")
-            text = re.sub("[^\t\n -\ud7ff\ue000-\ufffd]", "?",
-                          "\n".join(r.lines))
             f.write("<system-out>%s</system-out>\n</testsuite>\n"
-                    % escape(text))
+                    % escape(clean("\n".join(r.lines))))
         f.write("</testsuites>\n")
 
 
@@ -448,8 +455,9 @@ def main(argv):
             for v, name, why in cases:
                 print("%s lab %s %s%s" % (v, r.suite["name"], name,
                                           ": " + why if why else ""))
-        print("%-20s %3d cases %6.1f s%s" % (
-            r.suite["name"], len(cases), r.took, "  FAILED" if bad else ""))
+        print("%-20s %3d cases %6.1f s, %4.0f s by the clock%s" % (
+            r.suite["name"], len(cases), r.took, r.clock,
+            "  FAILED" if bad else ""))
         if bad and not VERBOSE:
             print("\n".join("  " + l for l in r.lines))
         sys.stdout.flush()

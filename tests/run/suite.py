@@ -28,7 +28,7 @@ BUILD = os.path.join(TOP, os.environ.get("B", "build"))
 ROOT = "/run/m"
 # The lab has KVM; elsewhere what a machine's /dev/kvm can do varies.
 ACCEL = os.environ.get("MEWS_TEST_ACCEL", "tcg")
-# What each VM is made with besides (tests/lab/system_lab.py).
+# What each VM is made with besides (tests/lab/run).
 GUEST = json.loads(os.environ.get("MEWS_TEST_GUEST", "{}"))
 # Seconds between looks; an emulated machine would do little else (tests/lab/run).
 POLL = float(os.environ.get("TEST_POLL", "0.01"))
