@@ -50,6 +50,7 @@ TOP = os.path.dirname(os.path.dirname(HERE))
 BUILD = os.environ.get("B", "build")
 LAB = os.path.join(TOP, BUILD, "lab")
 IMAGE = LAB + "/image"
+OUT = os.environ.get("LAB_OUT", LAB)  # results and consoles
 MEMORY = os.environ.get("LAB_MEMORY", "2048")
 SHIFT = os.environ.get("LAB_SHIFT", "0")
 # Seconds of a processor that the lab may use for it; SLOW times as many by
@@ -230,7 +231,7 @@ class Boot:
 
     def __init__(self, d, config, reboots):
         self.start = time.monotonic()
-        self.console = LAB + "/console-%s.log" % config
+        self.console = OUT + "/console-%s.log" % config
         here, there = socket.socketpair()
         self.sock, self.buf = here, b""
         self.stderr = open(d + "/qemu.log", "wb")
@@ -282,7 +283,7 @@ class Boot:
         self.sock.close()
         self.stderr.close()
 
-    def tail(self, n=30):
+    def tail(self, n=60):
         with open(self.console, errors="replace") as f:
             return "".join(f.readlines()[-n:])
 
@@ -476,7 +477,7 @@ def main(argv):
         todo = [s for s in ready if s["config"] == config]
         if todo:
             run_config(config, todo, results, say)
-    write_xml(results.values(), LAB + "/results.xml")
+    write_xml(results.values(), OUT + "/results.xml")
     all_ = [(r.suite["name"], *c) for r in results.values() for c in r.cases()]
     passed, failed, skipped = ([c for c in all_ if c[1] == v]
                                for v in ("ok", "not ok", "skip"))

@@ -10,11 +10,13 @@ import xml.dom.minidom
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 B = os.environ.get("B", "build")
 FRAME = os.path.join(TOP, "tests/lab/frame")
+OUT = os.path.join(TOP, B, "lab/frame")  # another lab may run meanwhile
 
 
 def lab(*names, **env):
     p = subprocess.run([sys.executable, TOP + "/tests/lab/lab.py", *names],
-                       env=dict(os.environ, LAB_SUITES=FRAME, **env),
+                       env=dict(os.environ, LAB_SUITES=FRAME, LAB_OUT=OUT,
+                                **env),
                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                        text=True)
     return p.returncode, p.stdout
@@ -34,7 +36,7 @@ def counts():
         r"^failed: mute: whole: no case$",
         r"^failed: late: whole: exit no end after 2 s$")
     has(out.splitlines()[-1], r"^3 passed, 3 failed, 1 skipped$")
-    doc = xml.dom.minidom.parse(os.path.join(TOP, B, "lab/results.xml"))
+    doc = xml.dom.minidom.parse(OUT + "/results.xml")
     got = {s.getAttribute("name"): s.getAttribute("failures")
            for s in doc.getElementsByTagName("testsuite")}
     assert got == {"good": "0", "bad": "1", "mute": "1", "late": "1"}, got
@@ -67,6 +69,7 @@ def unknown():
     assert rc != 0 and "no suite nonsense" in out, out
 
 
+os.makedirs(OUT, exist_ok=True)
 CASES = {f.__name__: f for f in (unknown, good, counts, panic, hangs)}
 
 sys.path.insert(0, os.path.join(TOP, "tests/run"))
