@@ -25,7 +25,7 @@
 
 struct run {
 	bool detach, rm, tty;
-	const char *name;
+	const char *name, *kernel_cmdline;
 	uint32_t cpus, memory_mb;
 	struct env env;
 	const char *image;
@@ -47,7 +47,7 @@ parse_cpus(const char *s, uint32_t *ret, struct err *e)
 	return 0;
 }
 
-enum { O_NAME = OPT_FIRST, O_RM, O_CPUS, O_ENV_FILE };
+enum { O_NAME = OPT_FIRST, O_RM, O_CPUS, O_ENV_FILE, O_CMDLINE };
 
 static int
 take(struct run *run, int opt, struct err *e)
@@ -80,6 +80,13 @@ take(struct run *run, int opt, struct err *e)
 		return env_add(&run->env, optarg, e);
 	case O_ENV_FILE:
 		return env_file(&run->env, optarg, e);
+	case O_CMDLINE:
+		run->kernel_cmdline = optarg;
+		if (strlen(optarg) > CMDLINE_EXTRA_MAX)
+			return err_set(e, -EINVAL,
+			    "--kernel-cmdline: more than %d bytes",
+			    CMDLINE_EXTRA_MAX);
+		return 0;
 	default:
 		return opt;
 	}
@@ -99,6 +106,7 @@ parse(struct cli *c, struct run *run, int argc, char *argv[])
 		{ "memory", required_argument, NULL, 'm' },
 		{ "env", required_argument, NULL, 'e' },
 		{ "env-file", required_argument, NULL, O_ENV_FILE },
+		{ "kernel-cmdline", required_argument, NULL, O_CMDLINE },
 		OPT_COMMON,
 		OPT_LAST,
 	};
@@ -164,6 +172,9 @@ fill(const struct run *run, struct vm_create *rq, struct err *e)
 		return err_set(e, -EINVAL, "the image's name is too long");
 	if (run->name != NULL)
 		(void)snprintf(rq->name, sizeof(rq->name), "%s", run->name);
+	if (run->kernel_cmdline != NULL)
+		(void)snprintf(rq->kernel_cmdline, sizeof(rq->kernel_cmdline),
+		    "%s", run->kernel_cmdline);
 	r = env_strs(&run->env, &rq->env, e);
 	return r;
 }

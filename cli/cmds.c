@@ -21,7 +21,7 @@ const char cmds_tail[] =
 const struct cmd cmds[] = {
 	{ "run", cmd_run,
 	    "[-d] [--name N] [--rm] [--cpus N] [-m SIZE] [-e NAME[=VALUE]]...\n"
-	    "           [--env-file FILE] [-t] IMAGE [CMD ARG...]",
+	    "           [--env-file FILE] [--kernel-cmdline TEXT] [-t] IMAGE [CMD ARG...]",
 	    "Makes a VM and runs a command in it",
 	    "  -d, --detach       return once the VM is ready, print its name\n"
 	    "  --name NAME        default: IMAGE-<4 hex digits>\n"
@@ -32,6 +32,7 @@ const struct cmd cmds[] = {
 	    "                     that it is on no command line\n"
 	    "  --env-file FILE    lines of NAME=VALUE or NAME; # begins a "
 	    "comment\n"
+	    "  --kernel-cmdline TEXT  more arguments for the guest's kernel\n"
 	    "  -t, --tty          the command gets a terminal\n"
 	    "\n"
 	    "The command has this terminal's input and output, and its exit\n"

@@ -15,6 +15,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import lablib as lab  # noqa: E402
 from lablib import eq, note, wait_for  # noqa: E402
+import suite  # noqa: E402
 
 LAB = {"config": "systemd", "deadline": 600, "reboots": True}
 REBOOT, CRASH = 90, 91  # tests/lab/run
@@ -42,6 +43,9 @@ def journal():
 
 
 def mews(*args, want=0):
+    if args[0] == "run":  # tests/lab/run says why
+        args = ("run", "--kernel-cmdline", suite.GUEST["kernel_cmdline"],
+                *args[1:])
     p = subprocess.run(["mews", *args], stdin=subprocess.DEVNULL,
                        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                        text=True, timeout=DEADLINE)

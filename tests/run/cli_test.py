@@ -586,6 +586,18 @@ def run_name_taken():
 
 
 @case
+def run_kernel_cmdline():
+    with Setup(Vms()) as s:
+        s.ok("run", "-d", "--kernel-cmdline", "quiet nopv", "busybox")
+        same(json.loads(s.fake.requests[0].body)["kernel_cmdline"],
+             "quiet nopv")
+        r, _, err = s.run("run", "-d", "--kernel-cmdline", "x" * 5000,
+                          "busybox")
+        same(r, 125)
+        has(err, "--kernel-cmdline: more than ")
+
+
+@case
 def run_env_file():
     path = os.path.join(DIR, "env")
     with open(path, "w") as f:

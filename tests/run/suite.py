@@ -356,6 +356,9 @@ class Suite:
         return wait_for(ready, "agent of " + name, deadline, 0.05)
 
     def cli(self, *args, input=None, timeout=60, env=None):
+        if args[0] == "run" and "kernel_cmdline" in GUEST:
+            args = ("run", "--kernel-cmdline", GUEST["kernel_cmdline"],
+                    *args[1:])
         e = dict(os.environ, MEWS_API="unix://" + self.sock)
         e.update(env or {})
         return subprocess.run([self.programs + "/mews", *args], input=input,
