@@ -13,7 +13,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import lablib as lab  # noqa: E402
 from lablib import eq, note  # noqa: E402
 
-LAB = {"config": ["bare", "systemd"], "deadline": 240, "check": True}
+LAB = {"config": ["bare", "systemd"], "deadline": 240}
 PORT, CID = 5000, 7
 NOBODY = 65534
 # linux/vfio.h: VFIO_TYPE is ';', VFIO_BASE 100
