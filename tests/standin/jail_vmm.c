@@ -428,8 +428,9 @@ on_line(int c, char *line, enum behave b)
 		    b == BEHAVE_NO_AGENT || b == BEHAVE_SPIN
 			? "running\n"
 			: "running\nagent\nneed\n");
-		while (b == BEHAVE_SPIN)
-			;
+		if (b == BEHAVE_SPIN)
+			for (;;)
+				;
 		if (b == BEHAVE_REBOOT) {
 			say(c, "reset\n");
 			_exit(0);
