@@ -76,6 +76,7 @@ probe_is_late(const struct lvm *v, long long *left_ms)
 {
 	long long age = clock_ms() - v->started_ms, used = 0;
 
+	/* not known before its read-back: then by the clock alone */
 	if (v->vmm_pid != 0)
 		used = used_ms(v->vmm_pid);
 	if (used < 0 || used >= PROBE_MS || age >= PROBE_LONGEST_MS)
@@ -94,9 +95,8 @@ probe_ended(struct lvm *v, uint32_t accel)
 	struct spawn_accel a = { .accel = accel };
 
 	if (ld->accel == ACCEL_UNKNOWN) {
-		log_info("the probe took %lld ms, %lld of a processor",
-		    clock_ms() - v->started_ms,
-		    v->vmm_pid != 0 ? used_ms(v->vmm_pid) : 0);
+		log_info("the probe took %lld ms",
+		    (long long)clock_ms() - v->started_ms);
 		/* the spawner keeps it, for us and for a later launchd, and
 		 * hears it before the first PREPARE that relies on it */
 		if (chan_send(ld->spawner, SPAWN_ACCEL, ID_ACCEL, &a, sizeof(a),

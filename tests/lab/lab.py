@@ -177,16 +177,18 @@ def machine(d, config, serial, more=(), words=()):
     between its own two cards, and disks whose writes are thrown away."""
     init = "/lib/systemd/systemd" if config == "systemd" \
         else "/mews/tests/lab/init"
-    # Time counts instructions, 2 ns each, and passes by itself only when
+    # Time counts instructions, 1 ns each, and passes by itself only when
     # there is none to do: then a loaded machine makes the lab take longer and
     # changes nothing in it.  By the clock, timer ticks pile up under load
     # until a guest of the lab does nothing else.  It takes one processor: with
     # two, bringing up the second one hangs.
     cpus = ["-accel", "tcg,thread=multi", "-smp", "2"] if config == "smp" else \
-        ["-accel", "tcg,thread=single", "-icount", "shift=%s" % SHIFT, "-smp", "1"]
+        ["-accel", "tcg,thread=single", "-icount", "shift=" + SHIFT,
+         "-smp", "1"]
     line = ("console=ttyS0 intel_iommu=on mitigations=off panic=-1 lab.init=%s "
             "systemd.unified_cgroup_hierarchy=1 systemd.show_status=false "
-            "net.ifnames=0 modprobe.blacklist=ahci kvm.halt_poll_ns=0 tsc=reliable %s" % (init, " ".join(words)))
+            "net.ifnames=0 modprobe.blacklist=ahci kvm.halt_poll_ns=0 "
+            "tsc=reliable %s" % (init, " ".join(words)))
 
     def disk(name, path):
         return ["-drive", "file=%s,format=raw,if=none,id=%s,snapshot=on,"
@@ -402,7 +404,7 @@ def write_xml(results, path):
                         sum(v == "skip" for v, _, _ in cases), r.took))
             for verdict, name, why in cases:
                 f.write("<testcase classname=%s name=%s>" % (
-                    quoteattr(r.suite["name"]), quoteattr(name)))
+                    quoteattr(r.suite["name"]), quoteattr(clean(name))))
                 if verdict == "not ok":
                     f.write("<failure message=%s/>" % quoteattr(clean(why)))
                 elif verdict == "skip":
