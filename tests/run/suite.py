@@ -352,6 +352,8 @@ class Suite:
         def ready():
             vm = self.get("/api/v1/vms/" + name).json()
             assert vm.get("status") != "crashed", "%r\n%s" % (vm, self.logs())
+            # where the probe chooses, in the lab, it is to choose KVM
+            assert ACCEL != "auto" or vm.get("accel", "kvm") == "kvm", vm
             return vm.get("ready")
         return wait_for(ready, "agent of " + name, deadline, 0.05)
 
