@@ -15,6 +15,7 @@ DEPS_LAB := qemu-system-x86 busybox-static cpio e2fsprogs util-linux
 deps: $(B)/.deps	## install what building and testing needs
 deps-lint: $(B)/.deps-lint
 
+# One at a time: two of these targets may be due at once, and apt does not wait.
 define apt_install
 	$(Q)missing=$$(dpkg-query -W -f '$${db:Status-Abbrev} $${Package}\n' \
 	    $(1) 2>/dev/null | sed -n 's/^ii  *//p' | sort > $@.have; \
@@ -22,8 +23,9 @@ define apt_install
 	rm -f $@.have; \
 	if [ -n "$$missing" ]; then \
 		echo "installing:" $$missing; \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-		    apt-get install -y -qq --no-install-recommends $$missing \
+		flock mk/deps.mk sh -c 'apt-get update -qq && \
+		    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+		    --no-install-recommends "$$@"' apt $$missing \
 		    > $@.log 2>&1 || { tail -20 $@.log; exit 1; }; \
 	fi
 	$(Q)touch $@
