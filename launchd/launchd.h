@@ -200,8 +200,9 @@ void ward_give_spec(struct lvm *v);
 /* probe.c */
 void probe_start(struct launchd *ld);
 void probe_ended(struct lvm *v, uint32_t accel);
-/* Its deadline has come by the clock: is it over?  Not before *left_ms. */
-bool probe_is_late(const struct lvm *v, long long *left_ms);
+/* v's deadline has come by the clock.  True: v is a probe, whose own has not,
+ * and the timer is set again. */
+bool probe_waits(struct lvm *v);
 void accel_known(struct launchd *ld, uint32_t accel);
 
 /* orchd.c: dispatch of orchd's requests, and what is told to it */

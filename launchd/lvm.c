@@ -423,22 +423,18 @@ static void
 on_timer(int fd, short what, void *arg)
 {
 	struct lvm *v = arg;
-	long long left = 0;
 
 	(void)fd;
 	(void)what;
-	if ((v->state == L_WARDEN || v->state == L_RUNNING) && v->probe &&
-	    !probe_is_late(v, &left)) {
-		lvm_arm(v, left);
-		return;
-	}
 	switch (v->state) {
 	case L_WARDEN:
-		lvm_kill(v, EXIT_START_FAILED,
-		    "hypervisor or warden did not answer in time");
+		if (!probe_waits(v))
+			lvm_kill(v, EXIT_START_FAILED,
+			    "hypervisor or warden did not answer in time");
 		break;
 	case L_RUNNING:
-		lvm_kill(v, EXIT_NO_AGENT, "");
+		if (!probe_waits(v))
+			lvm_kill(v, EXIT_NO_AGENT, "");
 		break;
 	case L_STOPPING:
 		stop_next(v);

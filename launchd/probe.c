@@ -72,19 +72,22 @@ used_ms(pid_t pid)
 }
 
 bool
-probe_is_late(const struct lvm *v, long long *left_ms)
+probe_waits(struct lvm *v)
 {
-	long long age = clock_ms() - v->started_ms, used = 0;
+	long long age = clock_ms() - v->started_ms, used = 0, left;
 
+	if (!v->probe)
+		return false;
 	/* not known before its read-back: then by the clock alone */
 	if (v->vmm_pid != 0)
 		used = used_ms(v->vmm_pid);
 	if (used < 0 || used >= PROBE_MS || age >= PROBE_LONGEST_MS)
-		return true;
-	*left_ms = PROBE_MS - used;
-	if (*left_ms > PROBE_LONGEST_MS - age)
-		*left_ms = PROBE_LONGEST_MS - age;
-	return false;
+		return false;
+	left = PROBE_MS - used;
+	if (left > PROBE_LONGEST_MS - age)
+		left = PROBE_LONGEST_MS - age;
+	lvm_arm(v, left);
+	return true;
 }
 
 /* Once: what comes after the verdict is only the clearing away. */

@@ -43,10 +43,7 @@ def journal():
 
 
 def mews(*args, want=0):
-    if args[0] == "run":  # tests/lab/run says why
-        args = ("run", "--kernel-cmdline", suite.GUEST["kernel_cmdline"],
-                *args[1:])
-    p = subprocess.run(["mews", *args], stdin=subprocess.DEVNULL,
+    p = subprocess.run(["mews", *suite.as_guest(args)], stdin=subprocess.DEVNULL,
                        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                        text=True, timeout=DEADLINE)
     if want is not None and p.returncode != want:

@@ -129,6 +129,13 @@ def make_host():
     sh("ip", "route", "add", "default", "via", WORLD)
 
 
+def as_guest(args):
+    """Arguments of the CLI; what `mews run` makes is made like GUEST."""
+    if args[0] != "run" or "kernel_cmdline" not in GUEST:
+        return args
+    return ("run", "--kernel-cmdline", GUEST["kernel_cmdline"], *args[1:])
+
+
 def wait_for(fn, what, deadline=DEADLINE, every=POLL):
     """Asks fn until it is true: for what has no event to wait for."""
     end = time.monotonic() + deadline
@@ -358,12 +365,10 @@ class Suite:
         return wait_for(ready, "agent of " + name, deadline, 0.05)
 
     def cli(self, *args, input=None, timeout=60, env=None):
-        if args[0] == "run" and "kernel_cmdline" in GUEST:
-            args = ("run", "--kernel-cmdline", GUEST["kernel_cmdline"],
-                    *args[1:])
         e = dict(os.environ, MEWS_API="unix://" + self.sock)
         e.update(env or {})
-        return subprocess.run([self.programs + "/mews", *args], input=input,
+        return subprocess.run([self.programs + "/mews", *as_guest(args)],
+                              input=input,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                               timeout=timeout, env=e)
 
