@@ -43,10 +43,11 @@ on_stop(void *arg, struct chan *chan, struct msg *m)
 }
 
 static void
-on_boot_gone(void *arg, struct chan *chan, const char *why)
+on_boot_gone(void *arg, struct chan *chan, enum chan_end end, const char *why)
 {
 	struct apid *a = arg;
 
+	(void)end;
 	(void)chan;
 	log_info("mewsd: %s", why);
 	(void)event_base_loopbreak(a->base);
@@ -100,7 +101,7 @@ on_gone(void *arg, struct chan *chan, struct msg *m)
  * plumbs both anew.
  */
 static void
-on_orchd_gone(void *arg, struct chan *chan, const char *why)
+on_orchd_gone(void *arg, struct chan *chan, enum chan_end end, const char *why)
 {
 	const struct timeval tv = { .tv_sec = ALONE_MS / 1000 };
 	struct apid *a = arg;
@@ -109,7 +110,7 @@ on_orchd_gone(void *arg, struct chan *chan, const char *why)
 	chan_free(chan);
 	a->orchd = NULL;
 	client_drop_all(a);
-	if (strcmp(why, "closed") == 0) {
+	if (end == CHAN_CLOSED) {
 		(void)event_add(a->alone, &tv);
 		return;
 	}

@@ -123,10 +123,11 @@ on_keep_state(void *arg, struct chan *c, struct msg *m)
 }
 
 static void
-keep_gone(void *arg, struct chan *c, const char *why)
+keep_gone(void *arg, struct chan *c, enum chan_end end, const char *why)
 {
 	struct lvm *v = arg;
 
+	(void)end;
 	(void)c;
 	log_debug("vm %s: keeper: %s", v->name, why);
 	link_close(&v->keep);

@@ -14,7 +14,7 @@
 #include "common/tsc.h"
 #include "common/util.h"
 #include "launchd/launchd.h"
-#include "launchd/spawner/spawner.h"
+#include "spawner/spawner.h"
 
 /*
  * The spawner is this program again: exec'ed, so that it shares no memory
@@ -89,10 +89,11 @@ on_boot_stop(void *arg, struct chan *c, struct msg *m)
 }
 
 static void
-parent_gone(void *arg, struct chan *c, const char *why)
+parent_gone(void *arg, struct chan *c, enum chan_end end, const char *why)
 {
 	(void)arg;
 	(void)c;
+	(void)end;
 	log_info("mewsd: %s", why);
 	exit(0);
 }

@@ -29,7 +29,8 @@ say_err(struct chan *c, uint64_t id, uint64_t vm, int code, const char *text)
 	return chan_send(c, LAUNCH_ERR, id, &e, sizeof(e), -1);
 }
 
-static void orchd_gone(void *arg, struct chan *c, const char *why);
+static void orchd_gone(
+    void *arg, struct chan *c, enum chan_end end, const char *why);
 
 /* News must not get lost: an orchd that does not read is as good as gone,
  * and asks for the list when it comes again. */
@@ -38,7 +39,7 @@ orchd_tell(struct launchd *ld, uint32_t type, const void *data, size_t len)
 {
 	if (ld->orchd != NULL &&
 	    chan_send(ld->orchd, type, 0, data, len, -1) < 0)
-		orchd_gone(ld, ld->orchd, "does not read");
+		orchd_gone(ld, ld->orchd, CHAN_STALLED, "does not read");
 }
 
 void
@@ -83,7 +84,7 @@ orchd_released(struct lvm *v, int code, const char *why)
 		    : say_err(c, v->waiters[i], v->uid, code, why);
 
 		if (r < 0) {
-			orchd_gone(v->ld, c, "does not read");
+			orchd_gone(v->ld, c, CHAN_STALLED, "does not read");
 			break;
 		}
 	}
@@ -267,7 +268,7 @@ static const struct msg_handler handlers[] = {
 };
 
 static void
-orchd_gone(void *arg, struct chan *c, const char *why)
+orchd_gone(void *arg, struct chan *c, enum chan_end end, const char *why)
 {
 	struct launchd *ld = arg;
 	struct lvm *v;
@@ -275,7 +276,7 @@ orchd_gone(void *arg, struct chan *c, const char *why)
 	log_warn("orchd: %s", why);
 	if (ld->orchd != c)
 		return;
-	boot_fault(ld->parent, ROOM_ORCHD, ld->orchd_life, why);
+	boot_fault(ld->parent, ROOM_ORCHD, ld->orchd_life, end);
 	chan_free(ld->orchd);
 	ld->orchd = NULL;
 	/* what it asked goes on; its answers have nowhere to go.  What was
@@ -297,7 +298,7 @@ orchd_open(struct launchd *ld)
 	if (!ld->adopted || ld->orchd_fd < 0)
 		return;
 	if (ld->orchd != NULL) /* its other end was started anew */
-		orchd_gone(ld, ld->orchd, "replaced");
+		orchd_gone(ld, ld->orchd, CHAN_REPLACED, "replaced");
 	ld->orchd = chan_new(ld->base, ld->orchd_fd, "orchd", &orchd_ops, ld);
 	ld->orchd_fd = -1;
 	if (ld->orchd == NULL)

@@ -207,9 +207,10 @@ on_list_end(void *arg, struct chan *c, struct msg *m)
 }
 
 static void
-spawner_gone(void *arg, struct chan *c, const char *why)
+spawner_gone(void *arg, struct chan *c, enum chan_end end, const char *why)
 {
 	(void)arg;
+	(void)end;
 	(void)c;
 	fatal("spawner: %s", why); /* we end together */
 }

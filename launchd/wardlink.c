@@ -247,10 +247,11 @@ ward_backoff(struct lvm *v)
 }
 
 static void
-ward_gone(void *arg, struct chan *c, const char *why)
+ward_gone(void *arg, struct chan *c, enum chan_end end, const char *why)
 {
 	struct lvm *v = arg;
 
+	(void)end;
 	(void)c;
 	log_info("vm %s: warden: %s", v->name, why);
 	link_close(&v->ward);

@@ -190,10 +190,10 @@ static const struct msg_handler handlers[] = {
 };
 
 static void
-on_room_gone(void *arg, struct chan *chan, const char *why)
+on_room_gone(void *arg, struct chan *chan, enum chan_end end, const char *why)
 {
 	struct child *c = arg;
-	const bool closed = strcmp(why, "closed") == 0;
+	const bool closed = end == CHAN_CLOSED;
 
 	(void)chan;
 	/* its end shows in SIGCHLD, and a stop has its deadline; one that lives

@@ -4,7 +4,7 @@
 LINT_SRC = $(filter %.c,$(LINT_ALL))
 LINT_HDR = $(filter %.h,$(LINT_ALL))
 LINT_ALL := $(sort $(wildcard $(foreach d,apid orchd netd launchd \
-	launchd/spawner launchd/keeper agent common \
+	spawner keeper agent common \
 	proto mewsd warden cli bench tests/unit tests/run tests/fuzz tests/hostile \
 	tests/standin tests/probe tests/tool tests/lab,$(d)/*.c $(d)/*.h)))
 

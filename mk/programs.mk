@@ -26,10 +26,10 @@ LIB_JSON := -ljson-c
 # libnl's headers are not where the others are.
 CPPFLAGS += -I/usr/include/libnl3
 
-$(eval $(call room,mews-launchd,$(call room_src,launchd) $(call room_src,launchd/spawner),$(LIB_EVENT) -lseccomp -lcap -lbsd))
+$(eval $(call room,mews-launchd,$(call room_src,launchd) $(call room_src,spawner),$(LIB_EVENT) -lseccomp -lcap -lbsd))
 # Pid 1 of each jail: static, so that it needs nothing of the staged tree.
 # (with the library in builds that name what filters refuse)
-$(eval $(call room,mews-keeper,$(call room_src,launchd/keeper),$(if \
+$(eval $(call room,mews-keeper,$(call room_src,keeper),$(if \
     $(findstring SECCOMP_DEBUG,$(EXTRA)),-lseccomp)))
 LD_mews-keeper = $(ROOM_STATIC_LD)
 $(eval $(call room,mews-netd,$(call room_src,netd),$(LIB_EVENT) -lnl-3 -lnftables -lseccomp -lcap -lbsd))

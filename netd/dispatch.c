@@ -188,13 +188,13 @@ static const struct msg_handler from_mewsd[] = {
 };
 
 static void
-orchd_gone(void *arg, struct chan *c, const char *why)
+orchd_gone(void *arg, struct chan *c, enum chan_end end, const char *why)
 {
 	struct netd *nd = arg;
 
 	log_warn("orchd: %s", why);
 	if (nd->orchd == c) {
-		boot_fault(nd->parent, ROOM_ORCHD, nd->orchd_life, why);
+		boot_fault(nd->parent, ROOM_ORCHD, nd->orchd_life, end);
 		nd->orchd = NULL;
 		nd->nclosing = 0; /* nobody is left to hear it */
 	}
@@ -202,10 +202,11 @@ orchd_gone(void *arg, struct chan *c, const char *why)
 }
 
 static void
-mewsd_gone(void *arg, struct chan *c, const char *why)
+mewsd_gone(void *arg, struct chan *c, enum chan_end end, const char *why)
 {
 	struct netd *nd = arg;
 
+	(void)end;
 	(void)c;
 	log_info("mewsd: %s", why);
 	(void)event_base_loopbreak(nd->base);

@@ -45,10 +45,11 @@ on_stop(void *arg, struct chan *c, struct msg *m)
 }
 
 static void
-on_boot_gone(void *arg, struct chan *c, const char *why)
+on_boot_gone(void *arg, struct chan *c, enum chan_end end, const char *why)
 {
 	struct orchd *o = arg;
 
+	(void)end;
 	(void)c;
 	log_info("mewsd: %s", why);
 	(void)event_base_loopbreak(o->base);
@@ -66,7 +67,7 @@ const struct chan_ops boot_ops = { boot_handlers, nitems(boot_handlers),
 /* --- the apids --- */
 
 static void
-on_api_gone(void *arg, struct chan *c, const char *why)
+on_api_gone(void *arg, struct chan *c, enum chan_end end, const char *why)
 {
 	struct orchd *o = arg;
 	size_t i;
@@ -77,7 +78,7 @@ on_api_gone(void *arg, struct chan *c, const char *why)
 		if (o->api[i] != c)
 			continue;
 		log_warn("%s: %s", chan_peer(c), why);
-		boot_ended(o->parent, room, o->life[room], why);
+		boot_ended(o->parent, room, o->life[room], end);
 		chan_free(c);
 		o->api[i] = NULL;
 		conn_end_room(o, room);
@@ -129,7 +130,7 @@ peer_helper(struct orchd *o, struct helper *h, uint32_t room, int sock,
 	struct chan *old = h->chan;
 
 	if (old != NULL)
-		ops->gone(o, old, "replaced");
+		ops->gone(o, old, CHAN_REPLACED, "replaced");
 	h->listed = false;
 	h->chan = chan_new(o->base, sock, room_name(room), ops, o);
 	if (h->chan == NULL ||

@@ -193,7 +193,7 @@ net_ensure(struct orchd *o)
 }
 
 static void
-on_net_gone(void *arg, struct chan *c, const char *why)
+on_net_gone(void *arg, struct chan *c, enum chan_end end, const char *why)
 {
 	struct orchd *o = arg;
 	struct vm *vm;
@@ -201,7 +201,7 @@ on_net_gone(void *arg, struct chan *c, const char *why)
 	if (o->net.chan != c)
 		return;
 	log_warn("netd: %s", why);
-	boot_ended(o->parent, ROOM_NETD, o->life[ROOM_NETD], why);
+	boot_ended(o->parent, ROOM_NETD, o->life[ROOM_NETD], end);
 	chan_free(c);
 	o->net.chan = NULL;
 	o->net.listed = false;
@@ -439,7 +439,7 @@ on_launch_event(void *arg, struct chan *c, struct msg *m)
 }
 
 static void
-on_launch_gone(void *arg, struct chan *c, const char *why)
+on_launch_gone(void *arg, struct chan *c, enum chan_end end, const char *why)
 {
 	struct orchd *o = arg;
 	struct vm *vm;
@@ -447,7 +447,7 @@ on_launch_gone(void *arg, struct chan *c, const char *why)
 	if (o->launch.chan != c)
 		return;
 	log_warn("launchd: %s", why);
-	boot_ended(o->parent, ROOM_LAUNCHD, o->life[ROOM_LAUNCHD], why);
+	boot_ended(o->parent, ROOM_LAUNCHD, o->life[ROOM_LAUNCHD], end);
 	chan_free(c);
 	o->launch.chan = NULL;
 	o->launch.listed = false;

@@ -35,21 +35,21 @@ boot_ready(void)
 }
 
 void
-boot_fault(struct chan *mewsd, uint32_t room, uint32_t life, const char *why)
+boot_fault(struct chan *mewsd, uint32_t room, uint32_t life, enum chan_end end)
 {
 	const struct boot_peer p = { .room = room, .life = life };
 
-	if (strcmp(why, "closed") != 0 && strcmp(why, "replaced") != 0)
+	if (end == CHAN_REFUSED || end == CHAN_STALLED)
 		(void)chan_send(mewsd, BOOT_FAULT, 0, &p, sizeof(p), -1);
 }
 
 void
-boot_ended(struct chan *mewsd, uint32_t room, uint32_t life, const char *why)
+boot_ended(struct chan *mewsd, uint32_t room, uint32_t life, enum chan_end end)
 {
 	const struct boot_peer p = { .room = room, .life = life };
 
-	boot_fault(mewsd, room, life, why);
-	if (strcmp(why, "closed") == 0)
+	boot_fault(mewsd, room, life, end);
+	if (end == CHAN_CLOSED)
 		(void)chan_send(mewsd, BOOT_ENDED, 0, &p, sizeof(p), -1);
 }
 

@@ -61,12 +61,13 @@ void boot_recv(uint32_t room, struct boot_common *bc, void *conf, size_t len);
 /* Tells mewsd that the room serves.  Fatal if mewsd is gone. */
 void boot_ready(void);
 /*
- * For gone() of a channel to another room: unless why says that the peer went
- * by itself, mewsd is asked for a fresh one in its place.  A room that was
- * refused may be somebody else's by now and stay for ever, deaf and mute.
+ * For gone() of a channel to another room: unless the peer went by itself
+ * (CHAN_CLOSED) or was replaced, mewsd is asked for a fresh one in its place.
+ * A room that was refused may be somebody else's by now and stay for ever, deaf
+ * and mute.
  */
 void boot_fault(
-    struct chan *mewsd, uint32_t room, uint32_t life, const char *why);
+    struct chan *mewsd, uint32_t room, uint32_t life, enum chan_end end);
 
 /*
  * The same for orchd, which also says whose channel ended without a refusal:
@@ -74,7 +75,7 @@ void boot_fault(
  * or said something that reads like that, would stay, deaf and mute.
  */
 void boot_ended(
-    struct chan *mewsd, uint32_t room, uint32_t life, const char *why);
+    struct chan *mewsd, uint32_t room, uint32_t life, enum chan_end end);
 
 /* For the handler table of descriptor 3. */
 int boot_peer_check(const void *payload);

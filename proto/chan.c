@@ -89,7 +89,7 @@ chan_free(struct chan *c)
 
 /* Ends the channel once: no more events, then the owner hears of it. */
 static void
-chan_fail(struct chan *c, const char *why)
+chan_fail(struct chan *c, enum chan_end end, const char *why)
 {
 	if (c->dead)
 		return;
@@ -98,7 +98,7 @@ chan_fail(struct chan *c, const char *why)
 	(void)event_del(c->wr);
 	(void)event_del(c->retry);
 	c->depth++;
-	c->ops->gone(c->arg, c, why);
+	c->ops->gone(c->arg, c, end, why);
 	c->depth--;
 }
 
@@ -153,13 +153,13 @@ chan_handle(struct chan *c, struct msg *m)
 	kill_point(m->type, KILL_AFTER);
 	/* an answer that found nobody: what it answered was no fault */
 	if (r == -EPIPE)
-		chan_fail(c, "closed");
+		chan_fail(c, CHAN_CLOSED, "closed");
 	else if (r < 0)
 		why = "refused by its handler";
 	if (why != NULL) {
 		(void)snprintf(
 		    text, sizeof(text), "message 0x%04x: %s", m->type, why);
-		chan_fail(c, text);
+		chan_fail(c, CHAN_REFUSED, text);
 	}
 }
 
@@ -178,9 +178,9 @@ on_readable(int sock, short what, void *arg)
 		if (r == -EAGAIN)
 			break;
 		if (r == -ECONNRESET)
-			chan_fail(c, "closed");
+			chan_fail(c, CHAN_CLOSED, "closed");
 		else if (r < 0)
-			chan_fail(c, "malformed packet");
+			chan_fail(c, CHAN_REFUSED, "malformed packet");
 		else
 			chan_handle(c, &m);
 	}
@@ -260,7 +260,7 @@ on_writable(int fd, short what, void *arg)
 		queue_wait(c);
 	else {
 		c->depth++;
-		chan_fail(c, "closed");
+		chan_fail(c, CHAN_CLOSED, "closed");
 		c->depth--;
 		if (c->freed && c->depth == 0)
 			chan_destroy(c);

@@ -68,12 +68,21 @@ struct msg_handler {
 #define FD_OPT 2
 #define PH_ANY UINT32_MAX
 
+/* How a channel ended. */
+enum chan_end {
+	CHAN_CLOSED, /* the peer went, or closed its end */
+	CHAN_REFUSED, /* the peer said what it may not */
+	CHAN_STALLED, /* the peer does not read: its owner ends it */
+	CHAN_REPLACED, /* a newer one came in its place: likewise */
+};
+
 struct chan_ops {
 	const struct msg_handler *tab;
 	size_t ntab;
 	/* The peer is gone or was refused; c is still to be freed by the owner,
-	 * here or later.  why is one line for the log. */
-	void (*gone)(void *arg, struct chan *c, const char *why);
+	 * here or later.  why is one line for the log, and for nothing else. */
+	void (*gone)(
+	    void *arg, struct chan *c, enum chan_end end, const char *why);
 };
 
 /* Messages that may wait in an out-queue; then chan_send says -ENOBUFS. */

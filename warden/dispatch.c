@@ -127,11 +127,11 @@ static const struct msg_handler handlers[] = {
 };
 
 static void
-on_gone(void *arg, struct chan *c, const char *why)
+on_gone(void *arg, struct chan *c, enum chan_end end, const char *why)
 {
 	struct warden *w = arg;
 
-	if (strcmp(why, "closed") != 0)
+	if (end != CHAN_CLOSED)
 		log_warn("launchd: %s", why);
 	chan_free(c);
 	w->launchd = NULL;

@@ -224,7 +224,7 @@ static const struct seccomp_rule kvm_rows[] = {
 
 /*
  * vhost: the device's rings and the guest's memory, and when to begin.  The
- * address is what the spawner set (launchd/spawner/vsock.c): whoever sits
+ * address is what the spawner set (spawner/vsock.c): whoever sits
  * here could otherwise take another VM's and be dialled in its place.
  */
 static const struct seccomp_rule vsock_rows[] = {

@@ -1,4 +1,4 @@
-#include "launchd/keeper/keeper.h"
+#include "keeper/keeper.h"
 #include "tests/hostile/forbidden.h"
 
 /* In the keeper's place, in the jail: what its filter keeps from both of its

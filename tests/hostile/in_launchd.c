@@ -1,5 +1,5 @@
 #include "launchd/launchd.h"
-#include "launchd/spawner/spawner.h"
+#include "spawner/spawner.h"
 #include "tests/hostile/forbidden.h"
 
 /* In launchd's place and, one exec further, in the spawner's. */

@@ -402,7 +402,7 @@ def relink(name, src, rules):
     if os.path.exists(out):
         return out
     keeper = name == "mews-keeper"
-    objs, dirs = [], ["launchd/keeper"] if keeper else ["launchd", "launchd/spawner"]
+    objs, dirs = [], ["keeper"] if keeper else ["launchd", "spawner"]
     for dd in dirs:
         for f in sorted(os.listdir(os.path.join(TOP, dd))):
             if not f.endswith(".c"):

@@ -590,12 +590,12 @@ def pid_reuse():
         # any of the three alone still refuses
         off = [r for r in ("RECORD_START", "RECORD_NS", "RECORD_UID")
                if r not in rule]
-        with suite(launchd=relink("mews-launchd", ["launchd/spawner/record.c"],
+        with suite(launchd=relink("mews-launchd", ["spawner/record.c"],
                                   off)) as s:
             s.ready(VM)
             eq(tamper(s), True, "%s alone" % rule)
     off = ["RECORD_START", "RECORD_NS", "RECORD_UID"]
-    with suite(launchd=relink("mews-launchd", ["launchd/spawner/record.c"],
+    with suite(launchd=relink("mews-launchd", ["spawner/record.c"],
                               off)) as s:
         s.ready(VM)
         eq(tamper(s), False, "with the rules off")
@@ -706,7 +706,7 @@ def policy():
                      ("POLICY_VCPUS", dict(vcpus=3)),
                      ("POLICY_MEM", dict(mem=129))):
         with suite(max_vcpus=2, max_mem_mib=128, launchd=relink(
-                "mews-launchd", ["launchd/spawner/prepare.c"], [rule])) as s:
+                "mews-launchd", ["spawner/prepare.c"], [rule])) as s:
             s.ready(VM, **kw)  # so the case above fails
 
 
@@ -717,7 +717,7 @@ def uid_unused():
             refused(s, "still has a process", slot=1)
             s.ready(VM, slot=2)
         if CONTROLS:
-            off = relink("mews-launchd", ["launchd/spawner/prepare.c"],
+            off = relink("mews-launchd", ["spawner/prepare.c"],
                          ["UID_UNUSED"])
             with suite(launchd=off) as s:
                 s.start(VM, slot=1)
@@ -783,11 +783,11 @@ def malformed():
 def readback():
     """A jail that lacks one thing is refused by name; with the check off
     too, it would have run."""
-    jail, verify = "launchd/spawner/jail.c", "launchd/spawner/verify.c"
+    jail, verify = "spawner/jail.c", "spawner/verify.c"
     table = (
         ("JAIL_BOUNDING", jail, "VERIFY_BOUNDING", "CapBnd"),
         ("JAIL_GROUPS", jail, "VERIFY_GROUPS", "Groups"),
-        ("JAIL_NET", "launchd/spawner/prepare.c", "VERIFY_NAMESPACES",
+        ("JAIL_NET", "spawner/prepare.c", "VERIFY_NAMESPACES",
          "net namespace"),
     )
     for rule, src, check, text in table:
@@ -808,15 +808,15 @@ def readback_filters():
         clean(s)
     if not CONTROLS:
         return
-    off = relink("mews-launchd", ["launchd/spawner/verify.c"],
+    off = relink("mews-launchd", ["spawner/verify.c"],
                  ["VERIFY_FILTERS"])
     with suite(launchd=off) as s:
         s.ready(VM, mem=NO_FILTER)
-    keeper = relink("mews-keeper", ["launchd/keeper/main.c"],
+    keeper = relink("mews-keeper", ["keeper/main.c"],
                     ["JAIL_KEEPER_FILTER"])
     with suite(keeper=keeper) as s:
         refused(s, "Seccomp_filters")
-    with suite(launchd=relink("mews-launchd", ["launchd/spawner/confine.c"],
+    with suite(launchd=relink("mews-launchd", ["spawner/confine.c"],
                               ["SPAWNER_FILTER"])) as s:
         # inherited by nobody, counted as none: still consistent
         eq(s.ready(VM)["conf"][3], 3)
@@ -864,18 +864,18 @@ def confinement():
 
 def confinement_off():
     """The probes that a rule stops succeed, or get further, without it."""
-    verify = "launchd/spawner/verify.c"
+    verify = "spawner/verify.c"
     canary = socket.socket(socket.AF_UNIX)
     canary.bind("\0mews-canary")
     canary.listen()
     for rules, src, keeper, expect in (
             (["JAIL_NET", "VERIFY_NAMESPACES"],
-             ["launchd/spawner/prepare.c", verify], None,
+             ["spawner/prepare.c", verify], None,
              {"host-abstract": "ok"}),
-            (["JAIL_STAGE_RO"], ["launchd/spawner/jail.c"], None,
+            (["JAIL_STAGE_RO"], ["spawner/jail.c"], None,
              {"write-stage": "EACCES", "chmod-stage": "EPERM"}),
             (["SPAWNER_FILTER", "VERIFY_FILTERS", "VERIFY_SECCOMP"],
-             ["launchd/spawner/confine.c", verify], ["JAIL_KEEPER_FILTER"],
+             ["spawner/confine.c", verify], ["JAIL_KEEPER_FILTER"],
              {"inet": "ok", "vsock": "ok", "ptrace-keeper": "EPERM",
               "ptrace-warden": "EPERM", "mount": "EPERM", "clone3": "EINVAL",
               "setuid": "EPERM", "pidfd": "ok"}),
@@ -883,7 +883,7 @@ def confinement_off():
              {"keeper-mem": "ok"})):
         with suite(launchd=relink("mews-launchd", src, rules),
                    keeper=keeper and relink(
-                       "mews-keeper", ["launchd/keeper/main.c"],
+                       "mews-keeper", ["keeper/main.c"],
                        keeper)) as s:
             s.ready(VM)
             warden = s.stream(VM, "pid")
@@ -930,7 +930,7 @@ def sockets():
         eq(s.probe(VM, "passwd"), "ENOENT", "launchd came back")
     if not CONTROLS:
         return
-    with suite(keeper=relink("mews-keeper", ["launchd/keeper/main.c"],
+    with suite(keeper=relink("mews-keeper", ["keeper/main.c"],
                              ["KEEPER_PEER"])) as s:
         s.ready(VM)
         eq(result(s, 0), 2, "without KEEPER_PEER")

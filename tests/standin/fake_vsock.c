@@ -7,8 +7,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "launchd/spawner/vsock.h"
 #include "launchd/vdial.h"
+#include "spawner/vsock.h"
 
 /*
  * launchd and its spawner on a kernel that has AF_VSOCK and /dev/vhost-vsock,

@@ -63,10 +63,11 @@ check_even(const void *p)
 }
 
 static void
-on_gone(void *arg, struct chan *c, const char *why)
+on_gone(void *arg, struct chan *c, enum chan_end end, const char *why)
 {
 	struct side *s = arg;
 
+	(void)end;
 	(void)c;
 	s->gone++;
 	(void)strncat(s->why, why, sizeof(s->why) - 1);

@@ -9,9 +9,9 @@
 
 #include "common/num.h"
 #include "common/util.h"
-#include "launchd/spawner/proc.h"
-#include "launchd/spawner/spawner.h"
 #include "proto/ward.h"
+#include "spawner/proc.h"
+#include "spawner/spawner.h"
 
 /*
  * Read-back (I4): what the kernel says about every thread of every process

@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "launchd/spawner/spawner.h"
+#include "spawner/spawner.h"
 
 /* What the child half needs; descriptors are the child's copies. */
 struct jail {

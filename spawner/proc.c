@@ -7,7 +7,7 @@
 
 #include "common/fds.h"
 #include "common/num.h"
-#include "launchd/spawner/proc.h"
+#include "spawner/proc.h"
 
 const char *const ns_names[NS_N] = { "mnt", "pid", "net", "ipc", "uts" };
 

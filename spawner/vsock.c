@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "common/fds.h"
-#include "launchd/spawner/spawner.h"
-#include "launchd/spawner/vsock.h"
+#include "spawner/spawner.h"
+#include "spawner/vsock.h"
 
 void
 vsock_find(struct spawner *sp)

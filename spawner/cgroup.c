@@ -8,8 +8,8 @@
 #include "common/fds.h"
 #include "common/num.h"
 #include "common/util.h"
-#include "launchd/spawner/cgroup.h"
-#include "launchd/spawner/proc.h"
+#include "spawner/cgroup.h"
+#include "spawner/proc.h"
 
 /* What a hypervisor needs beside the guest's memory: its own code and data,
  * the translation cache, keeper and warden. */

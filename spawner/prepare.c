@@ -18,8 +18,8 @@
 #include "common/log.h"
 #include "common/num.h"
 #include "common/util.h"
-#include "launchd/spawner/jail.h"
-#include "launchd/spawner/proc.h"
+#include "spawner/jail.h"
+#include "spawner/proc.h"
 
 #define PREPARE_DEADLINE_MS 5000
 

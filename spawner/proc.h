@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "launchd/spawner/spawner.h"
+#include "spawner/spawner.h"
 
 /* What the kernel says about a process, read from /proc (proc(5)). */
 

@@ -18,8 +18,8 @@
 
 #include "common/confine.h"
 #include "common/util.h"
-#include "launchd/spawner/jail.h"
 #include "proto/ward.h"
+#include "spawner/jail.h"
 
 /* Limits inside a jail.  Logs are files, so FSIZE bounds them; NPROC counts
  * threads of the VM's uid, which no other VM has. */

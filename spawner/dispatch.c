@@ -9,9 +9,9 @@
 #include "common/log.h"
 #include "common/num.h"
 #include "common/util.h"
-#include "launchd/spawner/accel.h"
-#include "launchd/spawner/spawner.h"
 #include "proto/kill.h"
+#include "spawner/accel.h"
+#include "spawner/spawner.h"
 
 /* All that the spawner can be asked.  What is not here ends the spawner:
  * its only peer is launchd, and launchd does not say such things. */

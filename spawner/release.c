@@ -10,7 +10,7 @@
 #include "common/fds.h"
 #include "common/num.h"
 #include "common/util.h"
-#include "launchd/spawner/spawner.h"
+#include "spawner/spawner.h"
 
 /* More than a VM's folder ever holds; a bound, not a quota. */
 #define REMOVE_ENTRIES_MAX 64

@@ -10,7 +10,7 @@
 #include "common/fds.h"
 #include "common/log.h"
 #include "common/util.h"
-#include "launchd/keeper/keeper.h"
+#include "keeper/keeper.h"
 #include "proto/ward.h"
 
 #define CHILD_FDS_MAX 8

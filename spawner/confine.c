@@ -5,7 +5,7 @@
 
 #include "common/confine.h"
 #include "common/util.h"
-#include "launchd/spawner/spawner.h"
+#include "spawner/spawner.h"
 
 /*
  * What the spawner keeps of root.  DAC_OVERRIDE is not among it: all it

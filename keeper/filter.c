@@ -12,7 +12,7 @@
 
 #include "common/confine.h"
 #include "common/util.h"
-#include "launchd/keeper/keeper.h"
+#include "keeper/keeper.h"
 
 /*
  * The keeper starts others, so its filter is a deny-list (I4 names it as an

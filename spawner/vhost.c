@@ -3,7 +3,7 @@
 #include <linux/vhost.h>
 #include <sys/ioctl.h>
 
-#include "launchd/spawner/vsock.h"
+#include "spawner/vsock.h"
 
 int
 vsock_open(void)

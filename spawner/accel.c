@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include "common/fds.h"
-#include "launchd/spawner/accel.h"
-#include "launchd/spawner/spawner.h"
+#include "spawner/accel.h"
+#include "spawner/spawner.h"
 
 #define ACCEL_FILE "accel"
 

@@ -16,7 +16,7 @@
 #include "common/log.h"
 #include "common/num.h"
 #include "common/util.h"
-#include "launchd/keeper/keeper.h"
+#include "keeper/keeper.h"
 #include "proto/chan.h"
 
 /*

@@ -14,8 +14,8 @@
 #include "common/log.h"
 #include "common/num.h"
 #include "common/util.h"
-#include "launchd/spawner/proc.h"
-#include "launchd/spawner/spawner.h"
+#include "spawner/proc.h"
+#include "spawner/spawner.h"
 
 /* After this call the record survives a crash of everything. */
 int

@@ -7,9 +7,9 @@
 #include <sys/types.h>
 
 #include "common/err.h"
-#include "launchd/spawner/cgroup.h"
 #include "proto/boot.h"
 #include "proto/spawn.h"
+#include "spawner/cgroup.h"
 
 /*
  * launchd's root half.  It makes jails, reads them back, kills and removes

@@ -15,10 +15,10 @@
 #include "common/fds.h"
 #include "common/log.h"
 #include "common/util.h"
-#include "launchd/spawner/accel.h"
-#include "launchd/spawner/proc.h"
-#include "launchd/spawner/spawner.h"
 #include "proto/ward.h"
+#include "spawner/accel.h"
+#include "spawner/proc.h"
+#include "spawner/spawner.h"
 
 /* Below this live the distribution's own users. */
 #define VM_UID_MIN 1000
