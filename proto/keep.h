@@ -38,7 +38,7 @@ struct keep_spec {
 	uint64_t vm;
 	uint32_t mem_mib;
 	uint16_t vcpus;
-	uint8_t accel; /* enum launch_accel */
+	uint8_t accel; /* enum machine_accel */
 	uint8_t nics;
 	uint8_t mac[6];
 	uint8_t pad[2];

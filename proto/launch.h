@@ -3,6 +3,8 @@
 
 #include <stdint.h>
 
+#include "proto/machine.h"
+
 /*
  * orchd <-> launchd.  A VM is its 64-bit uid here; everything else about it
  * is numbers, enums and descriptors (I3).  Requests carry a message id and
@@ -33,12 +35,6 @@ enum launch_attach_kind {
 	LAUNCH_FD_TAP = 1, /* descriptor from netd, /dev/net/tun */
 	LAUNCH_FD_SPEC = 2, /* sealed memfd: boot spec, opaque to launchd */
 	LAUNCH_FD_ARGS = 3, /* sealed memfd: extra kernel arguments, opaque */
-};
-
-enum launch_accel {
-	ACCEL_UNKNOWN = 0,
-	ACCEL_TCG = 1,
-	ACCEL_KVM = 2,
 };
 
 struct launch_vm {
@@ -137,7 +133,7 @@ struct launch_held {
 	uint32_t state; /* enum launch_state */
 	uint32_t pid; /* hypervisor's, in the host's pid namespace; 0 none */
 	uint16_t slot;
-	uint8_t accel; /* enum launch_accel */
+	uint8_t accel; /* enum machine_accel */
 	uint8_t pad[5];
 	struct launch_confined conf;
 };
@@ -166,7 +162,7 @@ struct launch_event {
 _Static_assert(sizeof(struct launch_event) == 176, "wire layout");
 
 struct launch_caps {
-	uint8_t accel; /* enum launch_accel: what the probe found */
+	uint8_t accel; /* enum machine_accel: what the probe found */
 	uint8_t cgroup; /* 1: cgroup v2 with memory, pids, cpu is used */
 	uint8_t vsock; /* 1: VMs get an AF_VSOCK device */
 	uint8_t pad[5];
@@ -208,7 +204,7 @@ struct launchd_conf {
 	uint32_t max_mem_mib; /* per VM */
 	uint32_t max_vms;
 	uint32_t cgroup; /* 0 auto, 1 require, 2 off */
-	uint32_t accel; /* 0 probe, else enum launch_accel */
+	uint32_t accel; /* 0 probe, else enum machine_accel */
 	uint32_t vsock; /* enum vsock_mode */
 	uint32_t cid_base; /* a VM's AF_VSOCK address is cid_base + slot */
 	uint32_t pad;
