@@ -26,7 +26,7 @@ UNIT_OBJ_store_test := $(B)/obj/orchd/store.o $(B)/obj/orchd/sql.o
 UNIT_LIBS_store_test := -lsqlite3 -lpthread
 $(B)/unit/store_test: $(UNIT_OBJ_store_test)
 
-UNIT_OBJ_vm_fsm_test := $(B)/obj/orchd/fsm.o
+UNIT_OBJ_vm_fsm_test := $(B)/obj/orchd/vm_fsm.o
 $(B)/unit/vm_fsm_test: $(UNIT_OBJ_vm_fsm_test)
 
 # Says what the HTTP parser sees, for tests/run/http_diff_test.py.

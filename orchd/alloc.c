@@ -5,19 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 
 #include "common/log.h"
+#include "orchd/alloc.h"
 #include "orchd/orchd.h"
-
-int64_t
-now_ns(void)
-{
-	struct timespec ts = { 0 };
-
-	(void)clock_gettime(CLOCK_REALTIME, &ts);
-	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
-}
+#include "orchd/vm.h"
 
 /* Lowest number in [0, n) that no VM has; VMs are few, so a table will do. */
 static int
@@ -30,7 +22,7 @@ lowest_free(const struct orchd *o, uint32_t n,
 
 	if (used == NULL)
 		return -ENOMEM;
-	TAILQ_FOREACH (vm, &o->vms, entry) {
+	TAILQ_FOREACH (vm, &o->vms.list, entry) {
 		i = taken(o, vm);
 		if (i < n)
 			used[i] = 1;
@@ -103,24 +95,14 @@ alloc_mac(const char *name, uint32_t ipv4, uint8_t mac[6])
 	memcpy(mac + 1, digest, 5);
 }
 
-void
-text_clean(char *dst, size_t cap, const char *src)
-{
-	size_t n = 0;
-
-	for (; *src != '\0' && n + 1 < cap; src++)
-		dst[n++] = (char)(*src >= 0x20 && *src < 0x7f ? *src : '?');
-	dst[n] = '\0';
-}
-
 uint64_t
-alloc_uid(struct orchd *o)
+alloc_vmid(struct orchd *o)
 {
-	uint64_t uid = 0;
+	uint64_t vmid = 0;
 
 	do {
-		if (getrandom(&uid, sizeof(uid), 0) != sizeof(uid))
+		if (getrandom(&vmid, sizeof(vmid), 0) != sizeof(vmid))
 			fatal("getrandom: %m");
-	} while (uid == 0 || vm_by_uid(o, uid) != NULL);
-	return uid;
+	} while (vmid == 0 || vm_by_vmid(o, vmid) != NULL);
+	return vmid;
 }

@@ -1,30 +1,18 @@
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 
+#include "common/clock.h"
 #include "common/fds.h"
+#include "orchd/bootspec.h"
 #include "orchd/orchd.h"
+#include "orchd/text.h"
+#include "orchd/vm.h"
 #include "proto/jbuf.h"
 
 /* env escaped to the utmost, and the rest */
 #define SPEC_MAX (6 * ENV_BYTES_MAX + 16384)
-
-void
-format_ipv4(uint32_t ipv4, char *buf, size_t len)
-{
-	const struct in_addr in = { .s_addr = htonl(ipv4) };
-
-	(void)inet_ntop(AF_INET, &in, buf, (socklen_t)len);
-}
-
-void
-format_mac(const uint8_t mac[6], char *buf, size_t len)
-{
-	(void)snprintf(buf, len, "%02x:%02x:%02x:%02x:%02x:%02x", mac[0],
-	    mac[1], mac[2], mac[3], mac[4], mac[5]);
-}
 
 /* As Volant does: lower case, letters, digits and dashes, else "vm". */
 static void
@@ -51,8 +39,8 @@ hostname_from(const char *name, char *dst, size_t cap)
 static int
 fill(const struct vm *vm, struct boot_spec *s)
 {
-	const struct orchd_conf *conf = &vm->orchd->conf;
-	const char *host = vm->spec.hostname;
+	const struct orchd_conf *conf = &vm->obj.orchd->conf;
+	const char *host = vm->request.hostname;
 	const char *e;
 	int r;
 
@@ -60,19 +48,19 @@ fill(const struct vm *vm, struct boot_spec *s)
 	s->uid = vm->row.uid;
 	hostname_from(host[0] != '\0' ? host : vm->row.name, s->hostname,
 	    sizeof(s->hostname));
-	(void)snprintf(s->image, sizeof(s->image), "%s", vm->spec.image);
+	(void)snprintf(s->image, sizeof(s->image), "%s", vm->request.image);
 	s->has |= TABLE_HAS(BOOT_IPV4);
-	format_ipv4(vm->row.ipv4, s->ipv4.address, sizeof(s->ipv4.address));
-	format_ipv4(conf->gateway, s->ipv4.gateway, sizeof(s->ipv4.gateway));
+	text_ipv4(vm->row.ipv4, s->ipv4.address, sizeof(s->ipv4.address));
+	text_ipv4(conf->gateway, s->ipv4.gateway, sizeof(s->ipv4.gateway));
 	s->ipv4.prefix = (uint8_t)conf->prefix;
-	format_mac(vm->row.mac, s->mac, sizeof(s->mac));
-	for (e = strs_next(&vm->spec.env, NULL); e != NULL;
-	     e = strs_next(&vm->spec.env, e)) {
+	text_mac(vm->row.mac, s->mac, sizeof(s->mac));
+	for (e = strs_next(&vm->request.env, NULL); e != NULL;
+	     e = strs_next(&vm->request.env, e)) {
 		r = strs_add(&s->env, e, strlen(e), ENV_MAX, ENV_BYTES_MAX);
 		if (r < 0)
 			return r;
 	}
-	s->time_ns = now_ns();
+	s->time_ns = clock_wall_ns();
 	if (getrandom(s->entropy, sizeof(s->entropy), 0) !=
 		sizeof(s->entropy) ||
 	    getrandom(s->key, sizeof(s->key), 0) != sizeof(s->key))

@@ -11,7 +11,9 @@
 #include "common/fds.h"
 #include "common/log.h"
 #include "common/util.h"
+#include "orchd/conn.h"
 #include "orchd/orchd.h"
+#include "orchd/wait.h"
 
 /*
  * Connections of the Unix listener.  orchd accepts, reads from the kernel
@@ -37,13 +39,29 @@ conn_find(struct orchd *o, uint64_t id)
 {
 	struct conn key = { .id = id };
 
-	return RB_FIND(conn_tree, &o->conns, &key);
+	return RB_FIND(conn_tree, &o->conns.by_id, &key);
 }
 
 struct chan *
 conn_chan(const struct conn *c)
 {
 	return c->orchd->api[c->room == ROOM_API ? 0 : 1];
+}
+
+void
+conn_park(struct conn *c)
+{
+	c->is_parked = true;
+	TAILQ_INSERT_TAIL(&c->orchd->conns.parked, c, parked);
+}
+
+void
+conn_unpark(struct conn *c)
+{
+	if (!c->is_parked)
+		return;
+	c->is_parked = false;
+	TAILQ_REMOVE(&c->orchd->conns.parked, c, parked);
 }
 
 void
@@ -56,13 +74,13 @@ conn_end(struct conn *c, bool told)
 		(void)chan_send(
 		    conn_chan(c), API_GONE, 0, &msg, sizeof(msg), -1);
 	if (c->waits != NULL)
-		vm_wait_drop(c->waits, c->id);
-	events_unpark(c);
-	(void)RB_REMOVE(conn_tree, &o->conns, c);
-	o->nconns--;
+		wait_drop(c->waits, c->id);
+	conn_unpark(c);
+	(void)RB_REMOVE(conn_tree, &o->conns.by_id, c);
+	o->conns.n--;
 	/* before close: apid's copy keeps the description, and its events,
 	 * alive */
-	(void)epoll_ctl(o->hup_epoll, EPOLL_CTL_DEL, c->sock, NULL);
+	(void)epoll_ctl(o->conns.hup_epoll, EPOLL_CTL_DEL, c->sock, NULL);
 	/* apid's copy too: nobody serves a caller without an identity */
 	(void)shutdown(c->sock, SHUT_RDWR);
 	close_fd(&c->sock);
@@ -74,8 +92,8 @@ conn_end_room(struct orchd *o, uint32_t room)
 {
 	struct conn *c, *next;
 
-	for (c = RB_MIN(conn_tree, &o->conns); c != NULL; c = next) {
-		next = RB_NEXT(conn_tree, &o->conns, c);
+	for (c = RB_MIN(conn_tree, &o->conns.by_id); c != NULL; c = next) {
+		next = RB_NEXT(conn_tree, &o->conns.by_id, c);
 		if (c->room == room)
 			conn_end(c, true);
 	}
@@ -107,7 +125,8 @@ watch_hup(const struct conn *c)
 {
 	struct epoll_event ev = { .data.u64 = c->id };
 
-	return epoll_ctl(c->orchd->hup_epoll, EPOLL_CTL_ADD, c->sock, &ev) < 0
+	return epoll_ctl(
+		   c->orchd->conns.hup_epoll, EPOLL_CTL_ADD, c->sock, &ev) < 0
 	    ? -errno
 	    : 0;
 }
@@ -147,8 +166,8 @@ accept_pause(struct orchd *o)
 {
 	const struct timeval tv = { .tv_usec = ACCEPT_PAUSE_MS * 1000L };
 
-	(void)event_del(o->accept);
-	(void)event_add(o->accept_pause, &tv);
+	(void)event_del(o->conns.accept);
+	(void)event_add(o->conns.accept_pause, &tv);
 }
 
 static void
@@ -169,8 +188,8 @@ on_refused_end(int fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	for (i = 0; i < nitems(o->refused); i++)
-		close_fd(&o->refused[i]);
+	for (i = 0; i < nitems(o->conns.refused); i++)
+		close_fd(&o->conns.refused[i]);
 }
 
 /*
@@ -183,10 +202,11 @@ static void
 linger(struct orchd *o, int sock)
 {
 	const struct timeval tv = { .tv_sec = REFUSED_MS / 1000 };
-	int *slot = &o->refused[o->nrefused++ % nitems(o->refused)];
+	int *slot =
+	    &o->conns.refused[o->conns.nrefused++ % nitems(o->conns.refused)];
 
 	close_fd(slot);
-	if (event_add(o->refused_end, &tv) < 0)
+	if (event_add(o->conns.refused_end, &tv) < 0)
 		close_fd(&sock);
 	*slot = sock;
 }
@@ -217,7 +237,7 @@ has_share(const struct conn *c)
 
 	if (c->role == ROLE_ADMIN || !RULE(CONN_SHARE))
 		return true;
-	RB_FOREACH (other, conn_tree, &c->orchd->conns)
+	RB_FOREACH (other, conn_tree, &c->orchd->conns.by_id)
 		n += other->uid == c->uid;
 	return n < (o->conf.max_conns + 1) / 2;
 }
@@ -239,14 +259,14 @@ conn_start(struct orchd *o, int sock)
 		goto out;
 	c->orchd = o;
 	c->sock = sock;
-	c->id = ++o->last_conn;
+	c->id = ++o->conns.last;
 	identify(c, cred.uid);
 	r = -EBUSY;
 	if (conn_chan(c) == NULL || !has_share(c) || (r = watch_hup(c)) < 0)
 		goto out;
 	msg.conn = c->id;
-	(void)RB_INSERT(conn_tree, &o->conns, c);
-	o->nconns++;
+	(void)RB_INSERT(conn_tree, &o->conns.by_id, c);
+	o->conns.n++;
 	if (chan_send(conn_chan(c), API_CONN, 0, &msg, sizeof(msg), dup) < 0)
 		conn_end(c, true); /* closes sock */
 	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): the tree holds c */
@@ -268,20 +288,21 @@ on_accept(int fd, short what, void *arg)
 		sock = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (sock < 0 && (errno == EMFILE || errno == ENFILE)) {
 			/* the reserve lets us take it and say why not */
-			close_fd(&o->reserve_fd);
+			close_fd(&o->conns.reserve_fd);
 			sock = accept4(
 			    fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 			if (sock >= 0)
 				say_busy(sock);
 			close_fd(&sock);
-			o->reserve_fd = fcntl(o->listener, F_DUPFD_CLOEXEC, 3);
+			o->conns.reserve_fd =
+			    fcntl(o->conns.listener, F_DUPFD_CLOEXEC, 3);
 			accept_pause(o);
 			return;
 		}
 		if (sock < 0)
 			return;
-		r = o->nconns >= o->conf.max_conns ? -EBUSY
-						   : conn_start(o, sock);
+		r = o->conns.n >= o->conf.max_conns ? -EBUSY
+						    : conn_start(o, sock);
 		if (r < 0)
 			say_busy(sock);
 		/* but not on the last descriptors */
@@ -297,30 +318,30 @@ conn_listen(struct orchd *o, int sock)
 {
 	size_t i;
 
-	if (o->accept != NULL) {
+	if (o->conns.accept != NULL) {
 		close_fd(&sock); /* there is one listener */
 		return;
 	}
 	/* ids begin anywhere, so that no id of an earlier life comes back */
-	if (getrandom(&o->last_conn, sizeof(o->last_conn), 0) !=
-	    sizeof(o->last_conn))
+	if (getrandom(&o->conns.last, sizeof(o->conns.last), 0) !=
+	    sizeof(o->conns.last))
 		fatal("getrandom: %m");
-	o->last_conn >>= 2;
+	o->conns.last >>= 2;
 	if (fd_nonblock(sock) < 0) /* accept must not wait */
 		fatal("listener: %m");
-	o->listener = sock;
-	o->reserve_fd = fcntl(sock, F_DUPFD_CLOEXEC, 3);
-	o->accept =
+	o->conns.listener = sock;
+	o->conns.reserve_fd = fcntl(sock, F_DUPFD_CLOEXEC, 3);
+	o->conns.accept =
 	    event_new(o->base, sock, EV_READ | EV_PERSIST, on_accept, o);
-	o->accept_pause = evtimer_new(o->base, on_accept_again, o);
-	for (i = 0; i < nitems(o->refused); i++)
-		o->refused[i] = -1;
-	o->refused_end = evtimer_new(o->base, on_refused_end, o);
-	o->hup =
-	    event_new(o->base, o->hup_epoll, EV_READ | EV_PERSIST, on_hup, o);
-	if (o->accept == NULL || o->accept_pause == NULL || o->hup_epoll < 0 ||
-	    o->refused_end == NULL || o->hup == NULL ||
-	    event_add(o->hup, NULL) < 0)
+	o->conns.accept_pause = evtimer_new(o->base, on_accept_again, o);
+	for (i = 0; i < nitems(o->conns.refused); i++)
+		o->conns.refused[i] = -1;
+	o->conns.refused_end = evtimer_new(o->base, on_refused_end, o);
+	o->conns.hup = event_new(
+	    o->base, o->conns.hup_epoll, EV_READ | EV_PERSIST, on_hup, o);
+	if (o->conns.accept == NULL || o->conns.accept_pause == NULL ||
+	    o->conns.hup_epoll < 0 || o->conns.refused_end == NULL ||
+	    o->conns.hup == NULL || event_add(o->conns.hup, NULL) < 0)
 		fatal("listener");
 	conn_accept(o);
 }
@@ -329,10 +350,10 @@ conn_listen(struct orchd *o, int sock)
 void
 conn_accept(struct orchd *o)
 {
-	if (o->accept == NULL)
+	if (o->conns.accept == NULL)
 		return;
 	if (o->api[0] != NULL && o->api[1] != NULL)
-		(void)event_add(o->accept, NULL);
+		(void)event_add(o->conns.accept, NULL);
 	else
-		(void)event_del(o->accept);
+		(void)event_del(o->conns.accept);
 }

@@ -3,7 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/log.h"
+#include "common/clock.h"
+#include "orchd/idem.h"
 #include "orchd/orchd.h"
 
 /*
@@ -40,34 +41,35 @@ hash_request(const struct api_req *req, uint32_t verb, const void *doc,
 static void
 idem_drop(struct orchd *o, struct idem *i)
 {
-	(void)RB_REMOVE(idem_tree, &o->idems, i);
-	TAILQ_REMOVE(&o->idem_age, i, age);
-	o->nidems--;
+	(void)RB_REMOVE(idem_tree, &o->idems.tree, i);
+	TAILQ_REMOVE(&o->idems.age, i, age);
+	o->idems.n--;
 	free(i);
 }
 
 enum idem_verdict
-idem_look(struct orchd *o, const struct conn *c, const struct api_req *req,
-    uint32_t verb, const void *doc, size_t len, struct idem_row *row)
+idem_look(struct orchd *o, int64_t tenant, uint32_t owner,
+    const struct api_req *req, uint32_t verb, const void *doc, size_t len,
+    struct idem_row *row)
 {
-	const int64_t now = now_ns();
+	const int64_t now = clock_wall_ns();
 	struct idem key = { 0 }, *hit;
 
 	memset(row, 0, sizeof(*row));
 	if (req->key[0] == '\0')
 		return IDEM_NEW;
 	/* the oldest stand first; the store trims its own */
-	while ((hit = TAILQ_FIRST(&o->idem_age)) != NULL &&
+	while ((hit = TAILQ_FIRST(&o->idems.age)) != NULL &&
 	    hit->row.at_ns < now - STORE_IDEM_TTL_S * 1000000000LL)
 		idem_drop(o, hit);
-	row->tenant = c->tenant;
-	row->owner = c->uid;
+	row->tenant = tenant;
+	row->owner = owner;
 	row->verb = verb;
 	row->at_ns = now;
 	(void)snprintf(row->key, sizeof(row->key), "%s", req->key);
 	hash_request(req, verb, doc, len, row->hash);
 	key.row = *row;
-	hit = RB_FIND(idem_tree, &o->idems, &key);
+	hit = RB_FIND(idem_tree, &o->idems.tree, &key);
 	if (hit == NULL)
 		return IDEM_NEW;
 	if (hit->row.verb != verb ||
@@ -77,60 +79,55 @@ idem_look(struct orchd *o, const struct conn *c, const struct api_req *req,
 	return IDEM_AGAIN;
 }
 
-static int
-idem_insert(struct orchd *o, const struct idem_row *row)
+int
+idem_use(struct orchd *o, const struct idem_row *row)
 {
 	struct idem *i = calloc(1, sizeof(*i));
 
 	if (i == NULL)
 		return -1;
 	i->row = *row;
-	if (RB_INSERT(idem_tree, &o->idems, i) != NULL) {
+	if (RB_INSERT(idem_tree, &o->idems.tree, i) != NULL) {
 		free(i); /* looked up before: it cannot be */
 		return -1;
 	}
-	TAILQ_INSERT_TAIL(&o->idem_age, i, age);
-	o->nidems++;
+	TAILQ_INSERT_TAIL(&o->idems.age, i, age);
+	o->idems.n++;
 	return 0;
 }
 
-/* The caller with IDEM_OWNER_MAX keys loses its own oldest, nobody else's;
- * only when the table is full does the oldest of all go. */
+/* The caller with more than IDEM_OWNER_MAX keys loses its own oldest, nobody
+ * else's; only when the table is full does the oldest of all go. */
 static struct idem *
 idem_victim(struct orchd *o, const struct idem_row *row)
 {
 	struct idem *i, *oldest = NULL;
 	unsigned int n = 0;
 
-	if (o->nidems < IDEM_OWNER_MAX)
+	if (o->idems.n <= IDEM_OWNER_MAX)
 		return NULL;
-	TAILQ_FOREACH (i, &o->idem_age, age) {
+	TAILQ_FOREACH (i, &o->idems.age, age) {
 		if (i->row.tenant != row->tenant || i->row.owner != row->owner)
 			continue;
 		if (oldest == NULL)
 			oldest = i;
 		n++;
 	}
-	if (n >= IDEM_OWNER_MAX)
+	if (n > IDEM_OWNER_MAX)
 		return oldest;
-	return o->nidems >= IDEM_MAX ? TAILQ_FIRST(&o->idem_age) : NULL;
+	return o->idems.n > IDEM_MAX ? TAILQ_FIRST(&o->idems.age) : NULL;
 }
 
-int
-idem_use(struct orchd *o, struct txn *t, const struct idem_row *row)
+void
+idem_put(struct orchd *o, struct txn *t, const struct idem_row *row)
 {
-	struct idem *old;
+	struct idem *old = idem_victim(o, row);
 
-	if (row->key[0] == '\0')
-		return 0;
-	if ((old = idem_victim(o, row)) != NULL) {
+	if (old != NULL) {
 		txn_idem_del(t, &old->row);
 		idem_drop(o, old);
 	}
-	if (idem_insert(o, row) < 0)
-		return -1;
 	txn_idem(t, row);
-	return 0;
 }
 
 void
@@ -139,12 +136,12 @@ idem_forget(struct orchd *o, const struct idem_row *row)
 	struct idem key = { .row = *row }, *hit;
 
 	if (row->key[0] != '\0' &&
-	    (hit = RB_FIND(idem_tree, &o->idems, &key)) != NULL)
+	    (hit = RB_FIND(idem_tree, &o->idems.tree, &key)) != NULL)
 		idem_drop(o, hit);
 }
 
 int
 idem_load(struct orchd *o, const struct idem_row *row)
 {
-	return o->nidems >= IDEM_MAX ? -1 : idem_insert(o, row);
+	return o->idems.n >= IDEM_MAX ? -1 : idem_use(o, row);
 }

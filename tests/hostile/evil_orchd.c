@@ -169,7 +169,7 @@ __wrap_chan_new(struct event_base *base, int sock, const char *peer,
 
 	if (net || strcmp(peer, "launchd") == 0) {
 		const struct orchd *o = arg;
-		const struct vm *web = TAILQ_FIRST(&o->vms);
+		const struct vm *web = TAILQ_FIRST(&o->vms.list);
 
 		if (takeover_life() < ILLS)
 			ill(sock, net);

@@ -1,5 +1,5 @@
+#include "orchd/vm_fsm.h"
 #include "common/util.h"
-#include "orchd/vm.h"
 
 #define NO VM_REFUSED
 
@@ -41,7 +41,7 @@ static const char *const events[EV_EVENTS] = {
 };
 
 int
-vm_next(enum vm_state s, enum vm_event ev)
+vm_fsm_next(enum vm_state s, enum vm_event ev)
 {
 	if ((unsigned int)s >= VM_STATES || (unsigned int)ev >= EV_EVENTS)
 		return VM_REFUSED;
@@ -49,13 +49,13 @@ vm_next(enum vm_state s, enum vm_event ev)
 }
 
 const char *
-vm_state_name(uint32_t s)
+vm_fsm_state(uint32_t s)
 {
 	return s < VM_STATES ? vm_status_names[s] : "?";
 }
 
 const char *
-vm_event_name(uint32_t ev)
+vm_fsm_event(uint32_t ev)
 {
 	return ev < nitems(events) ? events[ev] : "?";
 }

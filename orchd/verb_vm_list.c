@@ -5,7 +5,12 @@
 #include <strings.h>
 
 #include "common/cur.h"
+#include "orchd/answer.h"
+#include "orchd/conn.h"
+#include "orchd/orchd.h"
 #include "orchd/req.h"
+#include "orchd/text.h"
+#include "orchd/verb.h"
 
 static bool
 has_text(const char *hay, const char *needle)
@@ -22,15 +27,16 @@ query_fits(const struct vm_query *q, const struct vm *vm)
 	    (q->status & (1U << vm->row.state)) == 0)
 		return false;
 	if (q->runtime[0] != '\0' &&
-	    strcasecmp(q->runtime, vm->spec.runtime) != 0)
+	    strcasecmp(q->runtime, vm->request.runtime) != 0)
 		return false;
-	if (q->plugin[0] != '\0' && strcasecmp(q->plugin, vm->spec.plugin) != 0)
+	if (q->plugin[0] != '\0' &&
+	    strcasecmp(q->plugin, vm->request.plugin) != 0)
 		return false;
 	if (q->q[0] == '\0')
 		return true;
-	format_ipv4(vm->row.ipv4, ip, sizeof(ip));
+	text_ipv4(vm->row.ipv4, ip, sizeof(ip));
 	return has_text(vm->row.name, q->q) || has_text(ip, q->q) ||
-	    has_text(vm->spec.runtime, q->q);
+	    has_text(vm->request.runtime, q->q);
 }
 
 struct sorted {
@@ -57,10 +63,10 @@ cmp_sorted(const void *pa, const void *pb)
 		break;
 	case VM_SORT_STATUS:
 		r = strcmp(
-		    vm_state_name(a->row.state), vm_state_name(b->row.state));
+		    vm_fsm_state(a->row.state), vm_fsm_state(b->row.state));
 		break;
 	case VM_SORT_RUNTIME:
-		r = strcmp(a->spec.runtime, b->spec.runtime);
+		r = strcmp(a->request.runtime, b->request.runtime);
 		break;
 	case VM_SORT_UPDATED_AT:
 		r = cmp_i64(a->row.updated_ns, b->row.updated_ns);
@@ -89,7 +95,7 @@ list_pack(const struct sorted *items, size_t first, size_t end, struct wcur *w)
 
 		(void)wcur_u32(w, 0);
 		before = w->used;
-		vm_object(items[i].vm, &view);
+		vm_view(items[i].vm, &view);
 		if (table_pack(&vm_table, &view, w) < 0)
 			return -E2BIG;
 		len = (uint32_t)(w->used - before);
@@ -99,7 +105,7 @@ list_pack(const struct sorted *items, size_t first, size_t end, struct wcur *w)
 }
 
 void
-req_list(const struct req *r)
+verb_vm_list(const struct req *r)
 {
 	struct api_res res = {
 		.conn = r->c->id, .status = 200, .doc = API_DOC_VMS
@@ -116,11 +122,11 @@ req_list(const struct req *r)
 		req_refuse(r, 400, e.msg);
 		return;
 	}
-	if ((items = calloc(r->o->nvms + 1, sizeof(*items))) == NULL)
+	if ((items = calloc(r->o->vms.n + 1, sizeof(*items))) == NULL)
 		goto nomem;
-	TAILQ_FOREACH (vm, &r->o->vms, entry) {
-		if (!vm->committed || vm->row.tenant != r->c->tenant ||
-		    !query_fits(&q, vm))
+	TAILQ_FOREACH (vm, &r->o->vms.list, entry) {
+		if (vm->obj.life != OBJECT_STORED ||
+		    vm->row.tenant != r->c->tenant || !query_fits(&q, vm))
 			continue;
 		items[n].vm = vm;
 		items[n++].q = &q;
@@ -130,7 +136,7 @@ req_list(const struct req *r)
 	if (n > 1 && heapsort(items, n, sizeof(*items), cmp_sorted) < 0)
 		goto nomem;
 	res.total = n;
-	res.last = r->o->tenant.last_seq; /* "now" for who asks for events */
+	res.last = r->o->tenant.told_seq; /* "now" for who asks for events */
 	first = q.offset < n ? q.offset : n;
 	end = n;
 	if ((q.has & TABLE_HAS(VM_QUERY_LIMIT)) != 0 && q.limit < end - first)
@@ -145,7 +151,7 @@ req_list(const struct req *r)
 		req_refuse(
 		    r, 500, "the list is too long: use limit and offset");
 	else
-		req_answer_doc(r, &res, buf, w.used);
+		answer_doc(r->o, r->id, &res, buf, w.used);
 	goto out;
 nomem:
 	req_refuse(r, 500, "out of memory");

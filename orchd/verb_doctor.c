@@ -3,7 +3,11 @@
 #include <string.h>
 
 #include "common/cur.h"
+#include "orchd/answer.h"
+#include "orchd/conn.h"
+#include "orchd/orchd.h"
 #include "orchd/req.h"
+#include "orchd/verb.h"
 
 struct checks {
 	struct wcur w;
@@ -36,7 +40,7 @@ check_add(struct checks *ck, const char *name, bool ok, const char *fmt, ...)
 }
 
 void
-req_doctor(const struct req *r)
+verb_doctor(const struct req *r)
 {
 	const struct orchd *o = r->o;
 	struct api_res res = {
@@ -62,14 +66,15 @@ req_doctor(const struct req *r)
 		: o->caps_known ? "agents are reached by virtio-serial: "
 				: "still being probed",
 	    o->caps.vsock ? "" : o->caps.vsock_why);
-	check_add(&ck, "network", o->net.listed, "%s",
-	    o->net.listed ? "bridge and rules are in place"
-			  : "the network helper is not there");
-	check_add(&ck, "launcher", o->launch.listed, "%s",
-	    o->launch.listed ? "answers" : "the launcher is not there");
-	check_add(&ck, "room for vms", o->nvms < o->conf.max_vms,
-	    "%u of %u vms, at most %u cpus and %u MiB each", o->nvms,
+	check_add(&ck, "network", o->link[LINK_NET].listed, "%s",
+	    o->link[LINK_NET].listed ? "bridge and rules are in place"
+				     : o->link[LINK_NET].row->missing);
+	check_add(&ck, "launcher", o->link[LINK_LAUNCH].listed, "%s",
+	    o->link[LINK_LAUNCH].listed ? "answers"
+					: o->link[LINK_LAUNCH].row->missing);
+	check_add(&ck, "room for vms", o->vms.n < o->conf.max_vms,
+	    "%u of %u vms, at most %u cpus and %u MiB each", o->vms.n,
 	    o->conf.max_vms, o->conf.max_vcpus, o->conf.max_mem_mib);
 	memcpy(buf, &ck.n, sizeof(ck.n));
-	req_answer_doc(r, &res, buf, ck.w.used);
+	answer_doc(r->o, r->id, &res, buf, ck.w.used);
 }

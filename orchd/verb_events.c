@@ -1,0 +1,10 @@
+#include "orchd/reader.h"
+#include "orchd/req.h"
+#include "orchd/verb.h"
+
+void
+verb_events(const struct req *r)
+{
+	if (reader_ask(r->c, r->head.after) < 0)
+		req_refuse(r, 500, "events cannot be read");
+}
