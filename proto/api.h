@@ -23,8 +23,10 @@ enum api_msg {
 	API_VM_START = 0x0215, /* name, key */
 	API_VM_STOP = 0x0216, /* name, key */
 	API_STREAM = 0x0217, /* name, kind, flags -> API_RES 101 + socket */
-	API_EVENTS = 0x0218, /* after: -> API_RES with the next events, once
-				there are any; how apid paces a slow reader */
+	API_EVENTS = 0x0218, /* after, flags: -> API_RES with the next events,
+				once there are any; how apid paces a slow
+				reader.  API_AT_ONCE, when it begins: now,
+				also with none */
 	API_DOCTOR = 0x0219, /* -> checks of this host */
 };
 
@@ -39,11 +41,12 @@ struct api_req {
 	uint64_t conn;
 	uint64_t after; /* EVENTS: sequence already seen; API_NOW: from now */
 	uint32_t kind; /* STREAM: enum launch_stream_kind */
-	uint32_t flags; /* STREAM: STREAM_FOLLOW */
+	uint32_t flags; /* of the verb: STREAM_FOLLOW; EVENTS: API_AT_ONCE */
 	char name[API_NAME_MAX]; /* "" where the verb has none */
 	char key[API_KEY_MAX]; /* "" when none was sent */
 };
 #define API_NOW UINT64_MAX
+#define API_AT_ONCE 1U
 
 /* Documents longer than this travel as a sealed memfd. */
 #define API_TAIL_MAX 8192
@@ -55,7 +58,8 @@ struct api_res {
 	uint32_t status; /* HTTP status */
 	uint32_t doc; /* enum api_doc: what the tail or memfd holds */
 	uint64_t total; /* LIST: after filtering, before paging */
-	uint64_t last; /* EVENTS: sequence of the last one given; LIST: of
+	uint64_t last; /* EVENTS: sequence of the last one given, or that
+			  the reader is at when there is none; LIST: of
 			  the last one there is */
 };
 
