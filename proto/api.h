@@ -59,8 +59,7 @@ struct api_res {
 	uint32_t doc; /* enum api_doc: what the tail or memfd holds */
 	uint64_t total; /* LIST: after filtering, before paging */
 	uint64_t last; /* EVENTS: sequence of the last one given, or that
-			  the reader is at when there is none; LIST: of
-			  the last one there is */
+			  the reader is at when there is none */
 };
 
 /*
