@@ -113,7 +113,7 @@ take_name(struct request *q, const char *name, struct refusal *no)
 	if (RULE(API_NAME) && parse_hex64(name, &uid) < 0 &&
 	    name_check(name, strlen(name), &e) < 0)
 		return refuse(no, 404, "vm not found: %s", e.msg);
-	(void)snprintf(q->req.name, sizeof(q->req.name), "%s", name);
+	(void)snprintf(q->req.var[0], sizeof(q->req.var[0]), "%s", name);
 	return 0;
 }
 

@@ -139,12 +139,12 @@ class Msg:
         self.conn = struct.unpack_from("=Q", self.body)[0] \
             if len(self.body) >= 8 else 0
         if self.type not in (CLOSED, BOOT_READY):
-            want(len(self.body) >= 24 + 64 + 128, True, "api_req")
+            want(len(self.body) >= 24 + 128 + 128, True, "api_req")
             _, self.after, self.kind, self.flags = \
                 struct.unpack_from("=QQII", self.body)
-            self.name = self.body[24:88].split(b"\0")[0].decode()
-            self.key = self.body[88:216].split(b"\0")[0].decode()
-            self.tail = self.body[216:]
+            self.name = self.body[24:152].rstrip(b"\0").decode()
+            self.key = self.body[152:280].split(b"\0")[0].decode()
+            self.tail = self.body[280:]
 
     def __repr__(self):
         return "<0x%x conn %d>" % (self.type, self.conn)
@@ -965,7 +965,7 @@ HOSTILE = [
     ("a connection without a socket", lambda a, b: send(
         H.chan, CONN, 0, struct.pack("=Q", 77))),
     ("a question for apid", lambda a, b: send(
-        H.chan, GET, 1, bytes(216))),
+        H.chan, GET, 1, bytes(280))),
     ("message of noise", lambda a, b: H.chan.send(os.urandom(40))),
     ("message too short", lambda a, b: H.chan.send(b"abc")),
 ]
