@@ -107,10 +107,10 @@ struct lvm {
 	long long ward_since_ms;
 	unsigned int ward_news; /* since then */
 	unsigned int ward_dials; /* likewise */
-	LIST_HEAD(vdials, vdial) vdials;
-	unsigned int nvdials;
+	LIST_HEAD(dials, dial) dials;
+	unsigned int ndials;
 	/* of answers that its warden may not have read, the oldest first */
-	uint32_t vdial_cookies[WARD_DIALS_MAX];
+	uint32_t dial_cookies[WARD_DIALS_MAX];
 	unsigned int nunread;
 	struct keep_state keep_state;
 	struct ward_state ward_state;

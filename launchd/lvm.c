@@ -13,8 +13,8 @@
 #include "common/log.h"
 #include "common/num.h"
 #include "common/util.h"
+#include "launchd/dial.h"
 #include "launchd/launchd.h"
-#include "launchd/vdial.h"
 
 /* Deadlines of states that have one of their own. */
 #define ENDED_WAIT_MS 300 /* for the warden's last word */
@@ -180,7 +180,7 @@ close_links(struct lvm *v)
 {
 	link_close(&v->keep);
 	link_close(&v->ward);
-	vdial_clear(v);
+	dial_clear(v);
 	close_fd(&v->tap);
 	close_fd(&v->args);
 	close_fd(&v->boot_spec);
@@ -583,7 +583,7 @@ lvm_new(struct launchd *ld, uint64_t uid)
 	v->uid = uid;
 	format_hex64(uid, v->name);
 	v->rung = UINT32_MAX;
-	LIST_INIT(&v->vdials);
+	LIST_INIT(&v->dials);
 	v->pidfd = v->tap = v->args = v->boot_spec = -1;
 	v->timer = event_new(ld->base, -1, 0, on_timer, v);
 	v->freer = event_new(ld->base, -1, 0, on_free, v);

@@ -8,8 +8,8 @@
 #include "common/fds.h"
 #include "common/log.h"
 #include "common/util.h"
+#include "launchd/dial.h"
 #include "launchd/launchd.h"
-#include "launchd/vdial.h"
 
 /* The warden may die and be started anew: then it is connected to, asked
  * and read back again; the VM runs on meanwhile. */
@@ -50,7 +50,7 @@ static void
 ward_failed(struct lvm *v, const char *why)
 {
 	link_close(&v->ward);
-	vdial_clear(v);
+	dial_clear(v);
 	if (!ward_wanted(v))
 		return;
 	lvm_kill(
@@ -227,7 +227,7 @@ on_ward_dial(void *arg, struct chan *c, struct msg *m)
 	ward_count(v, &v->ward_dials, WARD_DIAL_RATE);
 	memcpy(&d, m->data, sizeof(d));
 	if (v->ward.phase == LINK_UP)
-		vdial_ask(v, m->id, &d);
+		dial_ask(v, m->id, &d);
 	return 0;
 }
 
@@ -255,7 +255,7 @@ ward_gone(void *arg, struct chan *c, enum chan_end end, const char *why)
 	(void)c;
 	log_info("vm %s: warden: %s", v->name, why);
 	link_close(&v->ward);
-	vdial_clear(v);
+	dial_clear(v);
 	v->spec_sent = false;
 	if (v->state == L_ENDED) {
 		lvm_vmm_ended(v);
