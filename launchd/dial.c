@@ -12,6 +12,7 @@
 #include "launchd/dial.h"
 #include "launchd/guestsock.h"
 #include "launchd/launchd.h"
+#include "launchd/vm.h"
 
 /*
  * A warden asks, we connect: to a port of that VM's own guest, whose address
@@ -22,7 +23,7 @@
 
 struct dial {
 	LIST_ENTRY(dial) link;
-	struct lvm *v;
+	struct vm *v;
 	uint64_t id; /* the warden's question */
 	uint32_t port;
 	int fd;
@@ -46,7 +47,7 @@ dial_free(struct dial *d)
  * That it has read it shows by a number it cannot guess.
  */
 static void
-seen(struct lvm *v, uint32_t cookie)
+seen(struct vm *v, uint32_t cookie)
 {
 	unsigned int i;
 
@@ -60,7 +61,7 @@ seen(struct lvm *v, uint32_t cookie)
 }
 
 static int
-make_cookie(struct lvm *v, uint32_t *ret)
+make_cookie(struct vm *v, uint32_t *ret)
 {
 	if (getrandom(ret, sizeof(*ret), GRND_NONBLOCK) != sizeof(*ret))
 		return -EAGAIN;
@@ -71,7 +72,7 @@ make_cookie(struct lvm *v, uint32_t *ret)
 }
 
 static void
-answer(struct lvm *v, uint64_t id, int code, int fd)
+answer(struct vm *v, uint64_t id, int code, int fd)
 {
 	struct ward_dialled a = { .code = code };
 
@@ -108,7 +109,7 @@ static void
 on_event(int fd, short what, void *arg)
 {
 	struct dial *d = arg;
-	struct lvm *v = d->v;
+	struct vm *v = d->v;
 	int r = (what & EV_TIMEOUT) != 0 ? -ETIMEDOUT : outcome(d);
 
 	(void)fd;
@@ -126,7 +127,7 @@ on_event(int fd, short what, void *arg)
 }
 
 static int
-dial_start(struct lvm *v, uint64_t id, uint32_t port)
+dial_start(struct vm *v, uint64_t id, uint32_t port)
 {
 	const struct timeval tv = { .tv_sec = DIAL_S };
 	struct dial *d;
@@ -163,7 +164,7 @@ fail:
 }
 
 void
-dial_ask(struct lvm *v, uint64_t id, const struct ward_dial *ask)
+dial_ask(struct vm *v, uint64_t id, const struct ward_dial *ask)
 {
 	int r;
 
@@ -176,7 +177,7 @@ dial_ask(struct lvm *v, uint64_t id, const struct ward_dial *ask)
 }
 
 void
-dial_clear(struct lvm *v)
+dial_clear(struct vm *v)
 {
 	struct dial *d;
 

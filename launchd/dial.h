@@ -3,12 +3,12 @@
 
 #include <stdint.h>
 
-struct lvm;
+struct vm;
 struct ward_dial;
 
 /* Answered now or within seconds, as long as that warden is connected. */
-void dial_ask(struct lvm *v, uint64_t id, const struct ward_dial *ask);
+void dial_ask(struct vm *v, uint64_t id, const struct ward_dial *ask);
 /* Its warden is gone: so is everyone who waited. */
-void dial_clear(struct lvm *v);
+void dial_clear(struct vm *v);
 
 #endif
