@@ -16,6 +16,8 @@ say_done(struct chan *c, uint64_t id, uint64_t vm)
 {
 	struct launch_vm v = { .vm = vm };
 
+	if (id == 0)
+		return 0; /* nobody waits for it */
 	return chan_send(c, LAUNCH_DONE, id, &v, sizeof(v), -1);
 }
 
@@ -24,6 +26,8 @@ say_err(struct chan *c, uint64_t id, uint64_t vm, int code, const char *text)
 {
 	struct launch_err e = { .vm = vm, .code = code };
 
+	if (id == 0)
+		return 0;
 	(void)snprintf(e.msg, sizeof(e.msg), "%s", text);
 	return chan_send(c, LAUNCH_ERR, id, &e, sizeof(e), -1);
 }

@@ -42,7 +42,7 @@ CLOSED, LIST, GET, CREATE, DELETE = 0x210, 0x211, 0x212, 0x213, 0x214
 START, STOP, STREAM, EVENTS, DOCTOR = 0x215, 0x216, 0x217, 0x218, 0x219
 NONE, ERROR, VM, VMS, EVENTS_DOC, CHECKS = range(6)
 BOOT_CONF, BOOT_PEER, BOOT_STOP, BOOT_READY = 0x101, 0x102, 0x104, 0x105
-NOW = (1 << 64) - 1
+NOW, AT_ONCE = (1 << 64) - 1, 1
 OPEN, OPENED = 0xfe, 0xfd
 
 failed = 0
@@ -139,12 +139,12 @@ class Msg:
         self.conn = struct.unpack_from("=Q", self.body)[0] \
             if len(self.body) >= 8 else 0
         if self.type not in (CLOSED, BOOT_READY):
-            want(len(self.body) >= 24 + 64 + 128, True, "api_req")
+            want(len(self.body) >= 24 + 128 + 128, True, "api_req")
             _, self.after, self.kind, self.flags = \
                 struct.unpack_from("=QQII", self.body)
-            self.name = self.body[24:88].split(b"\0")[0].decode()
-            self.key = self.body[88:216].split(b"\0")[0].decode()
-            self.tail = self.body[216:]
+            self.name = self.body[24:152].rstrip(b"\0").decode()
+            self.key = self.body[152:280].split(b"\0")[0].decode()
+            self.tail = self.body[280:]
 
     def __repr__(self):
         return "<0x%x conn %d>" % (self.type, self.conn)
@@ -965,7 +965,7 @@ HOSTILE = [
     ("a connection without a socket", lambda a, b: send(
         H.chan, CONN, 0, struct.pack("=Q", 77))),
     ("a question for apid", lambda a, b: send(
-        H.chan, GET, 1, bytes(216))),
+        H.chan, GET, 1, bytes(280))),
     ("message of noise", lambda a, b: H.chan.send(os.urandom(40))),
     ("message too short", lambda a, b: H.chan.send(b"abc")),
 ]
@@ -1037,15 +1037,20 @@ def t_orchd_restart():
 
 # --- server-sent events ---
 
-def sse(*fields, path="/api/v1/events/vms", last=0):
+def sse(*fields, path="/api/v1/events/vms", last=0, after=NOW, first=()):
     cl = H.client().send(req("GET " + path, *fields))
-    m = H.expect(LIST, cl)
-    want(m.tail, query_wire(limit=0, has=1 << 4), "a probe")
-    H.answer(m, 200, VMS, list_wire([]), last=last)
+    m = H.expect(EVENTS, cl)
+    want((m.after, m.flags, m.name, m.tail), (after, AT_ONCE, "", b""),
+         "how it begins")
+    H.answer(m, 200, EVENTS_DOC, list_wire(first), last=last)
     want(cl.head(), 200)
     want(cl.fields["content-type"], "text/event-stream")
     want(cl.fields["cache-control"], "no-store")
-    return cl, H.expect(EVENTS, cl)
+    for i in first:
+        want(cl.chunk(), sse_text(struct.unpack_from("=Q", i)[0]))
+    m = H.expect(EVENTS, cl)
+    want(m.flags, 0, "now it may wait")
+    return cl, m
 
 
 def sse_text(seq, name="web"):
@@ -1057,7 +1062,7 @@ def sse_text(seq, name="web"):
 
 def t_sse():
     cl, m = sse()
-    want((m.after, m.name), (NOW, ""))
+    want((m.after, m.name), (0, ""))
     H.answer(m, 200, EVENTS_DOC, list_wire([event_wire(5), event_wire(9)]),
              last=9)
     want(cl.chunk(), sse_text(5) + sse_text(9))
@@ -1073,18 +1078,33 @@ def t_sse_resume():
     for fields, path, after in (
             (["Last-Event-ID: 41"], "", 41), ([], "?after=40", 40),
             (["Last-Event-ID: 0"], "?after=40", 0)):
-        cl, m = sse(*fields, path="/api/v1/events/vms" + path, last=99)
+        cl, m = sse(*fields, path="/api/v1/events/vms" + path, after=after,
+                    last=after)
         want(m.after, after)
         cl.close()
         send(H.chan, GONE, 0, struct.pack("=Q", cl.id))
     cl, m = sse(last=77)
     want(m.after, 77, "from where orchd says now is")
     send(H.chan, GONE, 0, struct.pack("=Q", cl.id))
+    cl, m = sse("Last-Event-ID: 41", after=41, first=[event_wire(42)], last=42)
+    want(m.after, 42, "what came with the first answer")
+    send(H.chan, GONE, 0, struct.pack("=Q", cl.id))
+
+
+def t_sse_other_store():
+    # a number that only another store has costs nobody anything (I16)
+    cl, m = sse("Last-Event-ID: 4000", after=4000, last=7)
+    want(m.after, 7)
+    H.answer(m, 200, EVENTS_DOC, list_wire([event_wire(8)]), last=8)
+    want(cl.chunk(), sse_text(8))
+    want(H.expect(EVENTS, cl).after, 8)
+    send(H.chan, GONE, 0, struct.pack("=Q", cl.id))
+    want(H.dead(), None)
 
 
 def t_sse_denied():
     cl = H.client().send(req("GET /api/v1/events/vms"))
-    H.answer(H.expect(LIST, cl), 403, ERROR, b"access denied")
+    H.answer(H.expect(EVENTS, cl), 403, ERROR, b"access denied")
     want(cl.answer(), (403, b'{"error":"access denied"}'))
     H.expect_nothing()
 
@@ -1126,7 +1146,7 @@ def rss():
 
 
 def t_sse_backwards():
-    cl, m = sse("Last-Event-ID: 10")
+    cl, m = sse("Last-Event-ID: 10", after=10, last=10)
     H.answer(m, 200, EVENTS_DOC, list_wire([event_wire(10)]), last=10)
     cl.end()
     want(os.WEXITSTATUS(H.dead(WAIT) or 0), 1)

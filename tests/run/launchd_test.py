@@ -526,6 +526,22 @@ def attach():
         clean(s)
 
 
+def unanswered():
+    """With id 0 nobody waits: neither success nor failure is told."""
+    with suite() as s:
+        s.ready(VM)
+        a, b = socket.socketpair()
+        for vm in (VM, VM + 1):
+            s.o.send(STREAM, struct.pack("<QII", vm, 1, 0), b.fileno(), 0)
+            s.o.send(ATTACH, struct.pack("<QII", vm, TAP, 0), b.fileno(), 0)
+        b.close()
+        s.o.list()
+        a.close()
+        s.release(VM)
+        s.release(VM + 1)
+        clean(s)
+
+
 def need_spec():
     with suite() as s:
         s.start(VM, spec=False)
@@ -1083,7 +1099,7 @@ run([(f.__name__.replace("_", "-"), f) for f in (
     ladder_skips, exits, stop_while_starting, kill_parts,
     kill_warden, late_answer, hostile_warden, hung_warden, hung_warden_streams,
     flooding_warden, adoption, adoption_of_dead, orchd_restart, kill_during_start, attach,
-    need_spec, pid_reuse, bad_records, old_record, other_uids, policy, uid_unused,
+    unanswered, need_spec, pid_reuse, bad_records, old_record, other_uids, policy, uid_unused,
     malformed, readback, readback_filters, confinement, confinement_off,
     sockets, rows, many, accel_probe, accel_probe_hangs, accel_probe_late,
     accel_probe_killed,

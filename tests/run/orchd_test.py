@@ -507,6 +507,33 @@ def events():
         eq(l.events(l.client(l.user))[-1]["id"], 8)
 
 
+def events_at_once():
+    """Who begins is told where it is, as the disk has it (I14)."""
+    with up() as l:
+        c = l.client(l.user)
+        uid = l.create(c, "a").vm()["uid"]
+        l.settle()
+        r = l.call(l.client(l.user), EVENTS, after=1, flags=AT_ONCE)
+        eq((r.status, r.last, len(doc_list(r.tail, event_view))), (200, 3, 2))
+        for after in (NOW, 2**63 + 7, 3):
+            r = l.call(l.client(l.user), EVENTS, after=after, flags=AT_ONCE)
+            eq((r.status, r.last, doc_list(r.tail, event_view)), (200, 3, []))
+        eq(l.call(l.client(l.stranger), EVENTS, after=NOW,
+                  flags=AT_ONCE).status, 403)
+        import sqlite3
+        db = sqlite3.connect(l.store + "/store.db", isolation_level=None)
+        db.execute("BEGIN IMMEDIATE")  # longer than orchd's patience
+        l.launch.exit(uid, EXIT_PANIC, b"oops")
+        l.until(lambda: "state not written" in l.log(), "failed write")
+        r = l.call(l.client(l.user), EVENTS, after=NOW, flags=AT_ONCE)
+        eq((r.status, r.last), (200, 3))
+        db.execute("ROLLBACK")
+        db.close()
+        l.until(lambda: not l.leaks(c), "convergence", 15)
+        types = [e["type"] for e in l.events(l.client(l.user), after=r.last)]
+        eq(types[-1], "VM_CRASHED")
+
+
 def events_trimmed():
     import sqlite3
     with up() as l:
@@ -1370,7 +1397,8 @@ CASES = dict(
     descriptors_exhausted=descriptors_exhausted, life=life, orders=orders,
     waiters=waiters, names=names, limits=limits, lists=lists,
     big_environment=big_environment, durable=durable, keys=keys,
-    keys_bounded=keys_bounded, events=events, events_trimmed=events_trimmed,
+    keys_bounded=keys_bounded, events=events, events_at_once=events_at_once,
+    events_trimmed=events_trimmed,
     streams=streams, doctor=doctor, helper_errors=helper_errors,
     twice_and_late=twice_and_late, never_answered=never_answered,
     other_lists=other_lists, gone_meanwhile=gone_meanwhile, unread=unread,

@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "agent/excg.h"
+#include "agent/execgroup.h"
 #include "agent/raw.h"
 #include "common/fds.h"
 
@@ -37,7 +37,7 @@ put(int dir, const char *file, const char *text, size_t len)
 }
 
 void
-excg_make(struct excgs *gs, struct excg *g)
+execgroup_make(struct execgroups *gs, struct execgroup *g)
 {
 	char name[NAME_MAX_LEN];
 	int i;
@@ -63,7 +63,7 @@ excg_make(struct excgs *gs, struct excg *g)
 }
 
 int
-excg_enter(const struct excg *g)
+execgroup_enter(const struct execgroup *g)
 {
 	long fd, r;
 
@@ -76,7 +76,7 @@ excg_enter(const struct excg *g)
 }
 
 void
-excg_kill(struct excg *g)
+execgroup_kill(struct execgroup *g)
 {
 	if (g->dir < 0)
 		return;
@@ -108,7 +108,7 @@ move_out(int root, int dir)
 }
 
 static void
-excg_remove(const struct excgs *gs, struct excg *g)
+execgroup_remove(const struct execgroups *gs, struct execgroup *g)
 {
 	char name[NAME_MAX_LEN];
 
@@ -120,7 +120,7 @@ excg_remove(const struct excgs *gs, struct excg *g)
 }
 
 void
-excg_release(struct excgs *gs, struct excg *g)
+execgroup_release(struct execgroups *gs, struct execgroup *g)
 {
 	int i, n = 1;
 
@@ -134,12 +134,12 @@ excg_release(struct excgs *gs, struct excg *g)
 		gs->spare = *g; /* nobody is left who could fork into it */
 		g->dir = -1;
 	}
-	excg_remove(gs, g);
+	execgroup_remove(gs, g);
 }
 
 void
-excgs_close(struct excgs *gs)
+execgroups_close(struct execgroups *gs)
 {
-	excg_remove(gs, &gs->spare);
+	execgroup_remove(gs, &gs->spare);
 	close_fd(&gs->root);
 }

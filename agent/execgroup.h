@@ -1,5 +1,5 @@
-#ifndef MEWS_AGENT_EXCG_H
-#define MEWS_AGENT_EXCG_H
+#ifndef MEWS_AGENT_EXECGROUP_H
+#define MEWS_AGENT_EXECGROUP_H
 
 #include <stdbool.h>
 
@@ -7,27 +7,28 @@
  * A cgroup (v2) of each exec below the workload's, for one thing: to end all
  * that the exec started, also what left its process group by setsid(2).
  */
-struct excg {
+struct execgroup {
 	unsigned int id;
 	int dir; /* -1: there is none; the process group has to do */
 	bool killed;
 };
 
 /* Where they are made. */
-struct excgs {
+struct execgroups {
 	int root; /* the workload's cgroup; -1: there is none */
 	unsigned int next; /* id */
-	struct excg spare; /* empty; dir -1: none.  Making one takes long */
+	struct execgroup
+	    spare; /* empty; dir -1: none.  Making one takes long */
 };
 
-void excg_make(struct excgs *gs, struct excg *g);
+void execgroup_make(struct execgroups *gs, struct execgroup *g);
 /* In a child that may share the agent's memory: joins.  0 or -errno. */
-int excg_enter(const struct excg *g);
+int execgroup_enter(const struct execgroup *g);
 /* SIGKILL to everyone in it, forks under way included. */
-void excg_kill(struct excg *g);
+void execgroup_kill(struct execgroup *g);
 /* Its leader has ended: whom it left behind is the workload's from now on. */
-void excg_release(struct excgs *gs, struct excg *g);
+void execgroup_release(struct execgroups *gs, struct execgroup *g);
 /* The spare and the root. */
-void excgs_close(struct excgs *gs);
+void execgroups_close(struct execgroups *gs);
 
 #endif
