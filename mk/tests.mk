@@ -29,6 +29,14 @@ $(B)/unit/orchd/store_test: $(UNIT_OBJ_store_test)
 UNIT_OBJ_vm_fsm_test := $(B)/obj/orchd/fsm.o
 $(B)/unit/orchd/vm_fsm_test: $(UNIT_OBJ_vm_fsm_test)
 
+UNIT_OBJ_launchd_fsm_test := $(B)/obj/launchd/fsm.o
+$(B)/unit/launchd/launchd_fsm_test: $(UNIT_OBJ_launchd_fsm_test)
+
+# launchd's turn, without the peers: the test plays its links.
+UNIT_OBJ_launchd_life_test := $(call obj,$(addprefix launchd/,fsm.c link.c \
+	vm.c reason.c stop.c life.c))
+$(B)/unit/launchd/launchd_life_test: $(UNIT_OBJ_launchd_life_test)
+
 # Says what the HTTP parser sees, for tests/common/http_diff_test.py.
 HTTP_PROBE := $(B)/tests/http_probe
 

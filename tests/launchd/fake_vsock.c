@@ -7,7 +7,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "launchd/vdial.h"
+#include "launchd/guestsock.h"
 #include "spawner/vsock.h"
 
 /*
@@ -23,9 +23,9 @@
 
 int __wrap_vsock_open(void);
 int __wrap_vsock_set_cid(int fd, uint64_t cid);
-int __wrap_vdial_socket(void);
-int __wrap_vdial_connect(int fd, uint32_t cid, uint32_t port);
-int __wrap_vdial_peer(int fd, uint32_t *cid, uint32_t *port);
+int __wrap_guestsock_open(void);
+int __wrap_guestsock_connect(int fd, uint32_t cid, uint32_t port);
+int __wrap_guestsock_peer(int fd, uint32_t *cid, uint32_t *port);
 
 int
 __wrap_vsock_open(void)
@@ -44,7 +44,7 @@ __wrap_vsock_set_cid(int fd, uint64_t cid)
 }
 
 int
-__wrap_vdial_socket(void)
+__wrap_guestsock_open(void)
 {
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
@@ -52,7 +52,7 @@ __wrap_vdial_socket(void)
 }
 
 int
-__wrap_vdial_connect(int fd, uint32_t cid, uint32_t port)
+__wrap_guestsock_connect(int fd, uint32_t cid, uint32_t port)
 {
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
 
@@ -67,7 +67,7 @@ __wrap_vdial_connect(int fd, uint32_t cid, uint32_t port)
 }
 
 int
-__wrap_vdial_peer(int fd, uint32_t *cid, uint32_t *port)
+__wrap_guestsock_peer(int fd, uint32_t *cid, uint32_t *port)
 {
 	struct sockaddr_un sun = { 0 };
 	socklen_t len = sizeof(sun);

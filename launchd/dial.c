@@ -9,19 +9,21 @@
 #include "common/fds.h"
 #include "common/log.h"
 #include "common/util.h"
+#include "launchd/dial.h"
+#include "launchd/guestsock.h"
 #include "launchd/launchd.h"
-#include "launchd/vdial.h"
+#include "launchd/vm.h"
 
 /*
  * A warden asks, we connect: to a port of that VM's own guest, whose address
  * is in the spawner's record.  The socket goes down unread: no byte of a
  * guest is heard out here (I5, I6).
  */
-#define VDIAL_S 2
+#define DIAL_S 2
 
-struct vdial {
-	LIST_ENTRY(vdial) link;
-	struct lvm *v;
+struct dial {
+	LIST_ENTRY(dial) link;
+	struct vm *v;
 	uint64_t id; /* the warden's question */
 	uint32_t port;
 	int fd;
@@ -29,7 +31,7 @@ struct vdial {
 };
 
 static void
-vdial_free(struct vdial *d)
+dial_free(struct dial *d)
 {
 	if (d == NULL)
 		return;
@@ -45,32 +47,32 @@ vdial_free(struct vdial *d)
  * That it has read it shows by a number it cannot guess.
  */
 static void
-seen(struct lvm *v, uint32_t cookie)
+seen(struct vm *v, uint32_t cookie)
 {
 	unsigned int i;
 
-	for (i = 0; i < v->nunread && v->vdial_cookies[i] != cookie; i++)
+	for (i = 0; i < v->nunread && v->dial_cookies[i] != cookie; i++)
 		;
 	if (i == v->nunread)
 		return;
 	v->nunread -= i + 1; /* and all before it */
-	memmove(v->vdial_cookies, v->vdial_cookies + i + 1,
-	    v->nunread * sizeof(v->vdial_cookies[0]));
+	memmove(v->dial_cookies, v->dial_cookies + i + 1,
+	    v->nunread * sizeof(v->dial_cookies[0]));
 }
 
 static int
-make_cookie(struct lvm *v, uint32_t *ret)
+make_cookie(struct vm *v, uint32_t *ret)
 {
 	if (getrandom(ret, sizeof(*ret), GRND_NONBLOCK) != sizeof(*ret))
 		return -EAGAIN;
 	*ret |= 1; /* 0 is none */
 	if (v->nunread < WARD_DIALS_MAX)
-		v->vdial_cookies[v->nunread++] = *ret;
+		v->dial_cookies[v->nunread++] = *ret;
 	return 0;
 }
 
 static void
-answer(struct lvm *v, uint64_t id, int code, int fd)
+answer(struct vm *v, uint64_t id, int code, int fd)
 {
 	struct ward_dialled a = { .code = code };
 
@@ -87,7 +89,7 @@ answer(struct lvm *v, uint64_t id, int code, int fd)
 
 /* What the kernel says of the connection: 0, or -errno. */
 static int
-outcome(const struct vdial *d)
+outcome(const struct dial *d)
 {
 	uint32_t cid = 0, port = 0;
 	int err = 0, r;
@@ -97,7 +99,7 @@ outcome(const struct vdial *d)
 		return -errno;
 	if (err != 0)
 		return -err;
-	if ((r = vdial_peer(d->fd, &cid, &port)) < 0)
+	if ((r = guestsock_peer(d->fd, &cid, &port)) < 0)
 		return r;
 	return RULE(DIAL_PEER) && (cid != d->v->cid || port != d->port) ? -EPERM
 									: 0;
@@ -106,8 +108,8 @@ outcome(const struct vdial *d)
 static void
 on_event(int fd, short what, void *arg)
 {
-	struct vdial *d = arg;
-	struct lvm *v = d->v;
+	struct dial *d = arg;
+	struct vm *v = d->v;
 	int r = (what & EV_TIMEOUT) != 0 ? -ETIMEDOUT : outcome(d);
 
 	(void)fd;
@@ -120,15 +122,15 @@ on_event(int fd, short what, void *arg)
 	if (r == 0)
 		d->fd = -1;
 	LIST_REMOVE(d, link);
-	v->nvdials--;
-	vdial_free(d);
+	v->ndials--;
+	dial_free(d);
 }
 
 static int
-vdial_start(struct lvm *v, uint64_t id, uint32_t port)
+dial_start(struct vm *v, uint64_t id, uint32_t port)
 {
-	const struct timeval tv = { .tv_sec = VDIAL_S };
-	struct vdial *d;
+	const struct timeval tv = { .tv_sec = DIAL_S };
+	struct dial *d;
 	int r;
 
 	if (v->cid == 0)
@@ -137,15 +139,15 @@ vdial_start(struct lvm *v, uint64_t id, uint32_t port)
 	 * what may listen in its guest */
 	if (RULE(DIAL_PORT) && port != AGENT_PORT_HTTP)
 		return -EACCES;
-	if (RULE(DIAL_MAX) && v->nvdials + v->nunread >= WARD_DIALS_MAX)
+	if (RULE(DIAL_MAX) && v->ndials + v->nunread >= WARD_DIALS_MAX)
 		return -EBUSY;
 	if ((d = calloc(1, sizeof(*d))) == NULL)
 		return -ENOMEM;
 	d->v = v;
 	d->id = id;
 	d->port = port;
-	d->fd = r = vdial_socket();
-	if (r < 0 || (r = vdial_connect(d->fd, v->cid, port)) < 0)
+	d->fd = r = guestsock_open();
+	if (r < 0 || (r = guestsock_connect(d->fd, v->cid, port)) < 0)
 		goto fail;
 	d->ev =
 	    event_new(v->ld->base, d->fd, EV_WRITE | EV_TIMEOUT, on_event, d);
@@ -153,21 +155,21 @@ vdial_start(struct lvm *v, uint64_t id, uint32_t port)
 		r = -ENOMEM;
 		goto fail;
 	}
-	LIST_INSERT_HEAD(&v->vdials, d, link);
-	v->nvdials++;
+	LIST_INSERT_HEAD(&v->dials, d, link);
+	v->ndials++;
 	return 0;
 fail:
-	vdial_free(d);
+	dial_free(d);
 	return r;
 }
 
 void
-vdial_ask(struct lvm *v, uint64_t id, const struct ward_dial *ask)
+dial_ask(struct vm *v, uint64_t id, const struct ward_dial *ask)
 {
 	int r;
 
 	seen(v, ask->seen);
-	if ((r = vdial_start(v, id, ask->port)) < 0) {
+	if ((r = dial_start(v, id, ask->port)) < 0) {
 		log_info("vm %s: dial %u: %s", v->name, ask->port,
 		    strerrordesc_np(-r));
 		answer(v, id, r, -1);
@@ -175,13 +177,13 @@ vdial_ask(struct lvm *v, uint64_t id, const struct ward_dial *ask)
 }
 
 void
-vdial_clear(struct lvm *v)
+dial_clear(struct vm *v)
 {
-	struct vdial *d;
+	struct dial *d;
 
-	while ((d = LIST_FIRST(&v->vdials)) != NULL) {
+	while ((d = LIST_FIRST(&v->dials)) != NULL) {
 		LIST_REMOVE(d, link);
-		vdial_free(d);
+		dial_free(d);
 	}
-	v->nvdials = v->nunread = 0;
+	v->ndials = v->nunread = 0;
 }

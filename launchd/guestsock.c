@@ -3,10 +3,10 @@
 
 #include <linux/vm_sockets.h>
 
-#include "launchd/vdial.h"
+#include "launchd/guestsock.h"
 
 int
-vdial_socket(void)
+guestsock_open(void)
 {
 	int fd =
 	    socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -15,7 +15,7 @@ vdial_socket(void)
 }
 
 int
-vdial_connect(int fd, uint32_t cid, uint32_t port)
+guestsock_connect(int fd, uint32_t cid, uint32_t port)
 {
 	const struct sockaddr_vm to = {
 		.svm_family = AF_VSOCK, .svm_cid = cid, .svm_port = port
@@ -27,7 +27,7 @@ vdial_connect(int fd, uint32_t cid, uint32_t port)
 }
 
 int
-vdial_peer(int fd, uint32_t *cid, uint32_t *port)
+guestsock_peer(int fd, uint32_t *cid, uint32_t *port)
 {
 	struct sockaddr_vm at = { 0 };
 	socklen_t len = sizeof(at);
