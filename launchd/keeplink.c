@@ -1,40 +1,37 @@
 #include <errno.h>
-#include <event2/event.h>
+#include <stddef.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/clock.h"
-#include "common/fds.h"
 #include "common/log.h"
 #include "common/util.h"
+#include "launchd/keeplink.h"
 #include "launchd/launchd.h"
+#include "launchd/vm.h"
 
-/* The keeper: asked first, and again whenever its channel breaks. */
 #define KEEP_RETRY_MS 2
 #define KEEP_PATIENCE_MS 3000 /* from connecting to the first answer */
-/* An adopted VM's own deadline went with the launchd that knew it. */
-#define ADOPTED_READY_MS 60000
 
 static void
-keep_failed(struct lvm *v, const char *why)
+keep_failed(struct vm *v, const char *why)
 {
-	if (v->state == L_GONE || v->state == L_FREEING ||
-	    v->state == L_KILLING)
+	if (v->state == VM_GONE || v->state == VM_FREEING ||
+	    v->state == VM_KILLING)
 		return;
-	lvm_kill(v, v->adopted ? EXIT_KEEPER : EXIT_START_FAILED, why);
+	vm_end(v, v->is_adopted ? EXIT_KEEPER : EXIT_START_FAILED, why);
 }
 
-int
-keep_go(struct lvm *v)
+/* The descriptors that go with it. */
+static int
+send_fds(struct vm *v)
 {
 	static const struct {
 		uint32_t kind;
 		size_t off;
 	} fds[] = {
-		{ LAUNCH_FD_TAP, offsetof(struct lvm, tap) },
-		{ LAUNCH_FD_ARGS, offsetof(struct lvm, args) },
+		{ LAUNCH_FD_TAP, offsetof(struct vm, tap) },
+		{ LAUNCH_FD_ARGS, offsetof(struct vm, args) },
 	};
-	struct keep_spec *s = &v->spec;
 	size_t i;
 	int r = 0;
 
@@ -47,61 +44,56 @@ keep_go(struct lvm *v)
 		r = chan_send(v->keep.chan, KEEP_ATTACH, 0, &a, sizeof(a), *fd);
 		*fd = -1; /* sent or closed */
 	}
-	s->vm = v->uid;
+	return r;
+}
+
+static void
+fill_machine(const struct vm *v, struct keep_spec *s)
+{
+	s->vm = v->vmid;
 	s->mem_mib = v->start.mem_mib;
 	s->vcpus = v->start.vcpus;
 	s->accel = v->accel;
 	s->nics = v->start.nics;
 	memcpy(s->mac, v->start.mac, sizeof(s->mac));
 	s->tsc_khz = v->accel == ACCEL_TCG ? v->ld->tsc_khz : 0;
-	s->flags = v->probe ? KEEP_PROBE : 0;
-	if (r == 0)
-		r = chan_send(v->keep.chan, KEEP_GO, 0, s, sizeof(*s), -1);
-	return r;
+	s->flags = v->is_probe ? KEEP_PROBE : 0;
 }
 
-/* The first answer says where the VM is; what we know says what is next. */
-static void
-keep_first(struct lvm *v)
+void
+keeplink_go(struct vm *v)
 {
-	v->keep.phase = LINK_UP;
-	v->at_us[T_KEEPER] = clock_us();
-	link_arm(&v->keep, -1);
-	if (v->state != L_KEEPER)
-		return; /* the channel was made again, the VM goes on */
-	switch ((enum keep_phase)v->keep_state.phase) {
-	case KEEP_WAIT:
-		if (v->adopted) {
-			/* what it should run died with the old launchd */
-			lvm_kill(v, EXIT_START_FAILED,
-			    "launcher restarted during the start");
-			return;
-		}
-		if (keep_go(v) < 0)
-			keep_failed(v, "keeper does not listen");
-		else
-			(void)lvm_step(v, E_KEPT);
-		return;
-	case KEEP_RUN:
-		v->spec = v->keep_state.spec;
-		v->accel = v->spec.accel;
-		v->ready_by_ms = clock_ms() + ADOPTED_READY_MS;
-		(void)lvm_step(v, E_KEPT);
-		return;
-	case KEEP_ENDED:
-		v->accel = v->keep_state.spec.accel;
-		/* the warden, if it still is, knows what the guest did */
-		v->ward_state.qmp = 1;
-		(void)lvm_step(v, E_ENDED);
-		ward_connect(v);
-		return;
-	}
+	int r = send_fds(v);
+
+	fill_machine(v, &v->machine);
+	if (r == 0)
+		r = chan_send(v->keep.chan, KEEP_GO, 0, &v->machine,
+		    sizeof(v->machine), -1);
+	if (r < 0)
+		keep_failed(v, "keeper does not listen");
+	else
+		v->is_kept = true;
+}
+
+void
+keeplink_term(struct vm *v)
+{
+	if (v->keep.phase == LINK_UP)
+		(void)chan_send(v->keep.chan, KEEP_TERM, 0, NULL, 0, -1);
+}
+
+int
+keeplink_bye(struct vm *v)
+{
+	if (v->keep.phase != LINK_UP)
+		return -EPIPE;
+	return chan_send(v->keep.chan, KEEP_BYE, 0, NULL, 0, -1);
 }
 
 static int
 on_keep_state(void *arg, struct chan *c, struct msg *m)
 {
-	struct lvm *v = arg;
+	struct vm *v = arg;
 
 	(void)c;
 	memcpy(&v->keep_state, m->data, sizeof(v->keep_state));
@@ -112,20 +104,20 @@ on_keep_state(void *arg, struct chan *c, struct msg *m)
 	if (v->keep.phase == LINK_HELLO) {
 		if (m->id == 0)
 			return 0; /* news that crossed our hello */
-		keep_first(v);
-		if (v->keep_state.phase != KEEP_ENDED)
-			return 0;
+		v->keep.phase = LINK_UP;
+		v->at_us[T_KEEPER] = clock_us();
+		link_arm(&v->keep, -1);
 	}
-	if (v->keep_state.phase == KEEP_ENDED && v->state != L_GONE &&
-	    v->state != L_FREEING && v->state != L_KILLING)
-		lvm_vmm_ended(v);
+	if (v->keep_state.phase == KEEP_ENDED)
+		v->has_ended = true;
+	vm_wake(v);
 	return 0;
 }
 
 static void
 keep_gone(void *arg, struct chan *c, enum chan_end end, const char *why)
 {
-	struct lvm *v = arg;
+	struct vm *v = arg;
 
 	(void)end;
 	(void)c;
@@ -133,23 +125,23 @@ keep_gone(void *arg, struct chan *c, enum chan_end end, const char *why)
 	link_close(&v->keep);
 	/* mostly it has died, and its pidfd says so next */
 	v->keep.phase = LINK_CONNECT;
-	v->keep.until_ms = clock_ms() + KEEP_PATIENCE_MS;
+	link_patience(&v->keep, KEEP_PATIENCE_MS);
 	link_arm(&v->keep, KEEP_RETRY_MS);
 }
 
-static const struct msg_handler keep_handlers[] = {
+static const struct msg_handler handlers[] = {
 	{ KEEP_STATE, sizeof(struct keep_state), 0, 0, PH_ANY, keep_state_check,
 	    on_keep_state },
 };
-static const struct chan_ops keep_ops = { keep_handlers, nitems(keep_handlers),
-	keep_gone };
+static const struct chan_ops ops = { handlers, nitems(handlers), keep_gone };
 
 static void
-keep_try(struct lvm *v)
+keep_try(struct vm *v)
 {
 	struct keep_hello h = { .version = KEEP_VERSION };
-	int fd = -1, r = link_open(v, "keeper.sock", v->pid, &fd);
+	int fd = -1, r;
 
+	r = link_open(v->name, "keeper.sock", v->uid, v->pid, &fd);
 	if (r == -ECONNREFUSED || r == -EAGAIN) {
 		link_arm(&v->keep, KEEP_RETRY_MS);
 		return;
@@ -161,7 +153,7 @@ keep_try(struct lvm *v)
 				: "no way to the keeper");
 		return;
 	}
-	v->keep.chan = chan_new(v->ld->base, fd, "keeper", &keep_ops, v);
+	v->keep.chan = chan_new(v->ld->base, fd, "keeper", &ops, v);
 	v->keep.phase = LINK_HELLO;
 	if (v->keep.chan == NULL ||
 	    chan_send(v->keep.chan, KEEP_HELLO, 1, &h, sizeof(h), -1) < 0) {
@@ -173,15 +165,11 @@ keep_try(struct lvm *v)
 }
 
 void
-keep_timer(int fd, short what, void *arg)
+keeplink_due(struct vm *v)
 {
-	struct lvm *v = arg;
-
-	(void)fd;
-	(void)what;
 	if (v->pid == 0)
 		return;
-	if (v->keep.phase == LINK_CONNECT && clock_ms() < v->keep.until_ms) {
+	if (v->keep.phase == LINK_CONNECT && !link_is_lost(&v->keep)) {
 		keep_try(v);
 		return;
 	}
@@ -190,9 +178,9 @@ keep_timer(int fd, short what, void *arg)
 }
 
 void
-keep_connect(struct lvm *v)
+keeplink_connect(struct vm *v)
 {
 	v->keep.phase = LINK_CONNECT;
-	v->keep.until_ms = clock_ms() + KEEP_PATIENCE_MS;
+	link_patience(&v->keep, KEEP_PATIENCE_MS);
 	keep_try(v);
 }

@@ -32,23 +32,24 @@ batch_add(void *arg, const struct event_row *row)
 	return 0;
 }
 
-/* 1 when events were sent, 0 when there are none yet, or an error. */
+/* 1 when it was answered, 0 when there are none yet (with at_once never), or
+ * an error. */
 static int
-answer(struct conn *c)
+answer(struct conn *c, bool at_once)
 {
 	uint8_t buf[API_TAIL_MAX];
 	struct orchd *o = c->orchd;
 	struct api_res res = {
 		.conn = c->id, .status = 200, .doc = API_DOC_EVENTS
 	};
-	struct batch b = { .count = 0 };
+	struct batch b = { .last = c->events_after };
 	int r;
 
 	wcur_init(&b.w, buf, sizeof(buf));
 	(void)wcur_u32(&b.w, 0);
 	r = store_events(
 	    o->store, c->tenant, c->events_after, EVENTS_BATCH, batch_add, &b);
-	if (b.count == 0)
+	if (b.count == 0 && (r < 0 || !at_once))
 		return r;
 	memcpy(buf, &b.count, sizeof(b.count));
 	res.last = b.last;
@@ -60,14 +61,14 @@ answer(struct conn *c)
 }
 
 int
-reader_ask(struct conn *c, uint64_t after)
+reader_ask(struct conn *c, uint64_t after, bool at_once)
 {
 	const uint64_t told = c->orchd->tenant.told_seq;
 	int r;
 
 	/* API_NOW, or a number of another store: from here on */
 	c->events_after = after > told ? told : after;
-	if ((r = answer(c)) < 0)
+	if ((r = answer(c, at_once)) < 0)
 		return r;
 	if (r == 0)
 		conn_park(c); /* until there is one */
@@ -84,7 +85,7 @@ reader_wake(struct orchd *o)
 
 	for (c = TAILQ_FIRST(&o->conns.parked); c != NULL; c = next) {
 		next = TAILQ_NEXT(c, parked);
-		if (conn_chan(c) == NULL || (r = answer(c)) == 0)
+		if (conn_chan(c) == NULL || (r = answer(c, false)) == 0)
 			continue;
 		conn_unpark(c);
 		if (r < 0) /* it may end the connection, and free c */

@@ -16,7 +16,7 @@ struct vm *
 req_vm(const struct req *r)
 {
 	struct vm *vm = NULL;
-	int e = vm_find(r->o, r->c->tenant, r->head.name, &vm);
+	int e = vm_find(r->o, r->c->tenant, r->head.var[0], &vm);
 
 	if (e == -EEXIST) {
 		req_refuse(r, 409, "more than one vm begins with that id");

@@ -5,6 +5,7 @@
 void
 verb_events(const struct req *r)
 {
-	if (reader_ask(r->c, r->head.after) < 0)
+	if (reader_ask(
+		r->c, r->head.after, (r->head.flags & API_AT_ONCE) != 0) < 0)
 		req_refuse(r, 500, "events cannot be read");
 }
