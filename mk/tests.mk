@@ -29,6 +29,13 @@ $(B)/unit/orchd/store_test: $(UNIT_OBJ_store_test)
 UNIT_OBJ_vm_fsm_test := $(B)/obj/orchd/vm_fsm.o
 $(B)/unit/orchd/vm_fsm_test: $(UNIT_OBJ_vm_fsm_test)
 
+# orchd's turn, without store and helpers: the tests play them.
+UNIT_OBJ_write_test := $(call obj,$(addprefix orchd/,object.c wait.c write.c))
+$(B)/unit/orchd/write_test: $(UNIT_OBJ_write_test)
+UNIT_OBJ_vm_converge_test := $(call obj,$(addprefix orchd/,object.c wait.c \
+	write.c part.c vm.c vm_step.c vm_fsm.c vm_converge.c text.c))
+$(B)/unit/orchd/vm_converge_test: $(UNIT_OBJ_vm_converge_test)
+
 UNIT_OBJ_launchd_fsm_test := $(B)/obj/launchd/fsm.o
 $(B)/unit/launchd/launchd_fsm_test: $(UNIT_OBJ_launchd_fsm_test)
 
