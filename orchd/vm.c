@@ -28,19 +28,19 @@ RB_GENERATE_STATIC(vm_id_tree, vm, by_vmid, cmp_vmid)
 RB_GENERATE_STATIC(vm_name_tree, vm, by_name, cmp_name)
 
 struct vm *
-vm_new(struct orchd *o, const struct object_kind *kind)
+vm_new(struct orchd *o, const struct object_kind *kind,
+    const struct part_kind *const *parts, unsigned int nparts)
 {
-	struct vm *vm = calloc(1, sizeof(*vm));
+	struct vm *vm = calloc(1, sizeof(*vm) + nparts * sizeof(vm->part[0]));
+	unsigned int i;
 
-	if (vm != NULL)
-		object_init(&vm->obj, kind, o);
+	if (vm == NULL)
+		return NULL;
+	object_init(&vm->obj, kind, o);
+	vm->nparts = nparts;
+	for (i = 0; i < nparts; i++)
+		part_init(&vm->part[i], parts[i], vm);
 	return vm;
-}
-
-void
-vm_part_add(struct vm *vm, const struct part_kind *kind)
-{
-	part_init(&vm->part[vm->nparts++], kind, vm);
 }
 
 const struct part *

@@ -44,8 +44,6 @@ struct run {
 	} end;
 };
 
-#define VM_PARTS_MAX 2
-
 struct vm {
 	struct object obj; /* first: an object is its VM */
 	RB_ENTRY(vm) by_vmid;
@@ -53,11 +51,11 @@ struct vm {
 	TAILQ_ENTRY(vm) entry; /* in order of tenant and id */
 	struct vm_row row; /* what the store has, or is about to; spec NULL */
 	struct vm_create request; /* as checked */
-	struct part part[VM_PARTS_MAX]; /* in the order they are made */
-	unsigned int nparts;
 	struct run run;
 	bool retried; /* the boot watchdog had its one retry */
 	struct event *deadline; /* of starting and stopping */
+	unsigned int nparts;
+	struct part part[]; /* in the order they are made */
 };
 
 RB_HEAD(vm_id_tree, vm);
@@ -70,12 +68,12 @@ struct vms {
 	unsigned int n;
 };
 
-/* NULL when out of memory.  Not yet in any tree. */
-struct vm *vm_new(struct orchd *o, const struct object_kind *kind);
+/* A VM of these parts, in the order they are made.  NULL when out of memory.
+ * Not yet in any tree. */
+struct vm *vm_new(struct orchd *o, const struct object_kind *kind,
+    const struct part_kind *const *parts, unsigned int nparts);
 /* Takes it out of the trees; NULL is fine. */
 void vm_free(struct vm *vm);
-/* One part more, made after those that it has. */
-void vm_part_add(struct vm *vm, const struct part_kind *kind);
 /* The part that it lives in. */
 struct part *vm_life(struct vm *vm);
 const struct part *vm_life_const(const struct vm *vm);

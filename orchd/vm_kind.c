@@ -22,17 +22,11 @@
  * opposite one. */
 static const struct part_kind *const parts[] = { &link_net_tap,
 	&link_launch_jail };
-_Static_assert(nitems(parts) <= VM_PARTS_MAX, "parts of a VM");
 
 struct vm *
 vm_kind_new(struct orchd *o)
 {
-	struct vm *vm = vm_new(o, &vm_kind);
-	size_t i;
-
-	for (i = 0; vm != NULL && i < nitems(parts); i++)
-		vm_part_add(vm, parts[i]);
-	return vm;
+	return vm_new(o, &vm_kind, parts, nitems(parts));
 }
 
 static const struct vm *
