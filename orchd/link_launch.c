@@ -278,8 +278,11 @@ heard_end(struct part *p, const struct launch_event *ev)
 	struct run *run = &p->vm->run;
 	char text[STORE_DETAIL_MAX];
 
-	if (p->state == PART_NONE || p->ask == ASK_RELEASE || run->end.heard)
-		return; /* late, or told twice */
+	/* late, or told twice; and what ended before launchd has listed it is
+	 * told again after the list */
+	if (p->state == PART_NONE || p->ask == ASK_RELEASE || !p->listed ||
+	    run->end.heard)
+		return;
 	run->end.heard = true;
 	run->end.late = p->state == PART_STALE;
 	run->end.reason = ev->reason;

@@ -126,6 +126,8 @@ part_ask(struct part *p, enum part_ask what)
 	p->ask_id = ++orchd_of(p)->last_ask;
 	(void)RB_INSERT(part_tree, &orchd_of(p)->asks, p);
 	timer_set(p, ASK_MS);
+	if (what == ASK_MAKE)
+		p->listed = true; /* this life of its helper made it */
 	r = p->kind->send[what](p, p->ask_id);
 	if (r == -EPIPE || r == -ENOBUFS) {
 		/* it died this moment or does not read: nothing came of it,

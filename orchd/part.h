@@ -59,7 +59,7 @@ struct part {
 	struct vm *vm;
 	uint32_t index; /* among its kind */
 	enum part_state state;
-	bool listed; /* by the present life of its helper */
+	bool listed; /* the present life of its helper knows it */
 	bool adopt; /* it is to be made good */
 	bool stopping; /* its helper knows that it shall stop */
 	int fd; /* what came with it, till the jail has it; -1 */
