@@ -5,10 +5,10 @@
 #include "common/fds.h"
 #include "common/log.h"
 #include "common/util.h"
-#include "orchd/conn.h"
-#include "orchd/link.h"
+#include "orchd/api/conn.h"
+#include "orchd/api/verbs.h"
+#include "orchd/link/link.h"
 #include "orchd/orchd.h"
-#include "orchd/verbs.h"
 
 /* --- the apids --- */
 

@@ -12,8 +12,8 @@
 #include "common/log.h"
 #include "common/loop.h"
 #include "common/util.h"
-#include "orchd/link_launch.h"
-#include "orchd/link_net.h"
+#include "orchd/link/link_launch.h"
+#include "orchd/link/link_net.h"
 #include "orchd/orchd.h"
 #include "orchd/turn.h"
 

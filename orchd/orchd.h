@@ -4,13 +4,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "orchd/conn.h"
-#include "orchd/idem.h"
-#include "orchd/link.h"
-#include "orchd/object.h"
-#include "orchd/part.h"
+#include "orchd/api/conn.h"
+#include "orchd/link/link.h"
+#include "orchd/object/idem.h"
+#include "orchd/object/object.h"
 #include "orchd/store.h"
-#include "orchd/vm.h"
+#include "orchd/vm/part.h"
+#include "orchd/vm/vm.h"
 #include "proto/boot.h"
 #include "proto/launch.h"
 #include "proto/orch.h"

@@ -3,12 +3,12 @@
 #include <limits.h>
 
 #include "common/log.h"
-#include "orchd/object.h"
+#include "orchd/api/reader.h"
+#include "orchd/object/object.h"
+#include "orchd/object/wait.h"
+#include "orchd/object/write.h"
 #include "orchd/orchd.h"
-#include "orchd/reader.h"
 #include "orchd/turn.h"
-#include "orchd/wait.h"
-#include "orchd/write.h"
 
 /* What ps shows. */
 static void

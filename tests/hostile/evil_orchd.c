@@ -7,7 +7,7 @@
 #include "common/fds.h"
 #include "common/util.h"
 #include "orchd/orchd.h"
-#include "orchd/vm.h"
+#include "orchd/vm/vm.h"
 #include "proto/boot.h"
 #include "proto/chan.h"
 #include "proto/keep.h"

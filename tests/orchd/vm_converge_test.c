@@ -7,13 +7,13 @@
 
 #include "common/log.h"
 #include "common/util.h"
-#include "orchd/idem.h"
-#include "orchd/link.h"
-#include "orchd/link_launch.h"
+#include "orchd/link/link.h"
+#include "orchd/link/link_launch.h"
+#include "orchd/object/idem.h"
+#include "orchd/object/wait.h"
+#include "orchd/object/write.h"
 #include "orchd/orchd.h"
-#include "orchd/vm.h"
-#include "orchd/wait.h"
-#include "orchd/write.h"
+#include "orchd/vm/vm.h"
 #include "tests/suite/t.h"
 
 /*

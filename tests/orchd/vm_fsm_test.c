@@ -1,7 +1,7 @@
 #include <string.h>
 
 #include "common/util.h"
-#include "orchd/vm_fsm.h"
+#include "orchd/vm/vm_fsm.h"
 #include "tests/suite/t.h"
 
 static const enum vm_state real[] = { VM_PENDING, VM_STARTING, VM_RUNNING,

@@ -6,11 +6,11 @@
 
 #include "common/log.h"
 #include "common/util.h"
-#include "orchd/idem.h"
-#include "orchd/object.h"
+#include "orchd/object/idem.h"
+#include "orchd/object/object.h"
+#include "orchd/object/wait.h"
+#include "orchd/object/write.h"
 #include "orchd/orchd.h"
-#include "orchd/wait.h"
-#include "orchd/write.h"
 #include "tests/suite/t.h"
 
 /*
