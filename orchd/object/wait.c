@@ -17,10 +17,10 @@ waiter_free(struct waiter *w)
 /* Out of the list before it is answered: an apid that does not take the
  * answer ends the connection, and that looks for waiters. */
 static void
-waiter_unlink(struct waiter *w)
+waiter_unlink(struct object *obj, struct waiter *w)
 {
-	TAILQ_REMOVE(&w->obj->waiters, w, entry);
-	w->obj->nwaiters--;
+	TAILQ_REMOVE(&obj->waiters, w, entry);
+	obj->nwaiters--;
 }
 
 /* The wish stays: it comes true without whoever asked for it. */
@@ -28,11 +28,12 @@ static void
 on_deadline(int fd, short what, void *arg)
 {
 	struct waiter *w = arg;
+	struct object *obj = w->obj;
 
 	(void)fd;
 	(void)what;
-	waiter_unlink(w);
-	w->obj->kind->late(w->obj, w);
+	waiter_unlink(obj, w);
+	obj->kind->late(obj, w);
 	waiter_free(w);
 }
 
@@ -73,7 +74,7 @@ wait_drop(struct object *obj, uint64_t conn)
 		next = TAILQ_NEXT(w, entry);
 		if (w->conn != conn)
 			continue;
-		waiter_unlink(w);
+		waiter_unlink(obj, w);
 		waiter_free(w);
 	}
 }
@@ -81,10 +82,11 @@ wait_drop(struct object *obj, uint64_t conn)
 void
 wait_clear(struct object *obj)
 {
-	struct waiter *w;
+	struct waiter *w, *next;
 
-	while ((w = TAILQ_FIRST(&obj->waiters)) != NULL) {
-		waiter_unlink(w);
+	for (w = TAILQ_FIRST(&obj->waiters); w != NULL; w = next) {
+		next = TAILQ_NEXT(w, entry);
+		waiter_unlink(obj, w);
 		waiter_free(w);
 	}
 }
@@ -100,7 +102,7 @@ wait_tell(struct object *obj)
 		next = TAILQ_NEXT(w, entry);
 		if (!obj->kind->due(obj, w))
 			continue;
-		waiter_unlink(w);
+		waiter_unlink(obj, w);
 		obj->kind->answer(obj, w);
 		waiter_free(w);
 	}
@@ -115,7 +117,7 @@ wait_undone(struct object *obj, uint32_t asked, int r)
 		next = TAILQ_NEXT(w, entry);
 		if ((asked & WAITS(w->what)) == 0)
 			continue;
-		waiter_unlink(w);
+		waiter_unlink(obj, w);
 		obj->kind->undone(obj, w, r);
 		waiter_free(w);
 	}
