@@ -16,6 +16,7 @@
 #include "orchd/link/link_net.h"
 #include "orchd/orchd.h"
 #include "orchd/turn.h"
+#include "orchd/vm/vm_kind.h"
 
 #define STORE_PATH "/store.db" /* its root is lib/store */
 

@@ -8,6 +8,7 @@
 #include "orchd/api/conn.h"
 #include "orchd/orchd.h"
 #include "orchd/vm/vm.h"
+#include "orchd/vm/vm_view.h"
 
 /* The connection a late answer is for; NULL: nobody waits any more. */
 static struct conn *

@@ -10,6 +10,7 @@
 #include "orchd/link/link_launch.h"
 #include "orchd/object/wait.h"
 #include "orchd/object/write.h"
+#include "orchd/vm/vm_step.h"
 
 void
 verb_vm_get(const struct req *r)

@@ -10,6 +10,7 @@
 #include "orchd/object/write.h"
 #include "orchd/orchd.h"
 #include "orchd/vm/alloc.h"
+#include "orchd/vm/vm_kind.h"
 
 /* What Volant gives when a request does not say. */
 #define DEFAULT_CPUS 2

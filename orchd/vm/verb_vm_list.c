@@ -11,6 +11,7 @@
 #include "orchd/api/verb.h"
 #include "orchd/orchd.h"
 #include "orchd/text.h"
+#include "orchd/vm/vm_view.h"
 
 static bool
 has_text(const char *hay, const char *needle)

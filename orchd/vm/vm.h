@@ -88,28 +88,4 @@ struct vm *vm_by_name(struct orchd *o, int64_t tenant, const char *name);
 #define VM_PREFIX_MIN 4
 int vm_find(struct orchd *o, int64_t tenant, const char *name, struct vm **ret);
 
-/*
- * vm_step.c, the only writer of a VM's state: looks the event up, changes
- * the row, and has state and event written together.  why is for people, a
- * literal; NULL: the row's detail.  -EPERM where the table refuses.
- */
-int vm_step(struct vm *vm, enum vm_event ev, const char *why);
-/*
- * The same for what a person asked: desired state and key are in the same
- * commit.  If that fails, all is as before and those who wait for it (what)
- * are told.  -EPERM, -ENOMEM: nothing was changed.
- */
-int vm_step_asked(struct vm *vm, enum vm_event ev, const char *why,
-    enum vm_desired want, enum wait_for what, struct idem_row *key);
-
-/* vm_converge.c: wanted against observed, see object_kind. */
-void vm_converge(struct object *obj);
-
-/* vm_view.c: the VM object of the API; strings are copied. */
-void vm_view(const struct vm *vm, struct vm_view *ret);
-
-/* vm_kind.c: a VM's row of functions, and a VM with all its parts. */
-extern const struct object_kind vm_kind;
-struct vm *vm_kind_new(struct orchd *o);
-
 #endif

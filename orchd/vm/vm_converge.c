@@ -12,6 +12,8 @@
 #include "orchd/text.h"
 #include "orchd/vm/part.h"
 #include "orchd/vm/vm.h"
+#include "orchd/vm/vm_converge.h"
+#include "orchd/vm/vm_step.h"
 
 /*
  * Wanted against observed, from the turn alone: what was heard becomes a
@@ -146,7 +148,7 @@ on_deadline(int fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (!link_all_listed(vm->obj.orchd)) {
+	if (!vm->obj.orchd->link[life->kind->link].listed) {
 		deadline_set(vm, 0); /* it is not there to say anything */
 		return;
 	}

@@ -13,6 +13,8 @@
 #include "orchd/orchd.h"
 #include "orchd/vm/event.h"
 #include "orchd/vm/vm.h"
+#include "orchd/vm/vm_converge.h"
+#include "orchd/vm/vm_kind.h"
 
 #define PATIENCE_MIN_MS 17000U
 /* A request in its stored form: all the environment it may have. */

@@ -6,6 +6,7 @@
 #include "orchd/object/wait.h"
 #include "orchd/object/write.h"
 #include "orchd/vm/vm.h"
+#include "orchd/vm/vm_step.h"
 
 /* Volant's event of a step, or -1: that step is nobody's news. */
 static int

@@ -5,6 +5,7 @@
 #include "orchd/orchd.h"
 #include "orchd/text.h"
 #include "orchd/vm/vm.h"
+#include "orchd/vm/vm_view.h"
 
 void
 vm_view(const struct vm *vm, struct vm_view *v)

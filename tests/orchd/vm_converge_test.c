@@ -14,6 +14,8 @@
 #include "orchd/object/write.h"
 #include "orchd/orchd.h"
 #include "orchd/vm/vm.h"
+#include "orchd/vm/vm_converge.h"
+#include "orchd/vm/vm_step.h"
 #include "tests/suite/t.h"
 
 /*
