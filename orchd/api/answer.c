@@ -16,10 +16,12 @@ request_of(struct orchd *o, uint64_t conn, uint64_t id)
 {
 	struct conn *c = conn_find(o, conn);
 
-	if (c == NULL || c->req != id || conn_chan(c) == NULL)
+	if (c == NULL || c->req != id)
+		return NULL;
+	c->waits = NULL;
+	if (conn_chan(c) == NULL)
 		return NULL;
 	c->req = 0;
-	c->waits = NULL;
 	return c;
 }
 
