@@ -24,8 +24,6 @@ adopt_held(struct launchd *ld, const struct spawn_held *h, int *pidfd)
 	v->adopted = true;
 	v->slot = h->slot;
 	v->host_uid = h->uid;
-	v->start.vm = h->vm;
-	v->start.slot = h->slot;
 	v->probe = false;
 	if (h->alive && *pidfd >= 0) {
 		int fd = *pidfd;

@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <event2/event.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -27,37 +28,42 @@ keep_failed(struct lvm *v, const char *why)
 int
 keep_go(struct lvm *v)
 {
-	static const struct {
-		uint32_t kind;
-		size_t off;
-	} fds[] = {
-		{ LAUNCH_FD_TAP, offsetof(struct lvm, tap) },
-		{ LAUNCH_FD_ARGS, offsetof(struct lvm, args) },
-	};
-	struct keep_spec *s = &v->spec;
-	size_t i;
+	struct machine *m = &v->machine;
+	unsigned int i;
 	int r = 0;
 
-	for (i = 0; i < nitems(fds) && r == 0; i++) {
-		struct keep_attach a = { .kind = fds[i].kind };
-		int *fd = (int *)(void *)((char *)v + fds[i].off);
+	for (i = 0; i < v->fds.n && r == 0; i++) {
+		struct keep_attach a = { .role = v->fds.id[i].role,
+			.index = v->fds.id[i].index };
 
-		if (*fd < 0)
-			continue;
-		r = chan_send(v->keep.chan, KEEP_ATTACH, 0, &a, sizeof(a), *fd);
-		*fd = -1; /* sent or closed */
+		r = chan_send(
+		    v->keep.chan, KEEP_ATTACH, 0, &a, sizeof(a), v->fds.fd[i]);
+		v->fds.fd[i] = -1; /* sent or closed */
 	}
-	s->vm = v->uid;
-	s->mem_mib = v->start.mem_mib;
-	s->vcpus = v->start.vcpus;
-	s->accel = v->accel;
-	s->nics = v->start.nics;
-	memcpy(s->mac, v->start.mac, sizeof(s->mac));
-	s->tsc_khz = v->accel == ACCEL_TCG ? v->ld->tsc_khz : 0;
-	s->flags = v->probe ? KEEP_PROBE : 0;
+	machine_fds_clear(&v->fds);
+	m->accel = v->accel;
+	m->tsc_khz = v->accel == ACCEL_TCG ? v->ld->tsc_khz : 0;
+	m->flags = v->probe ? MACHINE_PROBE : 0;
 	if (r == 0)
-		r = chan_send(v->keep.chan, KEEP_GO, 0, s, sizeof(*s), -1);
+		r = chan_send(v->keep.chan, KEEP_GO2, 0, m, machine_len(m), -1);
 	return r;
+}
+
+/* The keeper's program is the staged tree's, which mewsd chose when it
+ * started: it may be of another build than we are. */
+static bool
+keep_knows(struct lvm *v)
+{
+	char text[LVM_DETAIL];
+
+	if (v->keep_state.version == KEEP_VERSION)
+		return true;
+	(void)snprintf(text, sizeof(text),
+	    "the staged tree's keeper speaks version %u, the launcher %d: "
+	    "restart the suite",
+	    v->keep_state.version, KEEP_VERSION);
+	lvm_kill(v, EXIT_START_FAILED, text);
+	return false;
 }
 
 /* The first answer says where the VM is; what we know says what is next. */
@@ -77,19 +83,20 @@ keep_first(struct lvm *v)
 			    "launcher restarted during the start");
 			return;
 		}
+		if (!keep_knows(v))
+			return;
 		if (keep_go(v) < 0)
 			keep_failed(v, "keeper does not listen");
 		else
 			(void)lvm_step(v, E_KEPT);
 		return;
 	case KEEP_RUN:
-		v->spec = v->keep_state.spec;
-		v->accel = v->spec.accel;
+		v->accel = (uint8_t)v->machine.accel;
 		v->ready_by_ms = clock_ms() + ADOPTED_READY_MS;
 		(void)lvm_step(v, E_KEPT);
 		return;
 	case KEEP_ENDED:
-		v->accel = v->keep_state.spec.accel;
+		v->accel = (uint8_t)v->machine.accel;
 		/* the warden, if it still is, knows what the guest did */
 		v->ward_state.qmp = 1;
 		(void)lvm_step(v, E_ENDED);
@@ -104,10 +111,9 @@ on_keep_state(void *arg, struct chan *c, struct msg *m)
 	struct lvm *v = arg;
 
 	(void)c;
-	memcpy(&v->keep_state, m->data, sizeof(v->keep_state));
 	/* what it runs goes on to orchd, so it is checked like a request */
-	if (v->keep_state.phase != KEEP_WAIT &&
-	    keep_spec_check(&v->keep_state.spec) < 0)
+	if (keep_state_get(
+		m->type, m->data, m->len, &v->keep_state, &v->machine) < 0)
 		return -EINVAL;
 	if (v->keep.phase == LINK_HELLO) {
 		if (m->id == 0)
@@ -140,6 +146,9 @@ keep_gone(void *arg, struct chan *c, enum chan_end end, const char *why)
 static const struct msg_handler keep_handlers[] = {
 	{ KEEP_STATE, sizeof(struct keep_state), 0, 0, PH_ANY, keep_state_check,
 	    on_keep_state },
+	{ KEEP_STATE2, sizeof(struct keep_state2),
+	    MSG_PAYLOAD_MAX - sizeof(struct keep_state2), 0, PH_ANY,
+	    keep_state2_check, on_keep_state },
 };
 static const struct chan_ops keep_ops = { keep_handlers, nitems(keep_handlers),
 	keep_gone };

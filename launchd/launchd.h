@@ -10,6 +10,7 @@
 #include "proto/chan.h"
 #include "proto/keep.h"
 #include "proto/launch.h"
+#include "proto/machine.h"
 #include "proto/spawn.h"
 #include "proto/ward.h"
 
@@ -77,8 +78,7 @@ struct lvm {
 	uint64_t uid;
 	char name[17];
 	enum lvm_state state;
-	struct launch_start start;
-	struct keep_spec spec; /* what the keeper runs */
+	struct machine machine; /* what is to run, or runs */
 	uint8_t accel;
 	bool probe;
 	bool adopted;
@@ -95,8 +95,7 @@ struct lvm {
 	pid_t pid; /* keeper; 0: dead */
 	pid_t vmm_pid;
 	int pidfd;
-	int tap;
-	int args;
+	struct machine_fds fds; /* attached, for the keeper */
 	int boot_spec;
 	struct event *death; /* pidfd */
 	struct event *timer; /* the state's deadline */
@@ -112,7 +111,7 @@ struct lvm {
 	/* of answers that its warden may not have read, the oldest first */
 	uint32_t vdial_cookies[WARD_DIALS_MAX];
 	unsigned int nunread;
-	struct keep_state keep_state;
+	struct keep_state2 keep_state;
 	struct ward_state ward_state;
 	struct launch_confined conf;
 	long long started_ms;

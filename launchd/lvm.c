@@ -161,9 +161,9 @@ static void
 ask_prepare(struct lvm *v)
 {
 	struct spawn_prepare p = { .vm = v->uid,
-		.mem_mib = v->start.mem_mib,
-		.slot = v->start.slot,
-		.vcpus = v->start.vcpus };
+		.mem_mib = v->machine.mem_mib,
+		.slot = v->slot,
+		.vcpus = v->machine.vcpus };
 
 	v->accel = (uint8_t)(v->probe ? ACCEL_KVM : v->ld->accel);
 	if (v->accel == ACCEL_KVM)
@@ -181,8 +181,7 @@ close_links(struct lvm *v)
 	link_close(&v->keep);
 	link_close(&v->ward);
 	vdial_clear(v);
-	close_fd(&v->tap);
-	close_fd(&v->args);
+	machine_fds_clear(&v->fds);
 	close_fd(&v->boot_spec);
 }
 
@@ -584,7 +583,7 @@ lvm_new(struct launchd *ld, uint64_t uid)
 	format_hex64(uid, v->name);
 	v->rung = UINT32_MAX;
 	LIST_INIT(&v->vdials);
-	v->pidfd = v->tap = v->args = v->boot_spec = -1;
+	v->pidfd = v->boot_spec = -1;
 	v->timer = event_new(ld->base, -1, 0, on_timer, v);
 	v->freer = event_new(ld->base, -1, 0, on_free, v);
 	v->keep.timer = event_new(ld->base, -1, 0, keep_timer, v);

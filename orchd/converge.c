@@ -136,9 +136,9 @@ ask_stop(struct vm *vm)
 
 /* An attachment is not answered; what is wrong with it START will tell. */
 static int
-attach(struct vm *vm, enum launch_attach_kind kind, int fd)
+attach(struct vm *vm, enum fd_role role, int fd)
 {
-	const struct launch_attach a = { .vm = vm->row.uid, .kind = kind };
+	const struct launch_attach a = { .vm = vm->row.uid, .role = role };
 
 	if (fd < 0)
 		return fd;
@@ -149,29 +149,29 @@ attach(struct vm *vm, enum launch_attach_kind kind, int fd)
 static void
 ask_start(struct vm *vm)
 {
-	struct launch_start req = { .vm = vm->row.uid,
-		.mem_mib = (uint32_t)vm->spec.memory_mb,
+	const struct launch_start req = { .vm = vm->row.uid,
 		.slot = (uint16_t)vm->row.slot,
-		.vcpus = (uint16_t)vm->spec.cpu_cores,
-		.nics = 1,
+		.then = LAUNCH_RUN,
 		.ready_ms = vm->orchd->conf.ready_ms };
+	struct machine m = machine_new(
+	    (uint16_t)vm->spec.cpu_cores, (uint32_t)vm->spec.memory_mb);
 	const char *args = vm->spec.kernel_cmdline;
 	uint64_t id = ask(vm, ASK_START);
 	int tap = vm->tap_fd, r;
 
-	memcpy(req.mac, vm->row.mac, sizeof(req.mac));
 	vm->tap_fd = -1;
 	vm->hv = HV_ASKED;
 	vm->stop_sent = false;
-	if ((r = attach(vm, LAUNCH_FD_TAP, tap)) < 0 ||
-	    (r = attach(vm, LAUNCH_FD_SPEC, bootspec_fd(vm))) < 0)
+	(void)machine_add(&m, DEV_NIC, machine_mac(vm->row.mac));
+	if ((r = attach(vm, FDR_TAP, tap)) < 0 ||
+	    (r = attach(vm, FDR_SPEC, bootspec_fd(vm))) < 0)
 		goto fail;
 	if (args[0] != '\0' &&
-	    (r = attach(vm, LAUNCH_FD_ARGS,
-		 memfd_sealed("args", args, strlen(args)))) < 0)
+	    (r = attach(
+		 vm, FDR_ARGS, memfd_sealed("args", args, strlen(args)))) < 0)
 		goto fail;
-	r = chan_send(
-	    vm->orchd->launch.chan, LAUNCH_START, id, &req, sizeof(req), -1);
+	r = chan_send2(vm->orchd->launch.chan, LAUNCH_START, id, &req,
+	    sizeof(req), &m, machine_len(&m), -1);
 fail:
 	if (r == -EPIPE || r == -ENOBUFS) {
 		vm->hv = HV_GONE; /* attachments of it may lie there */

@@ -380,8 +380,7 @@ on_exited(struct vm *vm, const struct launch_event *ev)
 static void
 send_spec(struct vm *vm)
 {
-	const struct launch_attach a = { .vm = vm->row.uid,
-		.kind = LAUNCH_FD_SPEC };
+	const struct launch_attach a = { .vm = vm->row.uid, .role = FDR_SPEC };
 	int fd = bootspec_fd(vm);
 
 	if (fd < 0)
