@@ -12,6 +12,7 @@
 #include "agent/boot.h"
 #include "agent/conn.h"
 #include "agent/exec.h"
+#include "agent/power.h"
 #include "common/err.h"
 #include "common/util.h"
 #include "proto/table.h"
@@ -149,7 +150,7 @@ post_exec(struct conn *c)
 	else if (exec_start(c, &req, &ex, &e) < 0)
 		conn_error(c, 500, e.msg);
 	else
-		conn_upgrade(c, ex);
+		conn_upgrade(c, &exec_taker, ex);
 	table_clear(&exec_request_table, &req);
 }
 
@@ -171,7 +172,7 @@ post_power(struct conn *c)
 		return;
 	}
 	conn_answer(c, 202, "{}");
-	agent_power(c->a, strcmp(text, off) == 0 ? RB_POWER_OFF : RB_AUTOBOOT);
+	power_begin(c->a, strcmp(text, off) == 0 ? RB_POWER_OFF : RB_AUTOBOOT);
 }
 
 static const struct route {

@@ -94,7 +94,6 @@ struct client {
 	bool keep; /* the connection goes on after the answer */
 	bool no_body; /* HEAD: the answer's head only */
 	bool linger; /* part of the request may still come */
-	bool probed; /* EVENTS: orchd said yes */
 };
 RB_HEAD(client_tree, client);
 STAILQ_HEAD(client_list, client);

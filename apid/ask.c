@@ -56,20 +56,8 @@ ask(struct client *c, uint32_t verb, const struct api_req *req)
 void
 ask_request(struct client *c)
 {
-	uint32_t verb = c->q.route->verb;
-
-	if (c->q.route->kind == ROUTE_EVENTS) {
-		/* orchd is silent until there is an event: is it allowed? */
-		verb = API_VM_LIST;
-		c->after = c->q.req.after;
-		c->q.req.after = 0;
-		if (request_probe(&c->q) < 0) {
-			answer_error(c, 503, "out of memory");
-			return;
-		}
-	}
 	c->phase = CP_ASK;
-	if (ask(c, verb, &c->q.req) == 0)
+	if (ask(c, c->q.route->verb, &c->q.req) == 0)
 		client_deadline(c, ASK_MS);
 }
 
@@ -176,23 +164,6 @@ res_ask(struct client *c, const struct api_res *res, struct msg *m)
 	return res_json(c, res, m);
 }
 
-/* What the probe came to: from here on it is a stream of events. */
-static int
-res_probe(struct client *c, const struct api_res *res, const struct msg *m)
-{
-	if (res->status >= 400)
-		return res_error(c, res, m);
-	if (res->status != 200 || res->doc != API_DOC_VMS)
-		return -EBADMSG;
-	/* from now: where orchd says where that is, nothing can slip by */
-	if (c->after == API_NOW && res->last != 0)
-		c->after = res->last;
-	c->probed = true;
-	answer_chunked(c, "text/event-stream", CP_EVENTS);
-	client_deadline(c, BEAT_MS);
-	return 0;
-}
-
 static int
 res_events(struct client *c, const struct api_res *res, const struct msg *m)
 {
@@ -211,6 +182,8 @@ res_events(struct client *c, const struct api_res *res, const struct msg *m)
 	if ((r = doc_take(&d, m, EVENTS_DOC_MAX)) == 0)
 		r = doc_events(d.p, d.len, &c->after, &b);
 	if (r == 0) {
+		if (c->after == API_NOW)
+			c->after = res->last; /* none yet: it is here */
 		(void)answer_chunk(c, b.p, b.len);
 		client_deadline(c, BEAT_MS);
 	} else if (r == -ENOMEM || r == -EMSGSIZE) {
@@ -220,6 +193,23 @@ res_events(struct client *c, const struct api_res *res, const struct msg *m)
 	free(d.owned);
 	jbuf_free(&b);
 	return r;
+}
+
+/* The first answer: from here on it is a stream of events. */
+static int
+res_begin(struct client *c, const struct api_res *res, const struct msg *m)
+{
+	if (res->status >= 400)
+		return res_error(c, res, m);
+	if (res->status != 200 || res->doc != API_DOC_EVENTS ||
+	    res->last > INT64_MAX)
+		return -EBADMSG;
+	answer_chunked(c, "text/event-stream", CP_EVENTS);
+	if (c->phase != CP_EVENTS)
+		return 0;
+	/* of its number orchd makes what its store has: any event will do */
+	c->after = API_NOW;
+	return res_events(c, res, m);
 }
 
 int
@@ -241,7 +231,7 @@ on_res(void *arg, struct chan *chan, struct msg *m)
 	if (c->phase == CP_EVENTS)
 		r = res_events(c, &res, m);
 	else if (c->phase == CP_ASK)
-		r = c->q.route->kind == ROUTE_EVENTS ? res_probe(c, &res, m)
+		r = c->q.route->kind == ROUTE_EVENTS ? res_begin(c, &res, m)
 						     : res_ask(c, &res, m);
 	/* any other phase: it came after its deadline */
 	if (r == 0 && c->phase != CP_DEAD)

@@ -187,7 +187,7 @@ client_idle(struct client *c)
 	client_http_free(c);
 	release(c);
 	c->phase = CP_IDLE;
-	c->no_body = c->linger = c->probed = false;
+	c->no_body = c->linger = false;
 	c->began_ms = 0;
 	client_deadline(c, c->apid->conf.idle_ms);
 }

@@ -113,7 +113,7 @@ take_name(struct request *q, const char *name, struct refusal *no)
 	if (RULE(API_NAME) && parse_hex64(name, &uid) < 0 &&
 	    name_check(name, strlen(name), &e) < 0)
 		return refuse(no, 404, "vm not found: %s", e.msg);
-	(void)snprintf(q->req.name, sizeof(q->req.name), "%s", name);
+	(void)snprintf(q->req.var[0], sizeof(q->req.var[0]), "%s", name);
 	return 0;
 }
 
@@ -172,15 +172,6 @@ take_list(struct request *q, const struct url_query *u, struct refusal *no)
 	return pack(q, &vm_query_table, &v, QUERY_WIRE_MAX, no);
 }
 
-int
-request_probe(struct request *q)
-{
-	struct vm_query v = { .has = TABLE_HAS(VM_QUERY_LIMIT) };
-	struct refusal no;
-
-	return pack(q, &vm_query_table, &v, QUERY_WIRE_MAX, &no);
-}
-
 /* Digits only, to 2^63 - 1, which is where the store's numbers end. */
 static int
 take_after(struct request *q, const struct http *h, const struct url_query *u,
@@ -195,6 +186,7 @@ take_after(struct request *q, const struct http *h, const struct url_query *u,
 		what = "after";
 		r = url_query_get(u, what, &text);
 	}
+	q->req.flags |= API_AT_ONCE; /* may it read, and from where? */
 	q->req.after = API_NOW;
 	if (r == -ENOENT)
 		return 0;

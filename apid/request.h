@@ -42,8 +42,6 @@ int request_head(struct request *q, const struct http *h, struct refusal *no);
 int request_write(void *q, const void *data, size_t len);
 /* After HTTP_EV_DONE: the body becomes the message's tail. */
 int request_done(struct request *q, struct refusal *no);
-/* The question that shows whether events are the caller's to see. */
-int request_probe(struct request *q);
 
 int refuse(struct refusal *no, int status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

@@ -19,7 +19,7 @@ FUZZ_SRC_qmp := warden/qmp_msg.c warden/text.c
 FUZZ_LIBS_qmp := $(LIB_JSON)
 FUZZ_NAMES := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 FUZZ_BIN := $(addprefix $(B)/fuzz/,$(FUZZ_NAMES))
-FUZZ_REPLAY := $(patsubst %,$(B)/unit/fuzz_%_test,$(FUZZ_NAMES))
+FUZZ_REPLAY := $(patsubst %,$(B)/unit/fuzz/%_test,$(FUZZ_NAMES))
 FUZZ_SAN := address,undefined
 FUZZ_SRC_cli := cli/env.c cli/esc.c cli/out.c cli/size.c cli/sse.c
 FUZZ_LIBS_cli := $(LIB_JSON) -lsmartcols
@@ -38,7 +38,7 @@ fuzz: deps-lint		## fuzz every decoder for T seconds each (T=60)
 unit-build: $(FUZZ_REPLAY)
 fuzz-build: $(FUZZ_BIN)
 fuzz-replay: $(FUZZ_REPLAY)	## run each fuzz seed once
-	$(Q)B=$(B) tests/check unit fuzz_
+	$(Q)B=$(B) R=fuzz tests/check unit
 
 define fuzz_rules
 $(B)/fuzz/$(1): $(call fuzz_obj,$(1)) $(LIBPROTO) $(LIBCOMMON)
@@ -47,7 +47,7 @@ $(B)/fuzz/$(1): $(call fuzz_obj,$(1)) $(LIBPROTO) $(LIBCOMMON)
 	$$(Q)$$(CC) $$(CFLAGS_ALL) $$(LDFLAGS_ALL) -o $$@ \
 	    $(call fuzz_obj,$(1)) $(LIBPROTO) $(LIBCOMMON) $$(FUZZ_LIBS_$(1))
 
-$(B)/unit/fuzz_$(1)_test: $(call fuzz_obj,$(1)) $(B)/obj/tests/fuzz/replay.o \
+$(B)/unit/fuzz/$(1)_test: $(call fuzz_obj,$(1)) $(B)/obj/tests/fuzz/replay.o \
     $(LIBPROTO) $(LIBCOMMON) $(wildcard tests/fuzz/corpus/$(1)/*)
 	@mkdir -p $$(@D)
 	$$(call say,LD,$$@)

@@ -78,23 +78,39 @@ batch_add(void *arg, const struct event_row *row)
 	return 0;
 }
 
-/* 1 when events were sent, 0 when there are none yet, or an error. */
+static int
+note_seq(void *arg, const struct event_row *row)
+{
+	*(uint64_t *)arg = row->seq;
+	return 0;
+}
+
 int
-events_answer(struct conn *c)
+events_now(struct orchd *o, uint64_t *ret)
+{
+	const int r = store_events(o->store, o->tenant.id, o->tenant.disk_seq,
+	    STORE_EVENTS_MAX, note_seq, &o->tenant.disk_seq);
+
+	*ret = o->tenant.disk_seq;
+	return r < 0 ? r : 0;
+}
+
+int
+events_answer(struct conn *c, bool at_once)
 {
 	uint8_t buf[API_TAIL_MAX];
 	struct orchd *o = c->orchd;
 	struct api_res res = {
 		.conn = c->id, .status = 200, .doc = API_DOC_EVENTS
 	};
-	struct batch b = { .count = 0 };
+	struct batch b = { .last = c->events_after };
 	int r;
 
 	wcur_init(&b.w, buf, sizeof(buf));
 	(void)wcur_u32(&b.w, 0);
 	r = store_events(
 	    o->store, c->tenant, c->events_after, EVENTS_BATCH, batch_add, &b);
-	if (b.count == 0)
+	if (b.count == 0 && (r < 0 || !at_once))
 		return r;
 	memcpy(buf, &b.count, sizeof(b.count));
 	res.last = b.last;
@@ -122,7 +138,7 @@ events_wake(struct orchd *o)
 
 	for (c = TAILQ_FIRST(&o->parked); c != NULL; c = next) {
 		next = TAILQ_NEXT(c, parked);
-		if (conn_chan(c) == NULL || (r = events_answer(c)) == 0)
+		if (conn_chan(c) == NULL || (r = events_answer(c, false)) == 0)
 			continue;
 		events_unpark(c);
 		if (r < 0) /* it may end the connection, and free c */

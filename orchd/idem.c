@@ -28,10 +28,14 @@ hash_request(const struct api_req *req, uint32_t verb, const void *doc,
     size_t len, uint8_t hash[SHA256_DIGEST_LENGTH])
 {
 	SHA2_CTX ctx;
+	size_t i;
 
 	SHA256Init(&ctx);
 	SHA256Update(&ctx, (const uint8_t *)&verb, sizeof(verb));
-	SHA256Update(&ctx, (const uint8_t *)req->name, strlen(req->name) + 1);
+	/* as many as the verb has, so that a key outlives a larger bound */
+	for (i = 0; i < API_VARS_MAX && (i == 0 || req->var[i][0] != '\0'); i++)
+		SHA256Update(&ctx, (const uint8_t *)req->var[i],
+		    strlen(req->var[i]) + 1);
 	if (len > 0)
 		SHA256Update(&ctx, doc, len);
 	SHA256Final(hash, &ctx);

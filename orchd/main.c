@@ -57,7 +57,7 @@ load_tenant(
 		return 0; /* one tenant so far */
 	o->tenant.id = tenant;
 	(void)strncat(o->tenant.name, name, sizeof(o->tenant.name) - 1);
-	o->tenant.last_seq = seq;
+	o->tenant.last_seq = o->tenant.disk_seq = seq;
 	o->tenant.last_id = last_id;
 	return 0;
 }

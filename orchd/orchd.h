@@ -56,7 +56,8 @@ TAILQ_HEAD(idem_list, idem); /* oldest first */
 struct tenant {
 	int64_t id;
 	char name[STORE_NAME_MAX];
-	uint64_t last_seq;
+	uint64_t last_seq; /* taken; a commit may still fail */
+	uint64_t disk_seq; /* on the disk when events_now() last looked */
 	int64_t last_id;
 };
 
@@ -148,7 +149,16 @@ void event_add_vm(struct txn *t, const struct vm *vm, const char *type,
 void events_unpark(struct conn *c);
 /* New events are on the disk: parked readers get them. */
 void events_wake(struct orchd *o);
-int events_answer(struct conn *c);
+/*
+ * Where "from now" is: the last number on the disk.  One that is only taken
+ * may never get there, or come again for another event.  0 or an error.
+ */
+int events_now(struct orchd *o, uint64_t *ret);
+/*
+ * Answers c's request with what there is after c->events_after.  1 when it
+ * did; 0 when there are none yet, with at_once never; or an error.
+ */
+int events_answer(struct conn *c, bool at_once);
 
 /* idem.c */
 enum idem_verdict { IDEM_NEW, IDEM_AGAIN, IDEM_OTHER };

@@ -15,7 +15,7 @@ struct vm *
 req_vm(const struct req *r)
 {
 	struct vm *vm = NULL;
-	int e = vm_find(r->o, r->c->tenant, r->head.name, &vm);
+	int e = vm_find(r->o, r->c->tenant, r->head.var[0], &vm);
 
 	if (e == -EEXIST) {
 		req_refuse(r, 409, "more than one vm begins with that id");
@@ -238,13 +238,16 @@ on_stream(const struct req *r)
 static void
 on_events(const struct req *r)
 {
+	const bool at_once = (r->head.flags & API_AT_ONCE) != 0;
+	uint64_t now = 0;
 	int e;
 
 	/* API_NOW, or a number of another store: from here on */
-	r->c->events_after = r->head.after > r->o->tenant.last_seq
-	    ? r->o->tenant.last_seq
-	    : r->head.after;
-	if ((e = events_answer(r->c)) == 0) {
+	if ((e = events_now(r->o, &now)) == 0) {
+		r->c->events_after = r->head.after > now ? now : r->head.after;
+		e = events_answer(r->c, at_once);
+	}
+	if (e == 0) {
 		r->c->events_id = r->id; /* parked until there is one */
 		TAILQ_INSERT_TAIL(&r->o->parked, r->c, parked);
 	} else if (e < 0)

@@ -130,7 +130,6 @@ req_list(const struct req *r)
 	if (n > 1 && heapsort(items, n, sizeof(*items), cmp_sorted) < 0)
 		goto nomem;
 	res.total = n;
-	res.last = r->o->tenant.last_seq; /* "now" for who asks for events */
 	first = q.offset < n ? q.offset : n;
 	end = n;
 	if ((q.has & TABLE_HAS(VM_QUERY_LIMIT)) != 0 && q.limit < end - first)

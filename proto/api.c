@@ -19,15 +19,16 @@ int
 api_req_check(const void *p)
 {
 	struct api_req v;
+	size_t i;
 
 	LOAD(v, p);
 	if (v.conn == 0 || v.kind > STREAM_CONSOLE_LOG ||
 	    (v.flags & ~STREAM_FOLLOW) != 0)
 		return -EINVAL;
-	if (memchr(v.name, '\0', sizeof(v.name)) == NULL ||
-	    memchr(v.key, '\0', sizeof(v.key)) == NULL)
-		return -EINVAL;
-	return 0;
+	for (i = 0; i < API_VARS_MAX; i++)
+		if (memchr(v.var[i], '\0', sizeof(v.var[i])) == NULL)
+			return -EINVAL;
+	return memchr(v.key, '\0', sizeof(v.key)) != NULL ? 0 : -EINVAL;
 }
 
 int

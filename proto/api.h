@@ -17,14 +17,16 @@ enum api_msg {
 	API_CLOSED = 0x0210, /* api_conn: apid is done with the connection;
 				a request under way is forgotten */
 	API_VM_LIST = 0x0211, /* tail: vm_query */
-	API_VM_GET = 0x0212, /* name */
+	API_VM_GET = 0x0212, /* var: the VM */
 	API_VM_CREATE = 0x0213, /* key; tail: vm_create */
-	API_VM_DELETE = 0x0214, /* name, key */
-	API_VM_START = 0x0215, /* name, key */
-	API_VM_STOP = 0x0216, /* name, key */
-	API_STREAM = 0x0217, /* name, kind, flags -> API_RES 101 + socket */
-	API_EVENTS = 0x0218, /* after: -> API_RES with the next events, once
-				there are any; how apid paces a slow reader */
+	API_VM_DELETE = 0x0214, /* var, key */
+	API_VM_START = 0x0215, /* var, key */
+	API_VM_STOP = 0x0216, /* var, key */
+	API_STREAM = 0x0217, /* var, kind, flags -> API_RES 101 + socket */
+	API_EVENTS = 0x0218, /* after, flags: -> API_RES with the next events,
+				once there are any; how apid paces a slow
+				reader.  API_AT_ONCE, when it begins: now,
+				also with none */
 	API_DOCTOR = 0x0219, /* -> checks of this host */
 };
 
@@ -32,18 +34,21 @@ struct api_conn {
 	uint64_t conn; /* 64 bits, never reused, never 0 */
 };
 
-#define API_NAME_MAX 64 /* VM name or uid prefix, with its NUL */
+#define API_VARS_MAX 2 /* variables of a path */
+#define API_NAME_MAX 64 /* one: a name or the beginning of a uid; its NUL */
 #define API_KEY_MAX 128 /* Idempotency-Key, with its NUL */
 
 struct api_req {
 	uint64_t conn;
 	uint64_t after; /* EVENTS: sequence already seen; API_NOW: from now */
 	uint32_t kind; /* STREAM: enum launch_stream_kind */
-	uint32_t flags; /* STREAM: STREAM_FOLLOW */
-	char name[API_NAME_MAX]; /* "" where the verb has none */
+	uint32_t flags; /* of the verb: STREAM_FOLLOW; EVENTS: API_AT_ONCE */
+	char var[API_VARS_MAX][API_NAME_MAX]; /* of the path, in its order; ""
+						 behind the last */
 	char key[API_KEY_MAX]; /* "" when none was sent */
 };
 #define API_NOW UINT64_MAX
+#define API_AT_ONCE 1U
 
 /* Documents longer than this travel as a sealed memfd. */
 #define API_TAIL_MAX 8192
@@ -55,8 +60,8 @@ struct api_res {
 	uint32_t status; /* HTTP status */
 	uint32_t doc; /* enum api_doc: what the tail or memfd holds */
 	uint64_t total; /* LIST: after filtering, before paging */
-	uint64_t last; /* EVENTS: sequence of the last one given; LIST: of
-			  the last one there is */
+	uint64_t last; /* EVENTS: sequence of the last one given, or that
+			  the reader is at when there is none */
 };
 
 /*

@@ -8,7 +8,9 @@
 /*
  * orchd <-> launchd.  A VM is its 64-bit uid here; everything else about it
  * is numbers, enums and descriptors (I3).  Requests carry a message id and
- * get exactly one answer: LAUNCH_DONE, LAUNCH_ERR or the one named.
+ * get exactly one answer: LAUNCH_DONE, LAUNCH_ERR or the one named.  With id 0
+ * nobody waits and nothing is answered: so are ATTACH, whose failure START
+ * tells, and STREAM, whose descriptor is closed.
  */
 enum launch_msg {
 	/* orchd -> launchd */

@@ -14,7 +14,7 @@
 #include "common/log.h"
 #include "common/sess.h"
 #include "common/util.h"
-#include "tests/standin/standin.h"
+#include "tests/suite/standin/standin.h"
 
 /*
  * A guest whose agent is somebody else's (I6): pid 1 of a real guest, with

@@ -23,7 +23,7 @@ int __wrap_client_new(struct apid *a, uint64_t conn, int fd);
 static void
 ask(const struct apid *a, uint32_t verb, uint64_t conn)
 {
-	struct api_req r = { .conn = conn, .name = VICTIM };
+	struct api_req r = { .conn = conn, .var = { VICTIM } };
 
 	(void)msg_send(chan_sock(a->orchd), verb, ID, &r, sizeof(r), -1);
 }
