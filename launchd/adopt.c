@@ -18,8 +18,6 @@ adopt_held(struct launchd *ld, const struct spawn_held *h, int *pidfd)
 	}
 	v->slot = h->slot;
 	v->uid = h->uid;
-	v->start.vm = h->vm;
-	v->start.slot = h->slot;
 	if (h->alive && *pidfd >= 0) {
 		int fd = *pidfd;
 

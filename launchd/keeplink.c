@@ -1,5 +1,5 @@
 #include <errno.h>
-#include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/clock.h"
@@ -25,50 +25,51 @@ keep_failed(struct vm *v, const char *why)
 static int
 send_fds(struct vm *v)
 {
-	static const struct {
-		uint32_t kind;
-		size_t off;
-	} fds[] = {
-		{ LAUNCH_FD_TAP, offsetof(struct vm, tap) },
-		{ LAUNCH_FD_ARGS, offsetof(struct vm, args) },
-	};
-	size_t i;
+	unsigned int i;
 	int r = 0;
 
-	for (i = 0; i < nitems(fds) && r == 0; i++) {
-		struct keep_attach a = { .kind = fds[i].kind };
-		int *fd = (int *)(void *)((char *)v + fds[i].off);
+	for (i = 0; i < v->fds.n && r == 0; i++) {
+		struct keep_attach a = { .role = v->fds.id[i].role,
+			.index = v->fds.id[i].index };
 
-		if (*fd < 0)
-			continue;
-		r = chan_send(v->keep.chan, KEEP_ATTACH, 0, &a, sizeof(a), *fd);
-		*fd = -1; /* sent or closed */
+		r = chan_send(
+		    v->keep.chan, KEEP_ATTACH, 0, &a, sizeof(a), v->fds.fd[i]);
+		v->fds.fd[i] = -1; /* sent or closed */
 	}
+	machine_fds_clear(&v->fds);
 	return r;
 }
 
-static void
-fill_machine(const struct vm *v, struct keep_spec *s)
+/* The keeper's program is the staged tree's, which mewsd chose when it
+ * started: it may be of another build than we are. */
+static bool
+knows_machines(struct vm *v)
 {
-	s->vm = v->vmid;
-	s->mem_mib = v->start.mem_mib;
-	s->vcpus = v->start.vcpus;
-	s->accel = v->accel;
-	s->nics = v->start.nics;
-	memcpy(s->mac, v->start.mac, sizeof(s->mac));
-	s->tsc_khz = v->accel == ACCEL_TCG ? v->ld->tsc_khz : 0;
-	s->flags = v->is_probe ? KEEP_PROBE : 0;
+	char text[VM_DETAIL];
+
+	if (v->keep_state.version == KEEP_VERSION)
+		return true;
+	(void)snprintf(text, sizeof(text),
+	    "the staged tree's keeper speaks version %u, launchd %d: restart "
+	    "the suite",
+	    v->keep_state.version, KEEP_VERSION);
+	keep_failed(v, text);
+	return false;
 }
 
 void
 keeplink_go(struct vm *v)
 {
-	int r = send_fds(v);
+	struct machine *m = &v->machine;
+	int r;
 
-	fill_machine(v, &v->machine);
-	if (r == 0)
-		r = chan_send(v->keep.chan, KEEP_GO, 0, &v->machine,
-		    sizeof(v->machine), -1);
+	if (!knows_machines(v))
+		return;
+	m->accel = v->accel;
+	m->tsc_khz = v->accel == ACCEL_TCG ? v->ld->tsc_khz : 0;
+	m->flags = v->is_probe ? MACHINE_PROBE : 0;
+	if ((r = send_fds(v)) == 0)
+		r = chan_send(v->keep.chan, KEEP_GO2, 0, m, machine_len(m), -1);
 	if (r < 0)
 		keep_failed(v, "keeper does not listen");
 	else
@@ -96,10 +97,9 @@ on_keep_state(void *arg, struct chan *c, struct msg *m)
 	struct vm *v = arg;
 
 	(void)c;
-	memcpy(&v->keep_state, m->data, sizeof(v->keep_state));
 	/* what it runs goes on to orchd, so it is checked like a request */
-	if (v->keep_state.phase != KEEP_WAIT &&
-	    keep_spec_check(&v->keep_state.spec) < 0)
+	if (keep_state_get(
+		m->type, m->data, m->len, &v->keep_state, &v->machine) < 0)
 		return -EINVAL;
 	if (v->keep.phase == LINK_HELLO) {
 		if (m->id == 0)
@@ -132,6 +132,9 @@ keep_gone(void *arg, struct chan *c, enum chan_end end, const char *why)
 static const struct msg_handler handlers[] = {
 	{ KEEP_STATE, sizeof(struct keep_state), 0, 0, PH_ANY, keep_state_check,
 	    on_keep_state },
+	{ KEEP_STATE2, sizeof(struct keep_state2),
+	    MSG_PAYLOAD_MAX - sizeof(struct keep_state2), 0, PH_ANY,
+	    keep_state2_check, on_keep_state },
 };
 static const struct chan_ops ops = { handlers, nitems(handlers), keep_gone };
 

@@ -33,8 +33,7 @@ close_all(struct vm *v)
 	link_close(&v->keep);
 	link_close(&v->ward);
 	dial_clear(v);
-	close_fd(&v->tap);
-	close_fd(&v->args);
+	machine_fds_clear(&v->fds);
 	close_fd(&v->boot_spec);
 }
 
@@ -179,13 +178,12 @@ look_keeper(struct vm *v)
 			keeplink_go(v);
 		break;
 	case KEEP_RUN:
-		v->machine = v->keep_state.spec;
-		v->accel = v->machine.accel;
+		v->accel = (uint8_t)v->machine.accel;
 		v->ready_by_ms = clock_ms() + ADOPTED_READY_MS;
 		v->is_kept = true;
 		break;
 	case KEEP_ENDED:
-		v->accel = v->keep_state.spec.accel;
+		v->accel = (uint8_t)v->machine.accel;
 		/* the warden, if it still is, knows what the guest did */
 		v->ward_state.qmp = 1;
 		if (v->ward.phase == LINK_OFF)

@@ -144,58 +144,71 @@ find_or_new(struct launchd *ld, uint64_t vmid)
 	return v;
 }
 
-/* Where a descriptor of that kind is kept; only the spec may come late. */
-static int *
-attach_place(struct vm *v, uint32_t kind)
-{
-	switch ((enum launch_attach_kind)kind) {
-	case LAUNCH_FD_TAP:
-		return vm_is_idle(v) ? &v->tap : NULL;
-	case LAUNCH_FD_SPEC:
-		return &v->boot_spec;
-	case LAUNCH_FD_ARGS:
-		return vm_is_idle(v) ? &v->args : NULL;
-	}
-	return NULL;
-}
-
 static int
 on_attach(void *arg, struct chan *c, struct msg *m)
 {
 	struct launch_attach a;
 	struct vm *v;
-	int *fd;
 
 	memcpy(&a, m->data, sizeof(a));
 	if ((v = find_or_new(arg, a.vm)) == NULL)
 		return say_err(c, m->id, a.vm, -ENOBUFS, "too many VMs");
-	if ((fd = attach_place(v, a.kind)) == NULL)
-		return say_err(c, m->id, a.vm, -EBUSY, "already started");
-	close_fd(fd);
-	*fd = m->fd;
-	m->fd = -1;
-	if (fd == &v->boot_spec) {
+	if (a.role == FDR_SPEC) { /* which alone may come late */
+		close_fd(&v->boot_spec);
+		v->boot_spec = m->fd;
 		v->spec_sent = false;
 		v->gives_spec = true;
 		vm_wake(v);
-	}
+	} else if (!vm_is_idle(v))
+		return say_err(c, m->id, a.vm, -EBUSY, "already started");
+	else if (machine_fds_put(&v->fds, a.role, a.index, m->fd) < 0)
+		return -EINVAL;
+	m->fd = -1;
 	return say_done(c, m->id, a.vm);
+}
+
+/* A machine that orchd may ask for: what launchd, keeper and spawner decide
+ * is left to them. */
+static int
+machine_of(const struct msg *m, size_t head, struct machine *ret)
+{
+	const uint8_t *p = m->data;
+	size_t i;
+
+	if (machine_get(p + head, m->len - head, ret) < 0 || ret->flags != 0 ||
+	    ret->accel != ACCEL_UNKNOWN || ret->tsc_khz != 0)
+		return -EINVAL;
+	for (i = 0; i < ret->ndevs; i++) {
+		uint16_t role = dev_row(ret->dev[i].kind)->fd;
+
+		if (role != 0 && fd_role_from(role) != FD_ORCHD)
+			return -EINVAL;
+	}
+	return 0;
 }
 
 static int
 on_start(void *arg, struct chan *c, struct msg *m)
 {
+	const struct machine_dev *lacks;
 	struct launch_start s;
+	struct machine want;
+	char text[64];
 	struct vm *v;
 
 	memcpy(&s, m->data, sizeof(s));
+	if (machine_of(m, sizeof(s), &want) < 0)
+		return -EINVAL;
 	if ((v = find_or_new(arg, s.vm)) == NULL)
 		return say_err(c, m->id, s.vm, -ENOBUFS, "too many VMs");
 	if (!vm_is_idle(v))
 		return say_err(c, m->id, s.vm, -EEXIST, "already started");
-	if (s.nics > 0 && v->tap < 0)
-		return say_err(c, m->id, s.vm, -EINVAL, "no tap attached");
-	v->start = s;
+	if ((lacks = machine_lacks(&want, &v->fds)) != NULL) {
+		(void)snprintf(text, sizeof(text), "no %s %u attached",
+		    fd_role_name(dev_row(lacks->kind)->fd), lacks->index);
+		return say_err(c, m->id, s.vm, -EINVAL, text);
+	}
+	v->machine = want;
 	v->slot = s.slot;
 	v->started_ms = clock_ms();
 	v->ready_by_ms = v->started_ms + s.ready_ms;
@@ -304,8 +317,8 @@ on_stream(void *arg, struct chan *c, struct msg *m)
 static const struct msg_handler handlers[] = {
 	{ LAUNCH_ATTACH, sizeof(struct launch_attach), 0, 1, PH_ANY,
 	    launch_attach_check, on_attach },
-	{ LAUNCH_START, sizeof(struct launch_start), 0, 0, PH_ANY,
-	    launch_start_check, on_start },
+	{ LAUNCH_START, sizeof(struct launch_start), sizeof(struct machine), 0,
+	    PH_ANY, launch_start_check, on_start },
 	{ LAUNCH_STOP, sizeof(struct launch_stop), 0, 0, PH_ANY,
 	    launch_stop_check, on_stop },
 	{ LAUNCH_RELEASE, sizeof(struct launch_vm), 0, 0, PH_ANY,

@@ -42,12 +42,10 @@ probe_start(struct launchd *ld)
 		return;
 	}
 	v->is_probe = true;
-	v->start.vm = PROBE_VM;
-	v->start.slot = (uint16_t)(ld->conf.uid_count - 1);
-	v->start.vcpus = 1;
-	v->start.mem_mib = ld->conf.max_mem_mib < PROBE_MEM_MIB
-	    ? ld->conf.max_mem_mib
-	    : PROBE_MEM_MIB;
+	v->slot = (uint16_t)(ld->conf.uid_count - 1);
+	v->machine = machine_new(1,
+	    ld->conf.max_mem_mib < PROBE_MEM_MIB ? ld->conf.max_mem_mib
+						 : PROBE_MEM_MIB);
 	v->started_ms = clock_ms();
 	v->ready_by_ms = v->started_ms + PROBE_MS;
 	log_info("does a kernel boot with KVM?");

@@ -42,9 +42,9 @@ void
 spawnlink_prepare(struct vm *v)
 {
 	struct spawn_prepare p = { .vm = v->vmid,
-		.mem_mib = v->start.mem_mib,
-		.slot = v->start.slot,
-		.vcpus = v->start.vcpus };
+		.mem_mib = v->machine.mem_mib,
+		.slot = v->slot,
+		.vcpus = v->machine.vcpus };
 
 	if (v->accel == ACCEL_KVM)
 		p.flags |= SPAWN_KVM;

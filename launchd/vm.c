@@ -274,8 +274,7 @@ clear(struct vm *v)
 	if (v->timer != NULL)
 		event_free(v->timer);
 	close_fd(&v->pidfd);
-	close_fd(&v->tap);
-	close_fd(&v->args);
+	machine_fds_clear(&v->fds);
 	close_fd(&v->boot_spec);
 	free(v);
 }
@@ -310,7 +309,7 @@ vm_new(struct launchd *ld, uint64_t vmid)
 	format_hex64(vmid, v->name);
 	v->rung = UINT32_MAX;
 	LIST_INIT(&v->dials);
-	v->pidfd = v->tap = v->args = v->boot_spec = -1;
+	v->pidfd = v->boot_spec = -1;
 	v->timer = event_new(ld->base, -1, 0, on_timer, v);
 	if (v->timer == NULL || link_init(&v->keep, ld->base, on_link, v) < 0 ||
 	    link_init(&v->ward, ld->base, on_link, v) < 0) {

@@ -10,6 +10,7 @@
 #include "launchd/link.h"
 #include "proto/keep.h"
 #include "proto/launch.h"
+#include "proto/machine.h"
 #include "proto/ward.h"
 
 struct dial;
@@ -43,7 +44,7 @@ struct vm {
 	enum vm_state state;
 
 	/* wanted */
-	struct launch_start start;
+	struct machine machine; /* then what its keeper runs */
 	bool wants_start;
 	bool wants_stop; /* a STOP was not looked at yet */
 	bool wants_kill;
@@ -52,13 +53,11 @@ struct vm {
 	uint32_t rung_ms[STOP_RUNGS];
 	uint64_t releases[VM_RELEASES_MAX]; /* RELEASE requests */
 	unsigned int nreleases;
-	int tap; /* -1: none, or given away */
-	int args;
-	int boot_spec;
+	struct machine_fds fds; /* for its keeper */
+	int boot_spec; /* -1: none, or given away */
 	bool gives_spec; /* its warden gets it as soon as it can */
 
 	/* what it is */
-	struct keep_spec machine; /* what its keeper runs */
 	uint8_t accel;
 	bool is_probe;
 	bool is_adopted;
@@ -81,7 +80,7 @@ struct vm {
 	int pidfd;
 	struct event *death; /* pidfd */
 	struct event *timer; /* the state's deadline */
-	struct keep_state keep_state;
+	struct keep_state2 keep_state;
 	struct ward_state ward_state;
 	struct launch_confined confined;
 	uint32_t oom_kills;

@@ -40,6 +40,9 @@ $(eval $(call hostile,fake,mews-launchd,tests/launchd/fake_vsock.c,vsock_open \
 $(eval $(call hostile,wrong,mews-launchd,tests/hostile/wrong_jail.c,setgroups \
 	setresgid setresuid prctl syscall execve seccomp_deny))
 
+# A keeper of version 1, for a launchd that is newer.
+$(eval $(call hostile,old,mews-keeper,tests/launchd/keeper_v1.c,msg_send))
+
 # A guest whose agent is not ours: the stand-in's agent and worse, as pid 1.
 EVIL_AGENT := $(B)/evil/mews-agent
 $(EVIL_AGENT): $(call obj,tests/hostile/evil_agent.c tests/suite/standin/agent.c \

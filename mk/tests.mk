@@ -51,7 +51,7 @@ HTTP_PROBE := $(B)/tests/http_probe
 .PHONY: check check-long unit unit-build
 
 UNIT_OBJ_qmp_msg_test := $(call obj,warden/qmp_msg.c warden/text.c)
-UNIT_OBJ_compose_test := $(call obj,warden/qemu.c warden/argv.c warden/exec.c \
+UNIT_OBJ_compose_test := $(call obj,warden/qemu.c warden/argv.c warden/compose.c \
 	warden/vmm_seccomp.c warden/qmp.c warden/qmp_msg.c warden/text.c \
 	warden/dial.c)
 UNIT_OBJ_console_test := $(call obj,warden/console.c warden/dial.c)

@@ -143,6 +143,16 @@ link_send(struct orchd *o, enum link_id id, uint32_t type, uint64_t ask,
 	return chan_send(o->link[id].chan, type, ask, data, len, fd);
 }
 
+int
+link_send2(struct orchd *o, enum link_id id, uint32_t type, uint64_t ask,
+    const void *head, size_t headlen, const void *tail, size_t taillen)
+{
+	if (o->link[id].chan == NULL)
+		return -EPIPE;
+	return chan_send2(
+	    o->link[id].chan, type, ask, head, headlen, tail, taillen, -1);
+}
+
 struct part *
 link_part(struct vm *vm, enum link_id id, uint32_t index)
 {

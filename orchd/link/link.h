@@ -56,6 +56,9 @@ int link_asker(struct orchd *o, enum link_id id, uint64_t ask, uint64_t vmid,
 /* Sends one message to a helper that may be gone (-EPIPE).  Takes fd. */
 int link_send(struct orchd *o, enum link_id id, uint32_t type, uint64_t ask,
     const void *data, size_t len, int fd);
+/* The same without a descriptor, and with a tail behind the struct. */
+int link_send2(struct orchd *o, enum link_id id, uint32_t type, uint64_t ask,
+    const void *head, size_t headlen, const void *tail, size_t taillen);
 /* The VM's part of a kind that this helper holds, or NULL. */
 struct part *link_part(struct vm *vm, enum link_id id, uint32_t index);
 

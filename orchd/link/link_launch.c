@@ -19,9 +19,11 @@
 
 /* An attachment is not answered; what is wrong with it START will tell. */
 static int
-attach(struct vm *vm, uint32_t kind, int fd)
+attach(struct vm *vm, enum fd_role role, uint32_t index, int fd)
 {
-	const struct launch_attach a = { .vm = vm->row.uid, .kind = kind };
+	const struct launch_attach a = {
+		.vm = vm->row.uid, .role = role, .index = index
+	};
 
 	if (fd < 0)
 		return fd;
@@ -44,7 +46,7 @@ attach_parts(struct vm *vm)
 		p->state = PART_USED;
 		fd = p->fd;
 		p->fd = -1;
-		r = attach(vm, p->kind->fd_role, fd);
+		r = attach(vm, dev_row(p->kind->dev)->fd, p->index, fd);
 	}
 	return r;
 }
@@ -53,34 +55,48 @@ static int
 attach_texts(struct vm *vm)
 {
 	const char *args = vm->request.kernel_cmdline;
-	int r = attach(vm, LAUNCH_FD_SPEC, bootspec_fd(vm));
+	int r = attach(vm, FDR_SPEC, 0, bootspec_fd(vm));
 
 	if (r < 0 || args[0] == '\0')
 		return r;
 	return attach(
-	    vm, LAUNCH_FD_ARGS, memfd_sealed("args", args, strlen(args)));
+	    vm, FDR_ARGS, 0, memfd_sealed("args", args, strlen(args)));
+}
+
+static int
+start(struct vm *vm, uint64_t id)
+{
+	const struct launch_start req = { .vm = vm->row.uid,
+		.slot = (uint16_t)vm->row.slot,
+		.then = LAUNCH_RUN,
+		.ready_ms = vm->obj.orchd->conf.ready_ms };
+	struct machine m = machine_new(
+	    (uint16_t)vm->request.cpu_cores, (uint32_t)vm->request.memory_mb);
+	unsigned int i;
+	int r;
+
+	for (i = 0; i < vm->nparts; i++) {
+		const struct part *p = &vm->part[i];
+
+		if (p->kind->dev != 0 &&
+		    (r = machine_add(&m, p->kind->dev, p->kind->num(p))) < 0)
+			return r;
+	}
+	return link_send2(vm->obj.orchd, LINK_LAUNCH, LAUNCH_START, id, &req,
+	    sizeof(req), &m, machine_len(&m));
 }
 
 static int
 jail_make(struct part *p, uint64_t id)
 {
 	struct vm *vm = p->vm;
-	struct orchd *o = vm->obj.orchd;
-	struct launch_start req = { .vm = vm->row.uid,
-		.mem_mib = (uint32_t)vm->request.memory_mb,
-		.slot = (uint16_t)vm->row.slot,
-		.vcpus = (uint16_t)vm->request.cpu_cores,
-		.nics = 1,
-		.ready_ms = o->conf.ready_ms };
 	int r;
 
-	memcpy(req.mac, vm->row.mac, sizeof(req.mac));
 	memset(&vm->run, 0, sizeof(vm->run));
 	p->state = PART_USED;
 	p->stopping = false;
 	if ((r = attach_parts(vm)) == 0 && (r = attach_texts(vm)) == 0)
-		r = link_send(
-		    o, LINK_LAUNCH, LAUNCH_START, id, &req, sizeof(req), -1);
+		r = start(vm, id);
 	if (r < 0)
 		p->state = PART_STALE; /* attachments of it may lie there */
 	return r;
@@ -132,7 +148,7 @@ link_launch_spec(struct vm *vm)
 		log_error(
 		    "vm %s: boot spec: %s", vm->row.name, strerrordesc_np(-fd));
 	else
-		(void)attach(vm, LAUNCH_FD_SPEC, fd);
+		(void)attach(vm, FDR_SPEC, 0, fd);
 }
 
 int

@@ -57,10 +57,17 @@ tap_release(struct part *p, uint64_t id)
 	    sizeof(req), -1);
 }
 
+static uint64_t
+tap_mac(const struct part *p)
+{
+	return machine_mac(p->vm->row.mac);
+}
+
 const struct part_kind link_net_tap = {
 	.name = "tap",
 	.link = LINK_NET,
-	.fd_role = LAUNCH_FD_TAP,
+	.dev = DEV_NIC,
+	.num = tap_mac,
 	.gone = -EPERM, /* another VM's by now */
 	.send = { [ASK_MAKE] = tap_make,
 	    [ASK_ADOPT] = tap_adopt,

@@ -6,6 +6,7 @@
 
 #include "common/tree.h"
 #include "orchd/store.h"
+#include "proto/machine.h"
 
 /*
  * A VM is its parts: what helpers hold for it, a tap and a jail so far.  Each
@@ -39,7 +40,10 @@ enum part_ask {
 struct part_kind {
 	const char *name; /* for the log: "tap" */
 	unsigned int link; /* enum link_id: who holds it */
-	uint32_t fd_role; /* how its descriptor is attached; 0: it has none */
+	/* What it is in the VM's machine (proto/machine.h), and the number
+	 * there; 0: nothing.  The jail gets its descriptor in that role. */
+	enum dev_kind dev;
+	uint64_t (*num)(const struct part *);
 	/* The part that the VM lives in: without it, it has ended.  It is
 	 * made last, and what others hold for it is stale without it. */
 	bool is_life;

@@ -30,7 +30,7 @@ REAL = os.path.join(lab.BUILD, "stage/current")
 STANDIN = os.path.join(lab.BUILD, "stage-standin/current")
 CONTROLLERS = "+memory +pids +cpu"
 OVERHEAD, PIDS, PERIOD = 256, 128, 100000  # spawner/cgroup.c
-NPROC = 96  # warden/exec.c, beside vCPUs
+NPROC = 96  # warden/compose.c, beside vCPUs
 MEM = 96
 SLOW = 120  # seconds: a guest under emulation in the lab
 

@@ -19,6 +19,7 @@ import time
 sys.path.insert(
     0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../suite"))
 import sanitized  # noqa: E402
+import machine  # noqa: E402
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(TOP, os.environ.get("B", "build"))
@@ -300,9 +301,7 @@ class Suite:
             t, _ = self.o.ask(ATTACH, struct.pack("<QII", vm, SPEC, 0), fd)
             os.close(fd)
             assert t == DONE
-        return self.o.ask(START, struct.pack(
-            "<QIHH6sBBII", vm, mem, slot, vcpus, b"\x02" + bytes(5), 0, 0,
-            ready_ms, 0))
+        return self.o.ask(START, start(vm, slot, ready_ms, mem=mem, vcpus=vcpus))
 
     def ready(self, vm, slot=0, **kw):
         t, p = self.start(vm, slot, **kw)
@@ -382,6 +381,10 @@ class Suite:
                 pass
         subprocess.run(["umount", "-l", self.dir], check=False)
         os.rmdir(self.dir)
+
+
+def start(vm, slot=0, ready_ms=5000, then=1, **kw):
+    return struct.pack("<QHHI", vm, slot, then, ready_ms) + machine.machine(**kw)
 
 
 def memfd(data):

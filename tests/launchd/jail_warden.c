@@ -305,7 +305,7 @@ main(int argc, char *argv[])
 	char mem[16];
 	char *const vmm[] = { path, mem, NULL };
 	static char *const no_env[] = { NULL };
-	struct keep_spec spec;
+	struct ward_exec x;
 
 	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	if (standin_filter() < 0)
@@ -314,9 +314,9 @@ main(int argc, char *argv[])
 		return 3;
 	if (strcmp(argv[1], "-x") != 0)
 		serve();
-	if (pread(3, &spec, sizeof(spec), 0) != (ssize_t)sizeof(spec))
+	if (pread(WARD_EXEC_FD, &x, sizeof(x), 0) != (ssize_t)sizeof(x))
 		return 5;
-	(void)snprintf(mem, sizeof(mem), "%u", spec.mem_mib);
+	(void)snprintf(mem, sizeof(mem), "%u", x.machine.mem_mib);
 	(void)execve(path, vmm, no_env);
 	return 4;
 }

@@ -505,8 +505,7 @@ def attach():
         return s.o.ask(ATTACH, struct.pack("<QII", VM, kind, 0), fd)[0]
 
     with suite() as s:
-        nic = struct.pack("<QIHH6sBBII", VM, 64, 0, 1, b"\x02" + bytes(5), 1,
-                          0, 5000, 0)
+        nic = start(VM, devs=((1, 0, machine.MAC),))
         eq(s.o.ask(START, nic)[0], ERR, "a nic without its tap")
         r, w = os.pipe()
         for kind, fd in ((TAP, w), (ARGS, memfd(b"quiet")), (SPEC, memfd(b"{}"))):
@@ -742,7 +741,11 @@ def uid_unused():
 
 
 def malformed():
-    start = struct.pack("<QIHH6sBBII", VM, 64, 0, 1, b"\x02" + bytes(5), 0, 0, 500, 0)
+    m = machine
+    good = start(VM, ready_ms=500)
+    nic = start(VM, devs=((m.NIC, 0, m.MAC),))
+    at = 16  # the machine
+    dev = at + m.FIRST_DEV
 
     def put(b, off, data):
         return b[:off] + data + b[off + len(data):]
@@ -751,22 +754,46 @@ def malformed():
         ("unknown type", 0x499, b"", None),
         ("an answer", DONE, struct.pack("<Q", VM), None),
         ("a spawner's verb", 0x501, bytes(24), None),
-        ("short", START, start[:-1], None),
-        ("long", START, start + b"\0", None),
+        ("short", START, good[:-1], None),
+        ("long", START, good + b"\0", None),
         ("empty", START, b"", None),
-        ("no VM", START, put(start, 0, bytes(8)), None),
-        ("no vcpu", START, put(start, 14, b"\0\0"), None),
-        ("65 vcpus", START, put(start, 14, b"\x41\0"), None),
-        ("63 MiB", START, put(start, 8, b"\x3f\0\0\0"), None),
-        ("all memory", START, put(start, 8, b"\xff\xff\xff\xff"), None),
-        ("2 nics", START, put(start, 22, b"\2"), None),
-        ("multicast mac", START, put(put(start, 22, b"\1"), 16, b"\3"), None),
-        ("padding", START, put(start, 23, b"\1"), None),
-        ("flags", START, put(start, 28, b"\1"), None),
-        ("no deadline", START, put(start, 24, bytes(4)), None),
-        ("a descriptor with START", START, start, 0),
+        ("no machine", START, good[:at], None),
+        ("no VM", START, put(good, 0, bytes(8)), None),
+        ("nothing to follow", START, put(good, 10, b"\0\0"), None),
+        ("what follows is unknown", START, put(good, 10, b"\2\0"), None),
+        ("no deadline", START, put(good, 12, bytes(4)), None),
+        ("no vcpu", START, put(good, at + m.VCPUS, b"\0\0"), None),
+        ("65 vcpus", START, put(good, at + m.VCPUS, b"\x41\0\x41\0"), None),
+        ("fewer vcpus later", START, put(good, at + m.VCPUS, b"\2\0"), None),
+        ("63 MiB", START, put(good, at + m.MEM, b"\x3f\0\0\0"), None),
+        ("all memory", START, put(good, at + m.MEM, b"\xff" * 8), None),
+        ("less memory later", START, put(good, at + m.MEM, b"\x80\0\0\0"),
+         None),
+        ("2 nics", START, start(VM, devs=((m.NIC, 0, m.MAC),
+                                          (m.NIC, 1, m.MAC + 1))), None),
+        ("a second nic without a first", START,
+         start(VM, devs=((m.NIC, 1, m.MAC),)), None),
+        ("multicast mac", START, put(nic, dev + 8 + 5, b"\3"), None),
+        ("flags of a device", START, put(nic, dev + 4, b"\1"), None),
+        ("a device that is none", START, put(nic, dev, b"\3\0"), None),
+        ("a device too many", START, put(nic, at + m.NDEVS, b"\2\0"), None),
+        ("65 devices", START, put(nic, at + m.NDEVS, b"\x41\0"), None),
+        ("an address of its own", START, start(VM, devs=((m.VSOCK, 0, 5),)),
+         None),
+        ("an accelerator", START, put(good, at + m.ACCEL, b"\2\0"), None),
+        ("padding", START, put(good, at + m.PAD, b"\1"), None),
+        ("flags", START, put(good, at + m.FLAGS, b"\2"), None),
+        ("a probe", START, put(good, at + m.FLAGS, b"\1"), None),
+        ("a clock", START, put(good, at + m.TSC, b"\1"), None),
+        ("version 0", START, put(good, at + m.VERSION, b"\0"), None),
+        ("a later version", START, put(good, at + m.VERSION, b"\2"), None),
+        ("a longer head", START, put(good, at + m.HEAD_LEN, b"\x28"), None),
+        ("another backend", START, put(good, at + m.BACKEND, b"\2"), None),
+        ("a descriptor with START", START, good, 0),
         ("ATTACH without one", ATTACH, struct.pack("<QII", VM, 1, 0), None),
         ("ATTACH of kind 4", ATTACH, struct.pack("<QII", VM, 4, 0), 0),
+        ("ATTACH of kind 5", ATTACH, struct.pack("<QII", VM, 5, 0), 0),
+        ("ATTACH of a second tap", ATTACH, struct.pack("<QII", VM, TAP, 1), 0),
         ("ATTACH of kind 0", ATTACH, struct.pack("<QII", VM, 0, 0), 0),
         ("rung 5", STOP, struct.pack("<QII5II", VM, 5, 0, 0, 0, 0, 0, 0, 0), None),
         ("stream of kind 9", STREAM, struct.pack("<QII", VM, 9, 0), 0),

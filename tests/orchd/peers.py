@@ -15,6 +15,7 @@ import time
 
 sys.path.insert(
     0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../suite"))
+import machine  # noqa: E402
 import suite  # noqa: E402
 
 BUILD = suite.BUILD
@@ -41,7 +42,7 @@ AT_ONCE = 1
 
 HDR, CONN, REQ, RES = "=IIQ", "=Q", "=QQII128s128s", "=QIIQQ"
 TAP, TAP_C, TAP_R, NERR = "=QHHI6sH", "=QHHI", "=QII", "=i192sI"
-L_STARTF, L_STOPF, L_HELDF = "=QIHH6sBBII", "=QII5II", "=QIIHB5xBBHIII"
+L_STARTF, L_STOPF, L_HELDF = "=QHHI", "=QII5II", "=QIIHB5xBBHIII"
 L_EVF, L_CAPF, L_ERRF = "=QIIIiIB3xBBHIII128s", "=BBB5x112s64s", "=QiI192s"
 CONFINED = (1, 0, 7, 3, 70000, 0)
 STATES = ["", "pending", "starting", "running", "stopped", "crashed",
@@ -344,15 +345,18 @@ class Launch(Helper):
                 self.held(u, state, slot, pid, ident)
             self.tell(L_LIST_END, struct.pack("=II", len(self.vms), 0), ident)
         elif kind == L_START:
-            f = struct.unpack(L_STARTF, p)
+            f = struct.unpack_from(L_STARTF, p)
+            m = machine.unpack(p[struct.calcsize(L_STARTF):])
+            assert [d[:2] for d in m["devs"]] == [(machine.NIC, 0)], m
+            assert f[2] == 1 and m["accel"] == m["flags"] == m["tsc"] == 0, m
             if uid in self.vms:
                 return self.err(ident, uid, -17, b"exists")
             had = self.attached.pop(uid, set())
             assert 1 in had and 2 in had, "START without tap or spec"
-            assert f[2] not in [v[1] for v in self.vms.values()], "slot twice"
+            assert f[1] not in [v[1] for v in self.vms.values()], "slot twice"
             self.starts[uid] = self.starts.get(uid, 0) + 1
             self.pids += 1
-            self.vms[uid] = [LV_STARTING, f[2], self.pids]
+            self.vms[uid] = [LV_STARTING, f[1], self.pids]
             self.done(ident, uid)
             self.run(uid)
         elif kind == L_STOP:

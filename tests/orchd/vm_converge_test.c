@@ -67,14 +67,13 @@ send_stop_noted(struct part *p, uint64_t id)
 	return send_stop(p, id);
 }
 
-#define THING(n)                                                             \
-	{                                                                    \
-		.name = (n), .link = LINK_NET, .fd_role = 1, .gone = -EPERM, \
-		.send = {                                                    \
-			[ASK_MAKE] = send_make,                              \
-			[ASK_ADOPT] = send_adopt,                            \
-			[ASK_RELEASE] = send_release,                        \
-		}                                                            \
+#define THING(n)                                                         \
+	{                                                                \
+		.name = (n), .link = LINK_NET, .gone = -EPERM, .send = { \
+			[ASK_MAKE] = send_make,                          \
+			[ASK_ADOPT] = send_adopt,                        \
+			[ASK_RELEASE] = send_release,                    \
+		}                                                        \
 	}
 static const struct part_kind kinds[] = { THING("tap"), THING("disk"),
 	{ .name = "jail",

@@ -20,7 +20,7 @@ ROWS = {
               ("NET_TAP_CLOSE", 2)],
     "apid-admin": [("API_VM_CREATE", 1), ("API_RES", 1)],
     "netd": [("NET_TAP_OPEN", 1), ("NET_TAP_READY", 1), ("NET_TAP_CLOSE", 2)],
-    "launchd": [("LAUNCH_START", 1), ("SPAWN_PREPARED", 1), ("KEEP_GO", 1),
+    "launchd": [("LAUNCH_START", 1), ("SPAWN_PREPARED", 1), ("KEEP_GO2", 1),
                 ("WARD_RUN", 1), ("SPAWN_KILL", 1), ("SPAWN_RELEASE", 2)],
     "spawner": [("SPAWN_PREPARE", 1), ("SPAWN_PREPARED", 1), ("SPAWN_KILL", 1),
                 ("SPAWN_RELEASE", 2)],
@@ -33,7 +33,7 @@ REAL = [("orchd", "NET_TAP_OPEN", k.BEFORE), ("orchd", "NET_TAP_OPEN", k.AFTER),
 # and everybody at once
 ALL = [("orchd", "API_VM_CREATE"), ("orchd", "NET_TAP_READY"),
        ("launchd", "LAUNCH_START"), ("spawner", "SPAWN_PREPARED"),
-       ("launchd", "KEEP_GO"), ("orchd", "LAUNCH_RELEASE")]
+       ("launchd", "KEEP_GO2"), ("orchd", "LAUNCH_RELEASE")]
 TYPES = {name: typ for typ, name in k.NAMES.items()}
 NUMBERS = {name: n for n, name in k.ROOMS.items()}
 

@@ -41,7 +41,7 @@ ILLS = {  # of evil_orchd.c, one a life
         ("0503", NOT),
         ("0485", NOT),  # LAUNCH_EVENT
         ("0402", "wrong descriptors"),  # LAUNCH_START
-        ("0603", NOT)],  # KEEP_GO
+        ("0606", NOT)],  # KEEP_GO2
 }
 # What netd and launchd answer to what is well-formed, in evil_orchd.c's order.
 NETD_SAYS = [

@@ -20,6 +20,7 @@ import time
 
 sys.path.insert(
     0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../suite"))
+import machine  # noqa: E402
 import sanitized  # noqa: E402
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(
@@ -157,16 +158,19 @@ class VM:
             s.bind("\0" + name)
             s.listen(4)
             socks.append(s)
-        spec = struct.pack("<QIHBB6s2xII", 0xaa + VM.n, mem, 1, accel, 0,
-                           b"\x02\0\0\0\0\1", khz, 0)
+        fds = {machine.QMP: socks[0].fileno(), machine.SERIAL: socks[1].fileno(),
+               machine.AGENT: socks[2].fileno(), machine.ARGS: memfd(args)}
         null = os.open("/dev/null", os.O_RDWR)
-        s, a = memfd(spec), memfd(args)
+        if cid:
+            fds[machine.FD_VSOCK] = null if vhost is None else vhost
+        s = memfd(machine.ward_exec(fds, machine.machine(
+            mem, accel=accel, tsc=khz,
+            devs=((machine.VSOCK, 0, cid),) if cid else ())))
+        a = fds[machine.ARGS]
         self.start_warden()
         self.t0 = time.monotonic()
-        self.vmm = start(["/boot/mews-warden", "-x", str(cid)], {
-            3: s, 4: socks[0].fileno(), 5: socks[1].fileno(),
-            6: socks[2].fileno(), 7: null, 8: a,
-            9: null if vhost is None else vhost}, self.err)
+        self.vmm = start(["/boot/mews-warden", "-x"],
+                         dict(enumerate([s, *fds.values()], 3)), self.err)
         for fd in (s, a, null):
             os.close(fd)
         for x in socks:

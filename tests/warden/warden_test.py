@@ -584,14 +584,19 @@ def args_whole():
 
 
 def spec_refused():
-    for spec in (b"", b"\0" * 31, b"\0" * 32, b"\xff" * 32, b"\1" * 33):
+    good = w.machine.ward_exec((), w.machine.machine(accel=w.TCG))
+    for spec in (b"", b"\0" * 31, b"\0" * 32, b"\xff" * 32, b"\1" * 33,
+                 good[:-1], good + b"\0", bytes(len(good)),
+                 b"\2" + good[1:], w.machine.ward_exec((9,), good[8 + 288:]),
+                 good[:4] + b"\xff" + good[5:],
+                 w.machine.ward_exec((), w.machine.machine())):
         s = w.memfd(spec)
         null = os.open("/dev/null", os.O_RDWR)
         r, wr = os.pipe()
-        pid = w.start(["/boot/mews-warden", "-x", "0"], dict.fromkeys(
+        pid = w.start(["/boot/mews-warden", "-x"], dict.fromkeys(
             range(4, 10), null) | {3: s}, wr)
         assert os.waitpid(pid, 0)[1] == 1 << 8, spec
-        assert b"spec: " in os.read(r, 500)
+        assert b"machine: " in os.read(r, 500)
         for fd in (s, null, r, wr):
             os.close(fd)
 

@@ -13,21 +13,11 @@
 #include "common/util.h"
 #include "warden/argv.h"
 #include "warden/backend.h"
-#include "warden/exec.h"
+#include "warden/compose.h"
 #include "warden/vmm_seccomp.h"
 
-#define FD_SPEC 3
-#define FD_TAP 7
-#define FD_ARGS 8
-#define FD_VSOCK 9
-#ifdef SECCOMP_DEBUG
-#define FD_COUNT (fcntl(VMM_DEBUG_FD, F_GETFD) < 0 ? 10 : VMM_DEBUG_FD + 1)
-#else
-#define FD_COUNT 10
-#endif
-
 int
-exec_args_check(const char *s, size_t len, struct err *e)
+compose_args_check(const char *s, size_t len, struct err *e)
 {
 	size_t i;
 
@@ -43,31 +33,35 @@ exec_args_check(const char *s, size_t len, struct err *e)
 }
 
 static void
-read_spec(struct keep_spec *spec)
+read_machine(struct ward_exec *x)
 {
 	void *p = NULL;
 	size_t len = 0;
 	int r;
 
-	if ((r = memfd_read(FD_SPEC, sizeof(*spec), &p, &len)) < 0)
-		fatal("spec: %s", strerror(-r));
-	if (len != sizeof(*spec) || keep_spec_check(p) < 0)
-		fatal("spec: malformed");
-	memcpy(spec, p, sizeof(*spec));
+	if ((r = memfd_read(WARD_EXEC_FD, sizeof(*x), &p, &len)) < 0)
+		fatal("machine: %s", strerror(-r));
+	if (ward_exec_get(p, len, x) < 0)
+		fatal("machine: malformed");
 	free(p);
 }
 
+/* Ours, empty when there are none. */
 static char *
-read_args(void)
+read_args(const struct ward_exec *x)
 {
+	int fd = ward_exec_fd(x, FDR_ARGS, 0), r;
 	struct err e = { 0 };
 	void *p = NULL;
 	size_t len = 0;
-	int r;
 
-	if ((r = memfd_read(FD_ARGS, GUEST_CMDLINE_MAX, &p, &len)) < 0)
+	if (fd < 0)
+		p = calloc(1, 1);
+	else if ((r = memfd_read(fd, GUEST_CMDLINE_MAX, &p, &len)) < 0)
 		fatal("kernel arguments: %s", strerror(-r));
-	if (exec_args_check(p, len, &e) < 0)
+	if (p == NULL)
+		fatal("out of memory");
+	if (compose_args_check(p, len, &e) < 0)
 		fatal("%s", e.msg);
 	return p;
 }
@@ -81,7 +75,7 @@ struct limit_row {
 
 /* Only ever lowered; what the hypervisor has no use for becomes nothing. */
 static void
-limits(const struct keep_spec *spec)
+limits(const struct machine *m)
 {
 	const rlim_t mib = 1UL << 20;
 	const struct limit_row rows[] = {
@@ -93,13 +87,13 @@ limits(const struct keep_spec *spec)
 		/* fixed set of sockets, libraries while they are loaded */
 		{ true, "nofile", 256, RLIMIT_NOFILE },
 		/* threads of this uid: vCPUs, 64 I/O workers, keeper, warden */
-		{ RULE(VMM_NPROC), "nproc", spec->vcpus + 96UL, RLIMIT_NPROC },
+		{ RULE(VMM_NPROC), "nproc", m->vcpus + 96UL, RLIMIT_NPROC },
 		/* its own log is the only file it writes */
 		{ true, "fsize", 16 * mib, RLIMIT_FSIZE },
 #ifndef MEWS_ASAN /* whose shadow is terabytes of it */
 		/* where no cgroup counts: guest memory, stacks, devices */
 		{ true, "data",
-		    ((rlim_t)spec->mem_mib + 1024U + 16UL * spec->vcpus) * mib,
+		    ((rlim_t)m->mem_mib + 1024U + 16UL * m->vcpus) * mib,
 		    RLIMIT_DATA },
 #endif
 	};
@@ -121,48 +115,63 @@ limits(const struct keep_spec *spec)
 	}
 }
 
-static void
-arrange_fds(const struct keep_spec *spec, uint32_t cid)
+/* What the hypervisor is born with: its listeners and what a device of its
+ * own needs.  The rest is closed here or by the exec. */
+static bool
+is_vmms(const struct machine *m, const struct machine_fd *id)
 {
-	int fd;
+	unsigned int kind;
 
-	for (fd = FD_SPEC + 1; fd < FD_TAP; fd++) {
-		if (fd_keep(fd) < 0)
+	if (id->role == FDR_QMP || id->role == FDR_SERIAL ||
+	    id->role == FDR_AGENT)
+		return true;
+	for (kind = 0; kind < DEV_KINDS; kind++) {
+		const struct dev_row *row = dev_row(kind);
+
+		if (row != NULL && row->fd == id->role)
+			return machine_dev(m, kind, id->index) != NULL;
+	}
+	return false;
+}
+
+static void
+arrange_fds(const struct ward_exec *x)
+{
+	unsigned int i;
+
+	(void)close(WARD_EXEC_FD);
+	for (i = 0; i < x->nfds; i++) {
+		int fd = WARD_EXEC_FD_FIRST + (int)i;
+
+		if (!is_vmms(&x->machine, &x->fd[i])) {
+			if (x->fd[i].role != FDR_WATCH)
+				(void)close(fd);
+		} else if (fd_keep(fd) < 0)
 			fatal("descriptor %d: %m", fd);
 	}
-	(void)close(FD_SPEC);
-	(void)close(FD_ARGS);
-	if (spec->nics == 0)
-		(void)close(FD_TAP);
-	else if (fd_keep(FD_TAP) < 0)
-		fatal("descriptor %d: %m", FD_TAP);
-	if (cid == 0)
-		(void)close(FD_VSOCK);
-	else if (fd_keep(FD_VSOCK) < 0)
-		fatal("descriptor %d: %m", FD_VSOCK);
 }
 
 _Noreturn void
-exec_vmm(const struct vmm_backend *be, uint32_t cid)
+compose_exec(const struct vmm_backend *be)
 {
 	static char *const no_env[] = { NULL };
-	struct keep_spec spec;
+	static struct ward_exec x;
 	struct err e = { 0 };
 	static struct argv a; /* execve needs it until the very end */
 	char *extra;
 
-	fds_expect(FD_COUNT);
 	/* until exec resets it: the same uid may run hostile code later */
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		fatal("PR_SET_DUMPABLE: %m");
-	read_spec(&spec);
-	extra = read_args();
-	if (be->compose(&spec, cid, extra, &a, &e) < 0)
+	read_machine(&x);
+	fds_expect(WARD_EXEC_FD_FIRST + (int)x.nfds);
+	extra = read_args(&x);
+	if (be->compose(&x, extra, &a, &e) < 0)
 		fatal("%s", e.msg);
 	free(extra);
-	limits(&spec);
-	arrange_fds(&spec, cid);
-	vmm_seccomp(spec.accel, cid != 0, be->path);
+	limits(&x.machine);
+	arrange_fds(&x);
+	vmm_seccomp(&x.machine, be->path, ward_exec_fd(&x, FDR_WATCH, 0));
 	(void)execve(be->path, a.v, no_env);
 	/* the filter has no call left to say so with but write(2) */
 	fatal("%s: %m", be->path);
