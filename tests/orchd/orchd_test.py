@@ -539,6 +539,8 @@ def events_trimmed():
     with up() as l:
         c = l.client(l.user)
         l.create(c, "a")
+        # else VM_READY comes after the restart
+        l.until(lambda: len(l.events(l.client(l.user))) == 3, "VM_READY")
         l.kill()
         db = sqlite3.connect(l.store + "/store.db")
         db.execute("UPDATE tenant SET last_seq = 10100")
