@@ -154,12 +154,12 @@ link_send2(struct orchd *o, enum link_id id, uint32_t type, uint64_t ask,
 }
 
 struct part *
-link_part(struct vm *vm, enum link_id id, uint32_t index)
+link_part(struct vm *vm, const struct part_kind *kind, uint32_t index)
 {
 	unsigned int i;
 
 	for (i = 0; i < vm->nparts; i++) {
-		if (vm->part[i].kind->link == id && vm->part[i].index == index)
+		if (vm->part[i].kind == kind && vm->part[i].index == index)
 			return &vm->part[i];
 	}
 	return NULL;

@@ -13,6 +13,7 @@
  */
 struct orchd;
 struct part;
+struct part_kind;
 struct vm;
 
 enum link_id { LINK_NET, LINK_LAUNCH, LINKS };
@@ -59,7 +60,8 @@ int link_send(struct orchd *o, enum link_id id, uint32_t type, uint64_t ask,
 /* The same without a descriptor, and with a tail behind the struct. */
 int link_send2(struct orchd *o, enum link_id id, uint32_t type, uint64_t ask,
     const void *head, size_t headlen, const void *tail, size_t taillen);
-/* The VM's part of a kind that this helper holds, or NULL. */
-struct part *link_part(struct vm *vm, enum link_id id, uint32_t index);
+/* The VM's part of that kind and index, or NULL. */
+struct part *link_part(
+    struct vm *vm, const struct part_kind *kind, uint32_t index);
 
 #endif

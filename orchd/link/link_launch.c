@@ -226,7 +226,7 @@ on_held(void *arg, struct chan *c, struct msg *m)
 		return -EPERM;
 	vm = vm_by_vmid(o, h.vm);
 	if (vm != NULL && vm->row.slot == h.slot)
-		p = link_part(vm, LINK_LAUNCH, 0);
+		p = link_part(vm, &link_launch_jail, 0);
 	if (p == NULL) {
 		release_stranger(o, h.vm);
 		return 0;
@@ -324,7 +324,7 @@ on_event(void *arg, struct chan *c, struct msg *m)
 	if (ev.pid > INT32_MAX)
 		return -EPERM;
 	vm = vm_by_vmid(arg, ev.vm);
-	if (vm == NULL || (p = link_part(vm, LINK_LAUNCH, 0)) == NULL)
+	if (vm == NULL || (p = link_part(vm, &link_launch_jail, 0)) == NULL)
 		return 0; /* released meanwhile */
 	switch ((enum launch_event_kind)ev.kind) {
 	case LE_RUNNING:

@@ -188,7 +188,7 @@ on_held(void *arg, struct chan *c, struct msg *m)
 		    sizeof(tap));
 		vm = vm_by_vmid(o, tap.vm_uid);
 		if (vm != NULL && vm->row.slot == tap.slot)
-			p = link_part(vm, LINK_NET, tap.nic);
+			p = link_part(vm, &link_net_tap, tap.nic);
 		if (p == NULL)
 			close_stranger(o, &tap);
 		else

@@ -28,11 +28,13 @@ orchd_of(const struct part *p)
 }
 
 void
-part_init(struct part *p, const struct part_kind *kind, struct vm *vm)
+part_init(
+    struct part *p, const struct part_kind *kind, struct vm *vm, uint32_t index)
 {
 	memset(p, 0, sizeof(*p));
 	p->kind = kind;
 	p->vm = vm;
+	p->index = index;
 	p->fd = -1;
 }
 

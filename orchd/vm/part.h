@@ -77,7 +77,8 @@ struct part {
 };
 RB_HEAD(part_tree, part);
 
-void part_init(struct part *p, const struct part_kind *kind, struct vm *vm);
+void part_init(struct part *p, const struct part_kind *kind, struct vm *vm,
+    uint32_t index);
 /* Its question is withdrawn and what it holds here let go of. */
 void part_clear(struct part *p);
 /* A question is under way, or it pauses after one that failed. */

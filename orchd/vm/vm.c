@@ -32,14 +32,17 @@ vm_new(struct orchd *o, const struct object_kind *kind,
     const struct part_kind *const *parts, unsigned int nparts)
 {
 	struct vm *vm = calloc(1, sizeof(*vm) + nparts * sizeof(vm->part[0]));
-	unsigned int i;
+	unsigned int i, j, index;
 
 	if (vm == NULL)
 		return NULL;
 	object_init(&vm->obj, kind, o);
 	vm->nparts = nparts;
-	for (i = 0; i < nparts; i++)
-		part_init(&vm->part[i], parts[i], vm);
+	for (i = 0; i < nparts; i++) {
+		for (index = 0, j = 0; j < i; j++)
+			index += parts[j] == parts[i];
+		part_init(&vm->part[i], parts[i], vm, index);
+	}
 	return vm;
 }
 

@@ -443,6 +443,24 @@ test_retry(void)
 	end();
 }
 
+static void
+test_index(void)
+{
+	static const struct part_kind *const two[] = { &kinds[0], &kinds[1],
+		&kinds[0], &kinds[2] };
+	struct vm *other;
+
+	begin(VM_STOPPED);
+	if ((other = vm_new(&o, &kind, two, nitems(two))) == NULL)
+		abort();
+	t_eq(other->part[0].index, 0);
+	t_eq(other->part[1].index, 0);
+	t_eq(other->part[2].index, 1);
+	t_true(vm_life(other) == &other->part[3]);
+	vm_free(other);
+	end();
+}
+
 const struct t_case t_cases[] = {
 	{ "up, part by part, and down", test_up_and_down },
 	{ "a part that cannot be made", test_made_badly },
@@ -452,5 +470,6 @@ const struct t_case t_cases[] = {
 	{ "ends", test_ends },
 	{ "what a new helper holds", test_adopt },
 	{ "the one retry of emulation", test_retry },
+	{ "two parts of one kind", test_index },
 	{ NULL, NULL },
 };
