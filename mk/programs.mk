@@ -4,8 +4,8 @@
 COMMON_SRC := $(wildcard common/*.c)
 PROTO_SRC  := $(wildcard proto/*.c)
 
-# room_src: all of a room's folder.
-room_src = $(wildcard $(1)/*.c)
+# room_src: all of a room's folder, and of the folders in it.
+room_src = $(wildcard $(1)/*.c $(1)/*/*.c)
 
 # Each room: its sources, and the libraries it may link.  A library that is
 # not on a room's line cannot be reached from that room.

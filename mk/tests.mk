@@ -26,8 +26,16 @@ UNIT_OBJ_store_test := $(B)/obj/orchd/store.o $(B)/obj/orchd/sql.o
 UNIT_LIBS_store_test := -lsqlite3 -lpthread
 $(B)/unit/orchd/store_test: $(UNIT_OBJ_store_test)
 
-UNIT_OBJ_vm_fsm_test := $(B)/obj/orchd/fsm.o
+UNIT_OBJ_vm_fsm_test := $(B)/obj/orchd/vm/vm_fsm.o
 $(B)/unit/orchd/vm_fsm_test: $(UNIT_OBJ_vm_fsm_test)
+
+# orchd's turn, without store and helpers: the tests play them.
+UNIT_OBJ_write_test := $(call obj,$(addprefix orchd/object/,object.c wait.c \
+	write.c))
+$(B)/unit/orchd/write_test: $(UNIT_OBJ_write_test)
+UNIT_OBJ_vm_converge_test := $(UNIT_OBJ_write_test) $(call obj,orchd/text.c \
+	$(addprefix orchd/vm/,part.c vm.c vm_step.c vm_fsm.c vm_converge.c))
+$(B)/unit/orchd/vm_converge_test: $(UNIT_OBJ_vm_converge_test)
 
 UNIT_OBJ_launchd_fsm_test := $(B)/obj/launchd/fsm.o
 $(B)/unit/launchd/launchd_fsm_test: $(UNIT_OBJ_launchd_fsm_test)

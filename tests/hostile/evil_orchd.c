@@ -7,7 +7,7 @@
 #include "common/fds.h"
 #include "common/util.h"
 #include "orchd/orchd.h"
-#include "orchd/vm.h"
+#include "orchd/vm/vm.h"
 #include "proto/boot.h"
 #include "proto/chan.h"
 #include "proto/keep.h"
@@ -167,7 +167,7 @@ __wrap_chan_new(struct event_base *base, int sock, const char *peer,
 
 	if (net || strcmp(peer, "launchd") == 0) {
 		const struct orchd *o = arg;
-		const struct vm *web = TAILQ_FIRST(&o->vms);
+		const struct vm *web = TAILQ_FIRST(&o->vms.list);
 
 		if (takeover_life() < ILLS)
 			ill(sock, net);

@@ -539,6 +539,8 @@ def events_trimmed():
     with up() as l:
         c = l.client(l.user)
         l.create(c, "a")
+        # else VM_READY comes after the restart
+        l.until(lambda: len(l.events(l.client(l.user))) == 3, "VM_READY")
         l.kill()
         db = sqlite3.connect(l.store + "/store.db")
         db.execute("UPDATE tenant SET last_seq = 10100")
@@ -764,6 +766,37 @@ def other_lists():
                 struct.unpack(TAP, m[2])[5] == ADOPT]
         assert [m for m in l.net.log if m[0] == NET_ENSURE]
         eq(l.launch.starts[uid["same"]], 1)
+
+
+def ended_before_list():
+    """A new launchd that ends a half-made start, and says so before and after
+    it lists it: the start is made again, the run that ended is over."""
+    with up() as l:
+        c = l.client(l.user)
+        ran = l.create(c, "ran").vm()["uid"]
+        run, l.launch.run = l.launch.run, lambda uid: None
+        rid = l.ask(c, CREATE, doc=vm_create("half"))
+        l.until(lambda: len(l.launch.vms) == 2, "START")
+        l.settle()
+        l.launch.chan.close()
+
+        def said(kind, ident, p):
+            if kind != L_LIST:
+                return False
+            for again in (False, True):
+                for uid in l.launch.vms:
+                    l.launch.vms[uid][0] = LV_GONE
+                    l.launch.event(uid, LE_EXITED, reason=EXIT_PANIC,
+                                   detail=b"oops")
+                if not again:
+                    l.launch.act(kind, ident, p)
+            return True
+        l.launch.hook, l.launch.run = said, run
+        l.plumb(ROOM_LAUNCHD)
+        eq(l.answer(rid).status, 201)
+        l.await_state(c, "ran", "crashed")
+        eq(l.launch.starts[ran], 1)
+        eq(l.leaks(c), [])
 
 
 def gone_meanwhile():
@@ -1405,7 +1438,8 @@ CASES = dict(
     events_trimmed=events_trimmed,
     streams=streams, doctor=doctor, helper_errors=helper_errors,
     twice_and_late=twice_and_late, never_answered=never_answered,
-    other_lists=other_lists, gone_meanwhile=gone_meanwhile, unread=unread,
+    other_lists=other_lists,
+    ended_before_list=ended_before_list, gone_meanwhile=gone_meanwhile, unread=unread,
     watchdog=watchdog, stop_flushes=stop_flushes, full_store=full_store,
     full_later=full_later, kill_at_messages=kill_at_messages,
     other_apids_connection=other_apids_connection, hostile_apid=hostile_apid,

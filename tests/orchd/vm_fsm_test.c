@@ -1,7 +1,7 @@
 #include <string.h>
 
 #include "common/util.h"
-#include "orchd/vm.h"
+#include "orchd/vm/vm_fsm.h"
 #include "tests/suite/t.h"
 
 static const enum vm_state real[] = { VM_PENDING, VM_STARTING, VM_RUNNING,
@@ -27,8 +27,8 @@ test_every_cell(void)
 
 	for (s = 0; s < VM_STATES; s++) {
 		for (ev = 0; ev < EV_EVENTS; ev++) {
-			next = vm_next((enum vm_state)s, (enum vm_event)ev);
-			t_row(vm_state_name((uint32_t)s));
+			next = vm_fsm_next((enum vm_state)s, (enum vm_event)ev);
+			t_row(vm_fsm_state((uint32_t)s));
 			if (!is_real(s))
 				t_eq(next, VM_REFUSED);
 			else
@@ -36,8 +36,8 @@ test_every_cell(void)
 		}
 	}
 	t_row("outside of the table");
-	t_eq(vm_next((enum vm_state)VM_STATES, EV_START), VM_REFUSED);
-	t_eq(vm_next(VM_RUNNING, EV_EVENTS), VM_REFUSED);
+	t_eq(vm_fsm_next((enum vm_state)VM_STATES, EV_START), VM_REFUSED);
+	t_eq(vm_fsm_next(VM_RUNNING, EV_EVENTS), VM_REFUSED);
 }
 
 /* What users and the rest of orchd rely on, cell by cell. */
@@ -74,7 +74,7 @@ test_rows(void)
 
 	for (i = 0; i < nitems(rows); i++) {
 		t_row(rows[i].name);
-		t_eq(vm_next(rows[i].s, rows[i].ev), rows[i].next);
+		t_eq(vm_fsm_next(rows[i].s, rows[i].ev), rows[i].next);
 	}
 }
 
@@ -85,8 +85,8 @@ test_no_trap(void)
 	size_t i;
 
 	for (i = 0; i < nitems(real); i++) {
-		t_row(vm_state_name(real[i]));
-		t_eq(vm_next(real[i], EV_DELETE), VM_DELETING);
+		t_row(vm_fsm_state(real[i]));
+		t_eq(vm_fsm_next(real[i], EV_DELETE), VM_DELETING);
 	}
 }
 
@@ -95,11 +95,11 @@ test_names(void)
 {
 	int ev;
 
-	t_str(vm_state_name(VM_RUNNING), "running");
-	t_str(vm_state_name(VM_STATES), "?");
+	t_str(vm_fsm_state(VM_RUNNING), "running");
+	t_str(vm_fsm_state(VM_STATES), "?");
 	for (ev = 0; ev < EV_EVENTS; ev++)
-		t_true(strcmp(vm_event_name((uint32_t)ev), "?") != 0);
-	t_str(vm_event_name(EV_EVENTS), "?");
+		t_true(strcmp(vm_fsm_event((uint32_t)ev), "?") != 0);
+	t_str(vm_fsm_event(EV_EVENTS), "?");
 }
 
 const struct t_case t_cases[] = { { "every cell", test_every_cell },
