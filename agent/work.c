@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "agent/execgroup.h"
-#include "agent/files.h"
+#include "agent/file.h"
 #include "agent/raw.h"
 #include "agent/root.h"
 #include "agent/work.h"

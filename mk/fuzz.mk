@@ -14,9 +14,7 @@ FUZZ_LIBS_api := -ljson-c -lmd
 # for the agent's answers and for an exec's frames.
 FUZZ_SRC_agent := agent/conn.c agent/api.c agent/gate.c
 FUZZ_SRC_guest := warden/call.c warden/stream_exec.c warden/text.c
-FUZZ_LIBS_guest := $(LIB_JSON)
 FUZZ_SRC_qmp := warden/qmp_msg.c warden/text.c
-FUZZ_LIBS_qmp := $(LIB_JSON)
 FUZZ_NAMES := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 FUZZ_BIN := $(addprefix $(B)/fuzz/,$(FUZZ_NAMES))
 FUZZ_REPLAY := $(patsubst %,$(B)/unit/fuzz/%_test,$(FUZZ_NAMES))

@@ -35,7 +35,7 @@ LD_mews-keeper = $(ROOM_STATIC_LD)
 $(eval $(call room,mews-netd,$(call room_src,netd),$(LIB_EVENT) -lnl-3 -lnftables -lseccomp -lcap -lbsd))
 
 
-$(eval $(call room,mews-warden,$(call room_src,warden),$(LIB_EVENT) $(LIB_JSON) -lseccomp))
+$(eval $(call room,mews-warden,$(call room_src,warden),$(LIB_EVENT) -lseccomp))
 # One per VM, and exec'ed twice in each start: static, so that no loader
 # relocates four libraries and dirties their pages.
 # The linker's warnings are about name look-ups in libevent, which no part of

@@ -12,9 +12,30 @@
 #define BACKEND_BIT(b) (1U << (b))
 
 static const struct dev_row rows[DEV_KINDS] = {
-	[DEV_NIC] = { "nic", 1, FDR_TAP, BACKEND_BIT(BACKEND_QEMU), 8, 0 },
-	[DEV_VSOCK] = { "vsock", 1, FDR_VSOCK, BACKEND_BIT(BACKEND_QEMU), 1,
-	    0 },
+	[DEV_NIC] = { .name = "nic",
+	    .max = 1,
+	    .fd = FDR_TAP,
+	    .backends = BACKEND_BIT(BACKEND_QEMU),
+	    .data_mib = 8, /* queues */
+	    .fds = 4, /* the tap, notifiers */
+	    .modules = "failover net_failover virtio_net" },
+	[DEV_VSOCK] = { .name = "vsock",
+	    .max = 1,
+	    .fd = FDR_VSOCK,
+	    .backends = BACKEND_BIT(BACKEND_QEMU),
+	    .data_mib = 1, /* its rings are the kernel's */
+	    .fds = 8, /* the device, notifiers of two rings */
+	    .modules = "vsock vmw_vsock_virtio_transport_common "
+		       "vmw_vsock_virtio_transport" },
+};
+
+/* A hypervisor of a backend without any device. */
+static const struct {
+	uint32_t data_mib, data_vcpu_mib;
+	uint32_t threads; /* and one a vCPU: I/O workers, keeper, warden */
+	uint32_t fds; /* sockets, libraries while they are loaded */
+} bases[] = {
+	[BACKEND_QEMU] = { 1024, 16, 96, 244 },
 };
 
 static const struct {
@@ -104,6 +125,29 @@ machine_mac_bytes(uint64_t num, uint8_t ret[6])
 		ret[i] = (uint8_t)num;
 		num >>= 8;
 	}
+}
+
+struct machine_limits
+machine_limits(const struct machine *m)
+{
+	struct machine_limits l = {
+		.data_mib = (uint64_t)m->mem_max_mib +
+		    bases[m->backend].data_mib +
+		    (uint64_t)m->vcpus_max * bases[m->backend].data_vcpu_mib,
+		.threads = bases[m->backend].threads + m->vcpus_max,
+		.fds = bases[m->backend].fds,
+	};
+	size_t i;
+
+	for (i = 0; i < m->ndevs; i++) {
+		const struct dev_row *row = dev_row(m->dev[i].kind);
+
+		l.data_mib += row->data_mib;
+		l.locked_mib += row->locked_mib;
+		l.threads += row->threads;
+		l.fds += row->fds;
+	}
+	return l;
 }
 
 /* A unicast, locally administered address (IEEE 802c), and nothing above. */

@@ -118,11 +118,27 @@ struct dev_row {
 	unsigned int max; /* of one VM */
 	uint16_t fd; /* enum fd_role of the descriptor each one needs; 0 none */
 	uint32_t backends; /* bit per enum machine_backend that can do it */
-	uint32_t overhead_mib; /* of each, in the hypervisor, for limits */
-	uint32_t locked_mib; /* likewise: memory that must be lockable */
+	/* what each one may take of the hypervisor's limits */
+	uint32_t data_mib;
+	uint32_t locked_mib; /* memory that must be lockable */
+	uint32_t threads;
+	uint32_t fds;
+	/* what the guest's kernel loads for it, in this order; mk/initramfs
+	 * packs it.  NULL: nothing. */
+	const char *modules;
 };
 /* NULL: no such kind. */
 const struct dev_row *dev_row(unsigned int kind);
+
+/* What a hypervisor needs of its limits: its own, each vCPU's, each
+ * device's. */
+struct machine_limits {
+	uint64_t data_mib; /* guest memory, stacks, devices */
+	uint64_t locked_mib;
+	uint32_t threads; /* of its uid: keeper and warden count */
+	uint32_t fds;
+};
+struct machine_limits machine_limits(const struct machine *m);
 
 /* Who brings a descriptor. */
 enum fd_from { FD_NOBODY, FD_ORCHD, FD_SPAWNER, FD_KEEPER };

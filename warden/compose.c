@@ -77,24 +77,22 @@ struct limit_row {
 static void
 limits(const struct machine *m)
 {
+	const struct machine_limits l = machine_limits(m);
 	const rlim_t mib = 1UL << 20;
 	const struct limit_row rows[] = {
 		{ true, "core", 0, RLIMIT_CORE }, /* guest memory */
-		{ true, "memlock", 0, RLIMIT_MEMLOCK },
+		{ true, "memlock", l.locked_mib * mib, RLIMIT_MEMLOCK },
 		{ true, "msgqueue", 0, RLIMIT_MSGQUEUE },
 		{ true, "nice", 0, RLIMIT_NICE },
 		{ true, "rtprio", 0, RLIMIT_RTPRIO },
-		/* fixed set of sockets, libraries while they are loaded */
-		{ true, "nofile", 256, RLIMIT_NOFILE },
-		/* threads of this uid: vCPUs, 64 I/O workers, keeper, warden */
-		{ RULE(VMM_NPROC), "nproc", m->vcpus + 96UL, RLIMIT_NPROC },
+		{ true, "nofile", l.fds, RLIMIT_NOFILE },
+		{ RULE(VMM_NPROC), "nproc", l.threads, RLIMIT_NPROC },
 		/* its own log is the only file it writes */
 		{ true, "fsize", 16 * mib, RLIMIT_FSIZE },
 #ifndef MEWS_ASAN /* whose shadow is terabytes of it */
 		/* where no cgroup counts: guest memory, stacks, devices */
-		{ true, "data",
-		    ((rlim_t)m->mem_mib + 1024U + 16UL * m->vcpus) * mib,
-		    RLIMIT_DATA },
+		/* where no cgroup counts */
+		{ true, "data", l.data_mib * mib, RLIMIT_DATA },
 #endif
 	};
 	size_t i;

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/files.h"
+#include "agent/file.h"
 #include "agent/guest.h"
 #include "common/fds.h"
 #include "common/log.h"

@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -163,6 +164,50 @@ test_tables(void)
 	t_str(fd_role_name(FD_ROLES), "?");
 }
 
+/* The sums of a hypervisor's own, its vCPUs' and its devices'. */
+static void
+test_limits(void)
+{
+	struct machine m = machine_new(2, 128);
+	struct machine_limits l = machine_limits(&m);
+
+	t_eq(l.data_mib, 128 + 1024 + 2 * 16);
+	t_eq(l.threads, 98);
+	t_eq(l.locked_mib, 0);
+	t_eq(l.fds, 244);
+	m = full();
+	l = machine_limits(&m);
+	t_eq(l.data_mib, 128 + 1024 + 2 * 16 + 8 + 1);
+	/* the jail has 256 (spawner/jail.c), which nothing in it can raise */
+	t_true(l.fds <= 256);
+}
+
+/* mk/initramfs packs what dev_row names: one place says it, one test that
+ * the other says the same. */
+static void
+test_modules(void)
+{
+	static char text[16384];
+	FILE *f = fopen("mk/initramfs", "re");
+	size_t i, n;
+
+	t_true(f != NULL);
+	if (f == NULL)
+		return;
+	n = fread(text, 1, sizeof(text) - 1, f);
+	(void)fclose(f);
+	for (i = 0; i < n; i++) {
+		if (text[i] == '\n')
+			text[i] = ' ';
+	}
+	for (i = 1; i < DEV_KINDS; i++) {
+		t_row(dev_row((unsigned int)i)->name);
+		if (dev_row((unsigned int)i)->modules != NULL)
+			t_true(strstr(text,
+				   dev_row((unsigned int)i)->modules) != NULL);
+	}
+}
+
 static int
 null_fd(void)
 {
@@ -293,6 +338,8 @@ test_ward_exec(void)
 const struct t_case t_cases[] = { { "machine: each check", test_checks },
 	{ "machine: lengths", test_lengths }, { "machine: add", test_add },
 	{ "machine: MAC", test_mac }, { "machine: tables", test_tables },
+	{ "machine: limits", test_limits },
+	{ "machine: the guest's modules", test_modules },
 	{ "machine: descriptors", test_fds },
 	{ "keeper's state, both versions", test_keep_state },
 	{ "attach: who brings what", test_attach },

@@ -103,12 +103,15 @@ static void
 test_text(void)
 {
 	static const char line[] = "{\"error\": {\"desc\": "
-				   "\"\\u001b[2J\\u0000evil\\n\"}, \"id\": 4}";
+				   "\"\\u001b[2J\\nevil\\n\"}, \"id\": 4}";
+	static const char nul[] =
+	    "{\"error\": {\"desc\": \"a\\u0000evil\"}, \"id\": 4}";
 	struct qmp_msg m;
 	char *big = malloc(QMP_LINE_MAX + 1);
 
 	t_eq(qmp_msg_parse(line, sizeof(line) - 1, &m), 0);
-	t_str(m.text, "?[2J");
+	t_str(m.text, "?[2J?evil?");
+	t_eq(qmp_msg_parse(nul, sizeof(nul) - 1, &m), -EBADMSG);
 	t_true(big != NULL);
 	if (big == NULL)
 		return;

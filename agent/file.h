@@ -1,5 +1,5 @@
-#ifndef MEWS_AGENT_FILES_H
-#define MEWS_AGENT_FILES_H
+#ifndef MEWS_AGENT_FILE_H
+#define MEWS_AGENT_FILE_H
 
 #include <stddef.h>
 #include <sys/types.h>

@@ -4,7 +4,7 @@
 #include <sys/sendfile.h>
 #include <unistd.h>
 
-#include "agent/files.h"
+#include "agent/file.h"
 #include "common/fds.h"
 
 int
