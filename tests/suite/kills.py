@@ -46,7 +46,7 @@ def message_names():
     names = {}
     for path in glob.glob(os.path.join(suite.TOP, "proto/*.h")):
         with open(path) as f:
-            for m in re.finditer(r"\b([A-Z][A-Z_]+) = (0x[0-9a-f]{4}),", f.read()):
+            for m in re.finditer(r"\b([A-Z][A-Z0-9_]+) = (0x[0-9a-f]{4}),", f.read()):
                 names[int(m.group(2), 16)] = m.group(1)
     return names
 
