@@ -63,7 +63,8 @@ ward_exec_get(const void *buf, size_t len, struct ward_exec *ret)
 		return -EINVAL;
 	memcpy(&x, buf, len);
 	if (x.version != WARD_EXEC_VERSION || x.nfds > MACHINE_FDS_MAX ||
-	    x.machine.accel == ACCEL_UNKNOWN || machine_check(&x.machine) < 0)
+	    machine_get(&x.machine, machine_len(&x.machine), &x.machine) < 0 ||
+	    x.machine.accel == ACCEL_UNKNOWN)
 		return -EINVAL;
 	for (i = 0; i < x.nfds; i++) {
 		if (x.fd[i].index >= fd_role_max(x.fd[i].role))
