@@ -164,7 +164,7 @@ answer_local(struct client *c)
 
 	jbuf_init(&b, OPENAPI_MAX);
 	if (c->q.route->kind == ROUTE_OPENAPI)
-		openapi_write(&b);
+		openapi_write(&api_routes, &b);
 	else if (c->apid->orchd == NULL) {
 		answer_error(c, 503, "the suite is starting: try again");
 		return;

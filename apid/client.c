@@ -253,14 +253,14 @@ on_head(struct client *c)
 	c->keep = c->http->keep_alive && c->http->upgrade == NULL;
 	c->no_body = c->http->method == HTTP_HEAD;
 	c->q.req.conn = c->id;
-	if (request_head(&c->q, c->http, &no) < 0) {
+	if (request_head(&c->q, &api_routes, c->http, &no) < 0) {
 		answer_refusal(c, &no);
 		return;
 	}
 	if (c->http->framing == HTTP_BODY_NONE)
 		return;
-	if (c->q.route->doc_in != NULL &&
-	    !client_hold(c, c->q.route->body_max)) {
+	if (c->q.route->in != NULL &&
+	    !client_hold(c, route_body_max(c->q.route))) {
 		(void)refuse(&no, 503, "too many requests are being read now");
 		answer_refusal(c, &no);
 		return;

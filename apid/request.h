@@ -37,7 +37,8 @@ struct refusal {
 void request_init(struct request *q);
 void request_clear(struct request *q);
 /* After HTTP_EV_HEAD.  0, or -EINVAL with the refusal. */
-int request_head(struct request *q, const struct http *h, struct refusal *no);
+int request_head(struct request *q, const struct route_table *routes,
+    const struct http *h, struct refusal *no);
 /* The parser's sink: keeps what the route wants, refuses what is too long. */
 int request_write(void *q, const void *data, size_t len);
 /* After HTTP_EV_DONE: the body becomes the message's tail. */
