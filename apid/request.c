@@ -15,7 +15,7 @@
 #include "proto/objects.h"
 
 int
-refuse(struct refusal *no, int status, const char *fmt, ...)
+request_refuse(struct refusal *no, int status, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -59,7 +59,7 @@ check_credentials(const struct http *h, struct refusal *no)
 	for (i = 0; i < nitems(names); i++) {
 		if (RULE(API_CREDENTIAL) &&
 		    http_get(h, names[i], &v) != -ENOENT)
-			return refuse(no, 400,
+			return request_refuse(no, 400,
 			    "%s: the Unix socket already says who you are",
 			    names[i]);
 	}
@@ -75,7 +75,7 @@ redirect(const struct http *h, struct refusal *no)
 	(void)snprintf(no->location, sizeof(no->location), "%.*s%s%s",
 	    (int)(len - 1), h->path, h->query != NULL ? "?" : "",
 	    h->query != NULL ? h->query : "");
-	return refuse(no, h->method == HTTP_GET ? 301 : 307,
+	return request_refuse(no, h->method == HTTP_GET ? 301 : 307,
 	    "the path is written without the last /");
 }
 
@@ -88,13 +88,14 @@ find_route(struct request *q, const struct route_table *routes,
 	int r;
 
 	if ((r = url_path_parse(u, h->path, &e)) < 0)
-		return refuse(no, r == -E2BIG ? 414 : 400, "%s", e.msg);
+		return request_refuse(no, r == -E2BIG ? 414 : 400, "%s", e.msg);
 	r = route_find(routes, u, h->method, &q->route, vars, no->allow);
 	if (r == -EOPNOTSUPP)
-		return refuse(no, 405, "%s is not for this path, but %s is",
+		return request_refuse(no, 405,
+		    "%s is not for this path, but %s is",
 		    http_method_name(h->method), no->allow);
 	if (r < 0)
-		return refuse(no, 404, "there is no such path");
+		return request_refuse(no, 404, "there is no such path");
 	return u->slash_end ? redirect(h, no) : 0;
 }
 
@@ -112,8 +113,8 @@ take_vars(
 	for (i = 0; i < API_VARS_MAX && route_var(path, &v); i++) {
 		if (RULE(API_NAME) && parse_hex64(vars[i], &uid) < 0 &&
 		    name_check(vars[i], strlen(vars[i]), &e) < 0)
-			return refuse(no, 404, "%.*s not found: %s", v.what_len,
-			    v.what, e.msg);
+			return request_refuse(no, 404, "%.*s not found: %s",
+			    v.what_len, v.what, e.msg);
 		(void)snprintf(
 		    q->req.var[i], sizeof(q->req.var[i]), "%s", vars[i]);
 		path = v.end;
@@ -134,12 +135,12 @@ take_key(struct request *q, const struct http *h, struct refusal *no)
 		return 0;
 	len = r == 0 ? strlen(key) : 0;
 	if (len < 1 || len >= sizeof(q->req.key))
-		return refuse(no, 400,
+		return request_refuse(no, 400,
 		    "Idempotency-Key: one, of 1 to %zu characters",
 		    sizeof(q->req.key) - 1);
 	for (i = 0; i < len; i++) {
 		if (RULE(API_KEY_ASCII) && (key[i] < 0x20 || key[i] > 0x7e))
-			return refuse(
+			return request_refuse(
 			    no, 400, "Idempotency-Key: printable ASCII only");
 	}
 	memcpy(q->req.key, key, len + 1);
@@ -154,10 +155,10 @@ pack(struct request *q, const struct table *t, const void *obj,
 	struct wcur w;
 
 	if ((q->tail = malloc(cap)) == NULL)
-		return refuse(no, 503, "out of memory");
+		return request_refuse(no, 503, "out of memory");
 	wcur_init(&w, q->tail, cap);
 	if (table_pack(t, obj, &w) < 0)
-		return refuse(no, 413, "the request is too long");
+		return request_refuse(no, 413, "the request is too long");
 	q->tail_len = w.used;
 	return 0;
 }
@@ -174,11 +175,11 @@ take_query(struct request *q, const struct url_query *u, struct refusal *no)
 	if (t == NULL)
 		return 0;
 	if ((v = calloc(1, t->size)) == NULL)
-		return refuse(no, 503, "out of memory");
+		return request_refuse(no, 503, "out of memory");
 	for (i = 0; i < u->n && r == 0; i++)
 		r = table_query_add(t, v, u->param[i].key, u->param[i].value,
 		    strlen(u->param[i].value), &e);
-	r = r < 0 ? refuse(no, 400, "%s", e.msg) : pack(q, t, v, no);
+	r = r < 0 ? request_refuse(no, 400, "%s", e.msg) : pack(q, t, v, no);
 	table_clear(t, v);
 	free(v);
 	return r;
@@ -203,7 +204,7 @@ take_after(struct request *q, const struct http *h, const struct url_query *u,
 	if (r == -ENOENT)
 		return 0;
 	if (r < 0 || parse_num(text, 0, INT64_MAX, &v) < 0)
-		return refuse(no, 400, "invalid %s", what);
+		return request_refuse(no, 400, "invalid %s", what);
 	q->req.after = (uint64_t)v;
 	return 0;
 }
@@ -217,7 +218,7 @@ take_follow(struct request *q, const struct url_query *u, struct refusal *no)
 	if (r == -ENOENT || (r == 0 && strcmp(v, "0") == 0))
 		return 0;
 	if (r < 0 || strcmp(v, "1") != 0)
-		return refuse(no, 400, "invalid follow: 0 or 1");
+		return request_refuse(no, 400, "invalid follow: 0 or 1");
 	q->req.flags |= STREAM_FOLLOW;
 	return 0;
 }
@@ -231,10 +232,10 @@ take_upgrade(struct request *q, const struct http *h, struct refusal *no)
 
 	/* a page in a browser has no business on this socket */
 	if (RULE(API_ORIGIN) && http_get(h, "Origin", &v) != -ENOENT)
-		return refuse(no, 403, "Origin: not from a web page");
+		return request_refuse(no, 403, "Origin: not from a web page");
 	ws_judge(h, is_exec ? exec : NULL, is_exec, &q->ws);
 	if (q->ws.status != 101)
-		return refuse(no, q->ws.status, "%s", q->ws.text);
+		return request_refuse(no, q->ws.status, "%s", q->ws.text);
 	return 0;
 }
 
@@ -247,9 +248,9 @@ take_rest(struct request *q, const struct http *h, struct refusal *no)
 	int r;
 
 	if ((r = url_query_parse(&u, h->query, &e)) < 0)
-		return refuse(no, r == -E2BIG ? 414 : 400, "%s", e.msg);
+		return request_refuse(no, r == -E2BIG ? 414 : 400, "%s", e.msg);
 	if (url_query_get(&u, "api_key", &v) != -ENOENT)
-		return refuse(no, 400,
+		return request_refuse(no, 400,
 		    "api_key: the Unix socket already says who you are");
 	switch (q->route->kind) {
 	case ROUTE_ASK:
@@ -285,7 +286,8 @@ request_head(struct request *q, const struct route_table *routes,
 	/* said at once: nobody needs to send what nobody will read */
 	if (h->framing == HTTP_BODY_LENGTH &&
 	    h->content_length > route_body_max(q->route))
-		return refuse(no, 413, "the body may have %zu bytes here",
+		return request_refuse(no, 413,
+		    "the body may have %zu bytes here",
 		    route_body_max(q->route));
 	return take_rest(q, h, no);
 }
@@ -314,11 +316,11 @@ request_done(struct request *q, struct refusal *no)
 	if (t == NULL)
 		return 0;
 	if ((v = malloc(t->size)) == NULL)
-		return refuse(no, 503, "out of memory");
+		return request_refuse(no, 503, "out of memory");
 	r = table_decode(t, object_flags(t), q->body.p != NULL ? q->body.p : "",
 	    q->body.len, v, &e);
 	if (r < 0) {
-		r = refuse(no,
+		r = request_refuse(no,
 		    r == -ENOMEM      ? 503
 			: r == -E2BIG ? 413
 				      : 400,

@@ -44,7 +44,7 @@ int request_write(void *q, const void *data, size_t len);
 /* After HTTP_EV_DONE: the body becomes the message's tail. */
 int request_done(struct request *q, struct refusal *no);
 
-int refuse(struct refusal *no, int status, const char *fmt, ...)
+int request_refuse(struct refusal *no, int status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
 #endif
