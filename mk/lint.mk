@@ -8,8 +8,8 @@ LINT_ALL := $(sort $(wildcard $(foreach d,apid orchd netd launchd \
 	proto mewsd warden cli bench tests/unit tests/run tests/fuzz tests/hostile \
 	tests/standin tests/probe tests/tool tests/lab,$(d)/*.c $(d)/*.h)))
 
-.PHONY: lint lint-format lint-clang lint-tidy lint-cppcheck lint-words lint-headers
-lint: lint-format lint-words lint-headers lint-clang lint-tidy lint-cppcheck	## every linter
+.PHONY: lint lint-circles lint-format lint-clang lint-tidy lint-cppcheck lint-words lint-headers
+lint: lint-format lint-words lint-circles lint-headers lint-clang lint-tidy lint-cppcheck	## every linter
 	@pmccabe $(LINT_SRC) | sort -rn | head -10 | \
 	    awk '{ printf "  complexity %3d  %s:%s\n", $$1, $$6, $$7 }'
 
@@ -20,6 +20,10 @@ lint-format: deps-lint
 lint-words:
 	$(call say,WORDS,banned calls)
 	$(Q)tests/banned $(LINT_SRC) $(LINT_HDR)
+
+lint-circles: all
+	$(call say,CIRCLES,of files)
+	$(Q)B=$(B) tests/circles
 
 lint-headers: deps-lint
 	$(call say,HEADERS,each on its own)
