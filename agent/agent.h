@@ -19,7 +19,10 @@
 #define EXECS_MAX 64
 #define EXEC_BODY_MAX (1U << 20)
 
+struct conn;
 struct agent {
+	/* answers a whole request, or upgrades: conn.c is below the routes */
+	void (*request)(struct conn *c);
 	struct port port;
 	struct vsock vsock;
 	struct work work;
@@ -30,10 +33,5 @@ struct agent {
 	struct buttons buttons;
 	int reboot_cmd; /* of reboot(2); 0: nobody asked yet */
 };
-
-/* Ends the workload, then the machine: at once or after a grace. */
-void agent_power(struct agent *a, int reboot_cmd);
-/* Something ended: perhaps it was the last that power-off waits for. */
-void agent_power_step(struct agent *a);
 
 #endif

@@ -12,6 +12,7 @@
 #include "agent/boot.h"
 #include "agent/conn.h"
 #include "agent/exec.h"
+#include "agent/power.h"
 #include "common/err.h"
 #include "common/util.h"
 #include "proto/table.h"
@@ -24,9 +25,10 @@ get_health(struct conn *c)
 
 	(void)clock_gettime(CLOCK_BOOTTIME, &ts);
 	(void)snprintf(json, sizeof(json),
-	    "{\"status\":\"ok\",\"version\":\"%s\",\"uptime_ms\":%lld,"
-	    "\"ready\":%s,\"vsock\":%s,\"pid\":%d}",
-	    AGENT_VERSION, (long long)ts.tv_sec * 1000 + ts.tv_nsec / 1000000,
+	    "{\"status\":\"ok\",\"version\":\"%s\",\"boot_spec\":%d,"
+	    "\"uptime_ms\":%lld,\"ready\":%s,\"vsock\":%s,\"pid\":%d}",
+	    AGENT_VERSION, BOOT_SPEC_VERSION,
+	    (long long)ts.tv_sec * 1000 + ts.tv_nsec / 1000000,
 	    c->a->is_booted ? "true" : "false",
 	    c->a->vsock.is_there ? "true" : "false", (int)getpid());
 	conn_answer(c, 200, json);
@@ -65,8 +67,8 @@ put_boot(struct conn *c)
 		conn_error(c, 409, "this guest has its boot spec");
 		return;
 	}
-	if (table_decode(&boot_spec_table, TABLE_STRICT, c->body, c->body_len,
-		&a->spec, &e) < 0) {
+	if (table_decode(&boot_spec_table, TABLE_STRICT | TABLE_NEWER, c->body,
+		c->body_len, &a->spec, &e) < 0) {
 		conn_error(c, 400, e.msg);
 		return;
 	}
@@ -149,7 +151,7 @@ post_exec(struct conn *c)
 	else if (exec_start(c, &req, &ex, &e) < 0)
 		conn_error(c, 500, e.msg);
 	else
-		conn_upgrade(c, ex);
+		conn_upgrade(c, &exec_taker, ex);
 	table_clear(&exec_request_table, &req);
 }
 
@@ -171,7 +173,7 @@ post_power(struct conn *c)
 		return;
 	}
 	conn_answer(c, 202, "{}");
-	agent_power(c->a, strcmp(text, off) == 0 ? RB_POWER_OFF : RB_AUTOBOOT);
+	power_begin(c->a, strcmp(text, off) == 0 ? RB_POWER_OFF : RB_AUTOBOOT);
 }
 
 static const struct route {

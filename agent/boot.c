@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "agent/boot.h"
-#include "agent/files.h"
+#include "agent/file.h"
 #include "common/err.h"
 #include "common/fds.h"
 #include "proto/objects.h"

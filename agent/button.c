@@ -4,10 +4,8 @@
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
-#include <sys/reboot.h>
 #include <unistd.h>
 
-#include "agent/agent.h"
 #include "agent/button.h"
 #include "common/fds.h"
 #include "common/log.h"
@@ -24,13 +22,13 @@ has_power_key(int fd)
 static void
 on_input(void *arg, uint32_t events)
 {
-	struct agent *a = arg;
+	struct buttons *b = arg;
 	struct input_event ev;
 	size_t i;
 
 	(void)events;
-	for (i = 0; i < a->buttons.n; i++) {
-		struct watch *w = &a->buttons.w[i];
+	for (i = 0; i < b->n; i++) {
+		struct watch *w = &b->w[i];
 		ssize_t n;
 
 		while (
@@ -38,7 +36,7 @@ on_input(void *arg, uint32_t events)
 			/* 1: pressed; let go and repeated say nothing new */
 			if (ev.type == EV_KEY && ev.code == KEY_POWER &&
 			    ev.value == 1)
-				agent_power(a, RB_POWER_OFF);
+				b->pressed(b->arg);
 		}
 		/* a device that went away would wake us for ever */
 		if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
@@ -47,10 +45,12 @@ on_input(void *arg, uint32_t events)
 }
 
 void
-buttons_open(struct buttons *b, struct agent *a)
+buttons_open(struct buttons *b, void (*pressed)(void *arg), void *arg)
 {
 	unsigned int i;
 
+	b->pressed = pressed;
+	b->arg = arg;
 	for (i = 0; i < INPUTS_MAX && b->n < BUTTONS_MAX; i++) {
 		struct watch *w = &b->w[b->n];
 		char path[32];
@@ -60,7 +60,7 @@ buttons_open(struct buttons *b, struct agent *a)
 		fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 		if (fd < 0)
 			continue;
-		*w = (struct watch){ .fn = on_input, .arg = a, .fd = fd };
+		*w = (struct watch){ .fn = on_input, .arg = b, .fd = fd };
 		if (!has_power_key(fd) || watch_set(w, EPOLLIN) < 0) {
 			close_fd(&fd);
 			continue;

@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "agent/excg.h"
+#include "agent/execgroup.h"
 #include "proto/objects.h"
 
 struct work;
@@ -31,7 +31,7 @@ struct child {
 	char **argv; /* [-1] is free, for a script without an interpreter */
 	char **envp;
 	int std[3]; /* become its 0, 1 and 2 */
-	struct excg group;
+	struct execgroup group;
 	bool joins; /* it was not born in its cgroup */
 	_Atomic(pid_t) tid; /* 0: it executes another program, or has ended */
 	int fail; /* then: -errno of what kept it from executing, or 0 */

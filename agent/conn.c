@@ -4,9 +4,7 @@
 #include <string.h>
 
 #include "agent/agent.h"
-#include "agent/api.h"
 #include "agent/conn.h"
-#include "agent/exec.h"
 #include "common/num.h"
 #include "proto/jbuf.h"
 
@@ -15,7 +13,8 @@ conn_free(struct conn *c)
 {
 	if (c == NULL)
 		return;
-	exec_abandon(c->exec);
+	if (c->taker != NULL)
+		c->taker->gone(c->taken);
 	duct_close(&c->d);
 	free(c->http);
 	if (c->body != NULL)
@@ -125,11 +124,12 @@ conn_error(struct conn *c, int status, const char *text)
 }
 
 void
-conn_upgrade(struct conn *c, struct exec *ex)
+conn_upgrade(struct conn *c, const struct conn_taker *t, void *arg)
 {
-	c->exec = ex;
+	c->taker = t;
+	c->taken = arg;
 	conn_answer(c, 101, NULL);
-	c->state = CONN_EXEC;
+	c->state = CONN_TAKEN;
 }
 
 static int
@@ -181,17 +181,17 @@ take_line(struct conn *c, const uint8_t *p, size_t len, size_t *used)
 	return 0;
 }
 
-/* One request is whole: its route answers it. */
+/* One request is whole: it is answered. */
 static void
 request_done(struct conn *c)
 {
 	if (!c->http->keep_alive)
 		c->state = CONN_LAST;
-	api_request(c);
+	c->a->request(c);
 	if (c->body != NULL)
 		explicit_bzero(c->body, c->body_cap);
 	c->body_len = 0;
-	if (c->state == CONN_EXEC) {
+	if (c->state == CONN_TAKEN) {
 		free(c->http);
 		c->http = NULL;
 	} else if (c->state == CONN_HTTP) {
@@ -237,8 +237,8 @@ take(struct conn *c, const uint8_t *p, size_t len, size_t *used)
 		return take_line(c, p, len, used);
 	case CONN_HTTP:
 		return take_http(c, p, len, used);
-	case CONN_EXEC:
-		return exec_input(c->exec, p, len, used);
+	case CONN_TAKEN:
+		return c->taker->input(c->taken, p, len, used);
 	case CONN_LAST:
 		*used = len; /* after the last answer nothing counts */
 		return 0;
@@ -263,7 +263,7 @@ conn_read(struct conn *c)
 			return r;
 		duct_consume(&c->d, used);
 		if (used == 0)
-			break; /* an exec's stdin is full */
+			break; /* its taker is full */
 	}
 	return 0;
 }
@@ -284,10 +284,10 @@ conn_event(void *arg, struct ystream *s, unsigned int ev)
 		conn_free(c);
 		return;
 	}
-	if (c->out_len == 0 && c->state == CONN_EXEC) {
+	if (c->out_len == 0 && c->state == CONN_TAKEN) {
 		if (duct_is_eof(&c->d))
-			exec_stdin_end(c->exec);
-		exec_pump(c->exec); /* may free c: nothing after it */
+			c->taker->eof(c->taken);
+		c->taker->pump(c->taken); /* may free c: nothing after it */
 		return;
 	}
 	if (c->out_len > 0)

@@ -32,7 +32,7 @@ struct exec {
 	struct watch in, out, err; /* fd -1: closed */
 	struct child *child; /* NULL: it runs its program, or never will */
 	int fail; /* -errno of what kept it from that */
-	struct excg group;
+	struct execgroup group;
 	pid_t pid; /* 0: reaped */
 	int status;
 	bool tty;
@@ -74,17 +74,18 @@ exec_kill(const struct exec *ex, int sig)
 	(void)kill(ex->pid, sig);
 }
 
-void
-exec_abandon(struct exec *ex)
+/* The conn is gone. */
+static void
+exec_abandon(void *arg)
 {
-	if (ex == NULL)
-		return;
+	struct exec *ex = arg;
+
 	ex->c = NULL;
 	stream_close(&ex->in);
 	stream_close(&ex->out);
 	stream_close(&ex->err);
 	exec_kill(ex, SIGKILL);
-	excg_kill(&ex->group); /* also what made a session of its own */
+	execgroup_kill(&ex->group); /* also what made a session of its own */
 	if (ex->pid == 0)
 		exec_free(ex);
 }
@@ -100,6 +101,7 @@ exec_term_all(void)
 }
 
 static bool in_flush(struct exec *ex);
+static void exec_pump(struct exec *ex);
 
 static void
 on_in(void *arg, uint32_t events)
@@ -239,9 +241,11 @@ take_frame(struct exec *ex, const struct frame *f)
 	}
 }
 
-int
-exec_input(struct exec *ex, const uint8_t *p, size_t len, size_t *used)
+static int
+take_input(void *arg, const uint8_t *p, size_t len, size_t *used)
 {
+	struct exec *ex = arg;
+
 	*used = 0;
 	while (in_flush(ex) && *used < len) {
 		struct frame f;
@@ -258,9 +262,11 @@ exec_input(struct exec *ex, const uint8_t *p, size_t len, size_t *used)
 	return 0;
 }
 
-void
-exec_stdin_end(struct exec *ex)
+static void
+take_eof(void *arg)
 {
+	struct exec *ex = arg;
+
 	ex->in_ending = true;
 	(void)in_flush(ex);
 }
@@ -362,7 +368,7 @@ tell_status(struct exec *ex)
 	duct_fin(&ex->c->d);
 }
 
-void
+static void
 exec_pump(struct exec *ex)
 {
 	if (ex->c == NULL || ex->c->out_len > 0)
@@ -376,12 +382,23 @@ exec_pump(struct exec *ex)
 		conn_free(ex->c); /* and, by exec_abandon, ex */
 }
 
+static void
+take_pump(void *arg)
+{
+	exec_pump(arg);
+}
+
+const struct conn_taker exec_taker = { .input = take_input,
+	.eof = take_eof,
+	.pump = take_pump,
+	.gone = exec_abandon };
+
 void
 exec_reaped(pid_t pid, int status)
 {
 	struct agent *a;
 	struct exec *ex;
-	struct excg g;
+	struct execgroup g;
 
 	for (ex = LIST_FIRST(&execs); ex != NULL; ex = LIST_NEXT(ex, link)) {
 		if (ex->pid == pid)
@@ -401,5 +418,5 @@ exec_reaped(pid_t pid, int status)
 	else
 		exec_pump(ex); /* may free it */
 	port_flush(&a->port); /* first tell, then clean up */
-	excg_release(&a->work.groups, &g);
+	execgroup_release(&a->work.groups, &g);
 }

@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 struct conn;
+struct conn_taker;
 struct err;
 struct exec;
 struct exec_request;
@@ -20,15 +21,9 @@ struct exec_request;
  * may be taken. */
 int exec_start(
     struct conn *c, struct exec_request *req, struct exec **ret, struct err *e);
-/* Bytes from the host; *used may be less than len: stdin is full.
- * Negative: what it says is no frame, the stream is to be reset. */
-int exec_input(struct exec *ex, const uint8_t *p, size_t len, size_t *used);
-/* The host will send nothing more. */
-void exec_stdin_end(struct exec *ex);
-/* There may be room for output again.  May free the conn. */
-void exec_pump(struct exec *ex);
-/* The conn is gone.  NULL is fine. */
-void exec_abandon(struct exec *ex);
+/* What it does with the stream it was given: of a conn_upgrade with the
+ * struct exec. */
+extern const struct conn_taker exec_taker;
 /* A child was reaped.  May free a conn. */
 void exec_reaped(pid_t pid, int status);
 /* SIGTERM to every exec's process group. */

@@ -13,7 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "agent/files.h"
+#include "agent/file.h"
 #include "agent/guest.h"
 #include "common/fds.h"
 #include "common/log.h"

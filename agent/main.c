@@ -8,70 +8,21 @@
 #include <sys/prctl.h>
 #include <sys/reboot.h>
 #include <sys/signalfd.h>
-#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/api.h"
 #include "agent/exec.h"
 #include "agent/guest.h"
+#include "agent/power.h"
 #include "common/fds.h"
 #include "common/log.h"
 #include "common/util.h"
 
-#define GRACE_S 5
 #define HEAP_KEPT (1 << 20)
 
 static const char ready[] = "mews-agent ready\n";
-
-static void
-power_now(struct agent *a)
-{
-	port_flush(&a->port);
-	guest_power(a->reboot_cmd);
-}
-
-static void
-on_grace(void *arg, uint32_t events)
-{
-	(void)events;
-	power_now(arg);
-}
-
-/*
- * First the execs hear SIGTERM, then, when none is left, the workload's
- * pid 1 and through it everyone else; when that has gone, or the grace has
- * passed, so does the machine.
- */
-void
-agent_power_step(struct agent *a)
-{
-	if (a->reboot_cmd == 0 || a->nexecs > 0)
-		return;
-	if (a->work.pid == 0)
-		power_now(a);
-	else
-		(void)kill(a->work.pid, SIGTERM);
-}
-
-void
-agent_power(struct agent *a, int reboot_cmd)
-{
-	const struct itimerspec its = { .it_value = { .tv_sec = GRACE_S } };
-
-	if (a->reboot_cmd != 0)
-		return;
-	a->reboot_cmd = reboot_cmd;
-	a->grace = (struct watch){ .fn = on_grace, .arg = a };
-	a->grace.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
-	if (a->grace.fd < 0 ||
-	    timerfd_settime(a->grace.fd, 0, &its, NULL) < 0 ||
-	    watch_set(&a->grace, EPOLLIN) < 0)
-		power_now(a);
-	exec_term_all();
-	port_flush(&a->port); /* the answer, before all ends */
-	agent_power_step(a);
-}
 
 static void
 reap(struct agent *a)
@@ -91,7 +42,7 @@ reap(struct agent *a)
 		}
 	}
 	port_flush(&a->port);
-	agent_power_step(a);
+	power_step(a);
 }
 
 static void
@@ -108,10 +59,10 @@ on_signal(void *arg, uint32_t events)
 		reap(a);
 		break;
 	case SIGINT: /* ctrl-alt-del */
-		agent_power(a, RB_AUTOBOOT);
+		power_begin(a, RB_AUTOBOOT);
 		break;
 	default:
-		agent_power(a, RB_POWER_OFF);
+		power_begin(a, RB_POWER_OFF);
 		break;
 	}
 }
@@ -136,10 +87,16 @@ signals_open(struct agent *a)
 	(void)reboot(RB_DISABLE_CAD);
 }
 
+static void
+on_button(void *arg)
+{
+	power_begin(arg, RB_POWER_OFF);
+}
+
 int
 main(void)
 {
-	static struct agent a = { .work = WORK_NONE };
+	static struct agent a = { .work = WORK_NONE, .request = api_request };
 
 	if (getpid() != 1) {
 		(void)fputs("mews-agent is pid 1 of a mews guest\n", stderr);
@@ -159,7 +116,7 @@ main(void)
 	port_open(&a.port, &a);
 	guest_modules_late();
 	vsock_open(&a.vsock, &a);
-	buttons_open(&a.buttons, &a);
+	buttons_open(&a.buttons, on_button, &a);
 	for (;;)
 		loop_turn();
 }

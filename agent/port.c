@@ -9,7 +9,7 @@
 
 #include "agent/agent.h"
 #include "agent/conn.h"
-#include "agent/files.h"
+#include "agent/file.h"
 #include "agent/port.h"
 #include "common/log.h"
 

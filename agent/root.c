@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "agent/files.h"
+#include "agent/file.h"
 #include "agent/root.h"
 #include "common/err.h"
 #include "common/util.h"

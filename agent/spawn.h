@@ -3,7 +3,7 @@
 
 #include <sys/types.h>
 
-#include "agent/excg.h"
+#include "agent/execgroup.h"
 
 struct child;
 struct exec_request;
@@ -16,7 +16,7 @@ struct err;
 struct spawned {
 	pid_t pid; /* also its process group */
 	int in, out, err;
-	struct excg group; /* the caller releases it when pid has ended */
+	struct execgroup group; /* the caller releases it when pid has ended */
 	struct child *child; /* for spawn_free, once it is away */
 };
 

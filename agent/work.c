@@ -13,8 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "agent/excg.h"
-#include "agent/files.h"
+#include "agent/execgroup.h"
+#include "agent/file.h"
 #include "agent/raw.h"
 #include "agent/root.h"
 #include "agent/work.h"
@@ -68,12 +68,12 @@ work_drop_caps(void)
 }
 
 int
-work_enter(const struct work *w, const struct excg *g)
+work_enter(const struct work *w, const struct execgroup *g)
 {
 	long r = 0;
 
 	if (g != NULL && g->dir >= 0)
-		r = excg_enter(g);
+		r = execgroup_enter(g);
 	else if (g != NULL && w->procs_fd >= 0)
 		r = RAW(write, w->procs_fd, "0", 1);
 	if (r < 0)
@@ -216,7 +216,7 @@ work_undo(struct work *w)
 	}
 	w->pid = 0;
 	close_fd(&w->pidfd);
-	excgs_close(&w->groups);
+	execgroups_close(&w->groups);
 	close_fd(&w->procs_fd);
 	close_fd(&w->pts_fd);
 }

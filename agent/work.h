@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "agent/excg.h"
+#include "agent/execgroup.h"
 
 struct boot_spec;
 struct err;
@@ -20,7 +20,7 @@ struct work {
 	int pidfd;
 	int procs_fd; /* cgroup.procs of its cgroup; -1: no cgroup v2 here */
 	int pts_fd; /* its devpts, opened before any stranger ran */
-	struct excgs groups;
+	struct execgroups groups;
 };
 
 #define WORK_NONE                                                      \
@@ -43,7 +43,7 @@ int work_start(struct work *w, const struct boot_spec *spec, struct err *e);
 
 /* Joins all of it, in the exec's own cgroup, unless that is NULL: it was
  * born there.  0 or -errno. */
-int work_enter(const struct work *w, const struct excg *g);
+int work_enter(const struct work *w, const struct execgroup *g);
 /* Gives up what no workload may have (bounding set).  0 or -errno. */
 int work_drop_caps(void);
 

@@ -6,7 +6,7 @@ import sqlite3
 import struct
 import time
 
-import guestlib
+import guest
 import host
 import suite
 
@@ -55,14 +55,14 @@ def more(c):
 
 def ping(mux):
     """The shortest way to the agent's process and back."""
-    mux.send(guestlib.PING, guestlib.SYN, 0, 7)
+    mux.send(guest.PING, guest.SYN, 0, 7)
     end = time.monotonic() + 10
     while True:
         while len(mux.buf) < 12:
             mux.fill(end)
         kind = mux.buf[1]
         mux.step(end)
-        if kind == guestlib.PING:
+        if kind == guest.PING:
             return
 
 
@@ -82,7 +82,7 @@ class Forks:
     """
 
     def __init__(self, mux):
-        self.sh = guestlib.Exec(mux, ["sh", "-c", "while read x; do $x;"
+        self.sh = guest.Exec(mux, ["sh", "-c", "while read x; do $x;"
                                       "echo; done"], stdin=True)
 
     def shot(self, what):
@@ -101,7 +101,7 @@ def loop_of_forks(mux):
     loop = "i=0; while [ $i -lt %d ]; do %s; i=$((i+1)); done"
 
     def run(what):
-        code, _, err = guestlib.run(mux, "sh", "-c", loop % (FORKS, what))
+        code, _, err = guest.run(mux, "sh", "-c", loop % (FORKS, what))
         if code:
             raise AssertionError(err)
 
@@ -118,8 +118,8 @@ def exec_trip(rep, n):
     mac = s.get("/api/v1/vms/web").json()["mac_address"]
     b = host.Bare(host.argv_of(s, "web"))
     b.wait_ready()
-    mux = guestlib.Mux(b.agent())
-    if (got := guestlib.call(mux, "PUT", "/v1/boot", guestlib.spec(
+    mux = guest.Mux(b.agent())
+    if (got := guest.call(mux, "PUT", "/v1/boot", guest.spec(
             mac=mac)))[0] != 200:
         raise AssertionError(got)
     forks = Forks(mux)
@@ -127,7 +127,7 @@ def exec_trip(rep, n):
     for i in range(n + 1):
         got = (timed(ws_exec, s, "web", TRUE),
                timed(s.cli, "exec", "web", *TRUE),
-               timed(guestlib.run, mux, *TRUE), timed(ping, mux) + forks.one())
+               timed(guest.run, mux, *TRUE), timed(ping, mux) + forks.one())
         if i == 0:
             continue
         for to, v in zip((api, cli, direct, floor), got):

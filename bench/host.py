@@ -12,7 +12,7 @@ import sys
 import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, os.path.join(TOP, "tests/run"))
+sys.path[:0] = [TOP + "/tests/suite", TOP + "/tests/agent"]
 import suite  # noqa: E402
 
 LOG = os.path.join(suite.BUILD, "bench.log")

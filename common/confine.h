@@ -80,7 +80,6 @@ void seccomp_allow(const struct seccomp_rule *base, size_t nbase,
  * an exec; what is exec'ed under a list is named by who holds the list's
  * listener, which seccomp_watched() returns and seccomp_debug_say() asks for
  * one call. */
-#define VMM_DEBUG_FD 10 /* the keeper's socket, in the warden's -x */
 void seccomp_debug_arm(void);
 int seccomp_watched(const struct seccomp_rule *rows, size_t n);
 void seccomp_debug_say(int listener, const char *program);

@@ -9,6 +9,24 @@
 /* 19 digits always fit 64 bits; nobody needs more. */
 #define LENGTH_DIGITS_MAX 19
 
+bool
+http_list_has(const char *list, const char *token)
+{
+	size_t want = strlen(token), n;
+
+	for (;;) {
+		list += strspn(list, " \t,");
+		if (*list == '\0')
+			return false;
+		n = strcspn(list, ",");
+		while (n > 0 && strchr(" \t", list[n - 1]) != NULL)
+			n--;
+		if (n == want && strncasecmp(list, token, n) == 0)
+			return true;
+		list += strcspn(list, ",");
+	}
+}
+
 static bool
 is_space(char c)
 {

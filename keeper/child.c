@@ -13,8 +13,9 @@
 #include "keeper/keeper.h"
 #include "proto/ward.h"
 
-#define CHILD_FDS_MAX 8
-#define CHILD_FD_HIGH 64
+#define CHILD_FDS_MAX (MACHINE_FDS_MAX + 1)
+#define CHILD_FD_HIGH 128
+_Static_assert(CHILD_FD_HIGH >= 3 + CHILD_FDS_MAX, "out of the way");
 
 /* The child's half: exactly fds[] at 3, 4, ..., then the program. */
 static _Noreturn void
@@ -97,40 +98,54 @@ debug_socket(int *ours)
 }
 #endif
 
+int
+child_listen(struct keeper *k)
+{
+	static const struct {
+		uint16_t role;
+		const char *name;
+	} listeners[] = {
+		{ FDR_QMP, WARD_SOCK_QMP },
+		{ FDR_SERIAL, WARD_SOCK_SERIAL },
+		{ FDR_AGENT, WARD_SOCK_AGENT },
+	};
+	size_t i;
+
+	for (i = 0; i < nitems(listeners); i++) {
+		int fd = listen_abstract(listeners[i].name);
+
+		if (fd < 0)
+			return fd;
+		(void)machine_fds_put(&k->fds, listeners[i].role, 0, fd);
+	}
+#ifdef SECCOMP_DEBUG
+	{
+		int fd = debug_socket(&k->watch);
+
+		if (fd < 0)
+			return fd;
+		(void)machine_fds_put(&k->fds, FDR_WATCH, 0, fd);
+	}
+#endif
+	return 0;
+}
+
 pid_t
 child_vmm(struct keeper *k)
 {
 	static char path[] = STAGE_WARDEN, compose[] = "-x";
-	char *const argv[] = { path, compose, k->cid_arg, NULL };
-	int fds[] = {
-		memfd_sealed("spec", &k->st.spec, sizeof(k->st.spec)),
-		listen_abstract("qmp"),
-		listen_abstract("serial"),
-		listen_abstract("agent"),
-		k->tap >= 0 ? k->tap : STDIN_FILENO,
-		k->args,
-		KEEPER_VSOCK_FD,
-#ifdef SECCOMP_DEBUG
-		debug_socket(&k->watch),
-#endif
-	};
-	int none = -1;
-	pid_t pid = -EMFILE;
-	size_t i;
+	char *const argv[] = { path, compose, NULL };
+	struct ward_exec x = { .version = WARD_EXEC_VERSION,
+		.machine = k->machine };
+	int fds[CHILD_FDS_MAX];
+	pid_t pid;
 
-	if (k->args < 0)
-		fds[5] = none = memfd_sealed("args", "", 0);
-	for (i = 0; i < nitems(fds) && fds[i] >= 0; i++)
-		;
-	if (i == nitems(fds))
-		pid = child_start(argv, fds, nitems(fds));
-	for (i = 0; i < 4; i++) {
-		if (fds[i] >= 0)
-			(void)close(fds[i]);
-	}
-	close_fd(&none);
-#ifdef SECCOMP_DEBUG
-	close_fd(&fds[nitems(fds) - 1]);
-#endif
+	x.nfds = k->fds.n;
+	memcpy(x.fd, k->fds.id, sizeof(x.fd));
+	memcpy(fds + 1, k->fds.fd, sizeof(k->fds.fd));
+	if ((fds[0] = memfd_sealed("machine", &x, sizeof(x))) < 0)
+		return fds[0];
+	pid = child_start(argv, fds, 1 + x.nfds);
+	close_fd(&fds[0]);
 	return pid;
 }

@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "proto/keep.h"
@@ -17,11 +18,10 @@
 struct keeper {
 	uid_t launchd; /* the only one who may connect */
 	char *launchd_arg; /* the same as the warden is told it */
-	char *cid_arg; /* what the spawner set on KEEPER_VSOCK_FD */
+	uint32_t cid; /* what the spawner set on KEEPER_VSOCK_FD; 0: none */
 	int conn; /* launchd, or -1 */
 	int sigfd; /* SIGCHLD */
-	int tap; /* -1: none */
-	int args; /* -1: none */
+	struct machine_fds fds; /* for the hypervisor, until it starts */
 #ifdef SECCOMP_DEBUG
 	int watch; /* the hypervisor's half sends its listener; or -1 */
 	int watched; /* that listener, or -1 */
@@ -31,9 +31,12 @@ struct keeper {
 	long long warden_since_ms;
 	long long warden_due_ms; /* 0: no start is due */
 	long long backoff_ms;
-	struct keep_state st;
+	struct keep_state2 st;
+	struct machine machine; /* what runs, unless in KEEP_WAIT */
 };
 
+/* The hypervisor's listeners, first in the list.  0 or a negative errno. */
+int child_listen(struct keeper *k);
 /* Both return the pid or a negative errno. */
 pid_t child_warden(const struct keeper *k);
 pid_t child_vmm(struct keeper *k);

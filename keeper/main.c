@@ -30,8 +30,16 @@
 static void
 tell(struct keeper *k, uint64_t id)
 {
+	uint8_t buf[sizeof(k->st) + sizeof(k->machine)];
+	size_t len = sizeof(k->st);
+
+	memcpy(buf, &k->st, len);
+	if (k->st.phase != KEEP_WAIT) {
+		memcpy(buf + len, &k->machine, machine_len(&k->machine));
+		len += machine_len(&k->machine);
+	}
 	if (k->conn >= 0 &&
-	    msg_send(k->conn, KEEP_STATE, id, &k->st, sizeof(k->st), -1) < 0)
+	    msg_send(k->conn, KEEP_STATE2, id, buf, len, -1) < 0)
 		close_fd(&k->conn);
 }
 
@@ -101,17 +109,27 @@ static int
 on_attach(struct keeper *k, struct msg *m)
 {
 	struct keep_attach a;
-	int *at;
 
 	if (m->fd < 0 || k->st.phase != KEEP_WAIT ||
 	    keep_attach_check(m->data) < 0)
 		return -EINVAL;
 	memcpy(&a, m->data, sizeof(a));
-	at = a.kind == LAUNCH_FD_TAP ? &k->tap : &k->args;
-	close_fd(at);
-	*at = m->fd;
+	if (machine_fds_put(&k->fds, a.role, a.index, m->fd) < 0)
+		return -EINVAL;
 	m->fd = -1;
 	return 0;
+}
+
+/* What launchd said, with what the spawner left: all of it must be here. */
+static int
+machine_take(struct keeper *k, const struct msg *m)
+{
+	if (machine_get(m->data, m->len, &k->machine) < 0 ||
+	    k->machine.accel == ACCEL_UNKNOWN)
+		return -EINVAL;
+	if (k->cid != 0 && machine_add(&k->machine, DEV_VSOCK, k->cid) < 0)
+		return -EINVAL;
+	return machine_lacks(&k->machine, &k->fds) == NULL ? 0 : -EINVAL;
 }
 
 static int
@@ -119,9 +137,8 @@ on_go(struct keeper *k, const struct msg *m)
 {
 	pid_t pid;
 
-	if (k->st.phase != KEEP_WAIT || keep_spec_check(m->data) < 0)
+	if (k->st.phase != KEEP_WAIT || machine_take(k, m) < 0)
 		return -EINVAL;
-	memcpy(&k->st.spec, m->data, sizeof(k->st.spec));
 	k->st.phase = KEEP_RUN;
 	/* first what the start waits for; its sockets are bound by then, so
 	 * the warden's first connect finds them */
@@ -130,11 +147,9 @@ on_go(struct keeper *k, const struct msg *m)
 	else
 		k->vmm = pid;
 	warden_start(k);
-	close_fd(&k->tap);
-	close_fd(&k->args);
-	/* the hypervisor's alone from now on: its address is free again as
-	 * soon as that one ends */
-	(void)close(KEEPER_VSOCK_FD);
+	/* the hypervisor's alone from now on: its AF_VSOCK address is free
+	 * again as soon as that one ends */
+	machine_fds_clear(&k->fds);
 	return 0;
 }
 
@@ -143,20 +158,22 @@ static int
 dispatch(struct keeper *k, struct msg *m)
 {
 	static const struct {
-		uint32_t type, len;
+		uint32_t type, min, max;
 	} shapes[] = {
-		{ KEEP_HELLO, sizeof(struct keep_hello) },
-		{ KEEP_ATTACH, sizeof(struct keep_attach) },
-		{ KEEP_GO, sizeof(struct keep_spec) },
-		{ KEEP_TERM, 0 },
-		{ KEEP_BYE, 0 },
+		{ KEEP_HELLO, sizeof(struct keep_hello),
+		    sizeof(struct keep_hello) },
+		{ KEEP_ATTACH, sizeof(struct keep_attach),
+		    sizeof(struct keep_attach) },
+		{ KEEP_GO2, 0, sizeof(struct machine) },
+		{ KEEP_TERM, 0, 0 },
+		{ KEEP_BYE, 0, 0 },
 	};
 	size_t i;
 
 	for (i = 0; i < nitems(shapes) && shapes[i].type != m->type; i++)
 		;
-	if (i == nitems(shapes) || shapes[i].len != m->len ||
-	    (m->fd >= 0 && m->type != KEEP_ATTACH))
+	if (i == nitems(shapes) || m->len < shapes[i].min ||
+	    m->len > shapes[i].max || (m->fd >= 0 && m->type != KEEP_ATTACH))
 		return -EBADMSG;
 	switch ((enum keep_msg)m->type) {
 	case KEEP_HELLO:
@@ -166,7 +183,7 @@ dispatch(struct keeper *k, struct msg *m)
 		return 0;
 	case KEEP_ATTACH:
 		return on_attach(k, m);
-	case KEEP_GO:
+	case KEEP_GO2:
 		return on_go(k, m);
 	case KEEP_TERM:
 		if (k->vmm > 0)
@@ -177,6 +194,7 @@ dispatch(struct keeper *k, struct msg *m)
 			return -EINVAL;
 		exit(0); /* takes the warden and the namespace along */
 	case KEEP_STATE:
+	case KEEP_STATE2:
 		break;
 	}
 	return -EBADMSG;
@@ -293,11 +311,11 @@ main(int argc, char *argv[])
 		.watch = -1,
 		.watched = -1,
 #endif
-		.tap = -1,
-		.args = -1,
-		.st = { .version = KEEP_VERSION, .phase = KEEP_WAIT } };
+		.st = { .version = KEEP_VERSION,
+		    .head_len = sizeof(k.st),
+		    .phase = KEEP_WAIT } };
 	struct sigaction ign = { .sa_handler = SIG_IGN };
-	long long uid;
+	long long uid, cid;
 	sigset_t chld;
 
 	/* before all else: the hypervisor has this uid too */
@@ -305,11 +323,19 @@ main(int argc, char *argv[])
 		return 1;
 	log_init("keeper", LOG_INFO);
 	fds_expect(KEEPER_NFDS);
-	if (argc != 3 || parse_num(argv[1], 0, UINT32_MAX, &uid) < 0)
+	/* more than two: from a spawner that is newer */
+	if (argc < 3 || parse_num(argv[1], 0, UINT32_MAX, &uid) < 0 ||
+	    parse_num(argv[2], 0, UINT32_MAX, &cid) < 0)
 		fatal("usage: mews-keeper UID CID");
 	k.launchd = (uid_t)uid;
 	k.launchd_arg = argv[1];
-	k.cid_arg = argv[2];
+	k.cid = (uint32_t)cid;
+	if (child_listen(&k) < 0)
+		fatal("listeners");
+	if (k.cid != 0)
+		(void)machine_fds_put(&k.fds, FDR_VSOCK, 0, KEEPER_VSOCK_FD);
+	else
+		(void)close(KEEPER_VSOCK_FD);
 	/* inherited: a full log or console file is an error, not a death */
 	(void)sigaction(SIGXFSZ, &ign, NULL);
 	(void)sigemptyset(&chld);

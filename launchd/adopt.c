@@ -1,75 +1,51 @@
-#include <errno.h>
-#include <unistd.h>
-
-#include "common/fds.h"
+#include "launchd/adopt.h"
 #include "common/log.h"
 #include "launchd/launchd.h"
-
-/*
- * After a start: what the spawner's records say is there, is asked where it
- * stands.  orchd is heard once every VM has answered or was given up on.
- */
+#include "launchd/reason.h"
+#include "launchd/vm.h"
+#include "proto/spawn.h"
 
 void
 adopt_held(struct launchd *ld, const struct spawn_held *h, int *pidfd)
 {
-	struct lvm *v = lvm_find(ld, h->vm);
+	struct vm *v = vm_find(ld, h->vm);
 
 	if (v != NULL)
 		return; /* an orphan named twice */
-	if ((v = lvm_new(ld, h->vm)) == NULL) {
+	if ((v = vm_new(ld, h->vm)) == NULL) {
 		fatal("no memory for what is held");
 		return;
 	}
-	v->adopted = true;
 	v->slot = h->slot;
-	v->host_uid = h->uid;
-	v->start.vm = h->vm;
-	v->start.slot = h->slot;
-	v->probe = false;
+	v->uid = h->uid;
 	if (h->alive && *pidfd >= 0) {
 		int fd = *pidfd;
 
 		*pidfd = -1;
-		if (lvm_hold(v, h, fd) < 0)
+		if (vm_hold(v, h, fd) < 0)
 			fatal("no memory for what is held");
 	}
+	v->is_adopted = true;
+	v->is_dead = v->pid == 0;
+	vm_wake(v);
 	if (h->vm == PROBE_VM) {
 		/* its launchd is gone, and so is the question */
-		v->settled = true;
-		lvm_release(v);
-		return;
-	}
-	if (v->pid == 0) {
-		v->reason = EXIT_KEEPER;
-		lvm_set_detail(v, "found dead after a restart");
-	}
-	(void)lvm_step(v, v->pid != 0 ? E_ADOPT : E_DEAD);
+		v->is_settled = true;
+		v->wants_release = true;
+	} else if (v->is_dead)
+		reason_set(v, EXIT_KEEPER, "found dead after a restart");
 }
 
-void
-lvm_settled(struct lvm *v)
+bool
+adopt_is_over(const struct launchd *ld)
 {
-	if (v->settled)
-		return;
-	v->settled = true;
-	adopt_check(v->ld);
-}
+	const struct vm *v;
 
-void
-adopt_check(struct launchd *ld)
-{
-	struct lvm *v;
-
-	if (!ld->listed || ld->adopted)
-		return;
+	if (!ld->listed)
+		return false;
 	for (v = TAILQ_FIRST(&ld->vms); v != NULL; v = TAILQ_NEXT(v, entry)) {
-		if (!v->settled && v->adopted)
-			return;
+		if (!v->is_settled && v->is_adopted)
+			return false;
 	}
-	ld->adopted = true;
-	log_info("%u VMs held", ld->nvms);
-	if (lvm_find(ld, PROBE_VM) == NULL)
-		probe_start(ld);
-	orchd_open(ld);
+	return true;
 }

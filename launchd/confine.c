@@ -12,8 +12,8 @@
 static const struct seccomp_rule policy[] = {
 	/* link.c: keepers and wardens */
 	SC_ALLOW_IF(socket, 0, UINT32_MAX, AF_UNIX),
-	SC_ALLOW(connect), /* link.c, vdial.c */
-	SC_ALLOW(getsockopt), /* link.c: SO_PEERCRED; vdial.c: SO_ERROR */
+	SC_ALLOW(connect), /* link.c, guestsock.c */
+	SC_ALLOW(getsockopt), /* link.c: SO_PEERCRED; dial.c: SO_ERROR */
 	SC_ALLOW(clock_getres), /* probe.c: clock_getcpuclockid(3) */
 	/* wardlink.c: the spec is sent and kept */
 	SC_ALLOW_IF(fcntl, 1, UINT32_MAX, F_DUPFD_CLOEXEC),
@@ -21,8 +21,8 @@ static const struct seccomp_rule policy[] = {
 
 /* Where mews.conf allows it.  It connects; it never binds or listens. */
 static const struct seccomp_rule vsock_policy[] = {
-	SC_ALLOW_IF(socket, 0, UINT32_MAX, AF_VSOCK), /* vdial.c: guests */
-	SC_ALLOW(getpeername), /* vdial.c: which guest answered */
+	SC_ALLOW_IF(socket, 0, UINT32_MAX, AF_VSOCK), /* guestsock.c: guests */
+	SC_ALLOW(getpeername), /* guestsock.c: which guest answered */
 };
 
 void

@@ -1,131 +1,123 @@
 #include <errno.h>
-#include <event2/event.h>
+#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/clock.h"
-#include "common/fds.h"
 #include "common/log.h"
 #include "common/util.h"
+#include "launchd/keeplink.h"
 #include "launchd/launchd.h"
+#include "launchd/vm.h"
 
-/* The keeper: asked first, and again whenever its channel breaks. */
 #define KEEP_RETRY_MS 2
 #define KEEP_PATIENCE_MS 3000 /* from connecting to the first answer */
-/* An adopted VM's own deadline went with the launchd that knew it. */
-#define ADOPTED_READY_MS 60000
 
 static void
-keep_failed(struct lvm *v, const char *why)
+keep_failed(struct vm *v, const char *why)
 {
-	if (v->state == L_GONE || v->state == L_FREEING ||
-	    v->state == L_KILLING)
+	if (v->state == VM_GONE || v->state == VM_FREEING ||
+	    v->state == VM_KILLING)
 		return;
-	lvm_kill(v, v->adopted ? EXIT_KEEPER : EXIT_START_FAILED, why);
+	vm_end(v, v->is_adopted ? EXIT_KEEPER : EXIT_START_FAILED, why);
 }
 
-int
-keep_go(struct lvm *v)
+/* The descriptors that go with it. */
+static int
+send_fds(struct vm *v)
 {
-	static const struct {
-		uint32_t kind;
-		size_t off;
-	} fds[] = {
-		{ LAUNCH_FD_TAP, offsetof(struct lvm, tap) },
-		{ LAUNCH_FD_ARGS, offsetof(struct lvm, args) },
-	};
-	struct keep_spec *s = &v->spec;
-	size_t i;
+	unsigned int i;
 	int r = 0;
 
-	for (i = 0; i < nitems(fds) && r == 0; i++) {
-		struct keep_attach a = { .kind = fds[i].kind };
-		int *fd = (int *)(void *)((char *)v + fds[i].off);
+	for (i = 0; i < v->fds.n && r == 0; i++) {
+		struct keep_attach a = { .role = v->fds.id[i].role,
+			.index = v->fds.id[i].index };
 
-		if (*fd < 0)
-			continue;
-		r = chan_send(v->keep.chan, KEEP_ATTACH, 0, &a, sizeof(a), *fd);
-		*fd = -1; /* sent or closed */
+		r = chan_send(
+		    v->keep.chan, KEEP_ATTACH, 0, &a, sizeof(a), v->fds.fd[i]);
+		v->fds.fd[i] = -1; /* sent or closed */
 	}
-	s->vm = v->uid;
-	s->mem_mib = v->start.mem_mib;
-	s->vcpus = v->start.vcpus;
-	s->accel = v->accel;
-	s->nics = v->start.nics;
-	memcpy(s->mac, v->start.mac, sizeof(s->mac));
-	s->tsc_khz = v->accel == ACCEL_TCG ? v->ld->tsc_khz : 0;
-	s->flags = v->probe ? KEEP_PROBE : 0;
-	if (r == 0)
-		r = chan_send(v->keep.chan, KEEP_GO, 0, s, sizeof(*s), -1);
+	machine_fds_clear(&v->fds);
 	return r;
 }
 
-/* The first answer says where the VM is; what we know says what is next. */
-static void
-keep_first(struct lvm *v)
+/* The keeper's program is the staged tree's, which mewsd chose when it
+ * started: it may be of another build than we are. */
+static bool
+knows_machines(struct vm *v)
 {
-	v->keep.phase = LINK_UP;
-	v->at_us[T_KEEPER] = clock_us();
-	link_arm(&v->keep, -1);
-	if (v->state != L_KEEPER)
-		return; /* the channel was made again, the VM goes on */
-	switch ((enum keep_phase)v->keep_state.phase) {
-	case KEEP_WAIT:
-		if (v->adopted) {
-			/* what it should run died with the old launchd */
-			lvm_kill(v, EXIT_START_FAILED,
-			    "launcher restarted during the start");
-			return;
-		}
-		if (keep_go(v) < 0)
-			keep_failed(v, "keeper does not listen");
-		else
-			(void)lvm_step(v, E_KEPT);
+	char text[VM_DETAIL];
+
+	if (v->keep_state.version == KEEP_VERSION)
+		return true;
+	(void)snprintf(text, sizeof(text),
+	    "the staged tree's keeper speaks version %u, launchd %d: restart "
+	    "the suite",
+	    v->keep_state.version, KEEP_VERSION);
+	keep_failed(v, text);
+	return false;
+}
+
+void
+keeplink_go(struct vm *v)
+{
+	struct machine *m = &v->machine;
+	int r;
+
+	if (!knows_machines(v))
 		return;
-	case KEEP_RUN:
-		v->spec = v->keep_state.spec;
-		v->accel = v->spec.accel;
-		v->ready_by_ms = clock_ms() + ADOPTED_READY_MS;
-		(void)lvm_step(v, E_KEPT);
-		return;
-	case KEEP_ENDED:
-		v->accel = v->keep_state.spec.accel;
-		/* the warden, if it still is, knows what the guest did */
-		v->ward_state.qmp = 1;
-		(void)lvm_step(v, E_ENDED);
-		ward_connect(v);
-		return;
-	}
+	m->accel = v->accel;
+	m->tsc_khz = v->accel == ACCEL_TCG ? v->ld->tsc_khz : 0;
+	m->flags = v->is_probe ? MACHINE_PROBE : 0;
+	if ((r = send_fds(v)) == 0)
+		r = chan_send(v->keep.chan, KEEP_GO2, 0, m, machine_len(m), -1);
+	if (r < 0)
+		keep_failed(v, "keeper does not listen");
+	else
+		v->is_kept = true;
+}
+
+void
+keeplink_term(struct vm *v)
+{
+	if (v->keep.phase == LINK_UP)
+		(void)chan_send(v->keep.chan, KEEP_TERM, 0, NULL, 0, -1);
+}
+
+int
+keeplink_bye(struct vm *v)
+{
+	if (v->keep.phase != LINK_UP)
+		return -EPIPE;
+	return chan_send(v->keep.chan, KEEP_BYE, 0, NULL, 0, -1);
 }
 
 static int
 on_keep_state(void *arg, struct chan *c, struct msg *m)
 {
-	struct lvm *v = arg;
+	struct vm *v = arg;
 
 	(void)c;
-	memcpy(&v->keep_state, m->data, sizeof(v->keep_state));
 	/* what it runs goes on to orchd, so it is checked like a request */
-	if (v->keep_state.phase != KEEP_WAIT &&
-	    keep_spec_check(&v->keep_state.spec) < 0)
+	if (keep_state_get(
+		m->type, m->data, m->len, &v->keep_state, &v->machine) < 0)
 		return -EINVAL;
 	if (v->keep.phase == LINK_HELLO) {
 		if (m->id == 0)
 			return 0; /* news that crossed our hello */
-		keep_first(v);
-		if (v->keep_state.phase != KEEP_ENDED)
-			return 0;
+		v->keep.phase = LINK_UP;
+		v->at_us[T_KEEPER] = clock_us();
+		link_arm(&v->keep, -1);
 	}
-	if (v->keep_state.phase == KEEP_ENDED && v->state != L_GONE &&
-	    v->state != L_FREEING && v->state != L_KILLING)
-		lvm_vmm_ended(v);
+	if (v->keep_state.phase == KEEP_ENDED)
+		v->has_ended = true;
+	vm_wake(v);
 	return 0;
 }
 
 static void
 keep_gone(void *arg, struct chan *c, enum chan_end end, const char *why)
 {
-	struct lvm *v = arg;
+	struct vm *v = arg;
 
 	(void)end;
 	(void)c;
@@ -133,23 +125,26 @@ keep_gone(void *arg, struct chan *c, enum chan_end end, const char *why)
 	link_close(&v->keep);
 	/* mostly it has died, and its pidfd says so next */
 	v->keep.phase = LINK_CONNECT;
-	v->keep.until_ms = clock_ms() + KEEP_PATIENCE_MS;
+	link_patience(&v->keep, KEEP_PATIENCE_MS);
 	link_arm(&v->keep, KEEP_RETRY_MS);
 }
 
-static const struct msg_handler keep_handlers[] = {
+static const struct msg_handler handlers[] = {
 	{ KEEP_STATE, sizeof(struct keep_state), 0, 0, PH_ANY, keep_state_check,
 	    on_keep_state },
+	{ KEEP_STATE2, sizeof(struct keep_state2),
+	    MSG_PAYLOAD_MAX - sizeof(struct keep_state2), 0, PH_ANY,
+	    keep_state2_check, on_keep_state },
 };
-static const struct chan_ops keep_ops = { keep_handlers, nitems(keep_handlers),
-	keep_gone };
+static const struct chan_ops ops = { handlers, nitems(handlers), keep_gone };
 
 static void
-keep_try(struct lvm *v)
+keep_try(struct vm *v)
 {
 	struct keep_hello h = { .version = KEEP_VERSION };
-	int fd = -1, r = link_open(v, "keeper.sock", v->pid, &fd);
+	int fd = -1, r;
 
+	r = link_open(v->name, "keeper.sock", v->uid, v->pid, &fd);
 	if (r == -ECONNREFUSED || r == -EAGAIN) {
 		link_arm(&v->keep, KEEP_RETRY_MS);
 		return;
@@ -161,7 +156,7 @@ keep_try(struct lvm *v)
 				: "no way to the keeper");
 		return;
 	}
-	v->keep.chan = chan_new(v->ld->base, fd, "keeper", &keep_ops, v);
+	v->keep.chan = chan_new(v->ld->base, fd, "keeper", &ops, v);
 	v->keep.phase = LINK_HELLO;
 	if (v->keep.chan == NULL ||
 	    chan_send(v->keep.chan, KEEP_HELLO, 1, &h, sizeof(h), -1) < 0) {
@@ -173,15 +168,11 @@ keep_try(struct lvm *v)
 }
 
 void
-keep_timer(int fd, short what, void *arg)
+keeplink_due(struct vm *v)
 {
-	struct lvm *v = arg;
-
-	(void)fd;
-	(void)what;
 	if (v->pid == 0)
 		return;
-	if (v->keep.phase == LINK_CONNECT && clock_ms() < v->keep.until_ms) {
+	if (v->keep.phase == LINK_CONNECT && !link_is_lost(&v->keep)) {
 		keep_try(v);
 		return;
 	}
@@ -190,9 +181,9 @@ keep_timer(int fd, short what, void *arg)
 }
 
 void
-keep_connect(struct lvm *v)
+keeplink_connect(struct vm *v)
 {
 	v->keep.phase = LINK_CONNECT;
-	v->keep.until_ms = clock_ms() + KEEP_PATIENCE_MS;
+	link_patience(&v->keep, KEEP_PATIENCE_MS);
 	keep_try(v);
 }

@@ -5,10 +5,43 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/fds.h"
-#include "common/log.h"
 #include "common/util.h"
-#include "launchd/launchd.h"
+#include "launchd/link.h"
+#include "proto/chan.h"
+
+static void
+on_timer(int fd, short what, void *arg)
+{
+	struct link *l = arg;
+
+	(void)fd;
+	(void)what;
+	l->due = true;
+	l->wake(l->arg);
+}
+
+static void
+on_calm(int fd, short what, void *arg)
+{
+	struct link *l = arg;
+
+	(void)fd;
+	(void)what;
+	if (l->chan != NULL)
+		chan_hold(l->chan, false);
+}
+
+int
+link_init(
+    struct link *l, struct event_base *base, void (*wake)(void *arg), void *arg)
+{
+	*l = (struct link){ .wake = wake, .arg = arg };
+	l->timer = event_new(base, -1, 0, on_timer, l);
+	l->calm = event_new(base, -1, 0, on_calm, l);
+	return l->timer == NULL || l->calm == NULL ? -ENOMEM : 0;
+}
 
 void
 link_arm(struct link *l, long long ms)
@@ -16,6 +49,7 @@ link_arm(struct link *l, long long ms)
 	struct timeval tv = { .tv_sec = ms / 1000,
 		.tv_usec = (ms % 1000) * 1000 };
 
+	l->due = false;
 	if (ms < 0)
 		(void)event_del(l->timer);
 	else
@@ -32,21 +66,48 @@ link_close(struct link *l)
 		link_arm(l, -1);
 }
 
-/*
- * Connects to run/vm/<uid>/<sock>, which is bound by root.  The kernel says
- * who called listen(2): the VM's uid, and for the keeper (pid > 0) the very
- * process of the record.  -ECONNREFUSED: nobody listens yet.
- */
+void
+link_clear(struct link *l)
+{
+	link_close(l);
+	if (l->timer != NULL)
+		event_free(l->timer);
+	if (l->calm != NULL)
+		event_free(l->calm);
+	l->timer = l->calm = NULL;
+}
+
+void
+link_hold(struct link *l, long long ms)
+{
+	struct timeval tv = { .tv_sec = ms / 1000,
+		.tv_usec = (ms % 1000) * 1000 };
+
+	if (event_add(l->calm, &tv) == 0)
+		chan_hold(l->chan, true);
+}
+
+void
+link_patience(struct link *l, long long ms)
+{
+	l->until_ms = clock_ms() + ms;
+}
+
+bool
+link_is_lost(const struct link *l)
+{
+	return clock_ms() >= l->until_ms;
+}
+
 int
-link_open(const struct lvm *v, const char *sock, pid_t pid, int *ret)
+link_open(const char *name, const char *sock, uint32_t uid, pid_t pid, int *ret)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
 	struct ucred uc = { .pid = -1 };
 	socklen_t len = sizeof(uc);
 	int fd, r = 0;
 
-	(void)snprintf(
-	    sa.sun_path, sizeof(sa.sun_path), "/%s/%s", v->name, sock);
+	(void)snprintf(sa.sun_path, sizeof(sa.sun_path), "/%s/%s", name, sock);
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
@@ -54,10 +115,11 @@ link_open(const struct lvm *v, const char *sock, pid_t pid, int *ret)
 	    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &uc, &len) < 0)
 		r = -errno;
 	else if (RULE(LINK_PEER) &&
-	    (uc.uid != v->host_uid || (pid > 0 && uc.pid != pid)))
+	    (uc.uid != uid || (pid > 0 && uc.pid != pid)))
 		r = -EPERM;
 	if (r < 0)
 		close_fd(&fd);
-	*ret = fd;
+	else
+		*ret = fd;
 	return r;
 }

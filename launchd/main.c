@@ -14,6 +14,9 @@
 #include "common/tsc.h"
 #include "common/util.h"
 #include "launchd/launchd.h"
+#include "launchd/orchd.h"
+#include "launchd/spawnlink.h"
+#include "launchd/turn.h"
 #include "spawner/spawner.h"
 
 /*
@@ -50,12 +53,6 @@ spawner_start(const struct launchd *ld)
 	if (msg_send(sv[0], BOOT_CONF, 0, conf, sizeof(conf), -1) < 0)
 		fatal("spawner: %m");
 	return sv[0];
-}
-
-void
-launchd_title(const struct launchd *ld)
-{
-	setproctitle("-mews: launchd [%u vms]", ld->nvms);
 }
 
 static int
@@ -110,16 +107,17 @@ static void
 launchd_events(struct launchd *ld, int spawner)
 {
 	ld->base = loop_new();
+	turn_open(ld);
 	ld->parent = chan_new(ld->base, BOOT_FD, "mewsd", &parent_ops, ld);
-	ld->spawner = chan_new(ld->base, spawner, "spawner", &spawner_ops, ld);
-	if (ld->parent == NULL || ld->spawner == NULL)
+	if (ld->parent == NULL)
 		fatal("out of memory");
+	spawnlink_open(ld, spawner);
 }
 
 int
 main(int argc, char *argv[], char *envp[])
 {
-	static struct launchd ld = { .orchd_fd = -1, .next_id = ID_FIRST_VM };
+	static struct launchd ld = { .orchd_fd = -1 };
 	struct sigaction ign = { .sa_handler = SIG_IGN };
 	struct sigaction dfl = { .sa_handler = SIG_DFL };
 	bool is_spawner;
@@ -134,7 +132,6 @@ main(int argc, char *argv[], char *envp[])
 	fds_expect(BOOT_NFDS);
 	boot_recv(ROOM_LAUNCHD, &ld.boot, &ld.conf, sizeof(ld.conf));
 	log_init("launchd", (enum log_level)ld.boot.log_level);
-	TAILQ_INIT(&ld.vms);
 	/* an ignored SIGCHLD would be inherited down to the keepers */
 	if (sigaction(SIGPIPE, &ign, NULL) < 0 ||
 	    sigaction(SIGCHLD, &dfl, NULL) < 0)
@@ -147,9 +144,7 @@ main(int argc, char *argv[], char *envp[])
 	launchd_events(&ld, spawner); /* 3. */
 	launchd_filter(&ld); /* 4. */
 
-	if (chan_send(ld.spawner, SPAWN_LIST, ID_LIST, NULL, 0, -1) < 0)
-		fatal("spawner is gone");
-	launchd_title(&ld);
+	spawnlink_list(&ld);
 	boot_ready();
 	if (event_base_dispatch(ld.base) < 0)
 		fatal("event loop");

@@ -1,16 +1,15 @@
 #include <errno.h>
-#include <event2/event.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/fds.h"
 #include "common/log.h"
 #include "common/util.h"
 #include "launchd/launchd.h"
-
-/* What orchd may ask, and what it is told. */
+#include "launchd/orchd.h"
+#include "launchd/vm.h"
+#include "launchd/wardlink.h"
 
 static int
 say_done(struct chan *c, uint64_t id, uint64_t vm)
@@ -33,13 +32,33 @@ say_err(struct chan *c, uint64_t id, uint64_t vm, int code, const char *text)
 	return chan_send(c, LAUNCH_ERR, id, &e, sizeof(e), -1);
 }
 
-static void orchd_gone(
-    void *arg, struct chan *c, enum chan_end end, const char *why);
+/* What it asked goes on; its answers have nowhere to go.  What was attached
+ * but never started belongs to nobody. */
+static void
+orchd_gone(void *arg, struct chan *c, enum chan_end end, const char *why)
+{
+	struct launchd *ld = arg;
+	struct vm *v;
+
+	log_warn("orchd: %s", why);
+	if (ld->orchd != c)
+		return;
+	boot_fault(ld->parent, ROOM_ORCHD, ld->orchd_life, end);
+	chan_free(ld->orchd);
+	ld->orchd = NULL;
+	for (v = TAILQ_FIRST(&ld->vms); v != NULL; v = TAILQ_NEXT(v, entry)) {
+		v->nreleases = 0;
+		if (vm_is_idle(v)) {
+			v->is_cleared = true;
+			vm_answer(v);
+		}
+	}
+}
 
 /* News must not get lost: an orchd that does not read is as good as gone,
  * and asks for the list when it comes again. */
 static void
-orchd_tell(struct launchd *ld, uint32_t type, const void *data, size_t len)
+tell(struct launchd *ld, uint32_t type, const void *data, size_t len)
 {
 	if (ld->orchd != NULL &&
 	    chan_send(ld->orchd, type, 0, data, len, -1) < 0)
@@ -50,21 +69,21 @@ void
 orchd_caps(struct launchd *ld)
 {
 	if (ld->accel != ACCEL_UNKNOWN)
-		orchd_tell(ld, LAUNCH_CAPS, &ld->caps, sizeof(ld->caps));
+		tell(ld, LAUNCH_CAPS, &ld->caps, sizeof(ld->caps));
 }
 
-void
-orchd_event(struct lvm *v, uint32_t kind)
+static void
+tell_event(struct vm *v, enum launch_event_kind kind)
 {
-	struct launch_event e = { .vm = v->uid,
+	struct launch_event e = { .vm = v->vmid,
 		.kind = kind,
 		.pid = (uint32_t)v->vmm_pid,
 		.accel = v->accel };
 
-	if (v->ld->orchd == NULL || v->probe || v->releasing)
+	if (v->is_probe || v->wants_release)
 		return;
 	if (kind == LE_RUNNING || kind == LE_WARDEN)
-		e.conf = v->conf;
+		e.conf = v->confined;
 	if (kind == LE_EXITED) {
 		e.reason = v->reason;
 		e.status = v->status;
@@ -72,39 +91,55 @@ orchd_event(struct lvm *v, uint32_t kind)
 	}
 	if (v->rung != UINT32_MAX)
 		e.rung = v->rung;
-	orchd_tell(v->ld, LAUNCH_EVENT, &e, sizeof(e));
+	tell(v->ld, LAUNCH_EVENT, &e, sizeof(e));
 }
 
 /* Every request that waits for the release gets its one answer. */
-void
-orchd_released(struct lvm *v, int code, const char *why)
+static void
+answer_releases(struct vm *v)
 {
 	struct chan *c = v->ld->orchd;
 	unsigned int i;
+	int r = 0;
 
-	for (i = 0; i < v->nwaiters && c != NULL; i++) {
-		int r = code == 0
-		    ? say_done(c, v->waiters[i], v->uid)
-		    : say_err(c, v->waiters[i], v->uid, code, why);
+	for (i = 0; i < v->nreleases && c != NULL && r == 0; i++)
+		r = v->is_cleared ? say_done(c, v->releases[i], v->vmid)
+				  : say_err(c, v->releases[i], v->vmid,
+					v->spawn_code, v->spawn_why);
+	if (r < 0)
+		orchd_gone(v->ld, c, CHAN_STALLED, "does not read");
+	v->nreleases = 0;
+	v->is_refused = false;
+}
 
-		if (r < 0) {
-			orchd_gone(v->ld, c, CHAN_STALLED, "does not read");
-			break;
-		}
+void
+orchd_tell(struct vm *v)
+{
+	/* in the order in which a VM lives through them */
+	static const enum launch_event_kind kinds[] = { LE_RUNNING, LE_READY,
+		LE_WARDEN, LE_NEED_SPEC, LE_RUNG, LE_EXITED };
+	const uint32_t news = v->news;
+	size_t i;
+
+	v->news = 0;
+	for (i = 0; i < nitems(kinds); i++) {
+		if ((news & 1U << kinds[i]) != 0)
+			tell_event(v, kinds[i]);
 	}
-	v->nwaiters = 0;
+	if (v->is_cleared || v->is_refused)
+		answer_releases(v);
 }
 
 /* The VM a request names, made when nobody has heard of it yet. */
-static struct lvm *
-find_or_new(struct launchd *ld, uint64_t uid)
+static struct vm *
+find_or_new(struct launchd *ld, uint64_t vmid)
 {
-	struct lvm *v = lvm_find(ld, uid);
+	struct vm *v = vm_find(ld, vmid);
 
-	if (v == NULL && uid != PROBE_VM) {
-		v = lvm_new(ld, uid);
+	if (v == NULL && vmid != PROBE_VM) {
+		v = vm_new(ld, vmid);
 		if (v != NULL)
-			v->settled = true;
+			v->is_settled = true;
 	}
 	return v;
 }
@@ -113,87 +148,121 @@ static int
 on_attach(void *arg, struct chan *c, struct msg *m)
 {
 	struct launch_attach a;
-	struct lvm *v;
-	int *fd = NULL;
+	struct vm *v;
 
 	memcpy(&a, m->data, sizeof(a));
 	if ((v = find_or_new(arg, a.vm)) == NULL)
 		return say_err(c, m->id, a.vm, -ENOBUFS, "too many VMs");
-	if (v->state != L_NEW && a.kind != LAUNCH_FD_SPEC)
-		return say_err(c, m->id, a.vm, -EBUSY, "already started");
-	switch ((enum launch_attach_kind)a.kind) {
-	case LAUNCH_FD_TAP:
-		fd = &v->tap;
-		break;
-	case LAUNCH_FD_SPEC:
-		fd = &v->boot_spec;
-		break;
-	case LAUNCH_FD_ARGS:
-		fd = &v->args;
-		break;
-	}
-	close_fd(fd);
-	*fd = m->fd;
-	m->fd = -1;
-	if (a.kind == LAUNCH_FD_SPEC) {
+	if (a.role == FDR_SPEC) { /* which alone may come late */
+		close_fd(&v->boot_spec);
+		v->boot_spec = m->fd;
 		v->spec_sent = false;
-		ward_give_spec(v);
-	}
+		v->gives_spec = true;
+		vm_wake(v);
+	} else if (!vm_is_idle(v))
+		return say_err(c, m->id, a.vm, -EBUSY, "already started");
+	else if (machine_fds_put(&v->fds, a.role, a.index, m->fd) < 0)
+		return -EINVAL;
+	m->fd = -1;
 	return say_done(c, m->id, a.vm);
+}
+
+/* A machine that orchd may ask for: what launchd, keeper and spawner decide
+ * is left to them. */
+static int
+machine_of(const struct msg *m, size_t head, struct machine *ret)
+{
+	const uint8_t *p = m->data;
+	size_t i;
+
+	if (machine_get(p + head, m->len - head, ret) < 0 || ret->flags != 0 ||
+	    ret->accel != ACCEL_UNKNOWN || ret->tsc_khz != 0)
+		return -EINVAL;
+	for (i = 0; i < ret->ndevs; i++) {
+		uint16_t role = dev_row(ret->dev[i].kind)->fd;
+
+		if (role != 0 && fd_role_from(role) != FD_ORCHD)
+			return -EINVAL;
+	}
+	return 0;
 }
 
 static int
 on_start(void *arg, struct chan *c, struct msg *m)
 {
+	const struct machine_dev *lacks;
 	struct launch_start s;
-	struct lvm *v;
+	struct machine want;
+	char text[64];
+	struct vm *v;
 
 	memcpy(&s, m->data, sizeof(s));
+	if (machine_of(m, sizeof(s), &want) < 0)
+		return -EINVAL;
 	if ((v = find_or_new(arg, s.vm)) == NULL)
 		return say_err(c, m->id, s.vm, -ENOBUFS, "too many VMs");
-	if (v->state != L_NEW)
+	if (!vm_is_idle(v))
 		return say_err(c, m->id, s.vm, -EEXIST, "already started");
-	if (s.nics > 0 && v->tap < 0)
-		return say_err(c, m->id, s.vm, -EINVAL, "no tap attached");
-	v->start = s;
+	if ((lacks = machine_lacks(&want, &v->fds)) != NULL) {
+		(void)snprintf(text, sizeof(text), "no %s %u attached",
+		    fd_role_name(dev_row(lacks->kind)->fd), lacks->index);
+		return say_err(c, m->id, s.vm, -EINVAL, text);
+	}
+	v->machine = want;
 	v->slot = s.slot;
 	v->started_ms = clock_ms();
 	v->ready_by_ms = v->started_ms + s.ready_ms;
-	(void)say_done(c, m->id, s.vm);
-	(void)lvm_step(v, E_START);
-	return 0;
+	v->wants_start = true;
+	vm_wake(v);
+	return say_done(c, m->id, s.vm);
 }
 
 static int
 on_stop(void *arg, struct chan *c, struct msg *m)
 {
 	struct launch_stop s;
-	struct lvm *v;
+	struct vm *v;
 
 	memcpy(&s, m->data, sizeof(s));
-	v = lvm_find(arg, s.vm);
-	if (v == NULL || v->state == L_NEW)
+	v = vm_find(arg, s.vm);
+	if (v == NULL || vm_is_idle(v))
 		return say_err(c, m->id, s.vm, -ENOENT, "no such VM");
-	(void)say_done(c, m->id, s.vm);
-	(void)stop_begin(v, &s);
-	return 0;
+	memcpy(v->rung_ms, s.deadline_ms, sizeof(v->rung_ms));
+	if (!v->wants_stop || s.from > v->stop_from)
+		v->stop_from = s.from;
+	v->wants_stop = true;
+	vm_wake(v);
+	return say_done(c, m->id, s.vm);
 }
 
 static int
 on_release(void *arg, struct chan *c, struct msg *m)
 {
 	struct launch_vm r;
-	struct lvm *v;
+	struct vm *v;
 
 	memcpy(&r, m->data, sizeof(r));
 	if ((v = find_or_new(arg, r.vm)) == NULL)
 		return say_err(c, m->id, r.vm, -ENOBUFS, "too many VMs");
-	if (v->nwaiters == LVM_WAITERS)
+	if (v->nreleases == VM_RELEASES_MAX)
 		return say_err(c, m->id, r.vm, -EBUSY, "being released");
-	v->waiters[v->nwaiters++] = m->id;
-	if (!v->releasing || v->state == L_GONE)
-		lvm_release(v);
+	v->releases[v->nreleases++] = m->id;
+	v->wants_release = true;
+	vm_wake(v);
 	return 0;
+}
+
+static int
+say_held(struct chan *c, uint64_t id, const struct vm *v)
+{
+	struct launch_held h = { .vm = v->vmid,
+		.state = vm_public_state(v),
+		.pid = (uint32_t)v->vmm_pid,
+		.slot = v->slot,
+		.accel = v->accel,
+		.conf = v->confined };
+
+	return chan_send(c, LAUNCH_HELD, id, &h, sizeof(h), -1);
 }
 
 static int
@@ -201,21 +270,13 @@ on_list(void *arg, struct chan *c, struct msg *m)
 {
 	struct launchd *ld = arg;
 	struct launch_count n = { 0 };
-	struct lvm *v;
+	struct vm *v;
 	int r;
 
 	for (v = TAILQ_FIRST(&ld->vms); v != NULL; v = TAILQ_NEXT(v, entry)) {
-		struct launch_held h = { .vm = v->uid,
-			.state = lvm_public_state(v),
-			.pid = (uint32_t)v->vmm_pid,
-			.slot = v->slot,
-			.accel = v->accel,
-			.conf = v->conf };
-
-		if (v->freed || v->uid == PROBE_VM || v->state == L_NEW)
+		if (v->is_cleared || v->vmid == PROBE_VM || vm_is_idle(v))
 			continue;
-		r = chan_send(c, LAUNCH_HELD, m->id, &h, sizeof(h), -1);
-		if (r < 0)
+		if ((r = say_held(c, m->id, v)) < 0)
 			return r;
 		n.n++;
 	}
@@ -224,10 +285,10 @@ on_list(void *arg, struct chan *c, struct msg *m)
 		return r;
 	/* told again: the orchd that heard it first may be gone */
 	for (v = TAILQ_FIRST(&ld->vms); v != NULL; v = TAILQ_NEXT(v, entry)) {
-		if (v->state == L_GONE)
-			orchd_event(v, LE_EXITED);
-		else if (v->asked_spec && v->state == L_RUNNING)
-			orchd_event(v, LE_NEED_SPEC);
+		if (v->state == VM_GONE)
+			vm_tell(v, LE_EXITED);
+		else if (v->spec_asked && v->state == VM_RUNNING)
+			vm_tell(v, LE_NEED_SPEC);
 	}
 	return 0;
 }
@@ -236,32 +297,28 @@ static int
 on_stream(void *arg, struct chan *c, struct msg *m)
 {
 	struct launch_stream s;
-	struct lvm *v;
+	struct vm *v;
+	int r;
 
 	memcpy(&s, m->data, sizeof(s));
-	v = lvm_find(arg, s.vm);
-	if (v == NULL || v->state == L_NEW)
+	v = vm_find(arg, s.vm);
+	if (v == NULL || vm_is_idle(v))
 		return say_err(c, m->id, s.vm, -ENOENT, "no such VM");
 	if (v->ward.phase != LINK_UP)
 		return say_err(c, m->id, s.vm, -EAGAIN,
-		    lvm_public_state(v) == LV_GONE ? "not running" : "not yet");
-	/* a warden that does not read must not collect our descriptors: at
-	 * our limit no other VM's stream would get through (I9) */
-	if (RULE(STREAM_BACKLOG) && chan_queued(v->ward.chan) > 0)
-		return say_err(c, m->id, s.vm, -EAGAIN, "busy");
-	if (chan_send(v->ward.chan, WARD_STREAM, 0, &s, sizeof(s), m->fd) < 0) {
-		m->fd = -1;
-		return say_err(c, m->id, s.vm, -EAGAIN, "busy");
-	}
+		    vm_public_state(v) == LV_GONE ? "not running" : "not yet");
+	r = wardlink_stream(v, &s, m->fd);
 	m->fd = -1;
+	if (r < 0)
+		return say_err(c, m->id, s.vm, r, "busy");
 	return say_done(c, m->id, s.vm);
 }
 
 static const struct msg_handler handlers[] = {
 	{ LAUNCH_ATTACH, sizeof(struct launch_attach), 0, 1, PH_ANY,
 	    launch_attach_check, on_attach },
-	{ LAUNCH_START, sizeof(struct launch_start), 0, 0, PH_ANY,
-	    launch_start_check, on_start },
+	{ LAUNCH_START, sizeof(struct launch_start), sizeof(struct machine), 0,
+	    PH_ANY, launch_start_check, on_start },
 	{ LAUNCH_STOP, sizeof(struct launch_stop), 0, 0, PH_ANY,
 	    launch_stop_check, on_stop },
 	{ LAUNCH_RELEASE, sizeof(struct launch_vm), 0, 0, PH_ANY,
@@ -270,32 +327,8 @@ static const struct msg_handler handlers[] = {
 	{ LAUNCH_STREAM, sizeof(struct launch_stream), 0, 1, PH_ANY,
 	    launch_stream_check, on_stream },
 };
+static const struct chan_ops ops = { handlers, nitems(handlers), orchd_gone };
 
-static void
-orchd_gone(void *arg, struct chan *c, enum chan_end end, const char *why)
-{
-	struct launchd *ld = arg;
-	struct lvm *v;
-
-	log_warn("orchd: %s", why);
-	if (ld->orchd != c)
-		return;
-	boot_fault(ld->parent, ROOM_ORCHD, ld->orchd_life, end);
-	chan_free(ld->orchd);
-	ld->orchd = NULL;
-	/* what it asked goes on; its answers have nowhere to go.  What was
-	 * attached but never started belongs to nobody. */
-	for (v = TAILQ_FIRST(&ld->vms); v != NULL; v = TAILQ_NEXT(v, entry)) {
-		v->nwaiters = 0;
-		if (v->state == L_NEW && v->adopted == false)
-			lvm_free_soon(v);
-	}
-}
-
-static const struct chan_ops orchd_ops = { handlers, nitems(handlers),
-	orchd_gone };
-
-/* Serves the channel mewsd brought, once we know what we hold. */
 void
 orchd_open(struct launchd *ld)
 {
@@ -303,7 +336,7 @@ orchd_open(struct launchd *ld)
 		return;
 	if (ld->orchd != NULL) /* its other end was started anew */
 		orchd_gone(ld, ld->orchd, CHAN_REPLACED, "replaced");
-	ld->orchd = chan_new(ld->base, ld->orchd_fd, "orchd", &orchd_ops, ld);
+	ld->orchd = chan_new(ld->base, ld->orchd_fd, "orchd", &ops, ld);
 	ld->orchd_fd = -1;
 	if (ld->orchd == NULL)
 		fatal("orchd's channel: out of memory");

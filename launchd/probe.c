@@ -1,59 +1,56 @@
 #include <errno.h>
-#include <string.h>
 #include <time.h>
 
 #include "common/clock.h"
 #include "common/log.h"
 #include "launchd/launchd.h"
+#include "launchd/orchd.h"
+#include "launchd/probe.h"
+#include "launchd/spawnlink.h"
+#include "launchd/vm.h"
 
-/*
- * The accelerator probe: a throwaway VM with KVM and the real kernel, in the
- * last slot.  Only the agent's first sign of life proves that KVM works
- * here: some hosts run a bare vCPU and then hang in every kernel.
- */
 #define PROBE_MS 5000
 /* PROBE_MS are a processor's: a kernel that spins uses them up, while one on a
  * host that is busy, as at its boot, is only late.  This is by the clock. */
 #define PROBE_LONGEST_MS 60000
 #define PROBE_MEM_MIB 128
 
-void
+static void
 accel_known(struct launchd *ld, uint32_t accel)
 {
-	struct lvm *v;
+	struct vm *v;
 
 	ld->accel = accel;
 	ld->caps.accel = (uint8_t)accel;
 	log_info("accelerator: %s", accel == ACCEL_KVM ? "KVM" : "emulation");
 	orchd_caps(ld);
 	for (v = TAILQ_FIRST(&ld->vms); v != NULL; v = TAILQ_NEXT(v, entry)) {
-		if (v->state == L_ACCEL)
-			(void)lvm_step(v, E_ACCEL);
+		if (v->state == VM_ACCEL)
+			vm_wake(v);
 	}
 }
 
 void
 probe_start(struct launchd *ld)
 {
-	struct lvm *v;
+	struct vm *v;
 
 	if (ld->accel != ACCEL_UNKNOWN)
 		return;
-	if ((v = lvm_new(ld, PROBE_VM)) == NULL) {
+	if ((v = vm_new(ld, PROBE_VM)) == NULL) {
 		accel_known(ld, ACCEL_TCG);
 		return;
 	}
-	v->probe = true;
-	v->start.vm = PROBE_VM;
-	v->start.slot = (uint16_t)(ld->conf.uid_count - 1);
-	v->start.vcpus = 1;
-	v->start.mem_mib = ld->conf.max_mem_mib < PROBE_MEM_MIB
-	    ? ld->conf.max_mem_mib
-	    : PROBE_MEM_MIB;
+	v->is_probe = true;
+	v->slot = (uint16_t)(ld->conf.uid_count - 1);
+	v->machine = machine_new(1,
+	    ld->conf.max_mem_mib < PROBE_MEM_MIB ? ld->conf.max_mem_mib
+						 : PROBE_MEM_MIB);
 	v->started_ms = clock_ms();
 	v->ready_by_ms = v->started_ms + PROBE_MS;
 	log_info("does a kernel boot with KVM?");
-	(void)lvm_step(v, E_START);
+	v->wants_start = true;
+	vm_wake(v);
 }
 
 /* ms of processor time that the process has used; a negative errno */
@@ -72,11 +69,11 @@ used_ms(pid_t pid)
 }
 
 bool
-probe_waits(struct lvm *v)
+probe_waits(struct vm *v)
 {
 	long long age = clock_ms() - v->started_ms, used = 0, left;
 
-	if (!v->probe)
+	if (!v->is_probe)
 		return false;
 	/* not known before its read-back: then by the clock alone */
 	if (v->vmm_pid != 0)
@@ -86,27 +83,22 @@ probe_waits(struct lvm *v)
 	left = PROBE_MS - used;
 	if (left > PROBE_LONGEST_MS - age)
 		left = PROBE_LONGEST_MS - age;
-	lvm_arm(v, left);
+	vm_arm(v, left);
 	return true;
 }
 
-/* Once: what comes after the verdict is only the clearing away. */
 void
-probe_ended(struct lvm *v, uint32_t accel)
+probe_ended(struct vm *v, uint32_t accel)
 {
 	struct launchd *ld = v->ld;
-	struct spawn_accel a = { .accel = accel };
 
 	if (ld->accel == ACCEL_UNKNOWN) {
 		log_info("the probe took %lld ms",
 		    (long long)clock_ms() - v->started_ms);
 		/* the spawner keeps it, for us and for a later launchd, and
 		 * hears it before the first PREPARE that relies on it */
-		if (chan_send(ld->spawner, SPAWN_ACCEL, ID_ACCEL, &a, sizeof(a),
-			-1) < 0)
-			fatal("the spawner does not keep up");
+		spawnlink_accel(ld, accel);
 		accel_known(ld, accel);
 	}
-	if (!v->releasing)
-		lvm_release(v);
+	v->wants_release = true;
 }

@@ -1,36 +1,116 @@
-#include <errno.h>
-#include <event2/event.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/fds.h"
 #include "common/log.h"
 #include "common/util.h"
+#include "launchd/adopt.h"
 #include "launchd/launchd.h"
+#include "launchd/reason.h"
+#include "launchd/spawnlink.h"
+#include "launchd/vm.h"
+#include "proto/spawn.h"
 
-/* Talk with the spawner.  It answers in order; an answer whose id no VM
- * waits for any more is dropped with its descriptor. */
+/* Ids of the spawner's answers that belong to no VM. */
+enum { ID_LIST = 1, ID_ACCEL = 2, ID_FIRST_VM = 16 };
 
-int
-spawner_ask(struct lvm *v, uint32_t type, const void *data, size_t len)
+static void
+say(struct launchd *ld, uint32_t type, uint64_t id, const void *data,
+    size_t len)
+{
+	if (chan_send(ld->spawner, type, id, data, len, -1) < 0)
+		fatal("the spawner does not keep up");
+}
+
+static void
+ask(struct vm *v, uint32_t type, const void *data, size_t len)
 {
 	v->spawn_id = v->ld->next_id++;
 	v->spawn_verb = type;
-	return chan_send(v->ld->spawner, type, v->spawn_id, data, len, -1);
+	v->spawn_said = false;
+	say(v->ld, type, v->spawn_id, data, len);
 }
 
-/* The VM that waits for this answer; NULL: none does. */
-static struct lvm *
-waiter_take(struct launchd *ld, uint64_t id)
+static void
+ask_verb(struct vm *v, uint32_t type)
 {
-	struct lvm *v;
+	struct spawn_vm sv = { .vm = v->vmid };
+
+	ask(v, type, &sv, sizeof(sv));
+}
+
+void
+spawnlink_prepare(struct vm *v)
+{
+	struct spawn_prepare p = { .vm = v->vmid,
+		.mem_mib = v->machine.mem_mib,
+		.slot = v->slot,
+		.vcpus = v->machine.vcpus };
+
+	if (v->accel == ACCEL_KVM)
+		p.flags |= SPAWN_KVM;
+	if (v->is_probe)
+		p.flags |= SPAWN_PROBE;
+	ask(v, SPAWN_PREPARE, &p, sizeof(p));
+}
+
+void
+spawnlink_verify(struct vm *v)
+{
+	struct spawn_verify sv = { .vm = v->vmid,
+		.what = SPAWN_VERIFY_WARDEN | SPAWN_VERIFY_VMM };
+
+	ask(v, SPAWN_VERIFY, &sv, sizeof(sv));
+}
+
+void
+spawnlink_kill(struct vm *v)
+{
+	ask_verb(v, SPAWN_KILL);
+}
+
+void
+spawnlink_release(struct vm *v)
+{
+	ask_verb(v, SPAWN_RELEASE);
+}
+
+void
+spawnlink_count(struct vm *v)
+{
+	ask_verb(v, SPAWN_COUNT);
+}
+
+void
+spawnlink_forget(struct vm *v)
+{
+	v->spawn_id = 0;
+	v->spawn_said = false;
+}
+
+void
+spawnlink_accel(struct launchd *ld, uint32_t accel)
+{
+	struct spawn_accel a = { .accel = accel };
+
+	say(ld, SPAWN_ACCEL, ID_ACCEL, &a, sizeof(a));
+}
+
+/* The VM that waits for this answer; NULL: none does, and it is dropped with
+ * its descriptor. */
+static struct vm *
+answer_to(struct launchd *ld, const struct msg *m)
+{
+	struct vm *v;
 
 	for (v = TAILQ_FIRST(&ld->vms); v != NULL; v = TAILQ_NEXT(v, entry)) {
-		if (v->spawn_id == id && !v->freed) {
-			v->spawn_id = 0;
-			return v;
-		}
+		if (v->spawn_id != m->id)
+			continue;
+		v->spawn_id = 0;
+		v->spawn_said = true;
+		v->spawn_code = 0;
+		v->spawn_why[0] = '\0';
+		vm_wake(v);
+		return v;
 	}
 	return NULL;
 }
@@ -50,7 +130,7 @@ on_caps(void *arg, struct chan *c, struct msg *m)
 static int
 on_prepared(void *arg, struct chan *c, struct msg *m)
 {
-	struct lvm *v = waiter_take(arg, m->id);
+	struct vm *v = answer_to(arg, m);
 	struct spawn_held h;
 
 	(void)c;
@@ -58,127 +138,69 @@ on_prepared(void *arg, struct chan *c, struct msg *m)
 	if (v == NULL)
 		return 0;
 	if (!h.alive || m->fd < 0) {
-		v->reason = v->reason != EXIT_NONE ? v->reason : EXIT_KEEPER;
-		(void)lvm_step(v, E_DEAD);
+		reason_set(v, EXIT_KEEPER, NULL);
+		v->is_dead = true;
 		return 0;
 	}
-	if (lvm_hold(v, &h, m->fd) < 0)
+	if (vm_hold(v, &h, m->fd) < 0)
 		fatal("out of memory");
 	m->fd = -1;
-	(void)lvm_step(v, E_PREPARED);
-	if (v->releasing)
-		(void)lvm_step(v, E_RELEASE);
-	else if (v->reason != EXIT_NONE)
-		(void)lvm_step(v, E_KILL);
+	v->is_prepared = true;
 	return 0;
 }
 
 static int
 on_verified(void *arg, struct chan *c, struct msg *m)
 {
-	struct lvm *v = waiter_take(arg, m->id);
+	struct vm *v = answer_to(arg, m);
 	struct spawn_verified ok;
 
 	(void)c;
 	memcpy(&ok, m->data, sizeof(ok));
-	if (v != NULL)
-		ward_verified(v, &ok);
+	/* or it is another warden by now: that is verified in its turn */
+	if (v != NULL && v->ward.phase == LINK_VERIFY) {
+		v->confined = ok.conf;
+		v->vmm_pid = (pid_t)ok.vmm_pid;
+	}
 	return 0;
 }
 
 static int
 on_counted(void *arg, struct chan *c, struct msg *m)
 {
-	struct lvm *v = waiter_take(arg, m->id);
+	struct vm *v = answer_to(arg, m);
 	struct spawn_counted sc;
 
 	(void)c;
 	memcpy(&sc, m->data, sizeof(sc));
-	if (v != NULL)
-		lvm_counted(v, &sc);
+	if (v != NULL) {
+		v->is_counted = true;
+		v->oom_kills = sc.oom_kills;
+	}
 	return 0;
 }
 
-static void
-released(struct lvm *v)
-{
-	struct launchd *ld = v->ld;
-	bool probe = v->uid == PROBE_VM;
-
-	orchd_released(v, 0, NULL);
-	lvm_free_soon(v);
-	if (probe && ld->accel == ACCEL_UNKNOWN)
-		probe_start(ld);
-}
-
-/* KILL or RELEASE was done. */
+/* KILL or RELEASE was done.  A kill is over when the pidfd says so, not
+ * before. */
 static int
 on_done(void *arg, struct chan *c, struct msg *m)
 {
-	struct lvm *v = waiter_take(arg, m->id);
-
 	(void)c;
-	/* a kill is over when the pidfd says so, not before */
-	if (v != NULL && v->state == L_FREEING && v->pid == 0 &&
-	    v->spawn_verb == SPAWN_RELEASE)
-		released(v);
+	(void)answer_to(arg, m);
 	return 0;
-}
-
-static void
-release_refused(struct lvm *v, int code, const char *why)
-{
-	/* dead, but its parent has not reaped it yet */
-	if (code == -EBUSY && ++v->tries < 1000) {
-		lvm_arm(v, 10);
-		return;
-	}
-	log_error("vm %s: not released: %s", v->name, why);
-	orchd_released(v, code, why);
-	lvm_arm(v, 5000); /* and on: nothing may leak */
 }
 
 static int
 on_err(void *arg, struct chan *c, struct msg *m)
 {
-	struct lvm *v = waiter_take(arg, m->id);
+	struct vm *v = answer_to(arg, m);
 	struct launch_err e;
 
 	(void)c;
 	memcpy(&e, m->data, sizeof(e));
-	if (v == NULL)
-		return 0;
-	/* a refused read-back must not pass for a refused release */
-	if (v->state == L_FREEING && v->spawn_verb != SPAWN_RELEASE) {
-		log_warn("vm %s: spawner: %s", v->name, e.msg);
-		return 0;
-	}
-	switch (v->state) {
-	case L_PREPARE:
-		if (v->reason == EXIT_NONE) {
-			v->reason = EXIT_START_FAILED;
-			lvm_set_detail(v, e.msg);
-		}
-		(void)lvm_step(v, E_DEAD);
-		break;
-	case L_WARDEN:
-	case L_RUNNING:
-	case L_READY:
-	case L_STOPPING:
-		ward_not_verified(v, e.code, e.msg);
-		break;
-	case L_FREEING:
-		release_refused(v, e.code, e.msg);
-		break;
-	case L_NEW:
-	case L_ACCEL:
-	case L_KEEPER:
-	case L_KILLING:
-	case L_ENDED:
-	case L_GONE:
-	case L_STATES:
-		log_warn("vm %s: spawner: %s", v->name, e.msg);
-		break;
+	if (v != NULL) {
+		v->spawn_code = e.code;
+		memcpy(v->spawn_why, e.msg, sizeof(v->spawn_why));
 	}
 	return 0;
 }
@@ -202,7 +224,7 @@ on_list_end(void *arg, struct chan *c, struct msg *m)
 	(void)c;
 	(void)m;
 	ld->listed = true;
-	adopt_check(ld);
+	vm_turn(ld);
 	return 0;
 }
 
@@ -232,5 +254,19 @@ static const struct msg_handler handlers[] = {
 	{ SPAWN_LIST_END, sizeof(struct launch_count), 0, 0, PH_ANY, NULL,
 	    on_list_end },
 };
-const struct chan_ops spawner_ops = { handlers, nitems(handlers),
-	spawner_gone };
+static const struct chan_ops ops = { handlers, nitems(handlers), spawner_gone };
+
+void
+spawnlink_open(struct launchd *ld, int sock)
+{
+	ld->next_id = ID_FIRST_VM;
+	ld->spawner = chan_new(ld->base, sock, "spawner", &ops, ld);
+	if (ld->spawner == NULL)
+		fatal("out of memory");
+}
+
+void
+spawnlink_list(struct launchd *ld)
+{
+	say(ld, SPAWN_LIST, ID_LIST, NULL, 0);
+}

@@ -1,18 +1,17 @@
 #include <errno.h>
-#include <event2/event.h>
 #include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/fds.h"
 #include "common/log.h"
 #include "common/util.h"
+#include "launchd/dial.h"
 #include "launchd/launchd.h"
-#include "launchd/vdial.h"
+#include "launchd/spawnlink.h"
+#include "launchd/vm.h"
+#include "launchd/wardlink.h"
 
-/* The warden may die and be started anew: then it is connected to, asked
- * and read back again; the VM runs on meanwhile. */
 #define WARD_RETRY_MS 5
 #define WARD_PATIENCE_MS 15000 /* a lost warden has this long to return */
 #define WARD_BACKOFF_MAX_MS 1000
@@ -23,56 +22,66 @@
 #define VERIFY_RETRY_MS 20
 #define VERIFY_PATIENCE_MS 2000 /* for children on their way to exec */
 
-static bool
-ward_wanted(const struct lvm *v)
-{
-	switch (v->state) {
-	case L_WARDEN:
-	case L_RUNNING:
-	case L_READY:
-	case L_STOPPING:
-		return true;
-	case L_NEW:
-	case L_ACCEL:
-	case L_PREPARE:
-	case L_KEEPER:
-	case L_KILLING:
-	case L_ENDED:
-	case L_GONE:
-	case L_FREEING:
-	case L_STATES:
-		break;
-	}
-	return false;
-}
-
 static void
-ward_failed(struct lvm *v, const char *why)
+ward_failed(struct vm *v, const char *why)
 {
+	bool starts = v->state == VM_WARDEN || v->state == VM_VERIFIED;
+
 	link_close(&v->ward);
-	vdial_clear(v);
-	if (!ward_wanted(v))
-		return;
-	lvm_kill(
-	    v, v->state == L_WARDEN ? EXIT_START_FAILED : EXIT_VMM_ERROR, why);
+	dial_clear(v);
+	if (vm_wants_warden(v))
+		vm_end(v, starts ? EXIT_START_FAILED : EXIT_VMM_ERROR, why);
 }
 
-/* Read-back once everything that is to be read is there (I4). */
 static void
-ward_verify(struct lvm *v)
+ask_verify(struct vm *v)
 {
-	struct spawn_verify sv = { .vm = v->uid,
-		.what = SPAWN_VERIFY_WARDEN | SPAWN_VERIFY_VMM };
-
-	v->ward.phase = LINK_VERIFY;
 	v->at_us[T_VERIFY] = clock_us();
 	link_arm(&v->ward, -1);
-	if (spawner_ask(v, SPAWN_VERIFY, &sv, sizeof(sv)) < 0)
-		fatal("the spawner does not keep up");
+	spawnlink_verify(v);
 }
 
 void
-ward_give_spec(struct lvm *v)
+wardlink_verify(struct vm *v)
+{
+	v->ward.phase = LINK_VERIFY;
+	link_patience(&v->ward, VERIFY_PATIENCE_MS);
+	ask_verify(v);
+}
+
+void
+wardlink_verified(struct vm *v)
+{
+	const int code = v->spawn_code;
+
+	if (v->ward.phase != LINK_VERIFY)
+		return; /* another warden by now: it is verified in its turn */
+	if (code == 0) {
+		v->at_us[T_VERIFIED] = clock_us();
+		v->ward.phase = LINK_UP;
+		return;
+	}
+	/* a warden that died in between, or its child on the way to exec */
+	if ((code == -EAGAIN || code == -ESRCH) && !link_is_lost(&v->ward)) {
+		link_arm(&v->ward, VERIFY_RETRY_MS);
+		return;
+	}
+	log_error("vm %s: not verified: %s", v->name, v->spawn_why);
+	ward_failed(v, v->spawn_why);
+}
+
+void
+wardlink_run(struct vm *v)
+{
+	if (!v->ward_state.running &&
+	    chan_send(v->ward.chan, WARD_RUN, 0, NULL, 0, -1) < 0)
+		ward_failed(v, "warden does not listen");
+	else
+		v->is_run = true;
+}
+
+void
+wardlink_spec(struct vm *v)
 {
 	int fd;
 
@@ -83,110 +92,54 @@ ward_give_spec(struct lvm *v)
 		return; /* asked for again with the next news */
 	if (chan_send(v->ward.chan, WARD_SPEC, 0, NULL, 0, fd) == 0) {
 		v->spec_sent = true;
-		v->asked_spec = false;
-	}
-}
-
-/* News that matter once the warden is verified. */
-static void
-ward_act(struct lvm *v)
-{
-	const struct ward_state *s = &v->ward_state;
-
-	if (v->ward.phase != LINK_UP)
-		return;
-	if (v->probe) {
-		if (s->agent && v->state == L_RUNNING)
-			probe_ended(v, ACCEL_KVM);
-		return;
-	}
-	if (s->ready && v->state == L_RUNNING)
-		(void)lvm_step(v, E_READY);
-	if (!s->need_spec || v->spec_sent)
-		return;
-	ward_give_spec(v);
-	if (!v->spec_sent && !v->asked_spec) {
-		v->asked_spec = true;
-		orchd_event(v, LE_NEED_SPEC);
+		v->spec_asked = false;
 	}
 }
 
 void
-ward_verified(struct lvm *v, const struct spawn_verified *ok)
+wardlink_rung(struct vm *v)
 {
-	if (v->ward.phase != LINK_VERIFY)
-		return; /* another warden by now: it is verified in its turn */
-	v->at_us[T_VERIFIED] = clock_us();
-	v->conf = ok->conf;
-	v->vmm_pid = (pid_t)ok->vmm_pid;
-	v->ward.phase = LINK_UP;
-	if (v->state == L_WARDEN) {
-		if (!v->ward_state.running &&
-		    chan_send(v->ward.chan, WARD_RUN, 0, NULL, 0, -1) < 0) {
-			ward_failed(v, "warden does not listen");
-			return;
-		}
-		(void)lvm_step(v, E_VERIFIED);
-		ward_give_spec(v);
-	} else if (ward_wanted(v)) {
-		log_info("vm %s: a new warden serves", v->name);
-		orchd_event(v, LE_WARDEN);
-		if (v->state == L_STOPPING)
-			stop_say(v); /* the old one may not have heard */
-	}
-	ward_act(v);
+	struct ward_rung r = { .rung = v->rung };
+
+	if (v->rung < STOP_TERM && v->ward.phase == LINK_UP)
+		(void)chan_send(v->ward.chan, WARD_RUNG, 0, &r, sizeof(r), -1);
 }
 
-void
-ward_not_verified(struct lvm *v, int code, const char *why)
+int
+wardlink_stream(struct vm *v, const struct launch_stream *s, int fd)
 {
-	if (v->ward.phase != LINK_VERIFY)
-		return;
-	/* a warden that died in between, or its child on the way to exec */
-	if ((code == -EAGAIN || code == -ESRCH) &&
-	    clock_ms() < v->ward.until_ms) {
-		link_arm(&v->ward, VERIFY_RETRY_MS);
-		return;
+	/* a warden that does not read must not collect our descriptors: at
+	 * our limit no other VM's stream would get through (I9) */
+	if (v->ward.phase != LINK_UP ||
+	    (RULE(STREAM_BACKLOG) && chan_queued(v->ward.chan) > 0)) {
+		close_fd(&fd);
+		return -EAGAIN;
 	}
-	log_error("vm %s: not verified: %s", v->name, why);
-	ward_failed(v, why);
-}
-
-void
-ward_calm(int fd, short what, void *arg)
-{
-	struct lvm *v = arg;
-
-	(void)fd;
-	(void)what;
-	if (v->ward.chan != NULL)
-		chan_hold(v->ward.chan, false);
+	if (chan_send(v->ward.chan, WARD_STREAM, 0, s, sizeof(*s), fd) < 0)
+		return -EAGAIN;
+	return 0;
 }
 
 /* A guest can make an honest warden talk, and a warden that was taken over
  * talks as it likes: what comes too fast waits at its own side (I9). */
 static void
-ward_count(struct lvm *v, unsigned int *count, unsigned int max)
+ward_count(struct vm *v, unsigned int *count, unsigned int max)
 {
 	const long long now = clock_ms();
-	struct timeval tv = { 0 };
 
 	if (now - v->ward_since_ms >= WARD_NEWS_MS) {
 		v->ward_since_ms = now;
 		v->ward_news = 0;
 		v->ward_dials = 0;
 	}
-	if (++*count < max || !RULE(WARD_NEWS))
-		return;
-	tv.tv_usec = (v->ward_since_ms + WARD_NEWS_MS - now) * 1000;
-	if (event_add(v->ward_calm, &tv) == 0)
-		chan_hold(v->ward.chan, true);
+	if (++*count >= max && RULE(WARD_NEWS))
+		link_hold(&v->ward, v->ward_since_ms + WARD_NEWS_MS - now);
 }
 
 static int
 on_ward_state(void *arg, struct chan *c, struct msg *m)
 {
-	struct lvm *v = arg;
+	struct vm *v = arg;
 	bool first = v->ward.phase == LINK_HELLO;
 
 	(void)c;
@@ -195,23 +148,11 @@ on_ward_state(void *arg, struct chan *c, struct msg *m)
 		return 0;
 	memcpy(&v->ward_state, m->data, sizeof(v->ward_state));
 	v->ward_state.detail[sizeof(v->ward_state.detail) - 1] = '\0';
-	if (v->state == L_ENDED) {
-		v->ward.phase = LINK_UP;
-		link_arm(&v->ward, -1);
-		lvm_vmm_ended(v);
-		return 0;
-	}
 	if (first) {
 		v->ward.phase = LINK_QMP;
 		link_arm(&v->ward, -1);
 	}
-	/* at the start the hypervisor has to be there; later it just is */
-	if (v->ward.phase == LINK_QMP &&
-	    (v->ward_state.qmp || v->state != L_WARDEN)) {
-		v->ward.until_ms = clock_ms() + VERIFY_PATIENCE_MS;
-		ward_verify(v);
-	} else
-		ward_act(v);
+	vm_wake(v);
 	return 0;
 }
 
@@ -220,21 +161,21 @@ on_ward_state(void *arg, struct chan *c, struct msg *m)
 static int
 on_ward_dial(void *arg, struct chan *c, struct msg *m)
 {
-	struct lvm *v = arg;
+	struct vm *v = arg;
 	struct ward_dial d;
 
 	(void)c;
 	ward_count(v, &v->ward_dials, WARD_DIAL_RATE);
 	memcpy(&d, m->data, sizeof(d));
 	if (v->ward.phase == LINK_UP)
-		vdial_ask(v, m->id, &d);
+		dial_ask(v, m->id, &d);
 	return 0;
 }
 
 /* A warden that hangs up again and again, or a hypervisor in its place, must
  * not keep us and the spawner busy. */
 static long long
-ward_backoff(struct lvm *v)
+ward_backoff(struct vm *v)
 {
 	long long now = clock_ms();
 
@@ -249,40 +190,37 @@ ward_backoff(struct lvm *v)
 static void
 ward_gone(void *arg, struct chan *c, enum chan_end end, const char *why)
 {
-	struct lvm *v = arg;
+	struct vm *v = arg;
 
 	(void)end;
 	(void)c;
 	log_info("vm %s: warden: %s", v->name, why);
 	link_close(&v->ward);
-	vdial_clear(v);
+	dial_clear(v);
 	v->spec_sent = false;
-	if (v->state == L_ENDED) {
-		lvm_vmm_ended(v);
-		return;
-	}
-	if (!ward_wanted(v))
+	vm_wake(v);
+	if (!vm_wants_warden(v))
 		return;
 	v->ward.phase = LINK_CONNECT;
-	v->ward.until_ms = clock_ms() + WARD_PATIENCE_MS;
+	link_patience(&v->ward, WARD_PATIENCE_MS);
 	link_arm(&v->ward, ward_backoff(v));
 }
 
-static const struct msg_handler ward_handlers[] = {
+static const struct msg_handler handlers[] = {
 	{ WARD_STATE, sizeof(struct ward_state), 0, 0, PH_ANY, ward_state_check,
 	    on_ward_state },
 	{ WARD_DIAL, sizeof(struct ward_dial), 0, 0, PH_ANY, ward_dial_check,
 	    on_ward_dial },
 };
-static const struct chan_ops ward_ops = { ward_handlers, nitems(ward_handlers),
-	ward_gone };
+static const struct chan_ops ops = { handlers, nitems(handlers), ward_gone };
 
 static void
-ward_try(struct lvm *v)
+ward_try(struct vm *v)
 {
 	struct ward_hello h = { .version = WARD_VERSION };
-	int fd = -1, r = link_open(v, "warden.sock", 0, &fd);
+	int fd = -1, r;
 
+	r = link_open(v->name, "warden.sock", v->uid, 0, &fd);
 	if (r == -ECONNREFUSED || r == -EAGAIN) {
 		link_arm(&v->ward, WARD_RETRY_MS);
 		return;
@@ -294,7 +232,7 @@ ward_try(struct lvm *v)
 				: "no way to the warden");
 		return;
 	}
-	v->ward.chan = chan_new(v->ld->base, fd, "warden", &ward_ops, v);
+	v->ward.chan = chan_new(v->ld->base, fd, "warden", &ops, v);
 	v->ward.phase = LINK_HELLO;
 	if (v->ward.chan == NULL ||
 	    chan_send(v->ward.chan, WARD_HELLO, 1, &h, sizeof(h), -1) < 0) {
@@ -305,26 +243,22 @@ ward_try(struct lvm *v)
 }
 
 void
-ward_timer(int fd, short what, void *arg)
+wardlink_due(struct vm *v)
 {
-	struct lvm *v = arg;
-
-	(void)fd;
-	(void)what;
 	if (v->pid == 0)
 		return;
 	if (v->ward.phase == LINK_VERIFY && v->ward.chan != NULL)
-		ward_verify(v);
-	else if (v->ward.phase == LINK_CONNECT && clock_ms() < v->ward.until_ms)
+		ask_verify(v);
+	else if (v->ward.phase == LINK_CONNECT && !link_is_lost(&v->ward))
 		ward_try(v);
 	else
 		ward_failed(v, "warden does not answer");
 }
 
 void
-ward_connect(struct lvm *v)
+wardlink_connect(struct vm *v)
 {
 	v->ward.phase = LINK_CONNECT;
-	v->ward.until_ms = clock_ms() + WARD_PATIENCE_MS;
+	link_patience(&v->ward, WARD_PATIENCE_MS);
 	ward_try(v);
 }

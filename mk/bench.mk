@@ -7,8 +7,7 @@ VMS ?= 100
 PARTS ?=
 BENCH_STANDIN := $(B)/bench/standin
 # Static, so that a staged tree needs no libraries for it.
-$(BENCH_STANDIN): $(call obj,bench/stamp.c $(filter-out \
-    tests/standin/jail_%,$(wildcard tests/standin/*.c))) $(LIBPROTO) $(LIBCOMMON)
+$(BENCH_STANDIN): $(call obj,bench/stamp.c $(STANDIN_SRC)) $(LIBPROTO) $(LIBCOMMON)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS_ALL) $(STATIC_LD) -o $@ $^ $(LIB_JSON) -lseccomp

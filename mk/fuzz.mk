@@ -14,12 +14,10 @@ FUZZ_LIBS_api := -ljson-c -lmd
 # for the agent's answers and for an exec's frames.
 FUZZ_SRC_agent := agent/conn.c agent/api.c agent/gate.c
 FUZZ_SRC_guest := warden/call.c warden/stream_exec.c warden/text.c
-FUZZ_LIBS_guest := $(LIB_JSON)
 FUZZ_SRC_qmp := warden/qmp_msg.c warden/text.c
-FUZZ_LIBS_qmp := $(LIB_JSON)
 FUZZ_NAMES := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 FUZZ_BIN := $(addprefix $(B)/fuzz/,$(FUZZ_NAMES))
-FUZZ_REPLAY := $(patsubst %,$(B)/unit/fuzz_%_test,$(FUZZ_NAMES))
+FUZZ_REPLAY := $(patsubst %,$(B)/unit/fuzz/%_test,$(FUZZ_NAMES))
 FUZZ_SAN := address,undefined
 FUZZ_SRC_cli := cli/env.c cli/esc.c cli/out.c cli/size.c cli/sse.c
 FUZZ_LIBS_cli := $(LIB_JSON) -lsmartcols
@@ -38,7 +36,7 @@ fuzz: deps-lint		## fuzz every decoder for T seconds each (T=60)
 unit-build: $(FUZZ_REPLAY)
 fuzz-build: $(FUZZ_BIN)
 fuzz-replay: $(FUZZ_REPLAY)	## run each fuzz seed once
-	$(Q)B=$(B) tests/check unit fuzz_
+	$(Q)B=$(B) R=fuzz tests/check unit
 
 define fuzz_rules
 $(B)/fuzz/$(1): $(call fuzz_obj,$(1)) $(LIBPROTO) $(LIBCOMMON)
@@ -47,7 +45,7 @@ $(B)/fuzz/$(1): $(call fuzz_obj,$(1)) $(LIBPROTO) $(LIBCOMMON)
 	$$(Q)$$(CC) $$(CFLAGS_ALL) $$(LDFLAGS_ALL) -o $$@ \
 	    $(call fuzz_obj,$(1)) $(LIBPROTO) $(LIBCOMMON) $$(FUZZ_LIBS_$(1))
 
-$(B)/unit/fuzz_$(1)_test: $(call fuzz_obj,$(1)) $(B)/obj/tests/fuzz/replay.o \
+$(B)/unit/fuzz/$(1)_test: $(call fuzz_obj,$(1)) $(B)/obj/tests/fuzz/replay.o \
     $(LIBPROTO) $(LIBCOMMON) $(wildcard tests/fuzz/corpus/$(1)/*)
 	@mkdir -p $$(@D)
 	$$(call say,LD,$$@)

@@ -46,7 +46,7 @@ $(STAGE)/.stamp: mk/stage $(GUEST)/vmlinuz $(INITRAMFS) $(STAGE_OURS)
 	$(Q)touch $@
 
 # For tests that start a hypervisor by themselves.
-$(B)/tsc-khz: $(B)/obj/tests/tool/tsc-khz.o $(LIBCOMMON)
+$(B)/tsc-khz: $(B)/obj/tests/suite/tsc-khz.o $(LIBCOMMON)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $^
 

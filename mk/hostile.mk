@@ -33,18 +33,21 @@ $(eval $(call evil,mews-apid,evil_apid.c,client_new))
 $(eval $(call evil,mews-warden,evil_warden.c,warden_filter chan_send))
 
 # On a kernel that has AF_VSOCK, for machines that do not.
-$(eval $(call hostile,fake,mews-launchd,tests/standin/fake_vsock.c,vsock_open \
-	vsock_set_cid vdial_socket vdial_connect vdial_peer))
+$(eval $(call hostile,fake,mews-launchd,tests/launchd/fake_vsock.c,vsock_open \
+	vsock_set_cid guestsock_open guestsock_connect guestsock_peer))
 
 # A spawner whose jails have one thing wrong, for the read-back to find.
 $(eval $(call hostile,wrong,mews-launchd,tests/hostile/wrong_jail.c,setgroups \
 	setresgid setresuid prctl syscall execve seccomp_deny))
 
+# A keeper of version 1, for a launchd that is newer.
+$(eval $(call hostile,old,mews-keeper,tests/launchd/keeper_v1.c,msg_send))
+
 # A guest whose agent is not ours: the stand-in's agent and worse, as pid 1.
 EVIL_AGENT := $(B)/evil/mews-agent
-$(EVIL_AGENT): $(call obj,tests/hostile/evil_agent.c tests/standin/agent.c \
-    tests/standin/bomb.c \
-    agent/guest.c agent/files.c) $(LIBPROTO) $(LIBCOMMON)
+$(EVIL_AGENT): $(call obj,tests/hostile/evil_agent.c tests/suite/standin/agent.c \
+    tests/suite/standin/bomb.c \
+    agent/guest.c agent/file.c) $(LIBPROTO) $(LIBCOMMON)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS_ALL) $(STATIC_LD) -o $@ $^ $(LIB_JSON)

@@ -4,8 +4,8 @@
 COMMON_SRC := $(wildcard common/*.c)
 PROTO_SRC  := $(wildcard proto/*.c)
 
-# room_src: all of a room's folder.
-room_src = $(wildcard $(1)/*.c)
+# room_src: all of a room's folder, and of the folders in it.
+room_src = $(wildcard $(1)/*.c $(1)/*/*.c)
 
 # Each room: its sources, and the libraries it may link.  A library that is
 # not on a room's line cannot be reached from that room.
@@ -35,7 +35,7 @@ LD_mews-keeper = $(ROOM_STATIC_LD)
 $(eval $(call room,mews-netd,$(call room_src,netd),$(LIB_EVENT) -lnl-3 -lnftables -lseccomp -lcap -lbsd))
 
 
-$(eval $(call room,mews-warden,$(call room_src,warden),$(LIB_EVENT) $(LIB_JSON) -lseccomp))
+$(eval $(call room,mews-warden,$(call room_src,warden),$(LIB_EVENT) -lseccomp))
 # One per VM, and exec'ed twice in each start: static, so that no loader
 # relocates four libraries and dirties their pages.
 # The linker's warnings are about name look-ups in libevent, which no part of

@@ -1,10 +1,10 @@
-# Tests.  A unit test is tests/unit/NAME_test.c; it is linked against the
+# Tests.  A unit test is tests/ROOM/NAME_test.c; it is linked against the
 # archives (and the room objects named in UNIT_OBJ_NAME) and run on its own.
 
-UNIT_SRC := $(wildcard tests/unit/*_test.c)
-UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/unit/%,$(UNIT_SRC))
+UNIT_SRC := $(wildcard tests/*/*_test.c)
+UNIT_BIN := $(patsubst tests/%.c,$(B)/unit/%,$(UNIT_SRC))
 UNIT_LIBS := $(LIB_EVENT) $(LIB_JSON) -lseccomp -lcap
-# How tests/unit/t.c makes an allocation fail where a sanitizer owns malloc.
+# How tests/suite/t.c makes an allocation fail where a sanitizer owns malloc.
 UNIT_WRAP = $(if $(SANITIZED),$(addprefix \
 	-Wl$(comma)--wrap=,malloc calloc realloc))
 
@@ -14,48 +14,64 @@ UNIT_LIBS_ws_test := -lmd
 CLI_SRC := $(filter-out cli/main.c,$(wildcard cli/*.c))
 UNIT_OBJ_cli_text_test := $(call obj,$(CLI_SRC))
 UNIT_LIBS_cli_text_test := -lcurl -lsmartcols -lwslay -lmd
-$(B)/unit/cli_text_test: $(UNIT_OBJ_cli_text_test)
+$(B)/unit/cli/cli_text_test: $(UNIT_OBJ_cli_text_test)
 
 UNIT_OBJ_net_policy_test := $(B)/obj/netd/policy.o
-$(B)/unit/net_policy_test: $(UNIT_OBJ_net_policy_test)
+$(B)/unit/netd/net_policy_test: $(UNIT_OBJ_net_policy_test)
 
 UNIT_OBJ_gate_test := $(B)/obj/agent/gate.o
-$(B)/unit/gate_test: $(UNIT_OBJ_gate_test)
+$(B)/unit/agent/gate_test: $(UNIT_OBJ_gate_test)
 
 UNIT_OBJ_route_test := $(call obj,apid/route.c apid/request.c apid/openapi.c \
 	apid/doc.c)
 UNIT_LIBS_route_test := -lmd
-$(B)/unit/route_test: $(UNIT_OBJ_route_test)
+$(B)/unit/apid/route_test: $(UNIT_OBJ_route_test)
 
 UNIT_OBJ_store_test := $(B)/obj/orchd/store.o $(B)/obj/orchd/sql.o
 UNIT_LIBS_store_test := -lsqlite3 -lpthread
-$(B)/unit/store_test: $(UNIT_OBJ_store_test)
+$(B)/unit/orchd/store_test: $(UNIT_OBJ_store_test)
 
-UNIT_OBJ_vm_fsm_test := $(B)/obj/orchd/fsm.o
-$(B)/unit/vm_fsm_test: $(UNIT_OBJ_vm_fsm_test)
+UNIT_OBJ_vm_fsm_test := $(B)/obj/orchd/vm/vm_fsm.o
+$(B)/unit/orchd/vm_fsm_test: $(UNIT_OBJ_vm_fsm_test)
 
-# Says what the HTTP parser sees, for tests/run/http_diff_test.py.
+# orchd's turn, without store and helpers: the tests play them.
+UNIT_OBJ_write_test := $(call obj,$(addprefix orchd/object/,object.c wait.c \
+	write.c))
+$(B)/unit/orchd/write_test: $(UNIT_OBJ_write_test)
+UNIT_OBJ_vm_converge_test := $(UNIT_OBJ_write_test) $(call obj,orchd/text.c \
+	$(addprefix orchd/vm/,part.c vm.c vm_step.c vm_fsm.c vm_converge.c))
+$(B)/unit/orchd/vm_converge_test: $(UNIT_OBJ_vm_converge_test)
+
+UNIT_OBJ_launchd_fsm_test := $(B)/obj/launchd/fsm.o
+$(B)/unit/launchd/launchd_fsm_test: $(UNIT_OBJ_launchd_fsm_test)
+
+# launchd's turn, without the peers: the test plays its links.
+UNIT_OBJ_launchd_life_test := $(call obj,$(addprefix launchd/,fsm.c link.c \
+	vm.c reason.c stop.c life.c))
+$(B)/unit/launchd/launchd_life_test: $(UNIT_OBJ_launchd_life_test)
+
+# Says what the HTTP parser sees, for tests/common/http_diff_test.py.
 HTTP_PROBE := $(B)/tests/http_probe
 
 .PHONY: check check-long unit unit-build
 
 UNIT_OBJ_qmp_msg_test := $(call obj,warden/qmp_msg.c warden/text.c)
-UNIT_OBJ_compose_test := $(call obj,warden/qemu.c warden/argv.c warden/exec.c \
+UNIT_OBJ_compose_test := $(call obj,warden/qemu.c warden/argv.c warden/compose.c \
 	warden/vmm_seccomp.c warden/qmp.c warden/qmp_msg.c warden/text.c \
 	warden/dial.c)
 UNIT_OBJ_console_test := $(call obj,warden/console.c warden/dial.c)
-$(B)/unit/console_test: $(UNIT_OBJ_console_test)
-$(B)/unit/qmp_msg_test: $(UNIT_OBJ_qmp_msg_test)
-$(B)/unit/compose_test: $(UNIT_OBJ_compose_test)
+$(B)/unit/warden/console_test: $(UNIT_OBJ_console_test)
+$(B)/unit/warden/qmp_msg_test: $(UNIT_OBJ_qmp_msg_test)
+$(B)/unit/warden/compose_test: $(UNIT_OBJ_compose_test)
 
-$(B)/unit/%: $(B)/obj/tests/unit/%.o $(B)/obj/tests/unit/t.o $(LIBPROTO) $(LIBCOMMON)
+$(B)/unit/%: $(B)/obj/tests/%.o $(B)/obj/tests/suite/t.o $(LIBPROTO) $(LIBCOMMON)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) $(UNIT_WRAP) -o $@ $< \
-	    $(B)/obj/tests/unit/t.o $(filter-out $<,$(filter %.o,$(UNIT_OBJ_$*))) \
-	    $(LIBPROTO) $(LIBCOMMON) $(UNIT_LIBS) $(UNIT_LIBS_$*)
+	    $(B)/obj/tests/suite/t.o $(filter-out $<,$(filter %.o,$(UNIT_OBJ_$(@F)))) \
+	    $(LIBPROTO) $(LIBCOMMON) $(UNIT_LIBS) $(UNIT_LIBS_$(@F))
 
-$(HTTP_PROBE): $(B)/obj/tests/run/http_probe.o $(LIBCOMMON)
+$(HTTP_PROBE): $(B)/obj/tests/common/http_probe.o $(LIBCOMMON)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $^
@@ -65,7 +81,7 @@ unit-build: $(UNIT_BIN) $(HTTP_PROBE)
 unit: unit-build	## run the unit tests only
 	$(Q)tests/check unit
 
-check: all unit-build lab-files	## install, build, run every test
+check: all unit-build lab-files	## build and run every test, or a room's (R=netd)
 	$(Q)tests/check
 
 check-long: all unit-build lab-files asan	## what takes too long for check
@@ -77,8 +93,8 @@ check-long: all unit-build lab-files asan	## what takes too long for check
 # Stand-ins for the launcher's tests: static, so that a staged tree is three
 # files.  Never installed.
 STANDINS := $(B)/standin/jail-warden $(B)/standin/jail-vmm
-$(B)/standin/jail-%: $(B)/obj/tests/standin/jail_%.o \
-    $(B)/obj/tests/standin/jail_filter.o $(LIBPROTO) $(LIBCOMMON)
+$(B)/standin/jail-%: $(B)/obj/tests/launchd/jail_%.o \
+    $(B)/obj/tests/launchd/jail_filter.o $(LIBPROTO) $(LIBCOMMON)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS_ALL) $(STATIC_LD) -o $@ $^
@@ -86,17 +102,17 @@ check check-long: $(STANDINS)
 
 # A hypervisor for tests: QEMU's arguments and QMP, an agent, no guest.
 STANDIN := $(B)/tests/mews-standin
+STANDIN_SRC := $(wildcard tests/suite/standin/*.c)
 PROBE := $(B)/tests/mews-probe
 # mk/asan.mk has a sanitized build's.
 ifeq ($(SANITIZED),)
-$(STANDIN): $(call obj,$(filter-out \
-    tests/standin/jail_%,$(wildcard tests/standin/*.c))) $(LIBPROTO) $(LIBCOMMON)
+$(STANDIN): $(call obj,$(STANDIN_SRC)) $(LIBPROTO) $(LIBCOMMON)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $^ $(LIB_JSON) -lseccomp
 
 # In the hypervisor's place, under its filter: one forbidden call a run.
-$(PROBE): $(call obj,tests/probe/vmm.c)
+$(PROBE): $(call obj,tests/suite/probe.c)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $^

@@ -12,7 +12,11 @@
 #include "common/log.h"
 #include "common/loop.h"
 #include "common/util.h"
+#include "orchd/link/link_launch.h"
+#include "orchd/link/link_net.h"
 #include "orchd/orchd.h"
+#include "orchd/turn.h"
+#include "orchd/vm/vm_kind.h"
 
 #define STORE_PATH "/store.db" /* its root is lib/store */
 
@@ -20,7 +24,7 @@ static int
 load_vm(void *arg, const struct vm_row *row)
 {
 	struct orchd *o = arg;
-	struct vm *vm = vm_new(o);
+	struct vm *vm = vm_kind_new(o);
 	struct err e;
 	int r;
 
@@ -28,9 +32,9 @@ load_vm(void *arg, const struct vm_row *row)
 		return -ENOMEM;
 	vm->row = *row;
 	vm->row.spec = NULL;
-	vm->committed = true;
+	vm->obj.life = OBJECT_STORED;
 	r = table_unpack_all(
-	    &vm_create_table, row->spec, row->speclen, &vm->spec, &e);
+	    &vm_create_table, row->spec, row->speclen, &vm->request, &e);
 	if (r < 0)
 		log_error("vm %s: %s", row->name, e.msg);
 	else
@@ -57,18 +61,12 @@ load_tenant(
 		return 0; /* one tenant so far */
 	o->tenant.id = tenant;
 	(void)strncat(o->tenant.name, name, sizeof(o->tenant.name) - 1);
-	o->tenant.last_seq = o->tenant.disk_seq = seq;
+	o->tenant.last_seq = o->tenant.told_seq = seq;
 	o->tenant.last_id = last_id;
 	return 0;
 }
 
 static const struct store_load loader = { load_vm, load_idem, load_tenant };
-
-void
-orchd_title(const struct orchd *o)
-{
-	setproctitle("-mews: orchd [%u vms]", o->nvms);
-}
 
 static void
 on_sigterm(int sig, short what, void *arg)
@@ -89,13 +87,13 @@ events_set(struct orchd *o)
 	(void)sigaction(SIGINT, &ign, NULL); /* mewsd says when to end */
 	o->base = loop_new();
 	/* made here, because the filter allows no other epoll */
-	o->hup_epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (o->hup_epoll < 0)
+	o->conns.hup_epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (o->conns.hup_epoll < 0)
 		fatal("epoll_create1: %m");
 	o->sigterm = evsignal_new(o->base, SIGTERM, on_sigterm, o);
 	if (o->sigterm == NULL || event_add(o->sigterm, NULL) < 0)
 		fatal("SIGTERM");
-	o->parent = chan_new(o->base, BOOT_FD, "mewsd", &boot_ops, o);
+	o->parent = chan_new(o->base, BOOT_FD, "mewsd", &dispatch_ops, o);
 	if (o->parent == NULL)
 		fatal("channel to mewsd");
 }
@@ -107,19 +105,20 @@ orchd_close(struct orchd *o)
 	size_t i;
 
 	/* no helper is asked anything any more */
-	chan_free(o->net.chan);
-	chan_free(o->launch.chan);
-	o->net.chan = o->launch.chan = NULL;
-	o->net.listed = o->launch.listed = false;
+	for (i = 0; i < nitems(o->link); i++)
+		link_close(&o->link[i]);
 	/* what is under way is written, and who waited for only that is told */
+	turn_now(o);
 	store_free(o->store);
+	o->store = NULL;
+	turn_last(o);
 	for (i = 0; i < nitems(o->api); i++) {
 		if (o->api[i] != NULL)
 			chan_flush(o->api[i]);
 	}
 	conn_end_room(o, ROOM_API);
 	conn_end_room(o, ROOM_API_ADMIN);
-	while ((vm = TAILQ_FIRST(&o->vms)) != NULL)
+	while ((vm = TAILQ_FIRST(&o->vms.list)) != NULL)
 		vm_free(vm);
 	log_info("stopped");
 }
@@ -128,7 +127,9 @@ int
 main(int argc, char *argv[], char *envp[])
 {
 	static struct orchd o = {
-		.listener = -1, .reserve_fd = -1, .hup_epoll = -1
+		.conns = { .listener = -1, .reserve_fd = -1, .hup_epoll = -1 },
+		.link = { [LINK_NET].row = &link_net,
+		    [LINK_LAUNCH].row = &link_launch },
 	};
 	struct err e = { 0 };
 
@@ -138,14 +139,14 @@ main(int argc, char *argv[], char *envp[])
 	fds_expect(BOOT_NFDS);
 	boot_recv(ROOM_ORCHD, &o.boot, &o.conf, sizeof(o.conf));
 	log_init("orchd", (enum log_level)o.boot.log_level);
-	TAILQ_INIT(&o.vms);
-	RB_INIT(&o.by_uid);
-	RB_INIT(&o.by_name);
-	RB_INIT(&o.conns);
-	RB_INIT(&o.by_ask);
-	TAILQ_INIT(&o.parked);
-	RB_INIT(&o.idems);
-	TAILQ_INIT(&o.idem_age);
+	TAILQ_INIT(&o.vms.list);
+	RB_INIT(&o.vms.by_vmid);
+	RB_INIT(&o.vms.by_name);
+	RB_INIT(&o.conns.by_id);
+	TAILQ_INIT(&o.conns.parked);
+	RB_INIT(&o.asks);
+	RB_INIT(&o.idems.tree);
+	TAILQ_INIT(&o.idems.age);
 
 	(void)umask(RULE(STORE_MODE) ? 077 : 0); /* store.db holds secrets */
 	orchd_confine(&o.boot);
@@ -157,7 +158,7 @@ main(int argc, char *argv[], char *envp[])
 	if (o.tenant.id == 0)
 		fatal("store: no tenant");
 	orchd_filter();
-	orchd_title(&o);
+	turn_init(&o);
 	boot_ready();
 	if (event_base_dispatch(o.base) < 0)
 		fatal("event loop");

@@ -412,3 +412,39 @@ jread_end(struct jread *j)
 	blanks(j);
 	return j->p == j->end ? 0 : bad(j, "data after the value");
 }
+
+int
+jread_open(struct jread *j, const char *text, size_t len)
+{
+	struct jread all;
+	int r;
+
+	jread_init(&all, text, len, NULL);
+	*j = all;
+	if ((r = jread_skip(&all)) < 0)
+		return r;
+	return jread_end(&all);
+}
+
+int
+jread_find(const struct jread *obj, const char *name, struct jread *ret)
+{
+	struct jread j = *obj;
+	struct jstr key;
+	bool first;
+	int r, found = -ENOENT;
+
+	if (jread_peek(&j) != JREAD_OBJECT)
+		return -ENOENT;
+	if ((r = jread_enter(&j, &first)) < 0)
+		return r;
+	while ((r = jread_next_key(&j, &first, &key)) > 0) {
+		if (jstr_is(&key, name, false)) {
+			*ret = j;
+			found = 0;
+		}
+		if ((r = jread_skip(&j)) < 0)
+			return r;
+	}
+	return r < 0 ? r : found;
+}

@@ -69,6 +69,15 @@ int jread_next_item(struct jread *j, bool *first);
 /* 0 if only blanks follow. */
 int jread_end(struct jread *j);
 
+/*
+ * A small document of which a few values are wanted, in any order: jread_open
+ * checks all of it and stands before its value; jread_find stands before the
+ * value of the last member of that name.  0; -EBADMSG: not JSON; -ENOENT: no
+ * such member, or obj stands before no object.
+ */
+int jread_open(struct jread *j, const char *text, size_t len);
+int jread_find(const struct jread *obj, const char *name, struct jread *ret);
+
 /* Writes s->len bytes, no NUL. */
 void jstr_copy(const struct jstr *s, char *dst);
 /* Is it this text?  fold: ASCII letters of either case are the same. */

@@ -48,17 +48,10 @@ launch_attach_check(const void *p)
 	struct launch_attach v;
 
 	LOAD(v, p);
-	return v.vm != 0 && v.kind >= LAUNCH_FD_TAP &&
-		v.kind <= LAUNCH_FD_ARGS && v.pad == 0
+	return v.vm != 0 && fd_role_from(v.role) == FD_ORCHD &&
+		v.index < fd_role_max(v.role)
 	    ? 0
 	    : -EINVAL;
-}
-
-/* A unicast, locally administered address (IEEE 802c). */
-static int
-is_local_mac(const uint8_t mac[6])
-{
-	return (mac[0] & 3) == 2;
 }
 
 int
@@ -67,15 +60,8 @@ launch_start_check(const void *p)
 	struct launch_start v;
 
 	LOAD(v, p);
-	if (v.vm == 0 || v.pad != 0 || v.flags != 0 || v.nics > 1)
-		return -EINVAL;
-	if (v.vcpus < 1 || v.vcpus > LAUNCH_VCPUS_MAX)
-		return -EINVAL;
-	if (v.mem_mib < LAUNCH_MEM_MIN_MIB || v.mem_mib > LAUNCH_MEM_MAX_MIB)
-		return -EINVAL;
-	if (v.nics > 0 && !is_local_mac(v.mac))
-		return -EINVAL;
-	return v.ready_ms > 0 ? 0 : -EINVAL;
+	return v.vm != 0 && v.then == LAUNCH_RUN && v.ready_ms > 0 ? 0
+								   : -EINVAL;
 }
 
 int

@@ -3,6 +3,8 @@
 
 #include <stdint.h>
 
+#include "proto/machine.h"
+
 /*
  * orchd <-> launchd.  A VM is its 64-bit uid here; everything else about it
  * is numbers, enums and descriptors (I3).  Requests carry a message id and
@@ -14,8 +16,9 @@ enum launch_msg {
 	/* orchd -> launchd */
 	LAUNCH_ATTACH = 0x0401, /* launch_attach + descriptor: for a START or
 				   a running VM that asks for its spec */
-	LAUNCH_START = 0x0402, /* launch_start: answered at once; what
-				  happens then comes as LAUNCH_EVENT */
+	LAUNCH_START = 0x0402, /* launch_start, then the machine: answered
+				  at once; what happens then comes as
+				  LAUNCH_EVENT */
 	LAUNCH_STOP = 0x0403, /* launch_stop: begin the stop ladder */
 	LAUNCH_RELEASE = 0x0404, /* launch_vm: kill what lives, leave nothing */
 	LAUNCH_LIST = 0x0405, /* answered by LAUNCH_HELDs, LAUNCH_LIST_END;
@@ -31,43 +34,33 @@ enum launch_msg {
 	LAUNCH_CAPS = 0x0486, /* launch_caps, id 0: what this host can do */
 };
 
-enum launch_attach_kind {
-	LAUNCH_FD_TAP = 1, /* descriptor from netd, /dev/net/tun */
-	LAUNCH_FD_SPEC = 2, /* sealed memfd: boot spec, opaque to launchd */
-	LAUNCH_FD_ARGS = 3, /* sealed memfd: extra kernel arguments, opaque */
-};
-
-enum launch_accel {
-	ACCEL_UNKNOWN = 0,
-	ACCEL_TCG = 1,
-	ACCEL_KVM = 2,
-};
-
 struct launch_vm {
 	uint64_t vm;
 };
 
 struct launch_attach {
 	uint64_t vm;
-	uint32_t kind; /* enum launch_attach_kind */
-	uint32_t pad;
+	uint32_t role; /* enum fd_role that orchd brings */
+	uint32_t index; /* of the device that needs it; else 0 */
 };
 
-#define LAUNCH_VCPUS_MAX 64
-#define LAUNCH_MEM_MIN_MIB 64
-#define LAUNCH_MEM_MAX_MIB 1048576
+#define LAUNCH_VCPUS_MAX MACHINE_VCPUS_MAX
+#define LAUNCH_MEM_MIN_MIB MACHINE_MEM_MIN_MIB
+#define LAUNCH_MEM_MAX_MIB MACHINE_MEM_MAX_MIB
+
+enum launch_then { /* what follows verification */
+	LAUNCH_RUN = 1,
+};
+
+/* Followed by its machine: no accelerator, no flags, and only devices whose
+ * descriptors orchd has attached. */
 struct launch_start {
 	uint64_t vm;
-	uint32_t mem_mib;
 	uint16_t slot; /* the VM's host uid is uid_base + slot */
-	uint16_t vcpus;
-	uint8_t mac[6];
-	uint8_t nics; /* 0 or 1; 1 needs a tap attached before */
-	uint8_t pad;
+	uint16_t then; /* enum launch_then */
 	uint32_t ready_ms; /* from exec to agent ready, else it is killed */
-	uint32_t flags; /* none yet: must be 0 */
 };
-_Static_assert(sizeof(struct launch_start) == 32, "wire layout");
+_Static_assert(sizeof(struct launch_start) == 16, "wire layout");
 
 /* The ladder begins at rung `from`; each rung has its deadline. */
 enum stop_rung {
@@ -139,7 +132,7 @@ struct launch_held {
 	uint32_t state; /* enum launch_state */
 	uint32_t pid; /* hypervisor's, in the host's pid namespace; 0 none */
 	uint16_t slot;
-	uint8_t accel; /* enum launch_accel */
+	uint8_t accel; /* enum machine_accel */
 	uint8_t pad[5];
 	struct launch_confined conf;
 };
@@ -168,7 +161,7 @@ struct launch_event {
 _Static_assert(sizeof(struct launch_event) == 176, "wire layout");
 
 struct launch_caps {
-	uint8_t accel; /* enum launch_accel: what the probe found */
+	uint8_t accel; /* enum machine_accel: what the probe found */
 	uint8_t cgroup; /* 1: cgroup v2 with memory, pids, cpu is used */
 	uint8_t vsock; /* 1: VMs get an AF_VSOCK device */
 	uint8_t pad[5];
@@ -210,7 +203,7 @@ struct launchd_conf {
 	uint32_t max_mem_mib; /* per VM */
 	uint32_t max_vms;
 	uint32_t cgroup; /* 0 auto, 1 require, 2 off */
-	uint32_t accel; /* 0 probe, else enum launch_accel */
+	uint32_t accel; /* 0 probe, else enum machine_accel */
 	uint32_t vsock; /* enum vsock_mode */
 	uint32_t cid_base; /* a VM's AF_VSOCK address is cid_base + slot */
 	uint32_t pad;

@@ -221,7 +221,13 @@ struct api_error {
 	char error[256];
 };
 
-/* orchd -> agent: who the guest is.  JSON, strict, in a sealed memfd. */
+/*
+ * orchd -> agent: who the guest is.  JSON, strict but for unknown keys, in a
+ * sealed memfd.  Its version is that of the oldest agent that can honour a
+ * spec: an agent ignores keys that it does not know and refuses a later
+ * version, so a key that must not be ignored raises it.  /healthz says the
+ * latest that an agent takes.
+ */
 #define BOOT_SPEC_VERSION 1
 struct boot_ipv4 {
 	uint64_t has;

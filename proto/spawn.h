@@ -48,7 +48,7 @@ struct spawn_prepare {
 
 /* Kept by boot id and staged tree, so a new suite need not probe again. */
 struct spawn_accel {
-	uint32_t accel; /* enum launch_accel: TCG or KVM */
+	uint32_t accel; /* enum machine_accel: TCG or KVM */
 	uint32_t pad;
 };
 

@@ -107,13 +107,15 @@ struct table {
 /*
  * Decoding.  Without TABLE_STRICT the rules are Volant's: unknown keys and
  * null are ignored, keys match in any case, the last of duplicates counts,
- * what follows the first value is ignored.  With it each is refused.
+ * what follows the first value is ignored.  With it each is refused, but for
+ * unknown keys with TABLE_NEWER, when the sender may be of a newer build.
  * *obj need not be initialised; on failure it is left empty, on success the
  * caller table_clear()s it.  0, -EINVAL or -EBADMSG (no JSON), -ENODATA
  * (nothing there: "EOF"), -E2BIG (text too long), -ENOMEM; e says why.
  */
 #define TABLE_STRICT 0x1u
 #define TABLE_SECRETS 0x2u
+#define TABLE_NEWER 0x4u
 int table_decode(const struct table *t, unsigned int flags, const char *text,
     size_t len, void *obj, struct err *e);
 /* The same for a list; free it with table_clear_list. */

@@ -12,6 +12,7 @@
 struct decode {
 	struct jread j;
 	bool strict;
+	bool newer; /* keys we do not know are no fault */
 	struct err *e;
 };
 
@@ -402,7 +403,8 @@ get_member(struct decode *d, const struct table *t, void *obj,
 	int r;
 
 	if (f == NULL)
-		return d->strict ? unknown_key(d, key, w) : jread_skip(&d->j);
+		return d->strict && !d->newer ? unknown_key(d, key, w)
+					      : jread_skip(&d->j);
 	here.name = f->name;
 	i = (size_t)(f - t->fields);
 	if (jread_peek(&d->j) == JREAD_NULL && !d->strict)
@@ -453,6 +455,7 @@ begin(struct decode *d, unsigned int flags, const char *text, size_t len,
 		return err_set(d->e, -E2BIG, "at most %zu bytes of JSON", max);
 	jread_init(&d->j, text, len, d->e);
 	d->strict = (flags & TABLE_STRICT) != 0;
+	d->newer = (flags & TABLE_NEWER) != 0;
 	(void)jread_peek(&d->j); /* past the blanks */
 	if (d->j.p == d->j.end)
 		return err_set(d->e, -ENODATA, "EOF");

@@ -52,3 +52,35 @@ ward_dialled_check(const void *p)
 	LOAD(v, p);
 	return v.code <= 0 ? 0 : -EINVAL;
 }
+
+int
+ward_exec_get(const void *buf, size_t len, struct ward_exec *ret)
+{
+	struct ward_exec x;
+	size_t i;
+
+	if (len != sizeof(x))
+		return -EINVAL;
+	memcpy(&x, buf, len);
+	if (x.version != WARD_EXEC_VERSION || x.nfds > MACHINE_FDS_MAX ||
+	    x.machine.accel == ACCEL_UNKNOWN || machine_check(&x.machine) < 0)
+		return -EINVAL;
+	for (i = 0; i < x.nfds; i++) {
+		if (x.fd[i].index >= fd_role_max(x.fd[i].role))
+			return -EINVAL;
+	}
+	*ret = x;
+	return 0;
+}
+
+int
+ward_exec_fd(const struct ward_exec *x, unsigned int role, unsigned int index)
+{
+	unsigned int i;
+
+	for (i = 0; i < x->nfds; i++) {
+		if (x->fd[i].role == role && x->fd[i].index == index)
+			return WARD_EXEC_FD_FIRST + (int)i;
+	}
+	return -1;
+}

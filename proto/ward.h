@@ -1,13 +1,16 @@
 #ifndef MEWS_WARD_H
 #define MEWS_WARD_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "proto/launch.h"
+#include "proto/machine.h"
 
 /*
- * launchd <-> warden, over run/vm/<uid>/warden.sock; versioned like keep.h.
- * One launchd at a time: a new connection replaces the old one.
+ * launchd <-> warden, over run/vm/<uid>/warden.sock; versioned like keep.h:
+ * each side says its version first, and says nothing to the other that came
+ * later.  One launchd at a time: a new connection replaces the old one.
  */
 #define WARD_VERSION 2
 /* From here on a warden may ask its launchd to dial. */
@@ -94,16 +97,36 @@ int ward_dialled_check(const void *p);
  * listening), 5 the console log (O_RDWR|O_APPEND: watchers read history from
  * it), 6 /dev/vhost-vsock with the VM's address set, or /dev/null, 2 the VM's
  * own log.  Its arguments are launchd's uid and that address (0: none).
+ * This has no version: a spawner may be newer than the staged tree, so what
+ * is here stays, and more comes as further arguments and descriptors, which
+ * a keeper that does not know them closes.
+ *
+ * Keeper and warden are of one staged tree:
  * keeper -> `mews-warden UID` (serve; UID: launchd's, in decimal, the only
  * peer it answers): 3 warden's listener, 4 console log.
- * keeper -> `mews-warden -x CID` (compose and exec the hypervisor): 3 sealed
- * memfd with struct keep_spec, 4 QMP listener, 5 serial listener, 6 agent
- * channel listener, 7 tap or /dev/null, 8 extra kernel arguments (sealed
- * memfd, may be empty), 9 /dev/vhost-vsock or /dev/null.  The three listeners
- * are abstract sockets "qmp", "serial", "agent" of the jail's own network
- * namespace, bound by the keeper: no path, no other namespace can name them;
- * the warden connects by those names.
- *
+ * keeper -> `mews-warden -x` (compose and exec the hypervisor): 3 sealed
+ * memfd with struct ward_exec, from 4 on what it lists.  The listeners QMP,
+ * serial and agent are abstract sockets of the jail's own network namespace,
+ * bound by the keeper: no path, no other namespace can name them; the warden
+ * connects by those names.
+ */
+struct ward_exec {
+	uint32_t version; /* WARD_EXEC_VERSION */
+	uint32_t nfds;
+	struct machine_fd fd[MACHINE_FDS_MAX]; /* of descriptors 4, 5, ... */
+	struct machine machine;
+};
+#define WARD_EXEC_VERSION 1
+#define WARD_EXEC_FD 3
+#define WARD_EXEC_FD_FIRST 4
+
+/* len bytes of a file, checked as a whole.  0 with all of *ret, or -EINVAL. */
+int ward_exec_get(const void *buf, size_t len, struct ward_exec *ret);
+/* The descriptor of that name, or -1. */
+int ward_exec_fd(
+    const struct ward_exec *x, unsigned int role, unsigned int index);
+
+/*
  * The staged tree that is the jail's root has the hypervisor and its
  * libraries, modules and firmware where the distribution keeps them, and:
  */

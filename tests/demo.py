@@ -14,7 +14,7 @@ import sys
 import time
 
 sys.path.insert(
-    0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "run"))
+    0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "suite"))
 import suite  # noqa: E402
 
 VMS = ("web", "db")

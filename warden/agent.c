@@ -1,6 +1,5 @@
 #include <errno.h>
 #include <event2/event.h>
-#include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 #include "common/fds.h"
 #include "common/log.h"
 #include "common/sess.h"
+#include "proto/jread.h"
 #include "proto/ward.h"
 #include "warden/agent.h"
 #include "warden/call.h"
@@ -18,7 +18,6 @@
 #include "warden/vsock.h"
 
 #define READ_CHUNK 16384
-#define JSON_DEPTH 8
 /* A guest may have no agent: each wait for a hello is longer. */
 #define HELLO_FIRST_MS 15000
 #define HELLO_LAST_MS 300000
@@ -287,20 +286,12 @@ step_boot(struct agent *a)
 static bool
 health_says(const struct call_answer *ans, const char *word)
 {
-	struct json_tokener *tok = json_tokener_new_ex(JSON_DEPTH);
-	struct json_object *o, *v;
+	struct jread j, at;
 	bool yes;
 
-	if (tok == NULL)
-		return false;
-	o = json_tokener_parse_ex(tok, (const char *)ans->body, (int)ans->len);
-	yes = json_object_is_type(o, json_type_object) &&
-	    json_object_object_get_ex(o, word, &v) &&
-	    json_object_is_type(v, json_type_boolean) &&
-	    json_object_get_boolean(v);
-	json_object_put(o);
-	json_tokener_free(tok);
-	return yes;
+	return jread_open(&j, (const char *)ans->body, ans->len) == 0 &&
+	    jread_find(&j, word, &at) == 0 && jread_peek(&at) == JREAD_BOOL &&
+	    jread_bool(&at, &yes) == 0 && yes;
 }
 
 static void

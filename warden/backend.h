@@ -5,8 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "proto/keep.h"
 #include "proto/launch.h"
+#include "proto/ward.h"
 
 struct argv;
 struct err;
@@ -37,12 +37,12 @@ struct vmm_backend {
 	const char *name;
 	const char *path; /* in the jail */
 	/*
-	 * cid: the AF_VSOCK address that the spawner set, 0 for none.  extra:
-	 * arguments for the guest's kernel, printable ASCII.  0, or a negative
-	 * errno and e.
+	 * The program's arguments for that machine.  extra: arguments for the
+	 * guest's kernel, printable ASCII.  0, or a negative errno and e: also
+	 * for what this hypervisor cannot do.
 	 */
-	int (*compose)(const struct keep_spec *spec, uint32_t cid,
-	    const char *extra, struct argv *ret, struct err *e);
+	int (*compose)(const struct ward_exec *x, const char *extra,
+	    struct argv *ret, struct err *e);
 	/* Keeps a connection to the control socket; NULL: out of memory. */
 	struct vmm *(*open)(
 	    struct event_base *base, const struct vmm_ops *ops, void *arg);

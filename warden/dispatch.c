@@ -10,7 +10,7 @@
 #include "warden/agent.h"
 #include "warden/backend.h"
 #include "warden/console.h"
-#include "warden/stream.h"
+#include "warden/streams.h"
 #include "warden/warden.h"
 
 #define PH_NEW 1U /* hello first */

@@ -12,8 +12,8 @@
 #include "common/num.h"
 #include "warden/agent.h"
 #include "warden/backend.h"
+#include "warden/compose.h"
 #include "warden/console.h"
-#include "warden/exec.h"
 #include "warden/warden.h"
 
 void
@@ -140,13 +140,12 @@ serve(uid_t launchd_uid)
 int
 main(int argc, char *argv[])
 {
-	long long uid, cid;
+	long long uid;
 
 	log_init("warden", LOG_INFO);
-	if (argc == 3 && strcmp(argv[1], "-x") == 0 &&
-	    parse_num(argv[2], 0, UINT32_MAX, &cid) == 0)
-		exec_vmm(&qemu_backend, (uint32_t)cid);
+	if (argc == 2 && strcmp(argv[1], "-x") == 0)
+		compose_exec(&qemu_backend);
 	if (argc != 2 || parse_num(argv[1], 0, UINT32_MAX - 1, &uid) < 0)
-		fatal("usage: mews-warden -x CID | UID");
+		fatal("usage: mews-warden -x | UID");
 	return serve((uid_t)uid);
 }

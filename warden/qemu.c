@@ -9,13 +9,6 @@
 #include "warden/backend.h"
 #include "warden/qmp.h"
 
-/* proto/ward.h: what mews-warden -x is given. */
-#define FD_QMP 4
-#define FD_SERIAL 5
-#define FD_AGENT 6
-#define FD_TAP 7
-#define FD_VSOCK 9
-
 /* MiB of translated code; the default (a fifth of memory) is no faster. */
 #define TB_SIZE_MIB 32
 
@@ -24,16 +17,16 @@
  * the hypervisor when the kernel panics (-no-reboot makes it one).
  */
 static int
-cmdline(const struct keep_spec *spec, const char *extra, char *buf, size_t cap,
+cmdline(const struct machine *m, const char *extra, char *buf, size_t cap,
     struct err *e)
 {
 	char tsc[40] = "";
 	int n;
 
 	/* without it, calibration of the TSC hangs in emulation under load */
-	if (spec->accel == ACCEL_TCG && spec->tsc_khz > 0)
+	if (m->accel == ACCEL_TCG && m->tsc_khz > 0)
 		(void)snprintf(
-		    tsc, sizeof(tsc), " tsc_early_khz=%u", spec->tsc_khz);
+		    tsc, sizeof(tsc), " tsc_early_khz=%u", m->tsc_khz);
 	n = snprintf(buf, cap, "console=ttyS0 reboot=t panic=-1 quiet%s%s%s",
 	    tsc, extra[0] != '\0' ? " " : "", extra);
 	if (n < 0 || (size_t)n >= cap)
@@ -51,7 +44,7 @@ add_chardev(struct argv *a, const char *id, int fd)
 }
 
 static void
-add_machine(struct argv *a, const struct keep_spec *spec)
+add_machine(struct argv *a, const struct machine *m)
 {
 	argv_add(a, "-M");
 	/*
@@ -60,67 +53,112 @@ add_machine(struct argv *a, const struct keep_spec *spec)
 	 */
 	argv_add(a, "microvm,acpi=on,rtc=on,usb=off,graphics=off");
 	argv_add(a, "-accel");
-	if (spec->accel == ACCEL_KVM)
+	if (m->accel == ACCEL_KVM)
 		argv_add(a, "kvm");
 	else
 		argv_addf(a, "tcg,tb-size=%d", TB_SIZE_MIB);
 	argv_add(a, "-cpu");
 	argv_add(a, "max");
 	argv_add(a, "-smp");
-	argv_addf(a, "%u", spec->vcpus);
+	argv_addf(a, "%u", m->vcpus);
 	argv_add(a, "-m");
-	argv_addf(a, "%uM", spec->mem_mib);
+	argv_addf(a, "%uM", m->mem_mib);
 }
 
+/* What every machine has; pvpanic: else a panic looks like any other reset. */
 static void
-add_devices(struct argv *a, const struct keep_spec *spec, uint32_t cid)
+add_platform(struct argv *a, const struct ward_exec *x)
 {
-	const uint8_t *m = spec->mac;
-
-	add_chardev(a, "qmp", FD_QMP);
+	add_chardev(a, "qmp", ward_exec_fd(x, FDR_QMP, 0));
 	argv_add(a, "-mon");
 	argv_add(a, "chardev=qmp,mode=control");
-	add_chardev(a, "serial", FD_SERIAL);
+	add_chardev(a, "serial", ward_exec_fd(x, FDR_SERIAL, 0));
 	argv_add(a, "-serial");
 	argv_add(a, "chardev:serial");
-	add_chardev(a, "agent", FD_AGENT);
+	add_chardev(a, "agent", ward_exec_fd(x, FDR_AGENT, 0));
 	argv_add(a, "-device");
 	argv_add(a, "virtio-serial-device");
 	argv_add(a, "-device");
 	argv_add(a, "virtserialport,chardev=agent,name=mews.agent");
 	argv_add(a, "-device");
 	argv_add(a, "virtio-rng-device");
-	/* else a panic looks like any other reset */
 	argv_add(a, "-device");
 	argv_add(a, "pvpanic");
-	if (cid != 0) {
-		argv_add(a, "-device");
-		argv_addf(a, "vhost-vsock-device,guest-cid=%u,vhostfd=%d", cid,
-		    FD_VSOCK);
-	}
-	if (spec->nics == 0)
-		return;
+}
+
+static void
+add_nic(struct argv *a, const struct machine_dev *d, int fd)
+{
+	uint8_t m[6];
+
+	machine_mac_bytes(d->num[0], m);
 	argv_add(a, "-netdev");
-	argv_addf(a, "tap,id=net0,fd=%d,vhost=off", FD_TAP);
+	argv_addf(a, "tap,id=net%u,fd=%d,vhost=off", d->index, fd);
 	argv_add(a, "-device");
 	argv_addf(a,
-	    "virtio-net-device,netdev=net0,"
+	    "virtio-net-device,netdev=net%u,"
 	    "mac=%02x:%02x:%02x:%02x:%02x:%02x",
-	    m[0], m[1], m[2], m[3], m[4], m[5]);
+	    d->index, m[0], m[1], m[2], m[3], m[4], m[5]);
+}
+
+static void
+add_vsock(struct argv *a, const struct machine_dev *d, int fd)
+{
+	argv_add(a, "-device");
+	argv_addf(a, "vhost-vsock-device,guest-cid=%u,vhostfd=%d",
+	    (uint32_t)d->num[0], fd);
+}
+
+/* fd: of the role that its dev_row names, or -1. */
+static void (*const add_dev[DEV_KINDS])(
+    struct argv *a, const struct machine_dev *d, int fd) = {
+	[DEV_NIC] = add_nic,
+	[DEV_VSOCK] = add_vsock,
+};
+
+static int
+add_devices(struct argv *a, const struct ward_exec *x, struct err *e)
+{
+	const struct machine *m = &x->machine;
+	size_t i;
+
+	for (i = 0; i < m->ndevs; i++) {
+		const struct machine_dev *d = &m->dev[i];
+		const struct dev_row *row = dev_row(d->kind);
+		int fd = ward_exec_fd(x, row->fd, d->index);
+
+		if (row->fd != 0 && fd < 0)
+			return err_set(e, -EINVAL, "%s %u: no descriptor",
+			    row->name, d->index);
+		add_dev[d->kind](a, d, fd);
+	}
+	return 0;
+}
+
+/* What a machine may say and this cannot make. */
+static int
+can_do(const struct machine *m, struct err *e)
+{
+	if (m->vcpus_max > m->vcpus || m->mem_max_mib > m->mem_mib)
+		return err_set(e, -ENOTSUP,
+		    "qemu: processors and memory cannot be added later");
+	return 0;
 }
 
 static int
-qemu_compose(const struct keep_spec *spec, uint32_t cid, const char *extra,
-    struct argv *ret, struct err *e)
+qemu_compose(const struct ward_exec *x, const char *extra, struct argv *ret,
+    struct err *e)
 {
+	const struct machine *m = &x->machine;
 	char line[GUEST_CMDLINE_MAX + 1];
 	int r;
 
-	if ((r = cmdline(spec, extra, line, sizeof(line), e)) < 0)
+	if ((r = can_do(m, e)) < 0 ||
+	    (r = cmdline(m, extra, line, sizeof(line), e)) < 0)
 		return r;
 	argv_init(ret);
 	argv_add(ret, qemu_backend.path);
-	add_machine(ret, spec);
+	add_machine(ret, m);
 	argv_add(ret, "-nodefaults");
 	argv_add(ret, "-no-user-config");
 	argv_add(ret, "-no-reboot");
@@ -132,7 +170,9 @@ qemu_compose(const struct keep_spec *spec, uint32_t cid, const char *extra,
 	    "on,obsolete=deny,elevateprivileges=deny,spawn=deny,"
 	    "resourcecontrol=deny");
 	argv_add(ret, "-S"); /* until it was read back from /proc (I4) */
-	add_devices(ret, spec, cid);
+	add_platform(ret, x);
+	if ((r = add_devices(ret, x, e)) < 0)
+		return r;
 	argv_add(ret, "-kernel");
 	argv_add(ret, WARD_KERNEL_PATH);
 	argv_add(ret, "-initrd");

@@ -1,33 +1,25 @@
 #include <errno.h>
-#include <json-c/json.h>
-#include <string.h>
 
 #include "common/util.h"
+#include "proto/jread.h"
 #include "warden/qmp_msg.h"
 #include "warden/text.h"
 
-static const char *
-str_of(struct json_object *o, const char *key)
+/* The member of that name and type. */
+static bool
+member(const struct jread *o, const char *name, enum jread_type type,
+    struct jread *ret)
 {
-	struct json_object *v;
-
-	if (!json_object_is_type(o, json_type_object) ||
-	    !json_object_object_get_ex(o, key, &v) ||
-	    !json_object_is_type(v, json_type_string))
-		return NULL;
-	return json_object_get_string(v);
+	return jread_find(o, name, ret) == 0 && jread_peek(ret) == type;
 }
 
-static struct json_object *
-member(struct json_object *o, const char *key, enum json_type type)
+static bool
+str_of(const struct jread *o, const char *name, struct jstr *ret)
 {
-	struct json_object *v;
+	struct jread at;
 
-	if (!json_object_is_type(o, json_type_object) ||
-	    !json_object_object_get_ex(o, key, &v) ||
-	    !json_object_is_type(v, type))
-		return NULL;
-	return v;
+	return member(o, name, JREAD_STRING, &at) &&
+	    jread_string(&at, ret) == 0;
 }
 
 /* Why a guest ended, in QEMU's words (qapi/run-state.json). */
@@ -41,16 +33,17 @@ static const struct {
 };
 
 static void
-parse_shutdown(struct json_object *o, struct qmp_msg *ret)
+parse_shutdown(const struct jread *o, struct qmp_msg *ret)
 {
-	const char *reason =
-	    str_of(member(o, "data", json_type_object), "reason");
+	struct jread data;
+	struct jstr reason;
 	size_t i;
 
-	if (reason == NULL)
+	if (!member(o, "data", JREAD_OBJECT, &data) ||
+	    !str_of(&data, "reason", &reason))
 		return;
 	for (i = 0; i < nitems(shutdowns); i++) {
-		if (strcmp(reason, shutdowns[i].reason) == 0) {
+		if (jstr_is(&reason, shutdowns[i].reason, false)) {
 			ret->event = QMP_EV_GUEST;
 			ret->guest_event = shutdowns[i].means;
 		}
@@ -58,15 +51,15 @@ parse_shutdown(struct json_object *o, struct qmp_msg *ret)
 }
 
 static void
-parse_event(struct json_object *o, const char *name, struct qmp_msg *ret)
+parse_event(const struct jread *o, const struct jstr *name, struct qmp_msg *ret)
 {
-	if (strcmp(name, "SHUTDOWN") == 0)
+	if (jstr_is(name, "SHUTDOWN", false))
 		parse_shutdown(o, ret);
-	else if (strcmp(name, "STOP") == 0)
+	else if (jstr_is(name, "STOP", false))
 		ret->event = QMP_EV_STOP;
-	else if (strcmp(name, "RESUME") == 0)
+	else if (jstr_is(name, "RESUME", false))
 		ret->event = QMP_EV_RESUME;
-	else if (strcmp(name, "GUEST_PANICKED") == 0) {
+	else if (jstr_is(name, "GUEST_PANICKED", false)) {
 		ret->event = QMP_EV_GUEST;
 		ret->guest_event = EXIT_GUEST_PANIC;
 	}
@@ -74,44 +67,40 @@ parse_event(struct json_object *o, const char *name, struct qmp_msg *ret)
 }
 
 static void
-parse_id(struct json_object *o, struct qmp_msg *ret)
+parse_id(const struct jread *o, struct qmp_msg *ret)
 {
-	struct json_object *v = member(o, "id", json_type_int);
-	int64_t n = v != NULL ? json_object_get_int64(v) : 0;
+	struct jread at;
+	long long n;
 
-	if (n >= QMP_ID_CAPS && n <= QMP_ID_QUIT)
+	if (member(o, "id", JREAD_NUMBER, &at) && jread_int(&at, &n) == 0 &&
+	    n >= QMP_ID_CAPS && n <= QMP_ID_QUIT)
 		ret->id = (enum qmp_id)n;
 }
 
 static int
-parse_object(struct json_object *o, struct qmp_msg *ret)
+parse_object(const struct jread *o, struct qmp_msg *ret)
 {
-	struct json_object *v;
-	const char *name;
+	struct jread at, run;
+	struct jstr s;
 
-	if ((name = str_of(o, "event")) != NULL) {
-		parse_event(o, name, ret);
+	if (str_of(o, "event", &s)) {
+		parse_event(o, &s, ret);
 		return 0;
 	}
 	parse_id(o, ret);
-	if ((v = member(o, "error", json_type_object)) != NULL) {
-		const char *desc = str_of(v, "desc");
-
+	if (member(o, "error", JREAD_OBJECT, &at)) {
 		ret->kind = QMP_ERROR;
-		text_print(ret->text, sizeof(ret->text),
-		    desc != NULL ? desc : "", desc != NULL ? strlen(desc) : 0);
+		if (str_of(&at, "desc", &s))
+			text_print_json(ret->text, sizeof(ret->text), &s);
 		return 0;
 	}
-	if (json_object_object_get_ex(o, "return", &v)) {
-		struct json_object *run =
-		    member(v, "running", json_type_boolean);
-
+	if (jread_find(o, "return", &at) == 0) {
 		ret->kind = ret->id == QMP_ID_NONE ? QMP_OTHER : QMP_RETURN;
-		ret->has_running = run != NULL;
-		ret->running = run != NULL && json_object_get_boolean(run);
+		ret->has_running = member(&at, "running", JREAD_BOOL, &run) &&
+		    jread_bool(&run, &ret->running) == 0;
 		return 0;
 	}
-	if (member(o, "QMP", json_type_object) != NULL) {
+	if (member(o, "QMP", JREAD_OBJECT, &at)) {
 		ret->kind = QMP_GREETING;
 		return 0;
 	}
@@ -121,28 +110,12 @@ parse_object(struct json_object *o, struct qmp_msg *ret)
 int
 qmp_msg_parse(const char *line, size_t len, struct qmp_msg *ret)
 {
-	struct json_tokener *tok;
-	struct json_object *o = NULL;
 	struct qmp_msg m = { .kind = QMP_OTHER };
-	int r = -EBADMSG;
+	struct jread j;
 
-	if (len == 0 || len > QMP_LINE_MAX)
+	if (len > QMP_LINE_MAX || jread_open(&j, line, len) < 0 ||
+	    jread_peek(&j) != JREAD_OBJECT || parse_object(&j, &m) < 0)
 		return -EBADMSG;
-	if ((tok = json_tokener_new_ex(QMP_DEPTH_MAX)) == NULL)
-		return -ENOMEM;
-	o = json_tokener_parse_ex(tok, line, (int)len);
-	if (json_tokener_get_error(tok) != json_tokener_success ||
-	    !json_object_is_type(o, json_type_object))
-		goto out;
-	/* what follows the object must be space */
-	for (size_t i = json_tokener_get_parse_end(tok); i < len; i++) {
-		if (line[i] != ' ' && line[i] != '\r' && line[i] != '\t')
-			goto out;
-	}
-	if ((r = parse_object(o, &m)) == 0)
-		*ret = m;
-out:
-	json_object_put(o);
-	json_tokener_free(tok);
-	return r;
+	*ret = m;
+	return 0;
 }

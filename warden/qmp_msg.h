@@ -8,7 +8,6 @@
 
 /* QEMU says about 0.3 KiB a line; what is longer is not worth hearing. */
 #define QMP_LINE_MAX 16384
-#define QMP_DEPTH_MAX 16
 
 /* The ids of the commands we send, so that answers find their question. */
 enum qmp_id {
@@ -44,7 +43,7 @@ struct qmp_msg {
 	char text[96]; /* printable */
 };
 
-/* One line without its newline.  0, -EBADMSG, or -ENOMEM. */
+/* One line without its newline.  0 or -EBADMSG. */
 int qmp_msg_parse(const char *line, size_t len, struct qmp_msg *ret);
 
 #endif

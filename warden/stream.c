@@ -11,9 +11,7 @@
 #include "common/util.h"
 #include "proto/ward.h"
 #include "warden/agent.h"
-#include "warden/console.h"
 #include "warden/stream.h"
-#include "warden/stream_int.h"
 
 #define OPEN_MS 10000
 #define CALL_MS 30000
@@ -48,6 +46,13 @@ drain(int fd)
 	}
 }
 
+static void
+let_go(struct stream *st)
+{
+	if (st->ops->close != NULL)
+		st->ops->close(st);
+}
+
 /* Closes everything at once; the memory goes when no caller uses it. */
 static void
 stream_kill(struct stream *st)
@@ -57,18 +62,18 @@ stream_kill(struct stream *st)
 	st->phase = SP_DEAD;
 	(void)event_del(st->rd);
 	(void)event_del(st->wr);
-	exec_close(st);
+	let_go(st);
 	drain(st->fd);
 	close_fd(&st->fd);
 	event_active(st->timer, EV_TIMEOUT, 0);
 }
 
-static void
+void
 stream_free(struct stream *st)
 {
 	if (st == NULL)
 		return;
-	exec_close(st);
+	let_go(st);
 	if (st->rd != NULL)
 		event_free(st->rd);
 	if (st->wr != NULL)
@@ -102,7 +107,7 @@ stream_end(struct stream *st)
 	if (st->phase >= SP_END)
 		return;
 	st->phase = SP_END;
-	exec_close(st);
+	let_go(st);
 	(void)event_add(st->rd, NULL); /* to see the client go */
 	set_timer(st, END_MS);
 	stream_pump(st);
@@ -139,12 +144,19 @@ stream_opened(struct stream *st, int status, const char *text)
 	stream_pump(st);
 }
 
+void
+stream_call(struct stream *st)
+{
+	st->phase = SP_CALL;
+	(void)event_del(st->rd);
+	set_timer(st, CALL_MS);
+}
+
 static enum pull
 pull(struct stream *st)
 {
 	if (st->phase == SP_RUN) {
-		enum pull p =
-		    st->kind == STREAM_EXEC ? exec_pull(st) : console_pull(st);
+		enum pull p = st->ops->pull(st);
 
 		if (p != PULL_END)
 			return p;
@@ -207,8 +219,7 @@ stream_push(struct stream *st)
 		const uint8_t *p = st->up->buf + st->up_off;
 
 		n = st->up_len - st->up_off;
-		st->up_off += st->kind == STREAM_EXEC ? exec_push(st, p, n)
-						      : console_push(st, p, n);
+		st->up_off += st->ops->push(st, p, n);
 	}
 	if (st->up_off < st->up_len) {
 		(void)event_del(st->rd);
@@ -265,20 +276,7 @@ open_bytes(struct stream *st, const uint8_t *p, size_t len)
 	}
 	if (wanted(d) > 0)
 		return;
-	len = d->used - FRAME_HEAD_LEN;
-	if (st->kind == STREAM_EXEC) {
-		/* answered later; the body is sent from up->buf until then */
-		st->phase = SP_CALL;
-		(void)event_del(st->rd);
-		set_timer(st, CALL_MS);
-		exec_open(st, d->buf + FRAME_HEAD_LEN, len);
-	} else if (len > 0)
-		stream_opened(st, 400, "a console has nothing to open with");
-	else {
-		frame_init(
-		    d, st->kind == STREAM_CONSOLE ? FRAME_BIT(FRAME_STDIN) : 0);
-		console_open(st);
-	}
+	st->ops->open(st, d->buf + FRAME_HEAD_LEN, d->used - FRAME_HEAD_LEN);
 }
 
 static void
@@ -292,10 +290,9 @@ run_bytes(struct stream *st, const uint8_t *p, size_t len)
 		/* it broke the rules: no status can be believed to arrive */
 		stream_kill(st);
 	} else if (r > 0) {
-		/* an exec takes the frame as it is, a console its payload */
-		st->up_off = st->kind == STREAM_EXEC ? 0 : FRAME_HEAD_LEN;
+		st->up_off = st->ops->takes_frames ? 0 : FRAME_HEAD_LEN;
 		st->up_len = FRAME_HEAD_LEN + f.len;
-		if (st->kind != STREAM_EXEC && f.channel == FRAME_CLOSE)
+		if (!st->ops->takes_frames && f.channel == FRAME_CLOSE)
 			st->up_off = st->up_len = 0;
 		stream_push(st);
 	}
@@ -378,49 +375,16 @@ on_timer(int fd, short what, void *arg)
 	agent_kick(agent); /* the reset of a stream that was given up */
 }
 
-void
-streams_init(struct streams *ss, struct event_base *base, struct agent *agent,
-    struct vsock *vsock, struct console *console)
-{
-	ss->base = base;
-	ss->agent = agent;
-	ss->vsock = vsock;
-	ss->console = console;
-	ss->n = 0;
-	TAILQ_INIT(&ss->list);
-}
-
-void
-streams_clear(struct streams *ss)
-{
-	struct stream *st;
-
-	while ((st = TAILQ_FIRST(&ss->list)) != NULL) {
-		TAILQ_REMOVE(&ss->list, st, entry);
-		stream_free(st);
-	}
-	ss->n = 0;
-}
-
-static bool
-is_stream_socket(int fd)
-{
-	int type = 0, domain = 0;
-	socklen_t len = sizeof(type);
-
-	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 &&
-	    getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 &&
-	    type == SOCK_STREAM && domain == AF_UNIX;
-}
-
-static struct stream *
-stream_new(struct streams *ss, uint32_t kind, uint32_t flags, int fd)
+struct stream *
+stream_new(struct streams *ss, const struct stream_ops *ops, uint32_t kind,
+    uint32_t flags, int fd)
 {
 	struct stream *st = calloc(1, sizeof(*st));
 
 	if (st == NULL)
 		return NULL;
 	st->ss = ss;
+	st->ops = ops;
 	st->kind = kind;
 	st->flags = flags;
 	st->fd = -1;
@@ -434,12 +398,13 @@ stream_new(struct streams *ss, uint32_t kind, uint32_t flags, int fd)
 		return NULL;
 	}
 	frame_init(st->up, FRAME_FROM_USER);
+	st->fd = fd;
+	set_timer(st, OPEN_MS);
 	return st;
 }
 
-/* There is no stream to answer with: one frame, at once or not at all. */
-static void
-refuse(int fd, const char *text)
+void
+stream_refuse(int fd, const char *text)
 {
 	uint8_t buf[FRAME_HEAD_LEN + NOTE_MAX];
 	size_t len = opened_frame(buf, 503, text);
@@ -447,63 +412,4 @@ refuse(int fd, const char *text)
 	(void)send(fd, buf, len, MSG_NOSIGNAL | MSG_DONTWAIT);
 	drain(fd);
 	close_fd(&fd);
-}
-
-void
-streams_add(struct streams *ss, uint32_t kind, uint32_t flags, int fd)
-{
-	struct stream *st;
-
-	if (!is_stream_socket(fd)) {
-		close_fd(&fd);
-		return;
-	}
-	if (RULE(STREAMS_MAX) && ss->n >= STREAMS_MAX) {
-		refuse(fd, "too many open streams to this VM");
-		return;
-	}
-	if ((st = stream_new(ss, kind, flags, fd)) == NULL) {
-		refuse(fd, "out of memory");
-		return;
-	}
-	st->fd = fd;
-	TAILQ_INSERT_TAIL(&ss->list, st, entry);
-	ss->n++;
-	set_timer(st, OPEN_MS);
-}
-
-void
-streams_console_more(struct streams *ss)
-{
-	struct stream *st;
-
-	/* nothing is unlinked in here: the dead are freed from the loop */
-	TAILQ_FOREACH (st, &ss->list, entry) {
-		if (st->kind == STREAM_EXEC || st->phase != SP_RUN)
-			continue;
-		if (st->up_len > 0)
-			stream_push(st);
-		if (st->out_len == 0)
-			stream_pump(st);
-	}
-}
-
-void
-streams_agent_down(struct streams *ss)
-{
-	struct stream *st;
-
-	TAILQ_FOREACH (st, &ss->list, entry) {
-		/* what has a socket of its own, or waits for one, goes on */
-		if (st->kind != STREAM_EXEC || st->by_vsock ||
-		    st->dialling != NULL)
-			continue;
-		if (st->phase == SP_CALL) {
-			exec_close(st);
-			stream_opened(st, 503, "the agent went away");
-		} else if (st->phase == SP_RUN) {
-			exec_close(st);
-			stream_fail(st, "the agent went away");
-		}
-	}
 }

@@ -3,13 +3,20 @@
 
 #include "proto/ward.h"
 #include "warden/console.h"
-#include "warden/stream_int.h"
+#include "warden/stream.h"
 
-void
-console_open(struct stream *st)
+static void
+console_open(struct stream *st, const uint8_t *body, size_t len)
 {
 	struct console *c = st->ss->console;
 
+	(void)body;
+	if (len > 0) {
+		stream_opened(st, 400, "a console has nothing to open with");
+		return;
+	}
+	frame_init(
+	    st->up, st->kind == STREAM_CONSOLE ? FRAME_BIT(FRAME_STDIN) : 0);
 	if ((st->chunk = malloc(FRAME_HEAD_LEN + LOG_CHUNK)) == NULL) {
 		stream_opened(st, 503, "out of memory");
 		return;
@@ -58,7 +65,7 @@ mark(struct stream *st, off_t to)
 	st->off = to;
 }
 
-enum pull
+static enum pull
 console_pull(struct stream *st)
 {
 	struct console *c = st->ss->console;
@@ -83,8 +90,14 @@ console_pull(struct stream *st)
 	return PULL_SOME;
 }
 
-size_t
+static size_t
 console_push(struct stream *st, const uint8_t *p, size_t len)
 {
 	return console_write(st->ss->console, p, len);
 }
+
+const struct stream_ops stream_console_ops = {
+	.open = console_open,
+	.pull = console_pull,
+	.push = console_push,
+};

@@ -1,19 +1,18 @@
-#include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/util.h"
 #include "common/yamux.h"
+#include "proto/jread.h"
 #include "proto/ward.h"
 #include "warden/agent.h"
-#include "warden/stream_int.h"
+#include "warden/stream.h"
 #include "warden/text.h"
 #include "warden/vsock.h"
 
 #define TEXT_MAX 256
-#define JSON_DEPTH 8
 
-void
+static void
 exec_close(struct stream *st)
 {
 	call_free(st->call);
@@ -74,23 +73,16 @@ upgraded(struct stream *st, const struct duct *d)
 static void
 error_text(const struct call_answer *a, char *text, size_t cap)
 {
-	struct json_tokener *tok = json_tokener_new_ex(JSON_DEPTH);
-	struct json_object *o = NULL, *v;
-	const char *s = (const char *)a->body;
-	size_t len = a->len;
+	const char *body = (const char *)a->body;
+	struct jread j, at;
+	struct jstr s;
 
-	if (tok != NULL)
-		o = json_tokener_parse_ex(tok, s, (int)len);
-	if (json_object_is_type(o, json_type_object) &&
-	    json_object_object_get_ex(o, "error", &v) &&
-	    json_object_is_type(v, json_type_string)) {
-		s = json_object_get_string(v);
-		len = strlen(s);
-	}
-	text_print(text, cap, s, len);
-	json_object_put(o);
-	if (tok != NULL)
-		json_tokener_free(tok);
+	if (jread_open(&j, body, a->len) == 0 &&
+	    jread_find(&j, "error", &at) == 0 &&
+	    jread_peek(&at) == JREAD_STRING && jread_string(&at, &s) == 0)
+		text_print_json(text, cap, &s);
+	else
+		text_print(text, cap, body, a->len);
 }
 
 static void open_mux(struct stream *st);
@@ -156,17 +148,18 @@ on_dialled(void *arg, struct duct *d)
 	ask(st, d);
 }
 
-void
+static void
 exec_open(struct stream *st, const uint8_t *json, size_t len)
 {
 	st->req = json;
 	st->req_len = len;
+	stream_call(st);
 	if (vsock_dial(st->ss->vsock, on_dialled, st, &st->dialling) < 0)
 		open_mux(st);
 }
 
 /* The guest's next whole frame, checked: then it is what we send. */
-enum pull
+static enum pull
 exec_pull(struct stream *st)
 {
 	const uint8_t *p;
@@ -200,8 +193,16 @@ exec_pull(struct stream *st)
 	return PULL_WAIT;
 }
 
-size_t
+static size_t
 exec_push(struct stream *st, const uint8_t *p, size_t len)
 {
 	return duct_is_open(&st->duct) ? duct_write(&st->duct, p, len) : len;
 }
+
+const struct stream_ops stream_exec_ops = {
+	.open = exec_open,
+	.pull = exec_pull,
+	.push = exec_push,
+	.close = exec_close,
+	.takes_frames = true,
+};

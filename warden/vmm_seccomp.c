@@ -14,7 +14,7 @@
 #include "common/log.h"
 #include "common/util.h"
 #include "proto/chan.h"
-#include "proto/launch.h"
+#include "proto/machine.h"
 #include "warden/vmm_seccomp.h"
 
 /*
@@ -104,14 +104,6 @@ static const struct seccomp_rule common_rows[] = {
 	SC_ALLOW(sendmsg), /* chardevs */
 	SC_ALLOW(shutdown), /* a chardev's peer went */
 	SC_ALLOW_IF(ioctl, 1, U32, TCGETS), /* isatty: log */
-	SC_ALLOW_IF(ioctl, 1, U32, TUNGETIFF), /* tap: what it can do */
-	SC_ALLOW_IF(ioctl, 1, U32, TUNGETFEATURES),
-	SC_ALLOW_IF(ioctl, 1, U32, TUNSETOFFLOAD),
-	SC_ALLOW_IF(ioctl, 1, U32, TUNGETVNETHDRSZ),
-	SC_ALLOW_IF(ioctl, 1, U32, TUNSETVNETHDRSZ),
-	SC_ALLOW_IF(ioctl, 1, U32, TUNSETVNETLE),
-	SC_ALLOW_IF(ioctl, 1, U32, TUNSETSNDBUF),
-	SC_ALLOW_IF(ioctl, 1, U32, TUNSETSTEERINGEBPF), /* asked, refused */
 	/* memory */
 	SC_ALLOW(brk), SC_ALLOW(munmap), SC_ALLOW(mremap), /* realloc */
 	SC_ALLOW(madvise), /* no huge pages, no fork, no dump */
@@ -128,6 +120,17 @@ static const struct seccomp_rule common_rows[] = {
 	SC_ALLOW(sigaltstack), /* coroutines */
 	SC_ALLOW(restart_syscall),
 	SC_ALLOW(getpid), /* tgkill's first argument */
+};
+
+static const struct seccomp_rule nic_rows[] = {
+	SC_ALLOW_IF(ioctl, 1, U32, TUNGETIFF), /* tap: what it can do */
+	SC_ALLOW_IF(ioctl, 1, U32, TUNGETFEATURES),
+	SC_ALLOW_IF(ioctl, 1, U32, TUNSETOFFLOAD),
+	SC_ALLOW_IF(ioctl, 1, U32, TUNGETVNETHDRSZ),
+	SC_ALLOW_IF(ioctl, 1, U32, TUNSETVNETHDRSZ),
+	SC_ALLOW_IF(ioctl, 1, U32, TUNSETVNETLE),
+	SC_ALLOW_IF(ioctl, 1, U32, TUNSETSNDBUF),
+	SC_ALLOW_IF(ioctl, 1, U32, TUNSETSTEERINGEBPF), /* asked, refused */
 };
 
 /* Translated code must be mapped executable. */
@@ -242,12 +245,22 @@ static const struct seccomp_rule vsock_rows[] = {
 	SC_ALLOW_IF(ioctl, 1, U32, VHOST_SET_VRING_CALL),
 	SC_ALLOW_IF(ioctl, 1, U32, VHOST_SET_VRING_ERR),
 	SC_ALLOW_IF(ioctl, 1, U32, VHOST_VSOCK_SET_RUNNING),
+	{ SCMP_SYS(ioctl), 1, U32, VHOST_VSOCK_SET_GUEST_CID,
+	    RULE(VMM_CID) ? SC_FAKED : 0 },
 };
-static const struct seccomp_rule vsock_cid[] = {
-	SC_FAKE_IF(ioctl, 1, U32, VHOST_VSOCK_SET_GUEST_CID),
-};
-static const struct seccomp_rule vsock_cid_off[] = {
-	SC_ALLOW_IF(ioctl, 1, U32, VHOST_VSOCK_SET_GUEST_CID),
+
+/* The parts of the list, and what each is there for. */
+static const struct {
+	uint16_t accel; /* enum machine_accel; ACCEL_UNKNOWN: any */
+	uint16_t kind; /* enum dev_kind; 0: any machine */
+	const struct seccomp_rule *rows;
+	size_t n;
+} parts[] = {
+	{ ACCEL_UNKNOWN, 0, common_rows, nitems(common_rows) },
+	{ ACCEL_TCG, 0, tcg_rows, nitems(tcg_rows) },
+	{ ACCEL_KVM, 0, kvm_rows, nitems(kvm_rows) },
+	{ ACCEL_UNKNOWN, DEV_NIC, nic_rows, nitems(nic_rows) },
+	{ ACCEL_UNKNOWN, DEV_VSOCK, vsock_rows, nitems(vsock_rows) },
 };
 
 static size_t
@@ -260,7 +273,7 @@ add(struct seccomp_rule *rows, size_t n, const struct seccomp_rule *src,
 }
 
 size_t
-vmm_rules(unsigned int accel, bool vsock, const char *path,
+vmm_rules(const struct machine *m, const char *path,
     struct seccomp_rule rows[VMM_RULES_MAX])
 {
 	/*
@@ -274,40 +287,37 @@ vmm_rules(unsigned int accel, bool vsock, const char *path,
 		/* abort(3), kicks of vCPUs: its own threads, nobody else's */
 		SC_ALLOW_IF(tgkill, 0, U32, (uint64_t)getpid()),
 	};
-	size_t n = 0;
+	size_t n = 0, i;
 
-	n = add(rows, n, common_rows, nitems(common_rows));
-	if (accel == ACCEL_KVM)
-		n = add(rows, n, kvm_rows, nitems(kvm_rows));
-	else
-		n = add(rows, n, tcg_rows, nitems(tcg_rows));
-	if (vsock) {
-		n = add(rows, n, vsock_rows, nitems(vsock_rows));
-		n = RULE(VMM_CID)
-		    ? add(rows, n, vsock_cid, nitems(vsock_cid))
-		    : add(rows, n, vsock_cid_off, nitems(vsock_cid_off));
+	for (i = 0; i < nitems(parts); i++) {
+		if ((parts[i].accel == ACCEL_UNKNOWN ||
+			parts[i].accel == m->accel) &&
+		    (parts[i].kind == 0 ||
+			machine_dev(m, parts[i].kind, 0) != NULL))
+			n = add(rows, n, parts[i].rows, parts[i].n);
 	}
 	return add(rows, n, one_exec, nitems(one_exec));
 }
 
 void
-vmm_seccomp(unsigned int accel, bool vsock, const char *path)
+vmm_seccomp(const struct machine *m, const char *path, int watch)
 {
 	struct seccomp_rule rows[VMM_RULES_MAX];
-	size_t n = vmm_rules(accel, vsock, path, rows);
+	size_t n = vmm_rules(m, path, rows);
 
 #ifdef SECCOMP_DEBUG
-	/* the keeper listens, if it is one that starts us */
-	if (fcntl(VMM_DEBUG_FD, F_GETFD) >= 0) {
+	if (watch >= 0) {
 		int fd = seccomp_watched(rows, n);
 
 		/* the list has sendmsg(2) and close(2) for its own sake */
-		if (fd < 0 || msg_send(VMM_DEBUG_FD, 0, 0, NULL, 0, fd) < 0)
+		if (fd < 0 || msg_send(watch, 0, 0, NULL, 0, fd) < 0)
 			fatal("seccomp listener");
 		(void)close(fd);
-		(void)close(VMM_DEBUG_FD);
+		(void)close(watch);
 		return;
 	}
+#else
+	(void)watch;
 #endif
 	seccomp_allow(rows, n, NULL, 0);
 }

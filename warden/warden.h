@@ -6,7 +6,7 @@
 #include <sys/types.h>
 
 #include "proto/ward.h"
-#include "warden/stream.h"
+#include "warden/streams.h"
 #include "warden/vsock.h"
 
 struct agent;

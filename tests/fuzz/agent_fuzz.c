@@ -8,6 +8,7 @@
 #include "agent/boot.h"
 #include "agent/conn.h"
 #include "agent/exec.h"
+#include "agent/power.h"
 #include "common/err.h"
 #include "common/frame.h"
 #include "common/yamux.h"
@@ -49,33 +50,36 @@ exec_start(
 	return 0;
 }
 
-int
-exec_input(struct exec *ex, const uint8_t *p, size_t len, size_t *used)
+static int
+take_input(void *arg, const uint8_t *p, size_t len, size_t *used)
 {
+	struct exec *ex = arg;
 	struct frame f;
 
 	return frame_feed(&ex->dec, p, len, used, &f) < 0 ? -EPROTO : 0;
 }
 
-void
-exec_stdin_end(struct exec *ex)
+static void
+take_eof(void *arg)
 {
+	struct exec *ex = arg;
+
 	ex->ended = true;
 }
 
-void
-exec_pump(struct exec *ex)
+static void
+take_pump(void *arg)
 {
+	struct exec *ex = arg;
+
 	/* as after the status: the exec goes, then its connection */
 	if (ex->ended)
 		conn_free(ex->c);
 }
 
-void
-exec_abandon(struct exec *ex)
-{
-	free(ex);
-}
+const struct conn_taker exec_taker = {
+	.input = take_input, .eof = take_eof, .pump = take_pump, .gone = free
+};
 
 int
 boot_apply(const struct boot_spec *spec, struct err *e)
@@ -94,7 +98,7 @@ work_start(struct work *w, const struct boot_spec *spec, struct err *e)
 }
 
 void
-agent_power(struct agent *a, int reboot_cmd)
+power_begin(struct agent *a, int reboot_cmd)
 {
 	a->reboot_cmd = reboot_cmd;
 }
@@ -190,7 +194,7 @@ talk(struct yamux *host, struct yamux *guest, const uint8_t *p, size_t len,
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	struct agent a = { 0 };
+	struct agent a = { .request = api_request };
 	struct yamux *host, *guest;
 
 	if (len < 2)

@@ -6,7 +6,7 @@
 #include "common/yamux.h"
 #include "warden/agent.h"
 #include "warden/call.h"
-#include "warden/stream_int.h"
+#include "warden/stream.h"
 #include "warden/vsock.h"
 
 /*
@@ -63,7 +63,7 @@ stream_opened(struct stream *st, int status, const char *text)
 	if (status == 101)
 		stream_pump(st);
 	else
-		exec_close(st);
+		stream_exec_ops.close(st);
 }
 
 void
@@ -71,24 +71,30 @@ stream_fail(struct stream *st, const char *why)
 {
 	must_print(why);
 	st->phase = SP_END;
-	exec_close(st);
+	stream_exec_ops.close(st);
+}
+
+void
+stream_call(struct stream *st)
+{
+	st->phase = SP_CALL;
 }
 
 void
 stream_push(struct stream *st)
 {
-	(void)exec_push(st, st->up->buf, 100);
+	(void)stream_exec_ops.push(st, st->up->buf, 100);
 }
 
 void
 stream_pump(struct stream *st)
 {
 	while (st->phase == SP_RUN) {
-		const enum pull r = exec_pull(st);
+		const enum pull r = stream_exec_ops.pull(st);
 
 		if (r == PULL_END) {
 			st->phase = SP_END;
-			exec_close(st);
+			stream_exec_ops.close(st);
 		}
 		if (r != PULL_SOME)
 			return;
@@ -256,11 +262,11 @@ ask(struct run *r, uint8_t mode, const uint8_t *p, size_t len, size_t step)
 	if ((st.up = malloc(sizeof(*st.up))) == NULL)
 		return;
 	frame_init(st.up, FRAME_FROM_USER);
-	exec_open(&st, (const uint8_t *)json, sizeof(json) - 1);
+	stream_exec_ops.open(&st, (const uint8_t *)json, sizeof(json) - 1);
 	answer(r, mode, p, len, step);
 	if ((mode & (MODE_FIN | MODE_GONE)) && st.phase != SP_END)
 		abort();
-	exec_close(&st);
+	stream_exec_ops.close(&st);
 	free(st.up);
 	free(st.down);
 }

@@ -52,10 +52,8 @@ main(void)
 	int n = 0, bad = 0;
 	DIR *d;
 
-	(void)snprintf(name, sizeof(name), "%s",
-	    strncmp(self, "fuzz_", 5) == 0 ? self + 5 : self);
-	if (strlen(name) > 5)
-		name[strlen(name) - 5] = '\0'; /* _test */
+	(void)snprintf(name, sizeof(name), "%.*s", (int)strcspn(self, "_"),
+	    self); /* NAME_test */
 	(void)snprintf(dir, sizeof(dir), "tests/fuzz/corpus/%s", name);
 	if ((d = opendir(dir)) != NULL) {
 		while ((de = readdir(d)) != NULL) {

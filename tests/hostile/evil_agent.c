@@ -8,13 +8,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/files.h"
+#include "agent/file.h"
 #include "agent/guest.h"
 #include "common/fds.h"
 #include "common/log.h"
 #include "common/sess.h"
 #include "common/util.h"
-#include "tests/standin/standin.h"
+#include "tests/suite/standin/standin.h"
 
 /*
  * A guest whose agent is somebody else's (I6): pid 1 of a real guest, with

@@ -7,7 +7,7 @@
 #include "common/fds.h"
 #include "common/util.h"
 #include "orchd/orchd.h"
-#include "orchd/vm.h"
+#include "orchd/vm/vm.h"
 #include "proto/boot.h"
 #include "proto/chan.h"
 #include "proto/keep.h"
@@ -91,36 +91,34 @@ evil_net(int sock, const struct vm_row *web)
 }
 
 static void
-start(int sock, uint16_t slot, uint16_t vcpus, uint32_t mem)
+start(int sock, uint64_t vm, uint16_t slot, uint16_t vcpus, uint32_t mem)
 {
-	static uint64_t last = EVIL; /* another VM each time */
-	struct launch_start s = { .vm = ++last,
-		.slot = slot,
-		.vcpus = vcpus,
-		.mem_mib = mem,
-		.ready_ms = 1000 };
+	const struct launch_start s = {
+		.vm = vm, .slot = slot, .then = LAUNCH_RUN, .ready_ms = 1000
+	};
+	const struct machine m = machine_new(vcpus, mem);
+	uint8_t buf[sizeof(s) + sizeof(m)];
 
-	(void)msg_send(sock, LAUNCH_START, ID, &s, sizeof(s), -1);
+	memcpy(buf, &s, sizeof(s));
+	memcpy(buf + sizeof(s), &m, machine_len(&m));
+	(void)msg_send(
+	    sock, LAUNCH_START, ID, buf, sizeof(s) + machine_len(&m), -1);
 }
 
 static void
 evil_launch(int sock, const struct vm_row *web)
 {
+	static uint64_t n = EVIL; /* another VM each time */
 	struct launch_vm vm = { .vm = EVIL };
-	struct launch_start again = { .vm = web->uid,
-		.slot = 5,
-		.vcpus = 1,
-		.mem_mib = 96,
-		.ready_ms = 1000 };
-	struct launch_attach tap = { .vm = web->uid, .kind = LAUNCH_FD_TAP };
+	struct launch_attach tap = { .vm = web->uid, .role = FDR_TAP };
 
-	start(sock, 60000, 1, 96); /* uid outside the block */
-	start(sock, 201, 1, 96); /* more than max_vms */
-	start(sock, web->slot, 1, 96); /* another VM's uid */
-	start(sock, 5, 64, 96); /* vcpus over this host's maximum */
-	start(sock, 5, 1, LAUNCH_MEM_MAX_MIB); /* memory likewise */
+	start(sock, ++n, 60000, 1, 96); /* uid outside the block */
+	start(sock, ++n, 201, 1, 96); /* more than max_vms */
+	start(sock, ++n, web->slot, 1, 96); /* another VM's uid */
+	start(sock, ++n, 5, 64, 96); /* vcpus over this host's maximum */
+	start(sock, ++n, 5, 1, MACHINE_MEM_MAX_MIB); /* memory likewise */
 	/* a second one of the same, at another slot; another tap for it */
-	(void)msg_send(sock, LAUNCH_START, ID, &again, sizeof(again), -1);
+	start(sock, web->uid, 5, 1, 96);
 	(void)msg_send(sock, LAUNCH_ATTACH, ID, &tap, sizeof(tap), 2);
 	(void)msg_send(sock, LAUNCH_RELEASE, ID, &vm, sizeof(vm), -1);
 	takeover_said("launchd");
@@ -143,7 +141,7 @@ static const struct ill ill_launch[] = {
 	{ BOOT_CONF, 200, -1 }, { SPAWN_KILL, sizeof(struct spawn_vm), -1 },
 	{ LAUNCH_EVENT, sizeof(struct launch_event), -1 }, /* an answer */
 	{ LAUNCH_START, sizeof(struct launch_start), 2 }, /* + a file */
-	{ KEEP_GO, 64, -1 }, /* the keeper's */
+	{ KEEP_GO2, 64, -1 }, /* the keeper's */
 };
 #define ILLS (nitems(ill_net) + nitems(ill_launch))
 
@@ -169,7 +167,7 @@ __wrap_chan_new(struct event_base *base, int sock, const char *peer,
 
 	if (net || strcmp(peer, "launchd") == 0) {
 		const struct orchd *o = arg;
-		const struct vm *web = TAILQ_FIRST(&o->vms);
+		const struct vm *web = TAILQ_FIRST(&o->vms.list);
 
 		if (takeover_life() < ILLS)
 			ill(sock, net);

@@ -175,6 +175,7 @@ late_foreign(int sock, unsigned int n)
 		{ SPAWN_KILL, sizeof(struct spawn_vm), -1 },
 		{ SPAWN_PREPARED, sizeof(struct spawn_held), 2 },
 		{ KEEP_STATE, sizeof(struct keep_state), -1 },
+		{ KEEP_STATE2, sizeof(struct keep_state2), -1 },
 		{ LAUNCH_EVENT, sizeof(struct launch_event), -1 },
 		{ NET_TAP_CLOSE, sizeof(struct net_tap_close), -1 },
 		{ BOOT_FAULT, sizeof(struct boot_peer), -1 } };

@@ -2,7 +2,7 @@
 """cgroup v2 limits of VMs of the real suite: they are in place, they hold a
 hypervisor that was taken over, and without them it is not held.
 
-The hostile hypervisor is tests/standin staged under QEMU's name: told by an
+The hostile hypervisor is tests/suite/standin staged under QEMU's name: told by an
 exec, it eats memory, starts threads and processes, computes.  Its neighbour
 is a guest of QEMU's in the same suite.
 """
@@ -30,7 +30,7 @@ REAL = os.path.join(lab.BUILD, "stage/current")
 STANDIN = os.path.join(lab.BUILD, "stage-standin/current")
 CONTROLLERS = "+memory +pids +cpu"
 OVERHEAD, PIDS, PERIOD = 256, 128, 100000  # spawner/cgroup.c
-NPROC = 96  # warden/exec.c, beside vCPUs
+NPROC = 96  # warden/compose.c, beside vCPUs
 MEM = 96
 SLOW = 120  # seconds: a guest under emulation in the lab
 

@@ -9,7 +9,7 @@ import sys
 import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, os.path.join(TOP, "tests/run"))
+sys.path.insert(0, os.path.join(TOP, "tests/suite"))
 from suite import run, sh, wait_for  # noqa: E402,F401
 
 BUILD = os.path.join(TOP, os.environ.get("B", "build"))

@@ -13,10 +13,10 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
-RUN = os.path.join(TOP, "tests/run")
+TESTS = os.path.join(TOP, "tests")
 BUILD = os.path.join(TOP, os.environ.get("B", "build"))
-sys.path[:0] = [RUN]
-import launchd_lib as l  # noqa: E402
+sys.path[:0] = [TESTS + "/launchd", TESTS + "/suite"]
+import callers as l  # noqa: E402
 import suite  # noqa: E402
 
 LAB = {"config": "bare", "deadline": 420}
@@ -91,7 +91,7 @@ def rows(cases):
 
 
 def launchd(cases):
-    """tests/run/launchd_test.py with groups required."""
+    """tests/launchd/launchd_test.py with groups required."""
     os.environ["MEWS_PROGRAM"] = os.path.join(BUILD, "mews-launchd")
     l.enter(__file__)
     plain = l.Suite.__init__
@@ -101,11 +101,11 @@ def launchd(cases):
         plain(self, *a, **kw)
     l.Suite.__init__ = init
     sys.argv[1:] = cases or LAUNCHD
-    runpy.run_path(RUN + "/launchd_test.py", run_name="__main__")
+    runpy.run_path(TESTS + "/launchd/launchd_test.py", run_name="__main__")
 
 
 def rooms(cases):
-    """tests/run/confinement_test.py in the same way."""
+    """tests/suite/confinement_test.py in the same way."""
     suite.enter()
     plain = suite.Suite.__init__
 
@@ -114,7 +114,7 @@ def rooms(cases):
         plain(self, *a, **kw)
     suite.Suite.__init__ = init
     sys.argv[1:] = cases
-    runpy.run_path(RUN + "/confinement_test.py", run_name="__main__")
+    runpy.run_path(TESTS + "/suite/confinement_test.py", run_name="__main__")
 
 
 PARTS = {"--rows": rows, "--launchd": launchd, "--rooms": rooms}

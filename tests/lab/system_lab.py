@@ -11,5 +11,5 @@ LAB = {"config": "bare", "deadline": 1500}
 
 if __name__ == "__main__":
     sys.exit(subprocess.run(
-        [sys.executable, lab.TOP + "/tests/run/system_test.py"],
+        [sys.executable, lab.TOP + "/tests/suite/system_test.py"],
         env=dict(os.environ, MEWS_TEST_ACCEL="auto")).returncode)

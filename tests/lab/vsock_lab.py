@@ -18,9 +18,9 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
-RUN = os.path.join(TOP, "tests/run")
+TESTS = os.path.join(TOP, "tests")
 BUILD = os.path.join(TOP, os.environ.get("B", "build"))
-sys.path[:0] = [RUN]
+sys.path[:0] = [TESTS + d for d in ("/launchd", "/warden", "/suite")]
 import suite  # noqa: E402
 from suite import wait_for  # noqa: E402
 
@@ -385,7 +385,7 @@ SUITE = {f.__name__.replace("_", "-"): f for f in (
 
 def jail():
     """AF_VSOCK is there on this host, and not in a jail."""
-    import launchd_lib as l
+    import callers as l
     l.enter(__file__)
     del sys.argv[1]
 
@@ -414,7 +414,7 @@ def jail():
 
 def hypervisor():
     """What it may do with the descriptor of its device."""
-    import warden_lib as w
+    import parents as w
     w.enter("vsock")
     del sys.argv[1]
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""For tests/long/lab_frame_test.py: a case that fails, with <markup>."""
+"""For tests/lab/frame_long.py: a case that fails, with <markup>."""
 import sys
 
 LAB = {"config": "bare", "deadline": 30}

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""For tests/long/lab_frame_test.py: one of each verdict."""
+"""For tests/lab/frame_long.py: one of each verdict."""
 LAB = {"config": "bare", "deadline": 30}
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""For tests/long/lab_frame_test.py: over its deadline."""
+"""For tests/lab/frame_long.py: over its deadline."""
 import signal
 
 LAB = {"config": "bare", "deadline": 2}

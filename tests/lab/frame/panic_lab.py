@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""For tests/long/lab_frame_test.py: takes the lab down with it."""
+"""For tests/lab/frame_long.py: takes the lab down with it."""
 LAB = {"config": "bare", "deadline": 30}
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""For tests/long/lab_frame_test.py: the lab hangs, its runner with it."""
+"""For tests/lab/frame_long.py: the lab hangs, its runner with it."""
 import os
 import signal
 

@@ -1,0 +1,34 @@
+#ifndef MEWS_AGENT_EXECGROUP_H
+#define MEWS_AGENT_EXECGROUP_H
+
+#include <stdbool.h>
+
+/*
+ * A cgroup (v2) of each exec below the workload's, for one thing: to end all
+ * that the exec started, also what left its process group by setsid(2).
+ */
+struct execgroup {
+	unsigned int id;
+	int dir; /* -1: there is none; the process group has to do */
+	bool killed;
+};
+
+/* Where they are made. */
+struct execgroups {
+	int root; /* the workload's cgroup; -1: there is none */
+	unsigned int next; /* id */
+	struct execgroup
+	    spare; /* empty; dir -1: none.  Making one takes long */
+};
+
+void execgroup_make(struct execgroups *gs, struct execgroup *g);
+/* In a child that may share the agent's memory: joins.  0 or -errno. */
+int execgroup_enter(const struct execgroup *g);
+/* SIGKILL to everyone in it, forks under way included. */
+void execgroup_kill(struct execgroup *g);
+/* Its leader has ended: whom it left behind is the workload's from now on. */
+void execgroup_release(struct execgroups *gs, struct execgroup *g);
+/* The spare and the root. */
+void execgroups_close(struct execgroups *gs);
+
+#endif

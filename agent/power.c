@@ -1,0 +1,59 @@
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+
+#include "agent/agent.h"
+#include "agent/exec.h"
+#include "agent/guest.h"
+#include "agent/power.h"
+
+#define GRACE_S 5
+
+static void
+power_now(struct agent *a)
+{
+	port_flush(&a->port);
+	guest_power(a->reboot_cmd);
+}
+
+static void
+on_grace(void *arg, uint32_t events)
+{
+	(void)events;
+	power_now(arg);
+}
+
+/*
+ * First the execs hear SIGTERM, then, when none is left, the workload's
+ * pid 1 and through it everyone else; when that has gone, or the grace has
+ * passed, so does the machine.
+ */
+void
+power_step(struct agent *a)
+{
+	if (a->reboot_cmd == 0 || a->nexecs > 0)
+		return;
+	if (a->work.pid == 0)
+		power_now(a);
+	else
+		(void)kill(a->work.pid, SIGTERM);
+}
+
+void
+power_begin(struct agent *a, int reboot_cmd)
+{
+	const struct itimerspec its = { .it_value = { .tv_sec = GRACE_S } };
+
+	if (a->reboot_cmd != 0)
+		return;
+	a->reboot_cmd = reboot_cmd;
+	a->grace = (struct watch){ .fn = on_grace, .arg = a };
+	a->grace.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+	if (a->grace.fd < 0 ||
+	    timerfd_settime(a->grace.fd, 0, &its, NULL) < 0 ||
+	    watch_set(&a->grace, EPOLLIN) < 0)
+		power_now(a);
+	exec_term_all();
+	port_flush(&a->port); /* the answer, before all ends */
+	power_step(a);
+}

@@ -1,0 +1,395 @@
+#include <errno.h>
+
+#include "common/clock.h"
+#include "common/fds.h"
+#include "common/log.h"
+#include "launchd/dial.h"
+#include "launchd/keeplink.h"
+#include "launchd/launchd.h"
+#include "launchd/life.h"
+#include "launchd/probe.h"
+#include "launchd/reason.h"
+#include "launchd/spawnlink.h"
+#include "launchd/stop.h"
+#include "launchd/vm.h"
+#include "launchd/wardlink.h"
+#include "proto/spawn.h"
+
+/* Deadlines of states that have one of their own. */
+#define ENDED_WAIT_MS 300 /* for the warden's last word */
+/* for the spawner's; a jail takes it 5 s at most */
+#define COUNT_WAIT_MS 6000
+#define KILL_RETRY_MS 5000
+#define CLEAR_RETRY_MS 10 /* the dead keeper is not reaped yet */
+#define CLEAR_TRIES 1000
+#define CLEAR_LATER_MS 5000
+/* An adopted VM's own deadline went with the launchd that knew it. */
+#define ADOPTED_READY_MS 60000
+
+/* Everything that led into the jail. */
+static void
+close_all(struct vm *v)
+{
+	link_close(&v->keep);
+	link_close(&v->ward);
+	dial_clear(v);
+	machine_fds_clear(&v->fds);
+	close_fd(&v->boot_spec);
+}
+
+static void
+arm_ready_by(struct vm *v)
+{
+	long long left = v->ready_by_ms - clock_ms();
+
+	vm_arm(v, left < 0 ? 0 : left);
+}
+
+static void
+enter_prepare(struct vm *v)
+{
+	v->at_us[T_START] = clock_us();
+	v->accel = (uint8_t)(v->is_probe ? ACCEL_KVM : v->ld->accel);
+	spawnlink_prepare(v);
+}
+
+static void
+enter_running(struct vm *v)
+{
+	if (!v->is_adopted)
+		log_info("vm %s: runs after %lld us: jail %lld, keeper %lld, "
+			 "hypervisor %lld, read-back %lld",
+		    v->name, v->at_us[T_VERIFIED] - v->at_us[T_START],
+		    v->at_us[T_PREPARED] - v->at_us[T_START],
+		    v->at_us[T_KEEPER] - v->at_us[T_PREPARED],
+		    v->at_us[T_VERIFY] - v->at_us[T_KEEPER],
+		    v->at_us[T_VERIFIED] - v->at_us[T_VERIFY]);
+	arm_ready_by(v);
+	v->is_settled = true;
+	v->gives_spec = true;
+	vm_tell(v, LE_RUNNING);
+}
+
+static void
+enter_ended(struct vm *v)
+{
+	v->is_counted = !reason_may_be_oom(v);
+	vm_arm(v, ENDED_WAIT_MS);
+	if (!v->is_counted)
+		spawnlink_count(v);
+}
+
+static void
+enter_gone(struct vm *v)
+{
+	vm_arm(v, -1);
+	v->is_settled = true;
+	vm_tell(v, LE_EXITED);
+	if (!v->is_probe)
+		return;
+	log_info("no KVM: %s %s", exit_reason_name(v->reason), v->detail);
+	probe_ended(v, ACCEL_TCG);
+}
+
+/* Kill, wait for the death, have the spawner remove it, in this order. */
+static void
+enter_freeing(struct vm *v)
+{
+	/* an earlier question's answer is none to what is asked now */
+	spawnlink_forget(v);
+	if (v->pid == 0) {
+		v->is_dead = true; /* or never was */
+		return;
+	}
+	vm_arm(v, KILL_RETRY_MS);
+	if (v->keep_state.phase == KEEP_ENDED && keeplink_bye(v) == 0)
+		return;
+	spawnlink_kill(v);
+}
+
+/* What a state does when it is entered; some again at their deadline. */
+static void
+enter(struct vm *v)
+{
+	switch (v->state) {
+	case VM_PREPARE:
+		enter_prepare(v);
+		break;
+	case VM_KEEPER:
+		v->at_us[T_PREPARED] = clock_us();
+		keeplink_connect(v);
+		break;
+	case VM_WARDEN:
+		arm_ready_by(v);
+		wardlink_connect(v);
+		break;
+	case VM_VERIFIED:
+		wardlink_run(v);
+		break;
+	case VM_RUNNING:
+		enter_running(v);
+		break;
+	case VM_READY:
+		vm_arm(v, -1);
+		close_fd(&v->boot_spec);
+		vm_tell(v, LE_READY);
+		break;
+	case VM_STOPPING:
+		stop_begin(v);
+		break;
+	case VM_KILLING:
+		vm_arm(v, KILL_RETRY_MS);
+		spawnlink_kill(v);
+		break;
+	case VM_ENDED:
+		enter_ended(v);
+		break;
+	case VM_GONE:
+		enter_gone(v);
+		break;
+	case VM_FREEING:
+		enter_freeing(v);
+		break;
+	case VM_CLEARING:
+		vm_arm(v, -1);
+		close_all(v);
+		spawnlink_release(v);
+		break;
+	case VM_NEW:
+	case VM_ACCEL:
+	case VM_STATES:
+		break;
+	}
+}
+
+/* The keeper says where the VM is; what we know says what is next. */
+static void
+look_keeper(struct vm *v)
+{
+	if (v->keep.phase != LINK_UP || v->is_kept || v->wants_kill)
+		return;
+	switch ((enum keep_phase)v->keep_state.phase) {
+	case KEEP_WAIT:
+		if (v->is_adopted)
+			/* what it should run died with the old launchd */
+			vm_end(v, EXIT_START_FAILED,
+			    "launcher restarted during the start");
+		else
+			keeplink_go(v);
+		break;
+	case KEEP_RUN:
+		v->accel = (uint8_t)v->machine.accel;
+		v->ready_by_ms = clock_ms() + ADOPTED_READY_MS;
+		v->is_kept = true;
+		break;
+	case KEEP_ENDED:
+		v->accel = (uint8_t)v->machine.accel;
+		/* the warden, if it still is, knows what the guest did */
+		v->ward_state.qmp = 1;
+		if (v->ward.phase == LINK_OFF)
+			wardlink_connect(v);
+		break;
+	}
+}
+
+/* After the start a warden gets it when it says that it has none. */
+static void
+look_spec(struct vm *v)
+{
+	const bool needs = v->ward_state.need_spec != 0;
+	const bool gives = v->gives_spec || needs;
+
+	v->gives_spec = false;
+	if (v->ward.phase != LINK_UP || v->is_probe || v->spec_sent)
+		return;
+	if (gives)
+		wardlink_spec(v);
+	if (needs && !v->spec_sent && !v->spec_asked) {
+		v->spec_asked = true;
+		vm_tell(v, LE_NEED_SPEC);
+	}
+}
+
+static void
+look_warden(struct vm *v)
+{
+	/* at the start the hypervisor has to be there; later it just is */
+	if (v->ward.phase == LINK_QMP &&
+	    (v->ward_state.qmp || v->state != VM_WARDEN))
+		wardlink_verify(v);
+	if (v->is_probe && v->state == VM_RUNNING && v->ward_state.agent &&
+	    v->ward.phase == LINK_UP)
+		probe_ended(v, ACCEL_KVM);
+	if (v->state != VM_WARDEN && v->state != VM_VERIFIED)
+		look_spec(v);
+}
+
+static void
+look_ended(struct vm *v)
+{
+	if (v->had_last_word)
+		return;
+	/* a warden that still talks may know better than the exit status */
+	if (!v->is_dead && v->ward.chan != NULL &&
+	    v->ward_state.guest_event == EXIT_NONE && v->ward_state.qmp)
+		return;
+	v->had_last_word = true;
+	if (!v->is_counted)
+		vm_arm(v, COUNT_WAIT_MS);
+}
+
+/* What a state goes on doing, whenever something was heard. */
+static void
+look(struct vm *v)
+{
+	stop_look(v);
+	if (vm_wants_warden(v))
+		look_warden(v);
+	else if (v->state == VM_KEEPER)
+		look_keeper(v);
+	else if (v->state == VM_ENDED)
+		look_ended(v);
+	else if (v->state == VM_GONE && v->is_dead)
+		close_all(v); /* its keeper was the status */
+}
+
+static void
+go_on(struct vm *v)
+{
+	enum vm_event ev;
+
+	for (look(v); (ev = vm_due(v)) != EV_EVENTS; look(v)) {
+		if (ev == EV_REASON)
+			reason_find(v);
+		(void)vm_step(v, ev);
+		enter(v);
+	}
+}
+
+/* A warden that is another than the one at the start was read back. */
+static void
+new_warden(struct vm *v)
+{
+	log_info("vm %s: a new warden serves", v->name);
+	vm_tell(v, LE_WARDEN);
+	if (v->state == VM_STOPPING)
+		stop_say(v); /* the old one may not have heard */
+}
+
+static void
+cleared(struct vm *v)
+{
+	if (v->spawn_code == 0) {
+		v->is_cleared = true;
+		vm_answer(v);
+		return;
+	}
+	/* dead, but its parent has not reaped it yet */
+	if (v->spawn_code == -EBUSY && ++v->tries < CLEAR_TRIES) {
+		vm_arm(v, CLEAR_RETRY_MS);
+		return;
+	}
+	log_error("vm %s: not released: %s", v->name, v->spawn_why);
+	v->is_refused = true;
+	vm_answer(v);
+	vm_arm(v, CLEAR_LATER_MS); /* and on: nothing may leak */
+}
+
+/* The spawner answered what it was asked last. */
+static void
+answered(struct vm *v)
+{
+	switch ((enum spawn_msg)v->spawn_verb) {
+	case SPAWN_PREPARE:
+		if (v->spawn_code == 0)
+			break;
+		reason_set(v, EXIT_START_FAILED, v->spawn_why);
+		v->is_dead = true;
+		break;
+	case SPAWN_VERIFY:
+		wardlink_verified(v);
+		if (v->ward.phase == LINK_UP && v->state != VM_WARDEN &&
+		    vm_wants_warden(v))
+			new_warden(v);
+		break;
+	case SPAWN_RELEASE:
+		cleared(v);
+		break;
+	default: /* a KILL's death, a COUNT's number come by themselves */
+		if (v->spawn_code != 0)
+			log_warn("vm %s: spawner: %s", v->name, v->spawn_why);
+		break;
+	}
+}
+
+/* The deadline of a state has come. */
+static void
+deadline(struct vm *v)
+{
+	switch (v->state) {
+	case VM_WARDEN:
+	case VM_VERIFIED:
+		if (!probe_waits(v))
+			vm_end(v, EXIT_START_FAILED,
+			    "hypervisor or warden did not answer in time");
+		break;
+	case VM_RUNNING:
+		if (!probe_waits(v))
+			vm_end(v, EXIT_NO_AGENT, "");
+		break;
+	case VM_STOPPING:
+		stop_next(v);
+		break;
+	case VM_ENDED:
+		/* no answer: killed, by whomever */
+		v->is_counted |= v->had_last_word;
+		v->had_last_word = true;
+		if (!v->is_counted)
+			vm_arm(v, COUNT_WAIT_MS);
+		break;
+	case VM_KILLING:
+		log_warn("vm %s: still not dead", v->name);
+		enter(v);
+		break;
+	case VM_FREEING:
+		if (v->keep_state.phase == KEEP_ENDED)
+			link_close(&v->keep); /* BYE was not enough */
+		enter(v);
+		break;
+	case VM_CLEARING:
+		enter(v);
+		break;
+	case VM_NEW:
+	case VM_ACCEL:
+	case VM_PREPARE:
+	case VM_KEEPER:
+	case VM_READY:
+	case VM_GONE:
+	case VM_STATES:
+		break;
+	}
+}
+
+void
+life_converge(struct vm *v)
+{
+	if (v->spawn_said) {
+		v->spawn_said = false;
+		answered(v);
+	}
+	if (v->keep.due) {
+		v->keep.due = false;
+		keeplink_due(v);
+	}
+	if (v->ward.due) {
+		v->ward.due = false;
+		wardlink_due(v);
+	}
+	go_on(v);
+	/* unless what was heard led it on in time */
+	if (v->is_due) {
+		v->is_due = false;
+		deadline(v);
+		go_on(v);
+	}
+}

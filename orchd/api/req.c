@@ -1,0 +1,63 @@
+#include <errno.h>
+
+#include "orchd/api/answer.h"
+#include "orchd/api/conn.h"
+#include "orchd/api/req.h"
+#include "orchd/object/wait.h"
+#include "orchd/orchd.h"
+
+void
+req_refuse(const struct req *r, unsigned int status, const char *text)
+{
+	answer_error(r->o, r->c->id, r->id, status, "%s", text);
+}
+
+struct vm *
+req_vm(const struct req *r)
+{
+	struct vm *vm = NULL;
+	int e = vm_find(r->o, r->c->tenant, r->head.var[0], &vm);
+
+	if (e == -EEXIST) {
+		req_refuse(r, 409, "more than one vm begins with that id");
+		return NULL;
+	}
+	if (e < 0 || vm->obj.life != OBJECT_STORED) {
+		req_refuse(r, 404, "vm not found");
+		return NULL;
+	}
+	return vm;
+}
+
+int
+req_wait(
+    const struct req *r, struct object *obj, uint32_t what, unsigned int status)
+{
+	int e = wait_add(obj, r->c->id, r->id, what, status);
+
+	if (e == 0)
+		r->c->waits = obj;
+	return e;
+}
+
+void
+req_join(
+    const struct req *r, struct object *obj, uint32_t what, unsigned int status)
+{
+	if (req_wait(r, obj, what, status) < 0)
+		req_refuse(r, 503, "too many requests wait for this vm");
+	else
+		object_wake(obj);
+}
+
+enum idem_verdict
+req_key(const struct req *r, struct idem_row *key)
+{
+	const enum idem_verdict v = idem_look(r->o, r->c->tenant, r->c->uid,
+	    &r->head, r->verb, r->doc, r->len, key);
+
+	if (v == IDEM_OTHER)
+		req_refuse(r, 422,
+		    "this Idempotency-Key was used for another request");
+	return v;
+}

@@ -1,0 +1,40 @@
+#ifndef MEWS_REQ_H
+#define MEWS_REQ_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "orchd/object/idem.h"
+#include "orchd/vm/vm.h"
+#include "proto/api.h"
+
+struct conn;
+struct orchd;
+
+/* The largest request: a vm_create with all the environment it may have. */
+#define REQ_DOC_MAX (ENV_BYTES_MAX + 16384)
+
+/* A request under way, as its verb sees it. */
+struct req {
+	struct orchd *o;
+	struct conn *c;
+	struct api_req head;
+	uint32_t verb;
+	uint64_t id; /* message id: the answer repeats it */
+	const void *doc;
+	size_t len;
+};
+
+void req_refuse(const struct req *r, unsigned int status, const char *text);
+/* The VM a request names, or an answer that there is none. */
+struct vm *req_vm(const struct req *r);
+/* The request is answered when what has come.  -EBUSY, -ENOMEM. */
+int req_wait(const struct req *r, struct object *obj, uint32_t what,
+    unsigned int status);
+/* The same for what may have come already, or it says why not. */
+void req_join(const struct req *r, struct object *obj, uint32_t what,
+    unsigned int status);
+/* What the request's key says; IDEM_OTHER is answered. */
+enum idem_verdict req_key(const struct req *r, struct idem_row *key);
+
+#endif

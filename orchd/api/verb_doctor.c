@@ -1,0 +1,80 @@
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/cur.h"
+#include "orchd/api/answer.h"
+#include "orchd/api/conn.h"
+#include "orchd/api/req.h"
+#include "orchd/api/verb.h"
+#include "orchd/orchd.h"
+
+struct checks {
+	struct wcur w;
+	uint32_t n;
+};
+
+static void check_add(struct checks *ck, const char *name, bool ok,
+    const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+
+static void
+check_add(struct checks *ck, const char *name, bool ok, const char *fmt, ...)
+{
+	struct check_view v = { .ok = ok };
+	uint8_t *lenp = ck->w.p;
+	size_t before;
+	uint32_t len;
+	va_list ap;
+
+	(void)snprintf(v.name, sizeof(v.name), "%s", name);
+	va_start(ap, fmt);
+	(void)vsnprintf(v.detail, sizeof(v.detail), fmt, ap);
+	va_end(ap);
+	(void)wcur_u32(&ck->w, 0);
+	before = ck->w.used;
+	if (table_pack(&check_table, &v, &ck->w) < 0)
+		return;
+	len = (uint32_t)(ck->w.used - before);
+	memcpy(lenp, &len, sizeof(len));
+	ck->n++;
+}
+
+void
+verb_doctor(const struct req *r)
+{
+	const struct orchd *o = r->o;
+	struct api_res res = {
+		.conn = r->c->id, .status = 200, .doc = API_DOC_LIST
+	};
+	uint8_t buf[API_TAIL_MAX];
+	struct checks ck = { .n = 0 };
+
+	wcur_init(&ck.w, buf, sizeof(buf));
+	(void)wcur_u32(&ck.w, 0);
+	check_add(&ck, "accelerator", o->caps_known, "%s",
+	    !o->caps_known ? "still being probed"
+		: o->caps.accel == ACCEL_KVM
+		? "kvm"
+		: "emulation (tcg): slower, works everywhere");
+	check_add(&ck, "cgroup", o->caps.cgroup != 0, "%s%s",
+	    o->caps.cgroup	? "v2: memory, pids and cpu limits per vm"
+		: o->caps_known ? "no limits beside the vm's own size: "
+				: "still being probed",
+	    o->caps.cgroup ? "" : o->caps.why);
+	check_add(&ck, "vsock", o->caps_known, "%s%s",
+	    o->caps.vsock	? "agents are dialled by AF_VSOCK"
+		: o->caps_known ? "agents are reached by virtio-serial: "
+				: "still being probed",
+	    o->caps.vsock ? "" : o->caps.vsock_why);
+	check_add(&ck, "network", o->link[LINK_NET].listed, "%s",
+	    o->link[LINK_NET].listed ? "bridge and rules are in place"
+				     : o->link[LINK_NET].row->missing);
+	check_add(&ck, "launcher", o->link[LINK_LAUNCH].listed, "%s",
+	    o->link[LINK_LAUNCH].listed ? "answers"
+					: o->link[LINK_LAUNCH].row->missing);
+	check_add(&ck, "room for vms", o->vms.n < o->conf.max_vms,
+	    "%u of %u vms, at most %u cpus and %u MiB each", o->vms.n,
+	    o->conf.max_vms, o->conf.max_vcpus, o->conf.max_mem_mib);
+	memcpy(buf, &ck.n, sizeof(ck.n));
+	answer_doc(r->o, r->id, &res, buf, ck.w.used);
+}

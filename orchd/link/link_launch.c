@@ -1,0 +1,373 @@
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/fds.h"
+#include "common/log.h"
+#include "common/util.h"
+#include "orchd/link/link.h"
+#include "orchd/link/link_launch.h"
+#include "orchd/orchd.h"
+#include "orchd/text.h"
+#include "orchd/vm/bootspec.h"
+#include "orchd/vm/part.h"
+#include "orchd/vm/vm.h"
+
+#define ALL_ASKS (ASKED(ASK_MAKE) | ASKED(ASK_STOP) | ASKED(ASK_RELEASE))
+
+/* --- asks --- */
+
+/* An attachment is not answered; what is wrong with it START will tell. */
+static int
+attach(struct vm *vm, enum fd_role role, uint32_t index, int fd)
+{
+	const struct launch_attach a = {
+		.vm = vm->row.uid, .role = role, .index = index
+	};
+
+	if (fd < 0)
+		return fd;
+	return link_send(
+	    vm->obj.orchd, LINK_LAUNCH, LAUNCH_ATTACH, 0, &a, sizeof(a), fd);
+}
+
+/* What the other parts have for the jail is the jail's from now on. */
+static int
+attach_parts(struct vm *vm)
+{
+	struct part *p;
+	int fd, r = 0;
+	unsigned int i;
+
+	for (i = 0; i < vm->nparts && r == 0; i++) {
+		p = &vm->part[i];
+		if (p->state != PART_READY)
+			continue;
+		p->state = PART_USED;
+		fd = p->fd;
+		p->fd = -1;
+		r = attach(vm, dev_row(p->kind->dev)->fd, p->index, fd);
+	}
+	return r;
+}
+
+static int
+attach_texts(struct vm *vm)
+{
+	const char *args = vm->request.kernel_cmdline;
+	int r = attach(vm, FDR_SPEC, 0, bootspec_fd(vm));
+
+	if (r < 0 || args[0] == '\0')
+		return r;
+	return attach(
+	    vm, FDR_ARGS, 0, memfd_sealed("args", args, strlen(args)));
+}
+
+static int
+start(struct vm *vm, uint64_t id)
+{
+	const struct launch_start req = { .vm = vm->row.uid,
+		.slot = (uint16_t)vm->row.slot,
+		.then = LAUNCH_RUN,
+		.ready_ms = vm->obj.orchd->conf.ready_ms };
+	struct machine m = machine_new(
+	    (uint16_t)vm->request.cpu_cores, (uint32_t)vm->request.memory_mb);
+	unsigned int i;
+	int r;
+
+	for (i = 0; i < vm->nparts; i++) {
+		const struct part *p = &vm->part[i];
+
+		if (p->kind->dev != 0 &&
+		    (r = machine_add(&m, p->kind->dev, p->kind->num(p))) < 0)
+			return r;
+	}
+	return link_send2(vm->obj.orchd, LINK_LAUNCH, LAUNCH_START, id, &req,
+	    sizeof(req), &m, machine_len(&m));
+}
+
+static int
+jail_make(struct part *p, uint64_t id)
+{
+	struct vm *vm = p->vm;
+	int r;
+
+	memset(&vm->run, 0, sizeof(vm->run));
+	p->state = PART_USED;
+	p->stopping = false;
+	if ((r = attach_parts(vm)) == 0 && (r = attach_texts(vm)) == 0)
+		r = start(vm, id);
+	if (r < 0)
+		p->state = PART_STALE; /* attachments of it may lie there */
+	return r;
+}
+
+static int
+jail_stop(struct part *p, uint64_t id)
+{
+	struct orchd *o = p->vm->obj.orchd;
+	struct launch_stop req = { .vm = p->vm->row.uid, .from = STOP_AGENT };
+
+	memcpy(req.deadline_ms, o->conf.stop_ms, sizeof(req.deadline_ms));
+	p->stopping = true;
+	return link_send(
+	    o, LINK_LAUNCH, LAUNCH_STOP, id, &req, sizeof(req), -1);
+}
+
+static int
+jail_release(struct part *p, uint64_t id)
+{
+	const struct launch_vm req = { .vm = p->vm->row.uid };
+
+	return link_send(p->vm->obj.orchd, LINK_LAUNCH, LAUNCH_RELEASE, id,
+	    &req, sizeof(req), -1);
+}
+
+static void
+jail_forget(struct part *p)
+{
+	memset(&p->vm->run, 0, sizeof(p->vm->run));
+}
+
+const struct part_kind link_launch_jail = {
+	.name = "jail",
+	.link = LINK_LAUNCH,
+	.is_life = true,
+	.send = { [ASK_MAKE] = jail_make,
+	    [ASK_STOP] = jail_stop,
+	    [ASK_RELEASE] = jail_release },
+	.forget = jail_forget,
+};
+
+void
+link_launch_spec(struct vm *vm)
+{
+	int fd = bootspec_fd(vm);
+
+	if (fd < 0)
+		log_error(
+		    "vm %s: boot spec: %s", vm->row.name, strerrordesc_np(-fd));
+	else
+		(void)attach(vm, FDR_SPEC, 0, fd);
+}
+
+int
+link_launch_stream(
+    struct orchd *o, uint64_t vmid, uint32_t kind, uint32_t flags, int fd)
+{
+	const struct launch_stream s = {
+		.vm = vmid, .kind = kind, .flags = flags
+	};
+
+	return link_send(o, LINK_LAUNCH, LAUNCH_STREAM, 0, &s, sizeof(s), fd);
+}
+
+/* --- answers --- */
+
+static int
+on_done(void *arg, struct chan *c, struct msg *m)
+{
+	struct launch_vm v;
+	struct part *p;
+	int r;
+
+	(void)c;
+	memcpy(&v, m->data, sizeof(v));
+	r = link_asker(arg, LINK_LAUNCH, m->id, v.vm, ALL_ASKS, &p);
+	if (r == 0 && p != NULL)
+		part_answered(p, 0, "");
+	return r;
+}
+
+static int
+on_err(void *arg, struct chan *c, struct msg *m)
+{
+	struct launch_err err;
+	struct part *p;
+	int r;
+
+	(void)c;
+	memcpy(&err, m->data, sizeof(err));
+	r = link_asker(arg, LINK_LAUNCH, m->id, err.vm, ALL_ASKS, &p);
+	if (r < 0)
+		return r;
+	if (p != NULL)
+		part_answered(p, err.code, err.msg);
+	else if (m->id != 0)
+		log_warn("launchd: %016llx: %s", (unsigned long long)err.vm,
+		    err.msg);
+	return 0;
+}
+
+/* --- what it holds --- */
+
+static void
+release_stranger(struct orchd *o, uint64_t vmid)
+{
+	const struct launch_vm req = { .vm = vmid };
+
+	log_warn("launchd holds %016llx, which is not in the store",
+	    (unsigned long long)vmid);
+	(void)link_send(o, LINK_LAUNCH, LAUNCH_RELEASE, ++o->last_ask, &req,
+	    sizeof(req), -1);
+}
+
+static int
+on_held(void *arg, struct chan *c, struct msg *m)
+{
+	struct orchd *o = arg;
+	struct launch_held h;
+	struct part *p = NULL;
+	struct vm *vm;
+
+	(void)c;
+	memcpy(&h, m->data, sizeof(h));
+	if (h.pid > INT32_MAX)
+		return -EPERM;
+	vm = vm_by_vmid(o, h.vm);
+	if (vm != NULL && vm->row.slot == h.slot)
+		p = link_part(vm, LINK_LAUNCH, 0);
+	if (p == NULL) {
+		release_stranger(o, h.vm);
+		return 0;
+	}
+	p->listed = true;
+	p->state = h.state == LV_GONE ? PART_STALE : PART_USED;
+	p->stopping = h.state == LV_STOPPING;
+	vm->run.pid = h.pid;
+	vm->run.accel = h.accel;
+	vm->run.confined = h.conf;
+	/* what it came to while nobody listened */
+	vm->run.ready = h.state == LV_READY;
+	vm->run.ran = vm->run.ready || h.state == LV_RUNNING;
+	return 0;
+}
+
+static int
+on_list_end(void *arg, struct chan *c, struct msg *m)
+{
+	(void)c;
+	(void)m;
+	link_listed(arg, LINK_LAUNCH);
+	return 0;
+}
+
+static int
+on_caps(void *arg, struct chan *c, struct msg *m)
+{
+	static const char *const names[] = { "unknown", "tcg", "kvm" };
+	struct orchd *o = arg;
+
+	(void)c;
+	memcpy(&o->caps, m->data, sizeof(o->caps));
+	text_clean(o->caps.why, sizeof(o->caps.why),
+	    ((const struct launch_caps *)m->data)->why);
+	text_clean(o->caps.vsock_why, sizeof(o->caps.vsock_why),
+	    ((const struct launch_caps *)m->data)->vsock_why);
+	o->caps_known = true;
+	log_info("accelerator %s, cgroup v2 %s: %s", names[o->caps.accel],
+	    o->caps.cgroup ? "used" : "not used", o->caps.why);
+	log_info("vsock %s: %s", o->caps.vsock ? "used" : "not used",
+	    o->caps.vsock_why);
+	return 0;
+}
+
+/* --- news of a run --- */
+
+static void
+heard_running(struct part *p, const struct launch_event *ev)
+{
+	struct run *run = &p->vm->run;
+
+	if (p->state == PART_STALE || p->ask == ASK_RELEASE)
+		return; /* late: of a run that is over */
+	p->state = PART_USED; /* also if nobody wants it to */
+	run->ran = true;
+	run->pid = ev->pid;
+	run->accel = ev->accel;
+	run->confined = ev->conf;
+}
+
+static void
+heard_end(struct part *p, const struct launch_event *ev)
+{
+	struct run *run = &p->vm->run;
+	char text[STORE_DETAIL_MAX];
+
+	/* late, or told twice; and what ended before launchd has listed it is
+	 * told again after the list */
+	if (p->state == PART_NONE || p->ask == ASK_RELEASE || !p->listed ||
+	    run->end.heard)
+		return;
+	run->end.heard = true;
+	run->end.late = p->state == PART_STALE;
+	run->end.reason = ev->reason;
+	run->end.status = ev->status;
+	(void)snprintf(text, sizeof(text), "%s%s%.80s",
+	    exit_reason_name(ev->reason), ev->detail[0] == '\0' ? "" : ": ",
+	    ev->detail);
+	text_clean(run->end.detail, sizeof(run->end.detail), text);
+	run->ready = false;
+	run->pid = 0;
+	p->state = PART_STALE;
+}
+
+static int
+on_event(void *arg, struct chan *c, struct msg *m)
+{
+	struct launch_event ev;
+	struct part *p;
+	struct vm *vm;
+
+	(void)c;
+	memcpy(&ev, m->data, sizeof(ev));
+	if (ev.pid > INT32_MAX)
+		return -EPERM;
+	vm = vm_by_vmid(arg, ev.vm);
+	if (vm == NULL || (p = link_part(vm, LINK_LAUNCH, 0)) == NULL)
+		return 0; /* released meanwhile */
+	switch ((enum launch_event_kind)ev.kind) {
+	case LE_RUNNING:
+		heard_running(p, &ev);
+		break;
+	case LE_READY:
+		vm->run.ready = vm->run.ready || p->state == PART_USED;
+		break;
+	case LE_NEED_SPEC:
+		vm->run.need_spec = true;
+		break;
+	case LE_EXITED:
+		heard_end(p, &ev);
+		break;
+	case LE_RUNG:
+		log_info(
+		    "vm %s: stop ladder at rung %u", vm->row.name, ev.rung);
+		break;
+	case LE_WARDEN:
+		vm->run.confined = ev.conf;
+		log_info("vm %s: a new warden serves", vm->row.name);
+		break;
+	}
+	object_wake(&vm->obj);
+	return 0;
+}
+
+static const struct msg_handler handlers[] = {
+	{ LAUNCH_DONE, sizeof(struct launch_vm), 0, 0, PH_ANY, launch_vm_check,
+	    on_done },
+	{ LAUNCH_ERR, sizeof(struct launch_err), 0, 0, PH_ANY, launch_err_check,
+	    on_err },
+	{ LAUNCH_HELD, sizeof(struct launch_held), 0, 0, PH_LISTING,
+	    launch_held_check, on_held },
+	{ LAUNCH_LIST_END, sizeof(struct launch_count), 0, 0, PH_LISTING, NULL,
+	    on_list_end },
+	{ LAUNCH_EVENT, sizeof(struct launch_event), 0, 0, PH_ANY,
+	    launch_event_check, on_event },
+	{ LAUNCH_CAPS, sizeof(struct launch_caps), 0, 0, PH_ANY,
+	    launch_caps_check, on_caps },
+};
+const struct link_row link_launch = { .id = LINK_LAUNCH,
+	.room = ROOM_LAUNCHD,
+	.list = LAUNCH_LIST,
+	.missing = "the launcher is not there",
+	.ops = { handlers, nitems(handlers), link_gone } };

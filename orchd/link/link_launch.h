@@ -1,0 +1,20 @@
+#ifndef MEWS_LINK_LAUNCH_H
+#define MEWS_LINK_LAUNCH_H
+
+#include <stdint.h>
+
+struct link_row;
+struct orchd;
+struct part_kind;
+struct vm;
+
+extern const struct link_row link_launch;
+/* The jail: keeper, warden and hypervisor.  A VM lives in it. */
+extern const struct part_kind link_launch_jail;
+/* The agent of a running VM has lost its boot spec's bearer: brings it. */
+void link_launch_spec(struct vm *vm);
+/* One end of a stream for the VM's warden.  Takes fd.  -EPIPE, -ENOBUFS. */
+int link_launch_stream(
+    struct orchd *o, uint64_t vmid, uint32_t kind, uint32_t flags, int fd);
+
+#endif

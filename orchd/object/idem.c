@@ -1,0 +1,151 @@
+#include <sha2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "orchd/object/idem.h"
+#include "orchd/orchd.h"
+
+/*
+ * Idempotency-Key (draft-ietf-httpapi-idempotency-key-header): the same key
+ * from the same caller acts once.  The key is remembered in the commit that
+ * does the work, so neither can be there without the other (I8).
+ */
+static int
+cmp_idem(const struct idem *a, const struct idem *b)
+{
+	if (a->row.tenant != b->row.tenant)
+		return a->row.tenant < b->row.tenant ? -1 : 1;
+	if (a->row.owner != b->row.owner)
+		return a->row.owner < b->row.owner ? -1 : 1;
+	return strcmp(a->row.key, b->row.key);
+}
+
+RB_GENERATE_STATIC(idem_tree, idem, entry, cmp_idem)
+
+static void
+hash_request(const struct api_req *req, uint32_t verb, const void *doc,
+    size_t len, uint8_t hash[SHA256_DIGEST_LENGTH])
+{
+	SHA2_CTX ctx;
+	size_t i;
+
+	SHA256Init(&ctx);
+	SHA256Update(&ctx, (const uint8_t *)&verb, sizeof(verb));
+	/* as many as the verb has, so that a key outlives a larger bound */
+	for (i = 0; i < API_VARS_MAX && (i == 0 || req->var[i][0] != '\0'); i++)
+		SHA256Update(&ctx, (const uint8_t *)req->var[i],
+		    strlen(req->var[i]) + 1);
+	if (len > 0)
+		SHA256Update(&ctx, doc, len);
+	SHA256Final(hash, &ctx);
+}
+
+static void
+idem_drop(struct orchd *o, struct idem *i)
+{
+	(void)RB_REMOVE(idem_tree, &o->idems.tree, i);
+	TAILQ_REMOVE(&o->idems.age, i, age);
+	o->idems.n--;
+	free(i);
+}
+
+enum idem_verdict
+idem_look(struct orchd *o, int64_t tenant, uint32_t owner,
+    const struct api_req *req, uint32_t verb, const void *doc, size_t len,
+    struct idem_row *row)
+{
+	const int64_t now = clock_wall_ns();
+	struct idem key = { 0 }, *hit;
+
+	memset(row, 0, sizeof(*row));
+	if (req->key[0] == '\0')
+		return IDEM_NEW;
+	/* the oldest stand first; the store trims its own */
+	while ((hit = TAILQ_FIRST(&o->idems.age)) != NULL &&
+	    hit->row.at_ns < now - STORE_IDEM_TTL_S * 1000000000LL)
+		idem_drop(o, hit);
+	row->tenant = tenant;
+	row->owner = owner;
+	row->verb = verb;
+	row->at_ns = now;
+	(void)snprintf(row->key, sizeof(row->key), "%s", req->key);
+	hash_request(req, verb, doc, len, row->hash);
+	key.row = *row;
+	hit = RB_FIND(idem_tree, &o->idems.tree, &key);
+	if (hit == NULL)
+		return IDEM_NEW;
+	if (hit->row.verb != verb ||
+	    memcmp(hit->row.hash, row->hash, sizeof(row->hash)) != 0)
+		return IDEM_OTHER;
+	row->vm = hit->row.vm;
+	return IDEM_AGAIN;
+}
+
+int
+idem_use(struct orchd *o, const struct idem_row *row)
+{
+	struct idem *i = calloc(1, sizeof(*i));
+
+	if (i == NULL)
+		return -1;
+	i->row = *row;
+	if (RB_INSERT(idem_tree, &o->idems.tree, i) != NULL) {
+		free(i); /* looked up before: it cannot be */
+		return -1;
+	}
+	TAILQ_INSERT_TAIL(&o->idems.age, i, age);
+	o->idems.n++;
+	return 0;
+}
+
+/* The caller with more than IDEM_OWNER_MAX keys loses its own oldest, nobody
+ * else's; only when the table is full does the oldest of all go. */
+static struct idem *
+idem_victim(struct orchd *o, const struct idem_row *row)
+{
+	struct idem *i, *oldest = NULL;
+	unsigned int n = 0;
+
+	if (o->idems.n <= IDEM_OWNER_MAX)
+		return NULL;
+	TAILQ_FOREACH (i, &o->idems.age, age) {
+		if (i->row.tenant != row->tenant || i->row.owner != row->owner)
+			continue;
+		if (oldest == NULL)
+			oldest = i;
+		n++;
+	}
+	if (n > IDEM_OWNER_MAX)
+		return oldest;
+	return o->idems.n > IDEM_MAX ? TAILQ_FIRST(&o->idems.age) : NULL;
+}
+
+void
+idem_put(struct orchd *o, struct txn *t, const struct idem_row *row)
+{
+	struct idem *old = idem_victim(o, row);
+
+	if (old != NULL) {
+		txn_idem_del(t, &old->row);
+		idem_drop(o, old);
+	}
+	txn_idem(t, row);
+}
+
+void
+idem_forget(struct orchd *o, const struct idem_row *row)
+{
+	struct idem key = { .row = *row }, *hit;
+
+	if (row->key[0] != '\0' &&
+	    (hit = RB_FIND(idem_tree, &o->idems.tree, &key)) != NULL)
+		idem_drop(o, hit);
+}
+
+int
+idem_load(struct orchd *o, const struct idem_row *row)
+{
+	return o->idems.n >= IDEM_MAX ? -1 : idem_use(o, row);
+}

@@ -1,0 +1,48 @@
+#ifndef MEWS_IDEM_H
+#define MEWS_IDEM_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "common/tree.h"
+#include "orchd/store.h"
+
+struct api_req;
+struct conn;
+struct orchd;
+
+/* A key that was used, for the retries that may come. */
+struct idem {
+	RB_ENTRY(idem) entry;
+	TAILQ_ENTRY(idem) age;
+	struct idem_row row;
+};
+RB_HEAD(idem_tree, idem);
+TAILQ_HEAD(idem_list, idem); /* oldest first */
+/* Keys remembered; past its own limit a caller loses its oldest. */
+#define IDEM_MAX 65536
+#define IDEM_OWNER_MAX 4096
+
+struct idems {
+	struct idem_tree tree;
+	struct idem_list age;
+	unsigned int n;
+};
+
+enum idem_verdict { IDEM_NEW, IDEM_AGAIN, IDEM_OTHER };
+/* Fills row for idem_use(); IDEM_AGAIN: row->vm is the VM it was used for.
+ * The row's tenant and owner are the caller's. */
+enum idem_verdict idem_look(struct orchd *o, int64_t tenant, uint32_t owner,
+    const struct api_req *req, uint32_t verb, const void *doc, size_t len,
+    struct idem_row *row);
+/* Remembers a key here.  -1: out of memory. */
+int idem_use(struct orchd *o, const struct idem_row *row);
+/* Remembers it in t, and lets go of what is one too many. */
+void idem_put(struct orchd *o, struct txn *t, const struct idem_row *row);
+/* A key out of the store. */
+int idem_load(struct orchd *o, const struct idem_row *row);
+/* The write failed: the key was not used after all. */
+void idem_forget(struct orchd *o, const struct idem_row *row);
+
+#endif

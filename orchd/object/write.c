@@ -1,0 +1,332 @@
+#include <errno.h>
+#include <event2/event.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "orchd/object/idem.h"
+#include "orchd/object/wait.h"
+#include "orchd/object/write.h"
+#include "orchd/orchd.h"
+
+#define AGAIN_S 5
+
+static void *
+row_of(const struct object *obj)
+{
+	return (uint8_t *)(uintptr_t)obj + obj->kind->row;
+}
+
+static void
+was_free(struct write *w, size_t len)
+{
+	if (w->was != NULL)
+		explicit_bzero(w->was, len);
+	free(w->was);
+	w->was = NULL;
+}
+
+/* Nothing is to be written, or remembered, any more. */
+static void
+reset(struct object *obj, struct write *w)
+{
+	struct used_key *k;
+
+	while ((k = w->keys) != NULL) {
+		w->keys = k->next;
+		free(k);
+	}
+	was_free(w, obj->kind->rowlen);
+	memset(w, 0, sizeof(*w));
+}
+
+void
+write_clear(struct object *obj)
+{
+	reset(obj, &obj->open);
+	reset(obj, &obj->sent);
+	if (obj->again != NULL)
+		event_free(obj->again);
+	obj->again = NULL;
+}
+
+/* --- what is to be written --- */
+
+void
+write_fact(struct object *obj)
+{
+	obj->open.dirty = obj->open.facts = true;
+	object_wake(obj);
+}
+
+static void
+note_add(struct write *w, const struct note *n)
+{
+	if (w->nnotes == WRITE_NOTES_MAX) {
+		memmove(w->note, w->note + 1,
+		    (WRITE_NOTES_MAX - 1) * sizeof(w->note[0]));
+		w->nnotes--;
+		if (w->notes_was > 0)
+			w->notes_was--;
+	}
+	w->note[w->nnotes++] = *n;
+}
+
+void
+write_note(struct object *obj, uint8_t type, uint32_t status, const char *why)
+{
+	const struct note n = {
+		.type = type, .status = (uint8_t)status, .why = why
+	};
+
+	obj->open.dirty = true;
+	note_add(&obj->open, &n);
+	object_wake(obj);
+}
+
+/* Where the next key goes. */
+static struct used_key **
+keys_end(struct write *w)
+{
+	struct used_key **k = &w->keys;
+
+	while (*k != NULL)
+		k = &(*k)->next;
+	return k;
+}
+
+int
+write_key(struct object *obj, const struct idem_row *key)
+{
+	struct used_key *k;
+
+	if (key->key[0] == '\0')
+		return 0;
+	if ((k = calloc(1, sizeof(*k))) == NULL)
+		return -ENOMEM;
+	k->row = *key;
+	if (idem_use(obj->orchd, key) < 0) {
+		free(k);
+		return -ENOMEM;
+	}
+	*keys_end(&obj->open) = k;
+	obj->open.dirty = true;
+	if (obj->again != NULL)
+		(void)evtimer_del(obj->again); /* somebody waits for it */
+	object_wake(obj);
+	return 0;
+}
+
+int
+write_ask(struct object *obj, uint32_t asked, const struct idem_row *key)
+{
+	struct write *w = &obj->open;
+	void *was = NULL;
+	int r;
+
+	if (w->was == NULL && (was = malloc(obj->kind->rowlen)) == NULL)
+		return -ENOMEM;
+	if ((r = write_key(obj, key)) < 0) {
+		free(was);
+		return r;
+	}
+	if (was != NULL) {
+		memcpy(was, row_of(obj), obj->kind->rowlen);
+		w->was = was;
+		w->notes_was = w->nnotes;
+	}
+	w->asked |= asked;
+	w->dirty = true;
+	if (obj->again != NULL)
+		(void)evtimer_del(obj->again);
+	object_wake(obj);
+	return 0;
+}
+
+int
+write_new(struct object *obj, uint32_t asked, const struct idem_row *key)
+{
+	int r = write_key(obj, key);
+
+	if (r < 0)
+		return r;
+	obj->open.op = WRITE_NEW;
+	obj->open.asked = asked;
+	obj->open.dirty = true;
+	object_wake(obj);
+	return 0;
+}
+
+void
+write_del(struct object *obj, uint32_t asked)
+{
+	obj->open.op = WRITE_DEL;
+	obj->open.asked = asked;
+	write_fact(obj);
+}
+
+/* --- with the store --- */
+
+static void
+on_done(void *arg, int r)
+{
+	struct object *obj = arg;
+
+	obj->written = true;
+	obj->result = r;
+	object_wake(obj);
+}
+
+static void
+on_again(int fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	object_wake(arg);
+}
+
+bool
+write_owed(const struct object *obj)
+{
+	return obj->again != NULL && evtimer_pending(obj->again, NULL);
+}
+
+static int
+send_txn(struct object *obj)
+{
+	struct write *w = &obj->sent;
+	struct txn *t = txn_new(obj->orchd->store, on_done, obj);
+	const struct used_key *k;
+	unsigned int i;
+	int r;
+
+	if (t == NULL)
+		return -ENOMEM;
+	if ((r = obj->kind->save(t, obj, w->op)) < 0) {
+		txn_free(t);
+		return r;
+	}
+	for (k = w->keys; k != NULL; k = k->next)
+		idem_put(obj->orchd, t, &k->row);
+	for (i = 0; i < w->nnotes; i++)
+		obj->last_seq = obj->kind->event(t, obj, &w->note[i]);
+	txn_commit(t);
+	return 0;
+}
+
+void
+write_send(struct object *obj)
+{
+	int r;
+
+	if (!obj->open.dirty || obj->writing || write_owed(obj))
+		return;
+	obj->sent = obj->open;
+	memset(&obj->open, 0, sizeof(obj->open));
+	obj->writing = true;
+	if ((r = send_txn(obj)) < 0)
+		on_done(obj, r);
+}
+
+static void
+succeeded(struct object *obj)
+{
+	struct orchd *o = obj->orchd;
+
+	if (obj->sent.op == WRITE_NEW)
+		obj->life = OBJECT_STORED;
+	else if (obj->sent.op == WRITE_DEL)
+		obj->life = OBJECT_GONE;
+	if (obj->sent.nnotes > 0) {
+		if (obj->last_seq > o->tenant.told_seq)
+			o->tenant.told_seq = obj->last_seq;
+		o->objects.told = true;
+	}
+	reset(obj, &obj->sent);
+}
+
+/* What a person asked cannot be kept: as if it had never been asked. */
+static void
+undo(struct object *obj, int r)
+{
+	struct write *w = &obj->sent;
+	const uint32_t asked = w->asked;
+	struct used_key *k;
+
+	if (w->op == WRITE_NEW)
+		obj->life = OBJECT_NEVER;
+	if (w->was != NULL) {
+		memcpy(row_of(obj), w->was, obj->kind->rowlen);
+		was_free(w, obj->kind->rowlen);
+		w->nnotes = w->notes_was;
+	}
+	if (w->op != WRITE_DEL) {
+		while ((k = w->keys) != NULL) {
+			w->keys = k->next;
+			idem_forget(obj->orchd, &k->row);
+			free(k);
+		}
+	}
+	w->asked = 0;
+	wait_undone(obj, asked, r);
+}
+
+/* What could not be written goes before what is to be written next. */
+static void
+merge(struct object *obj)
+{
+	struct write *old = &obj->sent, next = obj->open;
+	unsigned int i;
+
+	if (next.was != NULL && old->was == NULL) {
+		old->was = next.was;
+		old->notes_was = old->nnotes + next.notes_was;
+		next.was = NULL;
+	}
+	was_free(&next, obj->kind->rowlen);
+	for (i = 0; i < next.nnotes; i++)
+		note_add(old, &next.note[i]);
+	*keys_end(old) = next.keys;
+	old->asked |= next.asked;
+	old->facts = old->facts || next.facts;
+	obj->open = *old;
+	memset(old, 0, sizeof(*old));
+}
+
+static void
+failed(struct object *obj, int r)
+{
+	const struct timeval tv = { .tv_sec = AGAIN_S };
+	const bool more = obj->open.dirty;
+
+	log_error("%s %s: state not written: %s", obj->kind->name,
+	    obj->kind->title(obj), strerrordesc_np(-r));
+	if (obj->sent.asked != 0 && !more)
+		undo(obj, r);
+	if (obj->life == OBJECT_NEVER ||
+	    (!obj->sent.facts && obj->sent.keys == NULL &&
+		obj->sent.was == NULL)) {
+		reset(obj, &obj->sent);
+		return;
+	}
+	merge(obj);
+	if (more)
+		return; /* with what was asked meanwhile, now */
+	if (obj->again == NULL)
+		obj->again = evtimer_new(obj->orchd->base, on_again, obj);
+	if (obj->again == NULL || event_add(obj->again, &tv) < 0)
+		log_error(
+		    "%s %s: no timer", obj->kind->name, obj->kind->title(obj));
+}
+
+void
+write_settle(struct object *obj)
+{
+	if (!obj->written)
+		return;
+	obj->written = obj->writing = false;
+	if (obj->result < 0)
+		failed(obj, obj->result);
+	else
+		succeeded(obj);
+}

@@ -1,0 +1,43 @@
+#ifndef MEWS_WRITE_H
+#define MEWS_WRITE_H
+
+#include "orchd/object/object.h"
+
+/*
+ * The one owner of what is not on the disk yet.  Handlers and steps change an
+ * object's row and say so here; the turn sends it, one transaction of an
+ * object at a time, and takes the store's answer back.  What a person asked
+ * and could not be kept is undone, as if it had never been asked, unless more
+ * has been asked meanwhile; what happened by itself is written later, with
+ * its events and keys.
+ */
+
+/* The row was, or is about to be, changed by what happened. */
+void write_fact(struct object *obj);
+/* An event that goes with the change. */
+void write_note(
+    struct object *obj, uint8_t type, uint32_t status, const char *why);
+/*
+ * Before the row is changed as a person asked: the key (one without text is
+ * none) goes with it, and if it fails who waits for one of asked (bits of
+ * waiter.what) is told.  -ENOMEM: nothing was noted.
+ */
+int write_ask(struct object *obj, uint32_t asked, const struct idem_row *key);
+/* Nothing was to be done for this key, and a retry of it shall not do it
+ * later either.  -ENOMEM. */
+int write_key(struct object *obj, const struct idem_row *key);
+/* The first write of obj; asked and key as in write_ask(). */
+int write_new(struct object *obj, uint32_t asked, const struct idem_row *key);
+/* The row goes.  If that fails who waits for one of asked is told, and it is
+ * tried again. */
+void write_del(struct object *obj, uint32_t asked);
+
+/* From the turn: takes the store's answer, if it has come. */
+void write_settle(struct object *obj);
+/* From the turn: sends what there is, unless something is under way. */
+void write_send(struct object *obj);
+/* A write failed and waits to be tried again. */
+bool write_owed(const struct object *obj);
+void write_clear(struct object *obj);
+
+#endif

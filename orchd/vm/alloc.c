@@ -1,0 +1,108 @@
+#include <arpa/inet.h>
+#include <errno.h>
+#include <sha1.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "common/log.h"
+#include "orchd/orchd.h"
+#include "orchd/vm/alloc.h"
+#include "orchd/vm/vm.h"
+
+/* Lowest number in [0, n) that no VM has; VMs are few, so a table will do. */
+static int
+lowest_free(const struct orchd *o, uint32_t n,
+    uint32_t (*taken)(const struct orchd *, const struct vm *), uint32_t *ret)
+{
+	const struct vm *vm;
+	uint8_t *used = calloc(n, 1);
+	uint32_t i;
+
+	if (used == NULL)
+		return -ENOMEM;
+	TAILQ_FOREACH (vm, &o->vms.list, entry) {
+		i = taken(o, vm);
+		if (i < n)
+			used[i] = 1;
+	}
+	for (i = 0; i < n && used[i]; i++)
+		;
+	free(used);
+	if (i == n)
+		return -ENOSPC;
+	*ret = i;
+	return 0;
+}
+
+static uint32_t
+slot_of(const struct orchd *o, const struct vm *vm)
+{
+	(void)o;
+	return vm->row.slot;
+}
+
+int
+alloc_slot(const struct orchd *o, uint32_t *ret)
+{
+	return lowest_free(o, o->conf.max_vms, slot_of, ret);
+}
+
+/* Host addresses after the gateway, which is the first. */
+static uint32_t
+address_of(const struct orchd *o, const struct vm *vm)
+{
+	return vm->row.ipv4 - o->conf.gateway - 1;
+}
+
+int
+alloc_ipv4(const struct orchd *o, uint32_t *ret)
+{
+	uint32_t last = o->conf.subnet | (~0U >> o->conf.prefix), n, i;
+	int r;
+
+	if (o->conf.gateway + 1 >= last)
+		return -ENOSPC;
+	n = last - o->conf.gateway - 1; /* without the broadcast address */
+	if (n > o->conf.max_vms)
+		n = o->conf.max_vms;
+	if ((r = lowest_free(o, n, address_of, &i)) < 0)
+		return r;
+	*ret = o->conf.gateway + 1 + i;
+	return 0;
+}
+
+/*
+ * As Volant does it, so that a guest moved over keeps its address: 02, then
+ * the first five bytes of SHA-1(name "|" address).
+ */
+void
+alloc_mac(const char *name, uint32_t ipv4, uint8_t mac[6])
+{
+	const struct in_addr in = { .s_addr = htonl(ipv4) };
+	char text[INET_ADDRSTRLEN], buf[STORE_NAME_MAX + sizeof(text) + 2];
+	uint8_t digest[SHA1_DIGEST_LENGTH];
+	SHA1_CTX ctx;
+	int n;
+
+	(void)inet_ntop(AF_INET, &in, text, sizeof(text));
+	n = snprintf(buf, sizeof(buf), "%s|%s", name, text);
+	SHA1Init(&ctx);
+	SHA1Update(&ctx, (const uint8_t *)buf, (size_t)n);
+	SHA1Final(digest, &ctx);
+	mac[0] = 0x02;
+	memcpy(mac + 1, digest, 5);
+}
+
+uint64_t
+alloc_vmid(struct orchd *o)
+{
+	uint64_t vmid = 0;
+
+	do {
+		if (getrandom(&vmid, sizeof(vmid), 0) != sizeof(vmid))
+			fatal("getrandom: %m");
+	} while (vmid == 0 || vm_by_vmid(o, vmid) != NULL);
+	return vmid;
+}

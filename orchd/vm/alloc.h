@@ -1,0 +1,14 @@
+#ifndef MEWS_ALLOC_H
+#define MEWS_ALLOC_H
+
+#include <stdint.h>
+
+struct orchd;
+
+/* What a new VM gets.  -ENOSPC when there is none left, -ENOMEM. */
+int alloc_slot(const struct orchd *o, uint32_t *ret);
+int alloc_ipv4(const struct orchd *o, uint32_t *ret);
+void alloc_mac(const char *name, uint32_t ipv4, uint8_t mac[6]);
+uint64_t alloc_vmid(struct orchd *o);
+
+#endif

@@ -1,0 +1,192 @@
+#include <errno.h>
+#include <stdio.h>
+#include <sys/socket.h>
+
+#include "common/fds.h"
+#include "orchd/api/answer.h"
+#include "orchd/api/conn.h"
+#include "orchd/api/req.h"
+#include "orchd/api/verb.h"
+#include "orchd/link/link_launch.h"
+#include "orchd/object/wait.h"
+#include "orchd/object/write.h"
+#include "orchd/vm/vm_step.h"
+
+void
+verb_vm_get(const struct req *r)
+{
+	const struct vm *vm = req_vm(r);
+
+	if (vm != NULL)
+		answer_vm(r->o, r->c->id, r->id, 200, vm);
+}
+
+/* --- start, stop, delete --- */
+
+/* The VM of a verb that changes it, and what its key says.  NULL: answered. */
+static struct vm *
+changed(const struct req *r, enum wait_for again, struct idem_row *key)
+{
+	struct vm *vm;
+
+	switch (req_key(r, key)) {
+	case IDEM_OTHER:
+		return NULL;
+	case IDEM_AGAIN:
+		/* by vmid: the name may be another's by now */
+		if ((vm = vm_by_vmid(r->o, key->vm)) != NULL)
+			req_join(
+			    r, &vm->obj, again, again == FOR_GONE ? 204 : 200);
+		else if (again == FOR_GONE)
+			answer_empty(r->o, r->c->id, r->id, 204);
+		else
+			req_refuse(r, 410, "the vm of this request is deleted");
+		return NULL;
+	case IDEM_NEW:
+		break;
+	}
+	return req_vm(r);
+}
+
+/* Asks for a change and waits for it, or says why not. */
+static void
+change(const struct req *r, struct vm *vm, enum vm_event ev, const char *why,
+    enum vm_desired want, enum wait_for what, struct idem_row *key)
+{
+	int e = req_wait(r, &vm->obj, what, what == FOR_GONE ? 204 : 200);
+
+	if (e < 0) {
+		req_refuse(r, 503, "too many requests wait for this vm");
+		return;
+	}
+	if ((e = vm_step_asked(vm, ev, why, want, what, key)) < 0) {
+		wait_drop(&vm->obj, r->c->id);
+		req_refuse(r, e == -EPERM ? 409 : 500,
+		    e == -EPERM ? "not in the state this vm is in"
+				: "out of memory");
+	}
+}
+
+/* It is so already, or on its way there. */
+static void
+join(const struct req *r, struct vm *vm, enum wait_for what,
+    struct idem_row *key)
+{
+	key->vm = vm->row.uid;
+	if (write_key(&vm->obj, key) < 0)
+		req_refuse(r, 500, "out of memory");
+	else
+		req_join(r, &vm->obj, what, what == FOR_GONE ? 204 : 200);
+}
+
+void
+verb_vm_start(const struct req *r)
+{
+	struct idem_row key;
+	struct vm *vm = changed(r, FOR_RUNNING_AGAIN, &key);
+	char text[160];
+
+	if (vm == NULL)
+		return;
+	switch ((enum vm_state)vm->row.state) {
+	case VM_STOPPED:
+	case VM_CRASHED:
+		vm->retried = false;
+		change(r, vm, EV_START, "vm started", WANT_RUNNING, FOR_RUNNING,
+		    &key);
+		return;
+	case VM_PENDING:
+	case VM_STARTING:
+	case VM_RUNNING:
+		/* under way or done: a second start is the first one's retry */
+		join(r, vm, FOR_RUNNING, &key);
+		return;
+	case VM_STOPPING:
+	case VM_DELETING:
+	case VM_STATES:
+		break;
+	}
+	(void)snprintf(text, sizeof(text), "vm %s is %s", vm->row.name,
+	    vm_fsm_state(vm->row.state));
+	req_refuse(r, 409, text);
+}
+
+void
+verb_vm_stop(const struct req *r)
+{
+	struct idem_row key;
+	struct vm *vm = changed(r, FOR_STOPPED_AGAIN, &key);
+
+	if (vm == NULL)
+		return;
+	if (vm->row.state == VM_DELETING)
+		req_refuse(r, 409, "vm is being deleted");
+	else if (vm->row.state == VM_STOPPED || vm->row.state == VM_STOPPING)
+		/* stopped already: as Volant, that is fine */
+		join(r, vm, FOR_STOPPED, &key);
+	else
+		change(r, vm, EV_STOP, "vm stopped", WANT_STOPPED, FOR_STOPPED,
+		    &key);
+}
+
+void
+verb_vm_delete(const struct req *r)
+{
+	struct idem_row key;
+	struct vm *vm = changed(r, FOR_GONE, &key);
+
+	if (vm == NULL)
+		return;
+	if (vm->row.state == VM_DELETING)
+		join(r, vm, FOR_GONE, &key);
+	else
+		change(
+		    r, vm, EV_DELETE, "vm deleted", WANT_GONE, FOR_GONE, &key);
+}
+
+/* --- streams --- */
+
+/*
+ * The one end goes up to apid, the other down to the warden; descriptors
+ * only ever travel towards the VM (I12), and orchd keeps neither.
+ */
+void
+verb_vm_stream(const struct req *r)
+{
+	const struct vm *vm = req_vm(r);
+	int sv[2];
+
+	if (vm == NULL)
+		return;
+	if (r->head.kind == 0) {
+		req_refuse(r, 400, "no such stream");
+		return;
+	}
+	if (vm->row.state != VM_RUNNING ||
+	    vm_life_const(vm)->state != PART_USED) {
+		req_refuse(r, 409, "vm not running");
+		return;
+	}
+	if (r->head.kind == STREAM_EXEC && !vm->run.ready) {
+		req_refuse(r, 503, "vm not ready yet");
+		return;
+	}
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
+		sv) < 0) {
+		req_refuse(r, 503, "too many streams on this host");
+		return;
+	}
+	switch (link_launch_stream(
+	    r->o, vm->row.uid, r->head.kind, r->head.flags, sv[1])) {
+	case 0:
+		answer_stream(r->o, r->c->id, r->id, sv[0]);
+		return;
+	case -EPIPE:
+		req_refuse(r, 503, "the launcher restarts: try again");
+		break;
+	default:
+		req_refuse(r, 503, "the launcher is busy: try again");
+		break;
+	}
+	close_fd(&sv[0]);
+}

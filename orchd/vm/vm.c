@@ -1,0 +1,166 @@
+#include <errno.h>
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/num.h"
+#include "orchd/object/wait.h"
+#include "orchd/object/write.h"
+#include "orchd/orchd.h"
+#include "orchd/vm/vm.h"
+
+static int
+cmp_vmid(const struct vm *a, const struct vm *b)
+{
+	return a->row.uid < b->row.uid ? -1 : a->row.uid > b->row.uid;
+}
+
+static int
+cmp_name(const struct vm *a, const struct vm *b)
+{
+	if (a->row.tenant != b->row.tenant)
+		return a->row.tenant < b->row.tenant ? -1 : 1;
+	return strcmp(a->row.name, b->row.name);
+}
+
+RB_GENERATE_STATIC(vm_id_tree, vm, by_vmid, cmp_vmid)
+RB_GENERATE_STATIC(vm_name_tree, vm, by_name, cmp_name)
+
+struct vm *
+vm_new(struct orchd *o, const struct object_kind *kind,
+    const struct part_kind *const *parts, unsigned int nparts)
+{
+	struct vm *vm = calloc(1, sizeof(*vm) + nparts * sizeof(vm->part[0]));
+	unsigned int i;
+
+	if (vm == NULL)
+		return NULL;
+	object_init(&vm->obj, kind, o);
+	vm->nparts = nparts;
+	for (i = 0; i < nparts; i++)
+		part_init(&vm->part[i], parts[i], vm);
+	return vm;
+}
+
+const struct part *
+vm_life_const(const struct vm *vm)
+{
+	unsigned int i;
+
+	for (i = 0; i + 1 < vm->nparts && !vm->part[i].kind->is_life; i++)
+		;
+	return &vm->part[i];
+}
+
+struct part *
+vm_life(struct vm *vm)
+{
+	return &vm->part[vm_life_const(vm) - vm->part];
+}
+
+void
+vm_free(struct vm *vm)
+{
+	struct vms *all;
+	unsigned int i;
+
+	if (vm == NULL)
+		return;
+	all = &vm->obj.orchd->vms;
+	if (RB_FIND(vm_id_tree, &all->by_vmid, vm) == vm) {
+		(void)RB_REMOVE(vm_id_tree, &all->by_vmid, vm);
+		(void)RB_REMOVE(vm_name_tree, &all->by_name, vm);
+		TAILQ_REMOVE(&all->list, vm, entry);
+		all->n--;
+	}
+	for (i = 0; i < vm->nparts; i++)
+		part_clear(&vm->part[i]);
+	if (vm->deadline != NULL)
+		event_free(vm->deadline);
+	wait_clear(&vm->obj);
+	write_clear(&vm->obj);
+	object_clear(&vm->obj);
+	table_clear(&vm_create_table, &vm->request);
+	free(vm);
+}
+
+int
+vm_add(struct vm *vm)
+{
+	struct vms *all = &vm->obj.orchd->vms;
+
+	if (RB_FIND(vm_name_tree, &all->by_name, vm) != NULL ||
+	    RB_INSERT(vm_id_tree, &all->by_vmid, vm) != NULL)
+		return -EEXIST;
+	(void)RB_INSERT(vm_name_tree, &all->by_name, vm);
+	TAILQ_INSERT_TAIL(&all->list, vm, entry); /* ids only grow */
+	all->n++;
+	vm->obj.key = vm->row.uid;
+	vm->obj.tenant = vm->row.tenant;
+	return 0;
+}
+
+struct vm *
+vm_by_vmid(struct orchd *o, uint64_t vmid)
+{
+	struct vm key = { .row = { .uid = vmid } };
+
+	return RB_FIND(vm_id_tree, &o->vms.by_vmid, &key);
+}
+
+struct vm *
+vm_by_name(struct orchd *o, int64_t tenant, const char *name)
+{
+	struct vm key = { .row = { .tenant = tenant } };
+
+	(void)snprintf(key.row.name, sizeof(key.row.name), "%s", name);
+	return RB_FIND(vm_name_tree, &o->vms.by_name, &key);
+}
+
+/* Smallest and greatest vmid that begin with these hex digits. */
+static int
+prefix_range(const char *s, uint64_t *lo, uint64_t *hi)
+{
+	char buf[HEX64_LEN + 1];
+	size_t len = strlen(s);
+
+	if (len < VM_PREFIX_MIN || len > HEX64_LEN)
+		return -EINVAL;
+	memset(buf, '0', HEX64_LEN);
+	buf[HEX64_LEN] = '\0';
+	memcpy(buf, s, len);
+	if (parse_hex64(buf, lo) < 0)
+		return -EINVAL;
+	memset(buf + len, 'f', HEX64_LEN - len);
+	return parse_hex64(buf, hi);
+}
+
+int
+vm_find(struct orchd *o, int64_t tenant, const char *name, struct vm **ret)
+{
+	struct vm *vm = vm_by_name(o, tenant, name), *hit = NULL;
+	struct vm key = { 0 };
+	uint64_t lo, hi;
+
+	if (vm != NULL) {
+		*ret = vm;
+		return 0;
+	}
+	if (prefix_range(name, &lo, &hi) < 0)
+		return -ENOENT;
+	key.row.uid = lo;
+	vm = RB_NFIND(vm_id_tree, &o->vms.by_vmid, &key);
+	for (; vm != NULL && vm->row.uid <= hi;
+	     vm = RB_NEXT(vm_id_tree, &o->vms.by_vmid, vm)) {
+		if (vm->row.tenant != tenant)
+			continue;
+		if (hit != NULL)
+			return -EEXIST;
+		hit = vm;
+	}
+	if (hit == NULL)
+		return -ENOENT;
+	*ret = hit;
+	return 0;
+}

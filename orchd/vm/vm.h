@@ -1,0 +1,91 @@
+#ifndef MEWS_VM_H
+#define MEWS_VM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "common/tree.h"
+#include "orchd/object/object.h"
+#include "orchd/store.h"
+#include "orchd/vm/part.h"
+#include "orchd/vm/vm_fsm.h"
+#include "proto/launch.h"
+#include "proto/objects.h"
+
+struct event;
+
+enum vm_desired { WANT_STOPPED = 0, WANT_RUNNING = 1, WANT_GONE = 2 };
+
+/* What requests wait for (waiter.what). */
+enum wait_for {
+	FOR_RUNNING,
+	FOR_STOPPED,
+	FOR_GONE,
+	/* retries under a key that was used: how it is now, once settled */
+	FOR_RUNNING_AGAIN,
+	FOR_STOPPED_AGAIN
+};
+
+/* What launchd has told of the run that the jail holds (link_launch.c). */
+struct run {
+	bool ran; /* verified and running, at some moment */
+	bool ready;
+	bool need_spec; /* its agent asks for the boot spec once more */
+	uint8_t accel;
+	uint32_t pid; /* 0: none */
+	struct launch_confined confined;
+	struct {
+		bool heard; /* and not yet in the row */
+		bool late; /* the list had told it to be over before */
+		uint32_t reason; /* enum exit_reason */
+		int32_t status;
+		char detail[STORE_DETAIL_MAX];
+	} end;
+};
+
+struct vm {
+	struct object obj; /* first: an object is its VM */
+	RB_ENTRY(vm) by_vmid;
+	RB_ENTRY(vm) by_name;
+	TAILQ_ENTRY(vm) entry; /* in order of tenant and id */
+	struct vm_row row; /* what the store has, or is about to; spec NULL */
+	struct vm_create request; /* as checked */
+	struct run run;
+	bool retried; /* the boot watchdog had its one retry */
+	struct event *deadline; /* of starting and stopping */
+	unsigned int nparts;
+	struct part part[]; /* in the order they are made */
+};
+
+RB_HEAD(vm_id_tree, vm);
+RB_HEAD(vm_name_tree, vm);
+TAILQ_HEAD(vm_list, vm);
+struct vms {
+	struct vm_id_tree by_vmid;
+	struct vm_name_tree by_name;
+	struct vm_list list;
+	unsigned int n;
+};
+
+/* A VM of these parts, in the order they are made.  NULL when out of memory.
+ * Not yet in any tree. */
+struct vm *vm_new(struct orchd *o, const struct object_kind *kind,
+    const struct part_kind *const *parts, unsigned int nparts);
+/* Takes it out of the trees; NULL is fine. */
+void vm_free(struct vm *vm);
+/* The part that it lives in. */
+struct part *vm_life(struct vm *vm);
+const struct part *vm_life_const(const struct vm *vm);
+/* Enters it as its row says.  -EEXIST. */
+int vm_add(struct vm *vm);
+
+struct vm *vm_by_vmid(struct orchd *o, uint64_t vmid);
+/* By exact name. */
+struct vm *vm_by_name(struct orchd *o, int64_t tenant, const char *name);
+/* By name, else by a prefix of the vmid of at least VM_PREFIX_MIN digits.
+ * -ENOENT, or -EEXIST when a prefix fits several. */
+#define VM_PREFIX_MIN 4
+int vm_find(struct orchd *o, int64_t tenant, const char *name, struct vm **ret);
+
+#endif

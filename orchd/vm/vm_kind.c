@@ -1,0 +1,230 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cur.h"
+#include "common/log.h"
+#include "common/util.h"
+#include "orchd/api/answer.h"
+#include "orchd/link/link.h"
+#include "orchd/link/link_launch.h"
+#include "orchd/link/link_net.h"
+#include "orchd/object/wait.h"
+#include "orchd/orchd.h"
+#include "orchd/vm/event.h"
+#include "orchd/vm/vm.h"
+#include "orchd/vm/vm_converge.h"
+#include "orchd/vm/vm_kind.h"
+
+#define PATIENCE_MIN_MS 17000U
+/* A request in its stored form: all the environment it may have. */
+#define REQUEST_MAX (ENV_BYTES_MAX + 16384)
+
+/* What a VM is made of, in the order it is made; it is taken down in the
+ * opposite one. */
+static const struct part_kind *const parts[] = { &link_net_tap,
+	&link_launch_jail };
+
+struct vm *
+vm_kind_new(struct orchd *o)
+{
+	return vm_new(o, &vm_kind, parts, nitems(parts));
+}
+
+static const struct vm *
+vm_of(const struct object *obj)
+{
+	return (const struct vm *)obj;
+}
+
+static const char *
+title(const struct object *obj)
+{
+	return vm_of(obj)->row.name;
+}
+
+/* --- to the store --- */
+
+static int
+save_new(struct txn *t, const struct vm *vm)
+{
+	uint8_t *buf = malloc(REQUEST_MAX);
+	struct vm_row row = vm->row;
+	struct wcur w;
+	int r;
+
+	if (buf == NULL)
+		return -ENOMEM;
+	wcur_init(&w, buf, REQUEST_MAX);
+	if ((r = table_pack(&vm_create_table, &vm->request, &w)) == 0) {
+		row.spec = buf;
+		row.speclen = w.used;
+		txn_vm_put(t, &row);
+	}
+	explicit_bzero(buf, REQUEST_MAX); /* env is in it */
+	free(buf);
+	return r;
+}
+
+static int
+save(struct txn *t, const struct object *obj, enum write_op op)
+{
+	const struct vm *vm = vm_of(obj);
+
+	switch (op) {
+	case WRITE_NEW:
+		return save_new(t, vm);
+	case WRITE_SET:
+		txn_vm_set(t, &vm->row);
+		return 0;
+	case WRITE_DEL:
+		txn_vm_del(t, vm->row.uid);
+		return 0;
+	}
+	return -EINVAL;
+}
+
+static uint64_t
+event(struct txn *t, const struct object *obj, const struct note *n)
+{
+	return event_vm(t, vm_of(obj), n);
+}
+
+/* --- to those who wait --- */
+
+static bool
+for_running(uint32_t what)
+{
+	return what == FOR_RUNNING || what == FOR_RUNNING_AGAIN;
+}
+
+/* As long as a guest may take to come up; before it is down, the ladder. */
+static uint64_t
+patience_ms(const struct object *obj, uint32_t what)
+{
+	const struct orchd_conf *c = &obj->orchd->conf;
+	/* a helper that does not answer is found out before (part.c) */
+	uint64_t ms =
+	    c->ready_ms > PATIENCE_MIN_MS ? c->ready_ms : PATIENCE_MIN_MS;
+	size_t i;
+
+	for (i = 0; i < nitems(c->stop_ms) && !for_running(what); i++)
+		ms += c->stop_ms[i];
+	return ms;
+}
+
+static bool
+due(const struct object *obj, const struct waiter *w)
+{
+	const enum vm_state s = (enum vm_state)vm_of(obj)->row.state;
+
+	if (obj->life == OBJECT_GONE)
+		return true;
+	switch ((enum wait_for)w->what) {
+	case FOR_RUNNING:
+	case FOR_RUNNING_AGAIN:
+		return s != VM_PENDING && s != VM_STARTING;
+	case FOR_STOPPED:
+		return s == VM_STOPPED || s == VM_CRASHED || s == VM_DELETING;
+	case FOR_STOPPED_AGAIN:
+		return s != VM_STOPPING;
+	case FOR_GONE:
+		return false;
+	}
+	return false;
+}
+
+static void
+answer(struct object *obj, const struct waiter *w)
+{
+	const bool again =
+	    w->what == FOR_RUNNING_AGAIN || w->what == FOR_STOPPED_AGAIN;
+	const struct vm *vm = vm_of(obj);
+	const enum vm_state s = (enum vm_state)vm->row.state;
+	struct orchd *o = obj->orchd;
+
+	if (w->what == FOR_GONE)
+		answer_empty(o, w->conn, w->id, w->status);
+	else if (obj->life == OBJECT_GONE)
+		answer_error(o, w->conn, w->id, 409,
+		    "vm %s was deleted meanwhile", vm->row.name);
+	else if (s == VM_DELETING)
+		answer_error(o, w->conn, w->id, again ? 410 : 409,
+		    again ? "vm %s is being deleted"
+			  : "vm %s was deleted meanwhile",
+		    vm->row.name);
+	else if (for_running(w->what) && s == VM_CRASHED)
+		answer_error(o, w->conn, w->id, 500, "vm %s did not start: %s",
+		    vm->row.name, vm->row.detail);
+	else if (w->what == FOR_RUNNING && s != VM_RUNNING)
+		answer_error(o, w->conn, w->id, 409,
+		    "vm %s was stopped while it started", vm->row.name);
+	else
+		answer_vm(o, w->conn, w->id, w->status, vm);
+}
+
+/* What a VM that does not move lacks, as far as that is known here. */
+static const char *
+what_lacks(const struct object *obj)
+{
+	const char *missing = link_missing(obj->orchd);
+
+	if (!object_settled(obj))
+		return "the store cannot be written";
+	return missing != NULL ? missing : "its helpers have not answered";
+}
+
+static void
+late(struct object *obj, const struct waiter *w)
+{
+	const struct vm *vm = vm_of(obj);
+
+	answer_error(obj->orchd, w->conn, w->id, 503,
+	    "vm %s is still %s: %s; it goes on by itself once that is over",
+	    vm->row.name, vm_fsm_state(vm->row.state), what_lacks(obj));
+}
+
+static void
+undone(struct object *obj, const struct waiter *w, int r)
+{
+	const char *what =
+	    obj->life == OBJECT_NEVER ? "not created" : "not done";
+	const char *why = r == -ENOSPC ? "the store is full"
+	    : r == -ENOMEM	       ? "out of memory"
+				       : "the store cannot be written";
+	const unsigned int status = r == -ENOSPC ? 507 : 500;
+	const struct vm *vm = vm_of(obj);
+
+	if (vm->row.state == VM_DELETING)
+		answer_error(obj->orchd, w->conn, w->id, status,
+		    "vm %s: stopped, and will be gone once the store can be "
+		    "written",
+		    vm->row.name);
+	else
+		answer_error(obj->orchd, w->conn, w->id, status,
+		    "vm %s: %s: %s", vm->row.name, what, why);
+}
+
+static void
+vm_object_free(struct object *obj)
+{
+	if (obj->life == OBJECT_GONE)
+		log_info("vm %s: gone", title(obj));
+	vm_free((struct vm *)obj);
+}
+
+const struct object_kind vm_kind = {
+	.name = "vm",
+	.row = offsetof(struct vm, row),
+	.rowlen = sizeof(struct vm_row),
+	.title = title,
+	.save = save,
+	.event = event,
+	.converge = vm_converge,
+	.patience_ms = patience_ms,
+	.due = due,
+	.answer = answer,
+	.late = late,
+	.undone = undone,
+	.free = vm_object_free,
+};

@@ -1,0 +1,97 @@
+#include <errno.h>
+#include <event2/event.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "orchd/object/wait.h"
+#include "orchd/object/write.h"
+#include "orchd/vm/vm.h"
+#include "orchd/vm/vm_step.h"
+
+/* Volant's event of a step, or -1: that step is nobody's news. */
+static int
+step_news(enum vm_state to, enum vm_event ev)
+{
+	if (ev == EV_RUNNING && to == VM_RUNNING)
+		return EVENT_VM_RUNNING;
+	if (ev == EV_READY && to == VM_RUNNING)
+		return EVENT_VM_READY;
+	if (to == VM_STOPPED)
+		return EVENT_VM_STOPPED;
+	if (to == VM_CRASHED)
+		return EVENT_VM_CRASHED;
+	return -1;
+}
+
+/* The next state, or VM_REFUSED; the event of that step in *news. */
+static int
+step_find(const struct vm *vm, enum vm_event ev, int *news)
+{
+	const enum vm_state from = (enum vm_state)vm->row.state;
+	const int to = vm_fsm_next(from, ev);
+
+	if (to == VM_REFUSED) {
+		log_debug("vm %s: %s refused while %s", vm->row.name,
+		    vm_fsm_event(ev), vm_fsm_state(from));
+		return to;
+	}
+	/* facts that come again, with a new launchd, are no news */
+	*news =
+	    (enum vm_state)to != from || (ev == EV_READY && !vm->row.told_ready)
+	    ? step_news((enum vm_state)to, ev)
+	    : -1;
+	return to;
+}
+
+static void
+step_to(struct vm *vm, int to, enum vm_event ev, int news, const char *why)
+{
+	log_info("vm %s: %s -> %s (%s)", vm->row.name,
+	    vm_fsm_state(vm->row.state), vm_fsm_state((uint32_t)to),
+	    why != NULL ? why : vm->row.detail);
+	if (vm->deadline != NULL && vm->row.state != (uint32_t)to)
+		(void)evtimer_del(vm->deadline);
+	vm->row.state = (uint32_t)to;
+	vm->row.updated_ns = clock_wall_ns();
+	vm->row.told_ready =
+	    to == VM_RUNNING && (ev == EV_READY || vm->row.told_ready);
+	if (news >= 0)
+		write_note(&vm->obj, (uint8_t)news, vm->row.state, why);
+}
+
+int
+vm_step(struct vm *vm, enum vm_event ev, const char *why)
+{
+	int news = -1;
+	const int to = step_find(vm, ev, &news);
+
+	if (to == VM_REFUSED)
+		return -EPERM;
+	if ((uint32_t)to == vm->row.state && news < 0)
+		return 0; /* told twice, or late: nothing to write */
+	step_to(vm, to, ev, news, why);
+	write_fact(&vm->obj);
+	return 0;
+}
+
+int
+vm_step_asked(struct vm *vm, enum vm_event ev, const char *why,
+    enum vm_desired want, enum wait_for what, struct idem_row *key)
+{
+	int news = -1, r;
+	const int to = step_find(vm, ev, &news);
+
+	if (to == VM_REFUSED)
+		return -EPERM;
+	key->vm = vm->row.uid;
+	if ((r = write_ask(&vm->obj, WAITS(what), key)) < 0)
+		return r;
+	vm->row.desired = want;
+	if (ev == EV_START) {
+		vm->row.reason = EXIT_NONE;
+		vm->row.exit_status = 0;
+		vm->row.detail[0] = '\0';
+	}
+	step_to(vm, to, ev, news, why);
+	return 0;
+}

@@ -1,0 +1,322 @@
+#include <errno.h>
+#include <poll.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "common/fds.h"
+#include "common/util.h"
+#include "proto/chan.h"
+#include "proto/keep.h"
+#include "proto/ward.h"
+#include "tests/launchd/jail.h"
+
+/* Stand-in warden: ward.h towards launchd, lines towards the stand-in
+ * hypervisor.  Blocking and simple; never shipped. */
+
+#define LISTENER 3
+
+static int conn = -1, qmp = -1;
+static struct ward_state st = { .version = WARD_VERSION };
+
+static void
+tell(uint64_t id)
+{
+	if (conn >= 0 &&
+	    msg_send(conn, WARD_STATE, id, &st, sizeof(st), -1) < 0)
+		close_fd(&conn);
+}
+
+static void
+qmp_connect(void)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	memcpy(sa.sun_path + 1, "qmp", 3);
+	if (fd >= 0 &&
+	    connect(fd, (struct sockaddr *)&sa,
+		offsetof(struct sockaddr_un, sun_path) + 4) == 0)
+		qmp = fd;
+	else
+		close_fd(&fd);
+}
+
+static void
+qmp_say(const char *line)
+{
+	if (qmp >= 0)
+		(void)send(qmp, line, strlen(line), MSG_NOSIGNAL);
+}
+
+static void
+qmp_word(const char *w)
+{
+	static const struct {
+		const char *word;
+		size_t off;
+	} flags[] = {
+		{ "up", offsetof(struct ward_state, qmp) },
+		{ "running", offsetof(struct ward_state, running) },
+		{ "agent", offsetof(struct ward_state, agent) },
+		{ "ready", offsetof(struct ward_state, ready) },
+		{ "need", offsetof(struct ward_state, need_spec) },
+	};
+	size_t i;
+
+	for (i = 0; i < nitems(flags); i++) {
+		if (strcmp(w, flags[i].word) == 0)
+			((uint8_t *)&st)[flags[i].off] = 1;
+	}
+	if (st.ready)
+		st.need_spec = 0;
+	if (strcmp(w, "off") == 0)
+		st.guest_event = EXIT_GUEST_OFF;
+	if (strcmp(w, "reset") == 0)
+		st.guest_event = EXIT_GUEST_REBOOT;
+	if (strncmp(w, "says ", 5) == 0)
+		(void)snprintf(st.detail, sizeof(st.detail), "%s", w + 5);
+}
+
+static void
+qmp_read(void)
+{
+	char buf[512], *p = buf, *w;
+	ssize_t n = recv(qmp, buf, sizeof(buf) - 1, 0);
+
+	if (n <= 0) {
+		close_fd(&qmp);
+		st.qmp = 0;
+		st.running = 0;
+		tell(0);
+		return;
+	}
+	buf[n] = '\0';
+	while ((w = strsep(&p, "\n")) != NULL)
+		qmp_word(w);
+	tell(0);
+}
+
+/* A warden that was taken over says what it must not. */
+static void
+junk(char which)
+{
+	struct ward_state bad = st;
+
+	switch (which) {
+	case '0':
+		(void)send(conn, "junk", 4, MSG_NOSIGNAL);
+		break;
+	case '1':
+		(void)msg_send(conn, KEEP_STATE, 0, &bad, sizeof(bad), -1);
+		break;
+	case '2':
+		(void)msg_send(conn, WARD_STATE, 0, &bad, 8, -1);
+		break;
+	case '3':
+		(void)msg_send(conn, WARD_STATE, 0, &bad, sizeof(bad), 0);
+		break;
+	case '4':
+		bad.guest_event = 99;
+		(void)msg_send(conn, WARD_STATE, 0, &bad, sizeof(bad), -1);
+		break;
+	default:
+		memset(bad.detail, 'x', sizeof(bad.detail));
+		(void)msg_send(conn, WARD_STATE, 0, &bad, sizeof(bad), -1);
+	}
+}
+
+/* All of them, as fast as they are taken. */
+static void
+flood(unsigned long n)
+{
+	while (n > 0) {
+		struct pollfd p = { .fd = conn, .events = POLLOUT };
+
+		if (msg_send(conn, WARD_STATE, 0, &st, sizeof(st), -1) == 0)
+			n--;
+		else if (poll(&p, 1, -1) < 0 || (p.revents & POLLHUP) != 0)
+			return;
+	}
+}
+
+/* What launchd answers next: its code, or 1 when a socket came and speaks. */
+static int
+dialled(uint32_t *cookie)
+{
+	_Alignas(8) static uint8_t in[MSG_MAX];
+	struct msg m = { .fd = -1 };
+	struct ward_dialled a = { .code = -EPROTO };
+	char got[8] = "";
+
+	if (msg_wait(conn, in, &m, 10000) < 0 || m.type != WARD_DIALLED)
+		return -EPROTO;
+	memcpy(&a, m.data, sizeof(a));
+	if (m.fd >= 0) {
+		struct pollfd p = { .fd = m.fd, .events = POLLIN };
+
+		*cookie = a.cookie;
+		(void)send(m.fd, "ward", 4, MSG_NOSIGNAL);
+		(void)poll(&p, 1, 10000);
+		if (recv(m.fd, got, sizeof(got), 0) != 5 ||
+		    memcmp(got, "agent", 5) != 0)
+			a.code = -EIO;
+		else
+			a.code = 1;
+	}
+	close_fd(&m.fd);
+	return a.code;
+}
+
+/*
+ * "dial PORT N READ": asks for N connections and says what came of each.
+ * READ 0: reads no answer, and says that it saw one, before the last was
+ * asked for.
+ */
+static void
+dial(char *buf, size_t cap)
+{
+	static struct ward_dial d; /* what it saw last stays */
+	unsigned long n, reads, i, asked = 0;
+	char *p;
+	size_t at = 0;
+
+	d.port = (uint32_t)strtoul(buf + 5, &p, 10);
+	n = strtoul(p, &p, 10);
+	reads = strtoul(p, NULL, 10);
+	for (i = 0; i < n; i++) {
+		if (reads == 0)
+			d.seen = (uint32_t)i; /* a guess */
+		(void)msg_send(conn, WARD_DIAL, 100 + i, &d, sizeof(d), -1);
+		asked++;
+		if (reads == 1 && at + 8 < cap) {
+			at += (size_t)snprintf(
+			    buf + at, cap - at, "%d ", dialled(&d.seen));
+			asked--;
+		}
+	}
+	while (asked-- > 0 && at + 8 < cap)
+		at += (size_t)snprintf(
+		    buf + at, cap - at, "%d ", dialled(&d.seen));
+}
+
+/* One line from the stream, its answer back, the end. */
+static void
+stream(int fd)
+{
+	char buf[512];
+	ssize_t n = recv(fd, buf, sizeof(buf) - 1, 0);
+
+	if (n <= 0)
+		return;
+	buf[n] = '\0';
+	if (strcmp(buf, "pid\n") == 0)
+		(void)snprintf(buf, sizeof(buf), "%d\n", (int)getpid());
+	else if (strncmp(buf, "dial ", 5) == 0)
+		dial(buf, sizeof(buf));
+	else if (strncmp(buf, "junk ", 5) == 0)
+		junk(buf[5]);
+	else if (strncmp(buf, "flood ", 6) == 0)
+		flood(strtoul(buf + 6, NULL, 10));
+	else {
+		while (qmp >= 0 && !st.qmp)
+			qmp_read(); /* its greeting is no answer */
+		qmp_say(buf);
+		n = recv(qmp, buf, sizeof(buf) - 1, 0);
+		buf[n < 0 ? 0 : n] = '\0';
+	}
+	(void)send(fd, buf, strlen(buf), MSG_NOSIGNAL);
+}
+
+static void
+handle(struct msg *m)
+{
+	struct ward_rung r;
+	char line[32];
+
+	switch (m->type) {
+	case WARD_HELLO:
+		tell(m->id);
+		break;
+	case WARD_RUN:
+		qmp_say("cont\n");
+		break;
+	case WARD_SPEC:
+		qmp_say("spec\n");
+		break;
+	case WARD_RUNG:
+		memcpy(&r, m->data, sizeof(r));
+		(void)snprintf(line, sizeof(line), "rung %u\n", r.rung);
+		qmp_say(line);
+		break;
+	case WARD_STREAM:
+		stream(m->fd);
+		break;
+	default:
+		_exit(9);
+	}
+}
+
+static void
+serve(void)
+{
+	_Alignas(8) static uint8_t buf[MSG_MAX];
+
+	if (listen(LISTENER, 4) < 0)
+		_exit(8);
+	for (;;) {
+		struct pollfd p[3] = { { .fd = LISTENER, .events = POLLIN },
+			{ .fd = conn, .events = POLLIN },
+			{ .fd = qmp, .events = POLLIN } };
+		struct msg m = { .fd = -1 };
+
+		if (qmp < 0)
+			qmp_connect();
+		p[2].fd = qmp;
+		if (poll(p, 3, qmp < 0 ? 50 : -1) < 0)
+			_exit(7);
+		if (p[2].revents != 0 && qmp >= 0)
+			qmp_read();
+		if (p[1].revents != 0 && conn >= 0) {
+			int r = msg_recv(conn, buf, &m);
+
+			if (r == 0)
+				handle(&m);
+			else if (r != -EAGAIN)
+				close_fd(&conn);
+			close_fd(&m.fd);
+		}
+		if (p[0].revents != 0) {
+			close_fd(&conn);
+			conn = accept4(LISTENER, NULL, NULL, SOCK_CLOEXEC);
+		}
+	}
+}
+
+int
+main(int argc, char *argv[])
+{
+	static char path[] = STAGE_VMM;
+	char mem[16];
+	char *const vmm[] = { path, mem, NULL };
+	static char *const no_env[] = { NULL };
+	struct ward_exec x;
+
+	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	if (standin_filter() < 0)
+		return 6;
+	if (argc < 2)
+		return 3;
+	if (strcmp(argv[1], "-x") != 0)
+		serve();
+	if (pread(WARD_EXEC_FD, &x, sizeof(x), 0) != (ssize_t)sizeof(x))
+		return 5;
+	(void)snprintf(mem, sizeof(mem), "%u", x.machine.mem_mib);
+	(void)execve(path, vmm, no_env);
+	return 4;
+}

@@ -1,0 +1,218 @@
+#!/usr/bin/env python3
+"""mewsd and whoever starts it: mews.conf, the service manager."""
+import contextlib
+import os
+import select
+import socket
+import subprocess
+import sys
+
+sys.path.insert(
+    0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../suite"))
+import suite  # noqa: E402
+
+
+def manager(name):
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    s.bind(name)
+    s.settimeout(suite.DEADLINE)
+    return s
+
+
+@contextlib.contextmanager
+def running(name="", wait=True, under=(), **conf):
+    S = suite.Suite(**conf)
+    S.start(wait, dict(os.environ, NOTIFY_SOCKET=name), under)
+    try:
+        yield S
+    finally:
+        S.stop()
+
+
+def told():
+    """READY=1 once, when every room serves; STOPPING=1 before the end."""
+    path = suite.ROOT + "/notify"
+    for name, bound in ((path, path), ("@mews-test", "\0mews-test")):
+        with manager(bound) as s, running(name, wait=False) as S:
+            assert s.recv(4096) == b"READY=1"
+            rooms = S.rooms()
+            missing = {"orchd", "apid", "apid-admin", "netd",
+                       "launchd"} - set(rooms)
+            assert not missing, missing
+            # a room's second life is no second start of the suite
+            os.kill(rooms["netd"], 9)
+            suite.wait_for(lambda: S.rooms().get("netd", rooms["netd"])
+                           != rooms["netd"], "another netd")
+            S.wait_helpers()
+            assert not select.select([s], [], [], 0)[0], s.recv(4096)
+            S.proc.terminate()
+            assert s.recv(4096) == b"STOPPING=1"
+
+
+def not_kept():
+    """The rooms do not find the manager's socket in their environment."""
+    name = suite.ROOT + "/notify2"
+    with manager(name) as s, running(name, wait=False) as S:
+        assert s.recv(4096) == b"READY=1"
+        for room, pid in S.rooms().items():
+            if room != "mewsd":
+                with open("/proc/%d/environ" % pid, "rb") as f:
+                    assert b"NOTIFY" not in f.read(), room
+
+
+def nonsense():
+    """A name that is no socket's is said, and changes nothing."""
+    for name in ("relative", "/" + "x" * 200, suite.ROOT + "/nobody"):
+        with running(name):
+            pass
+        with open(suite.ROOT + "/mewsd.log") as f:
+            log = f.read()
+        assert "told" in log, log
+        os.unlink(suite.ROOT + "/mewsd.log")
+
+
+# what stands in mews.conf beside what is good: what `mewsd -n` says of it
+WRONG = [
+    ("nonsense = 1", "no such option 'nonsense'"),
+    ("max_vms = many", "line 1: "),
+    ("max_vms = 0", "max_vms = 0: must be 1 to "),
+    ("max_vms = 100000", "max_vms = 100000: must be 1 to "),
+    ("max_vms = 200\nuid_count = 100", "uid_count must be at least one more"),
+    ("subnet = \"10.0.0.0\"", "must be a.b.c.d/n"),
+    ("subnet = \"10.0.0.0/31\"", "with n from 8 to 30"),
+    ("subnet = \"10.0.0.1/24\"", "has bits set past its prefix"),
+    ("subnet = \"10.0.0.0/28\"", "the subnet has room for 13"),
+    ("bridge = \"\"", "bridge: must have a name"),
+    ("bridge = \"mw3\"", "not beginning with mw"),
+    ("bridge = \"a/b\"", "an interface name of at most"),
+    ("bridge = \"br\"\nuplink = \"br\"", "and not the uplink's"),
+    ("user_orch = \"0\"", "user_orch: must not be root"),
+    ("user_orch = \"nobody-of-this-name\"", "there is no user nobody-of-this-"),
+    ("user_orch = \"77\"\nuser_net = \"77\"", "one user for both"),
+    ("user_net = \"100005\"\nuid_base = 100000", "include netd's"),
+    ("admins = {\"100005\"}\nuid_base = 100000", "admins: uid 100005 is one"),
+    ("users = {\"100005\"}\nuid_base = 100000", "users: uid 100005 is one"),
+    ("cgroup = \"on\"", "must be auto, require or off"),
+    ("cgroup_path = \"mews\"", "cgroup_path: mews is not absolute"),
+    ("cgroup_path = \"/\"", "must not end in /"),
+    ("cgroup_path = \"/%s\"" % ("x" * 200), "longer than 159 bytes"),
+    ("accel = \"xen\"", "must be auto, tcg or kvm"),
+    ("vsock = \"on\"", "must be auto or off"),
+    ("vsock_cid_base = 2", "up to 2 they are the host's own"),
+    ("vsock_cid_base = -1", "must be 0 to 2147483647"),
+    ("instance = \"../x\"", "lower-case letters"),
+    ("stage = \"here\"", "stage: here is not absolute"),
+    ("x" * 70000, "larger than 65536 bytes"),
+    ("# \0", "has a NUL byte"),
+]
+
+
+def check(text, path=suite.ROOT + "/n.conf", mode=0o644, uid=0):
+    """What `mewsd -n` says of a file with this in it."""
+    rooms = "".join("%s = \"%d\"\n" % (k, 61000 + i) for i, k in enumerate((
+        "user_orch", "user_api", "user_api_admin", "user_net", "user_launch"))
+        if k not in text)
+    with open(path, "w") as f:
+        f.write(text + "\n" + rooms)
+    os.chmod(path, mode)
+    os.chown(path, uid, uid)
+    p = subprocess.run([suite.BUILD + "/mewsd", "-n", "-f", path],
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                       timeout=suite.DEADLINE)
+    return p.returncode, p.stdout.decode()
+
+
+def conf():
+    rc, said = check("")
+    assert (rc, said) == (0, suite.ROOT + "/n.conf: good\n"), said
+    rc, said = check("cgroup_path = \"/a.slice/b.service\"")
+    assert rc == 0, said
+    for text, want in WRONG:
+        rc, said = check(text)
+        assert rc == 1 and want in said, (text[:80], want, rc, said)
+
+
+def conf_owner():
+    """CONF_OWNER: whoever can write mews.conf is root on this host."""
+    for mode, uid, want in ((0o664, 0, "by others than root"),
+                            (0o646, 0, "by others than root"),
+                            (0o644, 61000, "it must belong to root")):
+        rc, said = check("", mode=mode, uid=uid)
+        assert rc == 1 and want in said, (oct(mode), uid, rc, said)
+    link = suite.ROOT + "/link.conf"
+    os.symlink(suite.ROOT + "/n.conf", link)
+    for path in (link, suite.ROOT):
+        p = subprocess.run([suite.BUILD + "/mewsd", "-n", "-f", path],
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        assert p.returncode == 1, p
+
+
+def unit_caps():
+    """The bounding set of etc/mews.service, from the file itself."""
+    top = os.path.dirname(os.path.dirname(os.path.dirname(
+        os.path.abspath(__file__))))
+    with open(top + "/etc/mews.service") as f:
+        lines = [l.split("=", 1)[1] for l in f
+                 if l.startswith("CapabilityBoundingSet=")]
+    return {c[4:].lower() for l in lines for c in l.split()}
+
+
+def under(caps):
+    return ["setpriv", "--no-new-privs", "--bounding-set",
+            ",".join(["-all"] + ["+" + c for c in sorted(caps)])]
+
+
+def bounded():
+    """The suite works within what etc/mews.service leaves it, a VM included,
+    and does not come up without any one of that."""
+    caps = unit_caps()
+    assert len(caps) > 5, caps
+    with running(under=under(caps)) as S:
+        S.wait_helpers()
+        assert S.create("web").status == 201
+        S.wait_ready("web")
+        assert S.cli("exec", "web", "true").returncode == 0
+        assert S.delete("/api/v1/vms/web").status == 204
+    for c in sorted(caps):
+        S = suite.Suite()
+        for d in ("log", "lib", "run"):
+            subprocess.run(["rm", "-rf", suite.ROOT + "/" + d], check=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(suite.ROOT + "/mewsd.log")
+        S.start(wait=False, under=under(caps - {c}))
+        try:
+            suite.wait_for(lambda: "ermitted" in S.logs() or
+                           "denied" in S.logs(), "refusal without " + c)
+        finally:
+            S.stop()
+
+
+def descriptors():
+    """Every room may hold what max_vms and max_connections cost it: launchd
+    has three descriptors for each VM, orchd two for each connection."""
+    with running(max_vms=200, max_connections=4) as S:
+        for room, pid in S.rooms().items():
+            if room == "mewsd":
+                continue
+            with open("/proc/%d/limits" % pid) as f:
+                files = next(l for l in f if l.startswith("Max open files"))
+            assert int(files.split()[3]) >= 3 * 200 + 2 * 4 + 100, (room, files)
+    # and a host that cannot give them is told so
+    path = suite.ROOT + "/n.conf"
+    check("max_vms = 1000\nuid_count = 2000\nsubnet = \"10.0.0.0/16\"")
+    for limit, rc in ((4000, 1), (6000, 0)):
+        p = subprocess.run(["prlimit", "--nofile=%d:%d" % (limit, limit),
+                            suite.BUILD + "/mewsd", "-n", "-f", path],
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        assert p.returncode == rc, (limit, p)
+        assert rc == 0 or b"max_vms = 1000: " in p.stdout, p
+
+
+def main():
+    suite.enter()
+    return suite.run(dict(
+        conf=conf, conf_owner=conf_owner, bounded=bounded,
+        descriptors=descriptors, told=told, not_kept=not_kept, nonsense=nonsense))
+
+
+sys.exit(main())

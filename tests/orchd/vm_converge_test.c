@@ -1,0 +1,456 @@
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "common/util.h"
+#include "orchd/link/link.h"
+#include "orchd/link/link_launch.h"
+#include "orchd/object/idem.h"
+#include "orchd/object/wait.h"
+#include "orchd/object/write.h"
+#include "orchd/orchd.h"
+#include "orchd/vm/vm.h"
+#include "orchd/vm/vm_converge.h"
+#include "orchd/vm/vm_step.h"
+#include "tests/suite/t.h"
+
+/*
+ * A VM of three parts, two that the jail needs and the jail itself, and what
+ * it asks for in which state.  The helpers are played here: each question is
+ * noted and answered when the test says so; the store takes everything.
+ */
+static char asked[256];
+static int refuse; /* what the next question's sending comes to */
+
+static void
+note(const char *what, const char *name)
+{
+	size_t n = strlen(asked);
+
+	(void)snprintf(asked + n, sizeof(asked) - n, "%s%s%s%s",
+	    n > 0 ? " " : "", what, *name != '\0' ? ":" : "", name);
+}
+
+#define SEND(fn, what)                             \
+	static int fn(struct part *p, uint64_t id) \
+	{                                          \
+		(void)id;                          \
+		note((what), p->kind->name);       \
+		return refuse;                     \
+	}
+SEND(send_make, "make")
+SEND(send_adopt, "adopt")
+SEND(send_stop, "stop")
+SEND(send_release, "release")
+
+static int
+send_start(struct part *p, uint64_t id)
+{
+	unsigned int i;
+
+	for (i = 0; i < p->vm->nparts; i++) {
+		if (p->vm->part[i].state == PART_READY)
+			p->vm->part[i].state = PART_USED;
+	}
+	p->state = PART_USED;
+	return send_make(p, id);
+}
+
+static int
+send_stop_noted(struct part *p, uint64_t id)
+{
+	p->stopping = true;
+	return send_stop(p, id);
+}
+
+#define THING(n)                                                         \
+	{                                                                \
+		.name = (n), .link = LINK_NET, .gone = -EPERM, .send = { \
+			[ASK_MAKE] = send_make,                          \
+			[ASK_ADOPT] = send_adopt,                        \
+			[ASK_RELEASE] = send_release,                    \
+		}                                                        \
+	}
+static const struct part_kind kinds[] = { THING("tap"), THING("disk"),
+	{ .name = "jail",
+	    .link = LINK_LAUNCH,
+	    .is_life = true,
+	    .send = { [ASK_MAKE] = send_start,
+		[ASK_STOP] = send_stop_noted,
+		[ASK_RELEASE] = send_release } } };
+
+static const struct part_kind *const parts[] = { &kinds[0], &kinds[1],
+	&kinds[2] };
+
+static bool listed;
+
+bool
+link_all_listed(const struct orchd *o)
+{
+	(void)o;
+	return listed;
+}
+
+void
+link_launch_spec(struct vm *vm)
+{
+	(void)vm;
+	note("spec", "");
+}
+
+/* --- the store --- */
+
+struct txn {
+	void (*done)(void *arg, int r);
+	void *arg;
+};
+
+struct txn *
+txn_new(struct store *s, void (*done)(void *arg, int r), void *arg)
+{
+	struct txn *t = malloc(sizeof(*t));
+
+	(void)s;
+	if (t == NULL)
+		abort();
+	t->done = done;
+	t->arg = arg;
+	return t;
+}
+
+void
+txn_free(struct txn *t)
+{
+	free(t);
+}
+
+void
+txn_commit(struct txn *t)
+{
+	t->done(t->arg, 0);
+	free(t);
+}
+
+int
+idem_use(struct orchd *o, const struct idem_row *row)
+{
+	(void)o;
+	(void)row;
+	return 0;
+}
+
+void
+idem_put(struct orchd *o, struct txn *t, const struct idem_row *row)
+{
+	(void)o;
+	(void)t;
+	(void)row;
+}
+
+void
+idem_forget(struct orchd *o, const struct idem_row *row)
+{
+	(void)o;
+	(void)row;
+}
+
+static const char *
+title(const struct object *obj)
+{
+	(void)obj;
+	return "v";
+}
+
+static int
+save(struct txn *t, const struct object *obj, enum write_op op)
+{
+	(void)t;
+	(void)obj;
+	if (op == WRITE_DEL)
+		note("delete", "");
+	return 0;
+}
+
+static uint64_t
+event(struct txn *t, const struct object *obj, const struct note *n)
+{
+	(void)t;
+	(void)obj;
+	note("event", event_type_names[n->type]);
+	return 1;
+}
+
+static const struct object_kind kind = { .name = "vm",
+	.row = offsetof(struct vm, row),
+	.rowlen = sizeof(struct vm_row),
+	.title = title,
+	.save = save,
+	.event = event,
+	.converge = vm_converge };
+
+static struct orchd o;
+static struct vm *vm;
+
+static void
+begin(enum vm_state s)
+{
+	log_init("vm_converge_test", LOG_ERROR);
+	memset(&o, 0, sizeof(o));
+	o.base = event_base_new();
+	TAILQ_INIT(&o.objects.woken);
+	TAILQ_INIT(&o.vms.list);
+	o.objects.turn = event_new(o.base, -1, 0, NULL, NULL);
+	listed = true;
+	refuse = 0;
+	asked[0] = '\0';
+	if ((vm = vm_new(&o, &kind, parts, nitems(parts))) == NULL)
+		abort();
+	vm->obj.life = OBJECT_STORED;
+	vm->row.state = s;
+}
+
+static void
+end(void)
+{
+	vm_free(vm);
+	event_free(o.objects.turn);
+	event_base_free(o.base);
+}
+
+/* Turns, until nothing moves. */
+static void
+turns(void)
+{
+	int i;
+
+	for (i = 0; i < 8; i++) {
+		write_settle(&vm->obj);
+		if (vm->obj.life == OBJECT_STORED && object_settled(&vm->obj))
+			vm_converge(&vm->obj);
+		write_send(&vm->obj);
+	}
+}
+
+/* What has been asked since, after the turns that follow. */
+#define ASKS(want)                    \
+	do {                          \
+		turns();              \
+		t_str(asked, (want)); \
+		asked[0] = '\0';      \
+	} while (0)
+
+static void
+answer(unsigned int i, int r)
+{
+	struct part *p = &vm->part[i];
+
+	t_true(part_by_ask(&o, p->ask_id) == p);
+	if (r == 0 && p->ask == ASK_MAKE && !p->kind->is_life)
+		p->fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	part_answered(p, r, "because");
+}
+
+static void
+test_up_and_down(void)
+{
+	begin(VM_PENDING);
+	ASKS("make:tap");
+	answer(0, 0);
+	ASKS("make:disk");
+	answer(1, 0);
+	ASKS("make:jail"); /* and STARTING is on the disk before */
+	t_eq(vm->row.state, VM_STARTING);
+	answer(2, 0);
+	ASKS("");
+	vm->run.ran = vm->run.ready = true; /* both in one turn */
+	ASKS("event:VM_RUNNING event:VM_READY");
+	t_eq(vm->row.state, VM_RUNNING);
+	ASKS("");
+	t_eq(vm_step(vm, EV_STOP, "stop"), 0);
+	ASKS("stop:jail");
+	answer(2, 0);
+	ASKS("");
+	vm->part[2].state = PART_STALE;
+	vm->run.end.heard = true;
+	vm->run.end.reason = EXIT_STOPPED;
+	ASKS("event:VM_STOPPED release:jail");
+	answer(2, 0);
+	ASKS("release:disk");
+	answer(1, 0);
+	ASKS("release:tap");
+	answer(0, 0);
+	ASKS("");
+	t_eq(vm_step(vm, EV_DELETE, "delete"), 0);
+	ASKS("delete event:VM_DELETED");
+	t_eq(vm->obj.life, OBJECT_GONE);
+	end();
+}
+
+static void
+test_made_badly(void)
+{
+	begin(VM_PENDING);
+	ASKS("make:tap");
+	answer(0, 0);
+	ASKS("make:disk");
+	answer(1, -EIO);
+	/* what came of it is not known: it is released as the other is */
+	ASKS("event:VM_CRASHED release:disk");
+	t_str(vm->row.detail, "because");
+	t_eq(vm->row.reason, EXIT_START_FAILED);
+	answer(1, 0);
+	ASKS("release:tap");
+	answer(0, -EIO); /* after a pause */
+	ASKS("");
+	(void)evtimer_del(vm->part[0].timer);
+	ASKS("release:tap");
+	answer(0, -EPERM); /* another's by now */
+	(void)evtimer_del(vm->part[0].timer);
+	ASKS("");
+	t_eq(vm->part[0].state, PART_NONE);
+	end();
+}
+
+/* It is not there to read it: no fault of the VM, and asked again. */
+static void
+test_not_sent(void)
+{
+	begin(VM_PENDING);
+	refuse = -EPIPE;
+	ASKS("make:tap");
+	refuse = 0;
+	(void)evtimer_del(vm->part[0].timer);
+	ASKS("make:tap");
+	t_eq(vm->row.state, VM_PENDING);
+	end();
+}
+
+/* Nothing is asked while a helper has not told what it holds, and what was
+ * heard is followed nonetheless. */
+static void
+test_in_the_dark(void)
+{
+	begin(VM_RUNNING);
+	listed = false;
+	ASKS("");
+	vm->part[2].state = PART_USED;
+	ASKS("");
+	vm->part[2].state = PART_STALE;
+	vm->run.end.heard = true;
+	ASKS("event:VM_CRASHED");
+	listed = true;
+	ASKS("release:jail");
+	end();
+}
+
+/* What a run of before took along is made anew. */
+static void
+test_stale(void)
+{
+	begin(VM_PENDING);
+	vm->part[0].state = vm->part[1].state = PART_USED;
+	vm->part[2].state = PART_USED;
+	ASKS("release:jail");
+	answer(2, 0);
+	ASKS("release:tap");
+	answer(0, 0);
+	ASKS("make:tap");
+	answer(0, 0);
+	ASKS("release:disk");
+	end();
+}
+
+static const struct {
+	const char *name;
+	enum vm_state s;
+	enum part_state life;
+	bool heard, late;
+	enum vm_state then;
+	const char *asks;
+} ends[] = {
+	{ "a start that ended", VM_STARTING, PART_STALE, true, false,
+	    VM_CRASHED, "event:VM_CRASHED release:jail" },
+	{ "a start that the list told to be over is made again", VM_STARTING,
+	    PART_STALE, true, true, VM_STARTING, "release:jail" },
+	{ "and one of which nothing is known", VM_STARTING, PART_STALE, false,
+	    false, VM_STARTING, "release:jail" },
+	{ "a run that ended", VM_RUNNING, PART_STALE, true, false, VM_CRASHED,
+	    "event:VM_CRASHED release:jail" },
+	{ "a run that ended while nobody listened", VM_RUNNING, PART_STALE,
+	    true, true, VM_CRASHED, "event:VM_CRASHED release:jail" },
+	{ "a run that nobody saw the end of", VM_RUNNING, PART_NONE, false,
+	    false, VM_CRASHED, "event:VM_CRASHED" },
+	{ "a stop that came to its end", VM_STOPPING, PART_NONE, false, false,
+	    VM_STOPPED, "event:VM_STOPPED" },
+	{ "a run that nobody wants", VM_STOPPED, PART_USED, false, false,
+	    VM_STOPPED, "release:jail" },
+	{ "the end of what is stopped is no news", VM_STOPPED, PART_STALE, true,
+	    false, VM_STOPPED, "release:jail" },
+};
+
+static void
+test_ends(void)
+{
+	size_t i;
+
+	for (i = 0; i < nitems(ends); i++) {
+		t_row(ends[i].name);
+		begin(ends[i].s);
+		vm->part[2].state = ends[i].life;
+		vm->run.end.heard = ends[i].heard;
+		vm->run.end.late = ends[i].late;
+		vm->run.end.reason = EXIT_KILLED;
+		ASKS(ends[i].asks);
+		t_eq(vm->row.state, ends[i].then);
+		end();
+	}
+}
+
+static void
+test_adopt(void)
+{
+	begin(VM_RUNNING);
+	vm->part[0].state = vm->part[1].state = vm->part[2].state = PART_USED;
+	vm->part[0].adopt = vm->part[1].adopt = true;
+	ASKS("adopt:tap adopt:disk");
+	answer(0, 0);
+	answer(1, -ENOENT); /* it runs on without */
+	(void)evtimer_del(vm->part[1].timer);
+	ASKS("");
+	/* and its stop does not wait for them */
+	vm->part[0].adopt = true;
+	ASKS("adopt:tap");
+	t_eq(vm_step(vm, EV_STOP, "stop"), 0);
+	ASKS("stop:jail");
+	end();
+}
+
+static void
+test_retry(void)
+{
+	begin(VM_STARTING);
+	vm->part[2].state = PART_STALE;
+	vm->run.accel = ACCEL_TCG;
+	vm->run.end.heard = true;
+	vm->run.end.reason = EXIT_NO_AGENT;
+	ASKS("release:jail");
+	t_eq(vm->row.state, VM_PENDING);
+	t_true(vm->retried);
+	end();
+}
+
+const struct t_case t_cases[] = {
+	{ "up, part by part, and down", test_up_and_down },
+	{ "a part that cannot be made", test_made_badly },
+	{ "a question that is not sent", test_not_sent },
+	{ "in the dark", test_in_the_dark },
+	{ "parts of an earlier run", test_stale },
+	{ "ends", test_ends },
+	{ "what a new helper holds", test_adopt },
+	{ "the one retry of emulation", test_retry },
+	{ NULL, NULL },
+};

@@ -1,0 +1,406 @@
+#include <errno.h>
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "common/util.h"
+#include "orchd/object/idem.h"
+#include "orchd/object/object.h"
+#include "orchd/object/wait.h"
+#include "orchd/object/write.h"
+#include "orchd/orchd.h"
+#include "tests/suite/t.h"
+
+/*
+ * What of an object is not on the disk yet, and what becomes of it when a
+ * write fails.  The store is played here: it takes transactions, says what
+ * is in them, and answers when it is told to.
+ */
+struct txn {
+	void (*done)(void *arg, int r);
+	void *arg;
+};
+
+static char said[512]; /* what was sent and told */
+
+static void
+note(const char *what)
+{
+	size_t n = strlen(said);
+
+	(void)snprintf(
+	    said + n, sizeof(said) - n, "%s%s", n > 0 ? " " : "", what);
+}
+
+static struct txn *last;
+
+struct txn *
+txn_new(struct store *s, void (*done)(void *arg, int r), void *arg)
+{
+	struct txn *t = malloc(sizeof(*t));
+
+	(void)s;
+	if (t == NULL)
+		return NULL;
+	t->done = done;
+	t->arg = arg;
+	return t;
+}
+
+void
+txn_free(struct txn *t)
+{
+	free(t);
+}
+
+void
+txn_commit(struct txn *t)
+{
+	t_true(last == NULL); /* one of an object at a time */
+	last = t;
+}
+
+int
+idem_use(struct orchd *o, const struct idem_row *row)
+{
+	(void)o;
+	(void)row;
+	return 0;
+}
+
+void
+idem_put(struct orchd *o, struct txn *t, const struct idem_row *row)
+{
+	(void)o;
+	(void)t;
+	note(row->key);
+}
+
+void
+idem_forget(struct orchd *o, const struct idem_row *row)
+{
+	(void)o;
+	note("forget");
+	note(row->key);
+}
+
+/* --- an object whose row is a number --- */
+
+struct thing {
+	struct object obj;
+	int row;
+};
+
+static const char *
+title(const struct object *obj)
+{
+	(void)obj;
+	return "thing";
+}
+
+static int
+save(struct txn *t, const struct object *obj, enum write_op op)
+{
+	static const char *const ops[] = { "set", "new", "del" };
+	char text[32];
+
+	(void)t;
+	(void)snprintf(text, sizeof(text), "%s:%d", ops[op],
+	    ((const struct thing *)obj)->row);
+	note(text);
+	return 0;
+}
+
+static uint64_t
+event(struct txn *t, const struct object *obj, const struct note *n)
+{
+	(void)t;
+	(void)obj;
+	note(n->why);
+	return 7;
+}
+
+static uint64_t
+patience_ms(const struct object *obj, uint32_t what)
+{
+	(void)obj;
+	(void)what;
+	return 60000;
+}
+
+static void
+undone(struct object *obj, const struct waiter *w, int r)
+{
+	char text[32];
+
+	(void)obj;
+	(void)snprintf(text, sizeof(text), "undone:%u:%d", w->what, r);
+	note(text);
+}
+
+static const struct object_kind kind = { .name = "thing",
+	.row = offsetof(struct thing, row),
+	.rowlen = sizeof(int),
+	.title = title,
+	.save = save,
+	.event = event,
+	.patience_ms = patience_ms,
+	.undone = undone };
+
+static struct orchd o;
+static struct thing th;
+
+static void
+begin(int row, enum object_life life)
+{
+	log_init("write_test", LOG_ERROR);
+	memset(&o, 0, sizeof(o));
+	o.base = event_base_new();
+	TAILQ_INIT(&o.objects.woken);
+	o.objects.turn = event_new(o.base, -1, 0, NULL, NULL);
+	object_init(&th.obj, &kind, &o);
+	th.row = row;
+	th.obj.life = life;
+	said[0] = '\0';
+}
+
+static void
+end(void)
+{
+	object_clear(&th.obj);
+	wait_clear(&th.obj);
+	write_clear(&th.obj);
+	event_free(o.objects.turn);
+	event_base_free(o.base);
+	t_true(last == NULL);
+}
+
+/* The turn, then what the store says. */
+static void
+commit(int r)
+{
+	struct txn *t;
+
+	write_send(&th.obj);
+	if ((t = last) == NULL)
+		return;
+	last = NULL;
+	t->done(t->arg, r);
+	free(t);
+	write_settle(&th.obj);
+}
+
+static void
+ask(int row, uint32_t what, const char *key)
+{
+	struct idem_row k = { .vm = 1 };
+
+	(void)snprintf(k.key, sizeof(k.key), "%s", key);
+	t_eq(wait_add(&th.obj, 1, 1, what, 200), 0);
+	t_eq(write_ask(&th.obj, WAITS(what), &k), 0);
+	th.row = row;
+}
+
+static void
+fact(int row, const char *why)
+{
+	th.row = row;
+	write_note(&th.obj, 0, 0, why);
+	write_fact(&th.obj);
+}
+
+static void
+test_kept(void)
+{
+	begin(1, OBJECT_STORED);
+	t_true(object_settled(&th.obj));
+	ask(2, 3, "k");
+	t_true(!object_settled(&th.obj));
+	commit(0);
+	t_str(said, "set:2 k");
+	t_true(object_settled(&th.obj));
+	fact(3, "news");
+	commit(0);
+	t_str(said, "set:2 k set:3 news");
+	t_true(o.objects.told);
+	t_eq(o.tenant.told_seq, 7);
+	commit(0); /* and nothing more */
+	t_str(said, "set:2 k set:3 news");
+	end();
+}
+
+/* As if it had never been asked. */
+static void
+test_undone(void)
+{
+	begin(1, OBJECT_STORED);
+	ask(2, 3, "k");
+	commit(-ENOSPC);
+	t_str(said, "set:2 k forget k undone:3:-28");
+	t_eq(th.row, 1);
+	t_true(object_settled(&th.obj));
+	t_true(!write_owed(&th.obj));
+	end();
+}
+
+/* What happened stays true: it is written later, with its event. */
+static void
+test_owed(void)
+{
+	begin(1, OBJECT_STORED);
+	fact(2, "news");
+	commit(-EIO);
+	t_eq(th.row, 2);
+	t_true(!object_settled(&th.obj));
+	t_true(write_owed(&th.obj));
+	write_send(&th.obj); /* but not at once */
+	t_true(last == NULL);
+	(void)evtimer_del(th.obj.again);
+	commit(0);
+	t_str(said, "set:2 news set:2 news");
+	t_true(object_settled(&th.obj));
+	end();
+}
+
+/* Asked while something is owed: what happened comes first, and stays when
+ * what was asked is undone. */
+static void
+test_asked_while_owed(void)
+{
+	begin(1, OBJECT_STORED);
+	fact(2, "news");
+	commit(-EIO);
+	ask(3, 0, "k");
+	said[0] = '\0';
+	commit(-EIO);
+	t_str(said, "set:3 k news forget k undone:0:-5");
+	t_eq(th.row, 2);
+	t_true(write_owed(&th.obj));
+	ask(4, 0, "k2");
+	said[0] = '\0';
+	commit(0);
+	t_str(said, "set:4 k2 news");
+	t_true(object_settled(&th.obj));
+	end();
+}
+
+/* More was asked while the first was under way: both go with the next, and
+ * only if that fails too is all undone. */
+static void
+test_asked_twice(void)
+{
+	struct txn *t;
+
+	begin(1, OBJECT_STORED);
+	ask(2, 0, "a");
+	write_send(&th.obj);
+	ask(3, 1, "b");
+	write_send(&th.obj); /* waits for the first */
+	t_str(said, "set:2 a");
+	t = last;
+	last = NULL;
+	t->done(t->arg, -EIO);
+	free(t);
+	write_settle(&th.obj);
+	t_str(said, "set:2 a");
+	t_eq(th.row, 3);
+	commit(-EIO);
+	t_str(said,
+	    "set:2 a set:3 a b forget a forget b undone:0:-5 undone:1:-5");
+	t_eq(th.row, 1);
+	t_true(object_settled(&th.obj));
+	end();
+}
+
+/* A key of what was so already is not lost with its write. */
+static void
+test_key(void)
+{
+	struct idem_row k = { .key = "k" };
+
+	begin(1, OBJECT_STORED);
+	t_eq(write_key(&th.obj, &k), 0);
+	commit(-EIO);
+	t_true(!object_settled(&th.obj));
+	(void)evtimer_del(th.obj.again);
+	commit(0);
+	t_str(said, "set:1 k set:1 k");
+	t_true(object_settled(&th.obj));
+	end();
+}
+
+static void
+test_new(void)
+{
+	struct idem_row k = { .key = "k" };
+
+	begin(1, OBJECT_NEW);
+	t_eq(wait_add(&th.obj, 1, 1, 4, 200), 0);
+	t_eq(write_new(&th.obj, WAITS(4), &k), 0);
+	commit(0);
+	t_eq(th.obj.life, OBJECT_STORED);
+	end();
+	begin(1, OBJECT_NEW);
+	t_eq(wait_add(&th.obj, 1, 1, 4, 200), 0);
+	t_eq(write_new(&th.obj, WAITS(4), &k), 0);
+	commit(-ENOSPC);
+	t_eq(th.obj.life, OBJECT_NEVER);
+	t_str(said, "new:1 k forget k undone:4:-28");
+	end();
+}
+
+/* A row that cannot be deleted: who waits is told, and it goes later. */
+static void
+test_del(void)
+{
+	begin(1, OBJECT_STORED);
+	t_eq(wait_add(&th.obj, 1, 1, 2, 204), 0);
+	write_note(&th.obj, 0, 0, "gone");
+	write_del(&th.obj, WAITS(2));
+	commit(-EIO);
+	t_str(said, "del:1 gone undone:2:-5");
+	t_eq(th.obj.life, OBJECT_STORED);
+	(void)evtimer_del(th.obj.again);
+	commit(0);
+	t_str(said, "del:1 gone undone:2:-5 del:1 gone");
+	t_eq(th.obj.life, OBJECT_GONE);
+	end();
+}
+
+static void
+test_no_memory(void)
+{
+	struct idem_row k = { .key = "k" };
+	unsigned int n;
+	bool failed;
+	int r;
+
+	for (n = 1;; n++) {
+		begin(1, OBJECT_STORED);
+		t_fail_alloc(n);
+		r = write_ask(&th.obj, WAITS(0), &k);
+		failed = t_alloc_failed();
+		t_fail_alloc(0);
+		t_eq(r, failed ? -ENOMEM : 0);
+		t_eq(object_settled(&th.obj), failed);
+		end();
+		if (!failed)
+			break;
+	}
+	t_eq(n, 3); /* the row of before, the key, and none */
+}
+
+const struct t_case t_cases[] = {
+	{ "what is kept is settled", test_kept },
+	{ "what cannot be kept is undone", test_undone },
+	{ "what happened is written later", test_owed },
+	{ "asked while something is owed", test_asked_while_owed },
+	{ "asked twice", test_asked_twice },
+	{ "a key is not lost with its write", test_key },
+	{ "the first write", test_new },
+	{ "the last write", test_del },
+	{ "without memory", test_no_memory },
+	{ NULL, NULL },
+};

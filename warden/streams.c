@@ -1,0 +1,101 @@
+#include <sys/socket.h>
+
+#include "common/fds.h"
+#include "common/util.h"
+#include "proto/ward.h"
+#include "warden/stream.h"
+#include "warden/streams.h"
+
+void
+streams_init(struct streams *ss, struct event_base *base, struct agent *agent,
+    struct vsock *vsock, struct console *console)
+{
+	ss->base = base;
+	ss->agent = agent;
+	ss->vsock = vsock;
+	ss->console = console;
+	ss->n = 0;
+	TAILQ_INIT(&ss->list);
+}
+
+void
+streams_clear(struct streams *ss)
+{
+	struct stream *st;
+
+	while ((st = TAILQ_FIRST(&ss->list)) != NULL) {
+		TAILQ_REMOVE(&ss->list, st, entry);
+		stream_free(st);
+	}
+	ss->n = 0;
+}
+
+static bool
+is_stream_socket(int fd)
+{
+	int type = 0, domain = 0;
+	socklen_t len = sizeof(type);
+
+	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 &&
+	    getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 &&
+	    type == SOCK_STREAM && domain == AF_UNIX;
+}
+
+void
+streams_add(struct streams *ss, uint32_t kind, uint32_t flags, int fd)
+{
+	struct stream *st;
+
+	if (!is_stream_socket(fd)) {
+		close_fd(&fd);
+		return;
+	}
+	if (RULE(STREAMS_MAX) && ss->n >= STREAMS_MAX) {
+		stream_refuse(fd, "too many open streams to this VM");
+		return;
+	}
+	if ((st = stream_new(ss,
+		 kind == STREAM_EXEC ? &stream_exec_ops : &stream_console_ops,
+		 kind, flags, fd)) == NULL) {
+		stream_refuse(fd, "out of memory");
+		return;
+	}
+	TAILQ_INSERT_TAIL(&ss->list, st, entry);
+	ss->n++;
+}
+
+void
+streams_console_more(struct streams *ss)
+{
+	struct stream *st;
+
+	/* nothing is unlinked in here: the dead are freed from the loop */
+	TAILQ_FOREACH (st, &ss->list, entry) {
+		if (st->kind == STREAM_EXEC || st->phase != SP_RUN)
+			continue;
+		if (st->up_len > 0)
+			stream_push(st);
+		if (st->out_len == 0)
+			stream_pump(st);
+	}
+}
+
+void
+streams_agent_down(struct streams *ss)
+{
+	struct stream *st;
+
+	TAILQ_FOREACH (st, &ss->list, entry) {
+		/* what has a socket of its own, or waits for one, goes on */
+		if (st->kind != STREAM_EXEC || st->by_vsock ||
+		    st->dialling != NULL)
+			continue;
+		if (st->phase == SP_CALL) {
+			st->ops->close(st);
+			stream_opened(st, 503, "the agent went away");
+		} else if (st->phase == SP_RUN) {
+			st->ops->close(st);
+			stream_fail(st, "the agent went away");
+		}
+	}
+}
