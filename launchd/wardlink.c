@@ -140,6 +140,7 @@ static int
 on_ward_state(void *arg, struct chan *c, struct msg *m)
 {
 	struct vm *v = arg;
+	const uint8_t agent = v->ward_state.agent, ready = v->ward_state.ready;
 	bool first = v->ward.phase == LINK_HELLO;
 
 	(void)c;
@@ -147,6 +148,12 @@ on_ward_state(void *arg, struct chan *c, struct msg *m)
 	if (first && m->id == 0)
 		return 0;
 	memcpy(&v->ward_state, m->data, sizeof(v->ward_state));
+	if (!first) {
+		/* several may come in one turn: what it once said of its
+		 * guest, it has said */
+		v->ward_state.agent |= agent;
+		v->ward_state.ready |= ready;
+	}
 	v->ward_state.detail[sizeof(v->ward_state.detail) - 1] = '\0';
 	if (first) {
 		v->ward.phase = LINK_QMP;

@@ -430,7 +430,7 @@ int
 jread_find(const struct jread *obj, const char *name, struct jread *ret)
 {
 	struct jread j = *obj;
-	struct jstr key;
+	struct jstr key = { 0 };
 	bool first;
 	int r, found = -ENOENT;
 

@@ -331,7 +331,7 @@ LATE = {  # of evil_warden.c: what launchd says to each, one a connection
              + ["malformed packet"] * 4 + ["closed"],
     "says": ["message 0x0781: bad field"] * 6
             + ["message 0x%s: not yours to send" % m for m in (
-                "0701", "0704", "0503", "0581", "0681", "0485", "0303",
+                "0701", "0704", "0503", "0581", "0681", "0682", "0485", "0303",
                 "0106")],
     "well": [],
 }

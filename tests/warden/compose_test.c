@@ -172,13 +172,13 @@ test_filter(void)
 	static const int bounded[] = { SCMP_SYS(ioctl), SCMP_SYS(clone),
 		SCMP_SYS(execve), SCMP_SYS(tgkill) };
 	struct seccomp_rule r[VMM_RULES_MAX];
-	uint16_t accel;
+	unsigned int accel;
 
 	for (accel = ACCEL_TCG; accel <= ACCEL_KVM; accel++) {
 		struct machine m = machine_new(1, 64);
 		size_t n, i, k;
 
-		m.accel = accel;
+		m.accel = (uint16_t)accel;
 		t_eq(machine_add(&m, DEV_NIC, 0x020000000001), 0);
 		if (accel == ACCEL_KVM)
 			t_eq(machine_add(&m, DEV_VSOCK, 5), 0);
