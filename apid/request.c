@@ -110,7 +110,8 @@ take_vars(
 	uint64_t uid;
 	size_t i;
 
-	for (i = 0; i < API_VARS_MAX && route_var(path, &v); i++) {
+	for (i = 0; i < API_VARS_MAX && vars[i] != NULL && route_var(path, &v);
+	     i++) {
 		if (RULE(API_NAME) && parse_hex64(vars[i], &uid) < 0 &&
 		    name_check(vars[i], strlen(vars[i]), &e) < 0)
 			return request_refuse(no, 404, "%.*s not found: %s",
@@ -273,7 +274,7 @@ int
 request_head(struct request *q, const struct route_table *routes,
     const struct http *h, struct refusal *no)
 {
-	const char *vars[API_VARS_MAX];
+	const char *vars[API_VARS_MAX] = { NULL };
 	struct url_path u = { .n = 0 };
 	int r;
 

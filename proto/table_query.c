@@ -38,7 +38,7 @@ add_words(const struct field *f, void *obj, const char *s)
 			break;
 		any = true;
 		if ((i = word_index(f, s, len)) >= 0)
-			set |= 1LL << i;
+			set |= 1LL << (i & 31); /* a table has no more */
 		s += len;
 	}
 	field_store(f, obj, set);
