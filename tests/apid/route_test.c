@@ -69,7 +69,7 @@ static void
 test_vars(void)
 {
 	struct refusal no;
-	struct request q;
+	struct request q = { .route = NULL };
 
 	t_eq(take(&q, &no, HEAD("DELETE /api/v1/things/car/parts/wheel", "")),
 	    0);
@@ -111,7 +111,7 @@ static void
 test_documents(void)
 {
 	struct refusal no;
-	struct request q;
+	struct request q = { .route = NULL };
 	struct part v;
 	struct err e;
 
