@@ -5,7 +5,6 @@
 #include <time.h>
 
 #include "apid/apid.h"
-#include "apid/openapi.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/util.h"
@@ -158,23 +157,6 @@ answer_empty(struct client *c, int status)
 }
 
 void
-answer_local(struct client *c)
-{
-	struct jbuf b;
-
-	jbuf_init(&b, OPENAPI_MAX);
-	if (c->q.route->kind == ROUTE_OPENAPI)
-		openapi_write(&b);
-	else if (c->apid->orchd == NULL) {
-		answer_error(c, 503, "the suite is starting: try again");
-		return;
-	} else
-		jbuf_text(&b, "{\"status\":\"ok\"}");
-	answer_json(c, 200, &b, -1);
-	jbuf_free(&b);
-}
-
-void
 answer_chunked(struct client *c, const char *type, enum client_phase p)
 {
 	char buf[HEAD_OUT_MAX];
@@ -187,24 +169,6 @@ answer_chunked(struct client *c, const char *type, enum client_phase p)
 		return;
 	client_http_free(c);
 	c->phase = p;
-}
-
-void
-answer_upgrade(struct client *c)
-{
-	char buf[HEAD_OUT_MAX];
-	struct http_out o;
-	size_t len = 0;
-
-	answer_log(c, 101);
-	ws_out_answer(&o, buf, sizeof(buf), &c->q.ws);
-	if (http_out_end(&o, &len) < 0 || ws_start(c) < 0) {
-		client_drop(c, true);
-		return;
-	}
-	client_http_free(c);
-	c->phase = CP_WS;
-	(void)client_put(c, buf, len);
 }
 
 int

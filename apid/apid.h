@@ -91,6 +91,7 @@ struct client {
 	uint64_t after; /* EVENTS: the last number that was sent */
 	uint64_t began_ms;
 	size_t held; /* its part of apid.held */
+	bool reads; /* there is use for more input */
 	bool keep; /* the connection goes on after the answer */
 	bool no_body; /* HEAD: the answer's head only */
 	bool linger; /* part of the request may still come */
@@ -98,10 +99,34 @@ struct client {
 RB_HEAD(client_tree, client);
 STAILQ_HEAD(client_list, client);
 
+/*
+ * What the floors above make of a connection: client.c calls them by this
+ * table, which main() gives it.
+ */
+struct client_ops {
+	/* One step; true when it may have made another possible. */
+	bool (*step)(struct client *c);
+	/* None is: is there use for more input? */
+	bool (*rest)(struct client *c);
+	void (*eof)(struct client *c); /* no more input comes */
+	void (*late)(struct client *c); /* its deadline came */
+	void (*lost)(struct client *c); /* orchd ended; a drop follows */
+	void (*dropped)(struct client *c); /* it is being closed */
+	void (*freed)(struct client *c); /* what hangs on it goes */
+};
+
+/* What a WebSocket's messages and its end mean. */
+struct ws_ops {
+	void (*message)(struct client *c, bool text, const void *p, size_t len);
+	/* From here on no message comes or goes. */
+	void (*ending)(struct client *c);
+};
+
 struct apid {
 	struct boot_common boot;
 	struct apid_conf conf;
 	struct event_base *base;
+	const struct client_ops *client_ops;
 	struct event *sigterm;
 	struct event *reaper; /* frees the dead */
 	struct event *alone; /* orchd is gone for too long */
@@ -115,16 +140,14 @@ struct apid {
 	int status; /* what the process exits with */
 };
 
+/*
+ * The floors, from the ground; a file calls downwards (tests/circles).
+ * Below these: outbuf.c, doc.c, route.c, request.c, openapi.c.
+ */
+
 /* confine.c */
 void apid_confine(const struct boot_common *bc);
 void apid_filter(void);
-/* main.c: what ps shows */
-void apid_title(const struct apid *a);
-
-/* dispatch.c */
-extern const struct chan_ops boot_ops;
-extern const struct chan_ops orchd_ops;
-void on_alone(int fd, short what, void *arg);
 
 /* client.c: connections.  client_new takes fd. 0 or a negative errno. */
 int client_new(struct apid *a, uint64_t id, int fd);
@@ -136,22 +159,22 @@ void client_drop_all(struct apid *a);
 void client_reap(struct apid *a);
 /* Whatever happened to c: goes on as far as it goes without waiting. */
 void client_run(struct client *c);
+/* 0: none. */
 void client_deadline(struct client *c, uint32_t ms);
-/* The parser's memory, while nothing is to be parsed. */
+/* The parser's memory, while nothing is to be parsed; input's; all held. */
 void client_http_free(struct client *c);
+void client_in_free(struct client *c);
+void client_release(struct client *c);
 /* Counts n more bytes for c; false: all of them together are too many. */
 bool client_hold(struct client *c, size_t n);
 /* Adds to what goes out; on failure c is dropped.  0 or -ENOMEM. */
 int client_put(struct client *c, const void *p, size_t n);
 /* Room for the source of c's output to go on? */
 bool client_has_room(const struct client *c);
+/* What ps shows. */
+void client_title(const struct apid *a);
 
-/* ask.c: questions and answers. */
-void ask_request(struct client *c);
-void ask_events(struct client *c);
-int on_res(void *arg, struct chan *chan, struct msg *m);
-
-/* answer.c: each ends in CP_ANSWER, or in CP_EVENTS, CP_LOG, CP_WS. */
+/* answer.c: each ends in CP_ANSWER, answer_chunked() in the phase p. */
 void answer_error(struct client *c, int status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 void answer_refusal(struct client *c, const struct refusal *no);
@@ -159,9 +182,7 @@ void answer_refusal(struct client *c, const struct refusal *no);
 void answer_json(
     struct client *c, int status, const struct jbuf *b, int64_t total);
 void answer_empty(struct client *c, int status);
-void answer_local(struct client *c);
 void answer_chunked(struct client *c, const char *type, enum client_phase p);
-void answer_upgrade(struct client *c);
 /* One chunk; the last one is answer_last(). */
 int answer_chunk(struct client *c, const void *p, size_t n);
 void answer_last(struct client *c);
@@ -170,6 +191,23 @@ void answer_last(struct client *c);
  * Status 499: the caller left before there was an answer.
  */
 void answer_log(const struct client *c, int status);
+
+/* ws.c: WebSocket frames of one client. */
+/* Answers the handshake: CP_WS.  max: of a message, EXEC_REQUEST_MAX at most.
+ */
+void ws_upgrade(struct client *c, size_t max, const struct ws_ops *ops);
+void ws_set_max(struct ws *w, size_t max);
+/* NULL is fine. */
+void ws_free(struct ws *w);
+void ws_input(struct client *c);
+/* One binary message; channel -1: none in front. */
+void ws_send(struct client *c, int channel, const void *p, size_t n);
+void ws_close(struct client *c, uint16_t code);
+/* Moves what is queued; true when the WebSocket has ended. */
+bool ws_flush(struct client *c);
+bool ws_reads(const struct ws *w);
+/* The deadline of its phase came. */
+void ws_late(struct client *c);
 
 /*
  * stream.c: exec, console, console log.  An exec's request is the client's
@@ -187,24 +225,20 @@ void stream_start(struct client *c, int fd);
 /* NULL is fine.  No more bytes either way; the memory stays. */
 void stream_close(struct stream *s);
 void stream_free(struct stream *s);
-/* The exec request, checked and written anew. */
-void stream_open(struct stream *s, const void *json, size_t len);
-void stream_send(struct stream *s, uint8_t channel, const void *p, size_t n);
+/* Sends what the VM's side takes, and reads on where the client has room. */
 void stream_update(struct stream *s);
 
-/* ws.c: WebSocket frames of one client. */
-int ws_start(struct client *c);
-void ws_free(struct ws *w);
-void ws_input(struct client *c);
-/* One binary message; channel -1: none in front. */
-void ws_send(struct client *c, int channel, const void *p, size_t n);
-/* The status of an exec that never ran. */
-void ws_fail(struct client *c, const char *why);
-void ws_close(struct client *c, uint16_t code);
-/* Moves what is queued; true when the WebSocket has ended. */
-bool ws_flush(struct client *c);
-bool ws_reads(const struct ws *w);
-/* The deadline of its phase came. */
-void ws_late(struct client *c);
+/* ask.c: questions to orchd and its answers. */
+void ask_request(struct client *c);
+void ask_events(struct client *c);
+int on_res(void *arg, struct chan *chan, struct msg *m);
+
+/* serve.c: what a connection's bytes, silence and end lead to. */
+extern const struct client_ops serve_ops;
+
+/* dispatch.c */
+extern const struct chan_ops boot_ops;
+extern const struct chan_ops orchd_ops;
+void on_alone(int fd, short what, void *arg);
 
 #endif

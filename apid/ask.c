@@ -115,7 +115,7 @@ res_error(struct client *c, const struct api_res *res, const struct msg *m)
 static int
 res_json(struct client *c, const struct api_res *res, const struct msg *m)
 {
-	const bool list = res->doc == API_DOC_VMS;
+	const struct route *rt = c->q.route;
 	struct doc d = { .owned = NULL };
 	struct jbuf b;
 	int r;
@@ -123,13 +123,14 @@ res_json(struct client *c, const struct api_res *res, const struct msg *m)
 	jbuf_init(&b, LIST_JSON_MAX);
 	if ((r = doc_take(&d, m, API_DOC_MAX)) < 0)
 		goto out;
-	r = doc_json(res->doc, d.p, d.len, &b);
+	r = doc_json(rt->out, rt->list, d.p, d.len, &b);
 	if (r == -ENOMEM || r == -EMSGSIZE) {
 		answer_error(c, 503, "the answer is too long: use limit");
 		r = 0;
 	} else if (r == 0)
+		/* a query may show a part: of how many */
 		answer_json(c, (int)res->status, &b,
-		    list ? (int64_t)(res->total & INT64_MAX) : -1);
+		    rt->query != NULL ? (int64_t)(res->total & INT64_MAX) : -1);
 out:
 	free(d.owned);
 	jbuf_free(&b);
@@ -152,14 +153,15 @@ res_ask(struct client *c, const struct api_res *res, struct msg *m)
 		m->fd = -1;
 		return 0;
 	}
-	if (rt->doc == API_DOC_NONE) {
+	if (rt->out == NULL) {
 		if (res->status != 204 || res->doc != API_DOC_NONE ||
 		    m->fd != -1 || m->len != sizeof(*res))
 			return -EBADMSG;
 		answer_empty(c, 204);
 		return 0;
 	}
-	if (res->doc != rt->doc || res->status < 200 || res->status > 202)
+	if (res->doc != (rt->list ? API_DOC_LIST : API_DOC_OBJECT) ||
+	    res->status < 200 || res->status > 202)
 		return -EBADMSG;
 	return res_json(c, res, m);
 }

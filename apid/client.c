@@ -1,3 +1,4 @@
+#include <bsd/unistd.h>
 #include <errno.h>
 #include <event2/event.h>
 #include <inttypes.h>
@@ -8,12 +9,18 @@
 #include <unistd.h>
 
 #include "apid/apid.h"
-#include "common/clock.h"
 #include "common/fds.h"
 #include "common/log.h"
 #include "common/util.h"
 #include "proto/chan.h"
-#include "proto/jbuf.h"
+#include "proto/room.h"
+
+void
+client_title(const struct apid *a)
+{
+	setproctitle(
+	    "-mews: %s [%u connections]", room_name(a->boot.room), a->nclients);
+}
 
 static int
 cmp_client(const struct client *a, const struct client *b)
@@ -43,15 +50,15 @@ client_hold(struct client *c, size_t n)
 	return true;
 }
 
-static void
-release(struct client *c)
+void
+client_release(struct client *c)
 {
 	c->apid->held -= c->held;
 	c->held = 0;
 }
 
-static void
-in_free(struct client *c)
+void
+client_in_free(struct client *c)
 {
 	if (c->in != NULL)
 		explicit_bzero(c->in, READ_MAX); /* a body may hold secrets */
@@ -79,12 +86,10 @@ client_free(struct client *c)
 	if (c->timer != NULL)
 		event_free(c->timer);
 	close_fd(&c->fd);
-	ws_free(c->ws);
-	stream_free(c->stream);
-	request_clear(&c->q);
-	outbuf_clear(&c->out);
+	c->apid->client_ops->freed(c);
 	client_http_free(c);
-	in_free(c);
+	outbuf_clear(&c->out);
+	client_in_free(c);
 	free(c);
 }
 
@@ -107,24 +112,22 @@ client_drop(struct client *c, bool tell)
 
 	if (c->phase == CP_DEAD)
 		return;
-	if (c->phase == CP_ASK || c->phase == CP_OPEN)
-		answer_log(c, 499);
+	a->client_ops->dropped(c);
 	c->phase = CP_DEAD;
 	(void)event_del(c->rd);
 	(void)event_del(c->wr);
 	(void)event_del(c->timer);
-	stream_close(c->stream); /* the VM's side sees the end now */
 	/* orchd holds a copy: without this the client would see no end */
 	(void)shutdown(c->fd, SHUT_RDWR);
 	close_fd(&c->fd);
-	release(c);
+	client_release(c);
 	(void)RB_REMOVE(client_tree, &a->clients, c);
 	a->nclients--;
 	STAILQ_INSERT_TAIL(&a->dead, c, dead);
 	event_active(a->reaper, EV_TIMEOUT, 0);
 	if (tell && a->orchd != NULL)
 		(void)chan_send(a->orchd, API_CLOSED, 0, &msg, sizeof(msg), -1);
-	apid_title(a);
+	client_title(a);
 }
 
 void
@@ -134,15 +137,7 @@ client_drop_all(struct apid *a)
 
 	for (c = RB_MIN(client_tree, &a->clients); c != NULL; c = next) {
 		next = RB_NEXT(client_tree, &a->clients, c);
-		if (c->phase == CP_ASK || c->phase == CP_OPEN) {
-			c->keep = false;
-			answer_error(c, 503,
-			    "the suite restarts: ask again, with the same "
-			    "Idempotency-Key");
-			/* what the socket takes now; nobody vouches for the
-			 * caller any more */
-			(void)outbuf_send(&c->out, c->fd);
-		}
+		a->client_ops->lost(c);
 		client_drop(c, false);
 	}
 }
@@ -179,170 +174,7 @@ client_deadline(struct client *c, uint32_t ms)
 		(void)event_add(c->timer, &tv);
 }
 
-/* Between requests: only the connection itself costs anything. */
-static void
-client_idle(struct client *c)
-{
-	request_clear(&c->q);
-	client_http_free(c);
-	release(c);
-	c->phase = CP_IDLE;
-	c->no_body = c->linger = false;
-	c->began_ms = 0;
-	client_deadline(c, c->apid->conf.idle_ms);
-}
-
-static void
-answered(struct client *c)
-{
-	if (c->keep) {
-		client_idle(c);
-		return;
-	}
-	if (!c->linger) {
-		client_drop(c, true);
-		return;
-	}
-	/*
-	 * Closed at once, the client would get an error while it still
-	 * writes and might never look at the answer.
-	 */
-	(void)shutdown(c->fd, SHUT_WR);
-	in_free(c);
-	c->phase = CP_LINGER;
-	client_deadline(c, LINGER_MS);
-}
-
 /* --- reading --- */
-
-static int
-request_begin(struct client *c)
-{
-	const struct http_sink sink = { request_write, &c->q };
-
-	if ((c->http = malloc(sizeof(*c->http))) == NULL) {
-		client_drop(c, true);
-		return -ENOMEM;
-	}
-	http_request_init(c->http, BODY_MAX, &sink);
-	request_init(&c->q);
-	c->began_ms = (uint64_t)clock_ms();
-	c->phase = CP_HEAD;
-	c->keep = false;
-	client_deadline(c, HEAD_MS);
-	return 0;
-}
-
-static void
-on_fault(struct client *c)
-{
-	struct refusal no = { .status = c->http->fault_status };
-
-	c->keep = false;
-	(void)refuse(&no, c->http->fault_status, "%s", c->http->fault_text);
-	log_debug("conn %016" PRIx64 ": %s", c->id, c->http->fault_rule);
-	answer_refusal(c, &no);
-}
-
-/* The head stands: is the rest worth reading? */
-static void
-on_head(struct client *c)
-{
-	struct refusal no;
-
-	c->keep = c->http->keep_alive && c->http->upgrade == NULL;
-	c->no_body = c->http->method == HTTP_HEAD;
-	c->q.req.conn = c->id;
-	if (request_head(&c->q, c->http, &no) < 0) {
-		answer_refusal(c, &no);
-		return;
-	}
-	if (c->http->framing == HTTP_BODY_NONE)
-		return;
-	if (c->q.route->doc_in != NULL &&
-	    !client_hold(c, c->q.route->body_max)) {
-		(void)refuse(&no, 503, "too many requests are being read now");
-		answer_refusal(c, &no);
-		return;
-	}
-	c->phase = CP_BODY;
-	client_deadline(c, BODY_MS);
-	if (c->http->expect_continue && c->in_len == c->in_off)
-		(void)client_put(c, "HTTP/1.1 100 Continue\r\n\r\n", 25);
-}
-
-static void
-on_done(struct client *c)
-{
-	struct refusal no = { .status = 0 };
-
-	if (request_done(&c->q, &no) < 0) {
-		c->q.route = NULL;
-		answer_error(c, no.status, "%s", no.text);
-		return;
-	}
-	if (c->q.route->kind == ROUTE_HEALTH ||
-	    c->q.route->kind == ROUTE_OPENAPI)
-		answer_local(c);
-	else
-		ask_request(c);
-}
-
-static bool
-is_reading(const struct client *c)
-{
-	return c->phase == CP_IDLE || c->phase == CP_HEAD ||
-	    c->phase == CP_BODY;
-}
-
-static void
-request_input(struct client *c)
-{
-	enum http_ev ev;
-	size_t used;
-
-	if (c->phase == CP_IDLE && request_begin(c) < 0)
-		return;
-	do {
-		ev = http_feed(
-		    c->http, c->in + c->in_off, c->in_len - c->in_off, &used);
-		c->in_off += used;
-		if (ev == HTTP_EV_HEAD)
-			on_head(c);
-	} while (ev == HTTP_EV_HEAD && is_reading(c));
-	if (ev == HTTP_EV_FAULT)
-		on_fault(c);
-	else if (ev == HTTP_EV_DONE)
-		on_done(c);
-}
-
-static void
-input_eof(struct client *c)
-{
-	/* half a request, and its sender may still read */
-	if ((c->phase == CP_HEAD || c->phase == CP_BODY) &&
-	    http_eof(c->http) == HTTP_EV_FAULT) {
-		on_fault(c);
-		c->linger = false;
-		client_run(c);
-		return;
-	}
-	client_drop(c, true);
-}
-
-static bool
-wants_read(const struct client *c)
-{
-	if (c->phase == CP_LINGER)
-		return true;
-	if (c->in_off < c->in_len)
-		return false;
-	if (c->phase == CP_WS)
-		return ws_reads(c->ws) && client_has_room(c) &&
-		    (c->stream == NULL ||
-			outbuf_left(&c->stream->up) < OUT_MAX);
-	return is_reading(c);
-}
 
 static void
 on_readable(int fd, short what, void *arg)
@@ -351,7 +183,7 @@ on_readable(int fd, short what, void *arg)
 	ssize_t n;
 
 	(void)what;
-	if (!wants_read(c)) {
+	if (!c->reads) {
 		/* only now: few say more before they have their answer, and
 		 * to take it out each time is two system calls a request */
 		(void)event_del(c->rd);
@@ -365,9 +197,9 @@ on_readable(int fd, short what, void *arg)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
-		in_free(c);
+		client_in_free(c);
 		if (n == 0)
-			input_eof(c);
+			c->apid->client_ops->eof(c);
 		else
 			client_drop(c, true);
 		return;
@@ -391,68 +223,14 @@ on_writable(int fd, short what, void *arg)
 
 /* --- what happens next --- */
 
-/* True when something was done that may make more possible. */
-static bool
-step(struct client *c)
-{
-	const bool has_input = c->in_off < c->in_len;
-
-	switch (c->phase) {
-	case CP_IDLE:
-	case CP_HEAD:
-	case CP_BODY:
-		if (has_input)
-			request_input(c);
-		return has_input;
-	case CP_WS:
-		if (has_input && ws_reads(c->ws)) {
-			ws_input(c);
-			return true;
-		}
-		if (ws_flush(c))
-			client_drop(c, true);
-		return false;
-	case CP_ANSWER:
-		if (outbuf_left(&c->out) > 0)
-			return false;
-		answered(c);
-		return true;
-	case CP_EVENTS:
-		/* the next ones when these are on their way, not before */
-		if (c->ask == 0 && outbuf_left(&c->out) == 0)
-			ask_events(c);
-		return false;
-	case CP_ASK:
-	case CP_OPEN:
-	case CP_LOG:
-	case CP_LINGER:
-	case CP_DEAD:
-		break;
-	}
-	return false;
-}
-
-static void
-update(struct client *c)
-{
-	/* first: what the VM's side takes makes room for more */
-	if (c->stream != NULL)
-		stream_update(c->stream);
-	if (wants_read(c))
-		(void)event_add(c->rd, NULL);
-	if (outbuf_left(&c->out) > 0)
-		(void)event_add(c->wr, NULL);
-	else
-		(void)event_del(c->wr);
-}
-
 void
 client_run(struct client *c)
 {
+	const struct client_ops *ops = c->apid->client_ops;
 	bool more;
 
 	do {
-		more = step(c);
+		more = ops->step(c);
 		if (c->phase == CP_DEAD)
 			return;
 		if (outbuf_left(&c->out) > 0) {
@@ -467,56 +245,23 @@ client_run(struct client *c)
 		}
 	} while (more);
 	if (c->in_off == c->in_len)
-		in_free(c);
-	update(c);
+		client_in_free(c);
+	if ((c->reads = ops->rest(c)))
+		(void)event_add(c->rd, NULL);
+	if (outbuf_left(&c->out) > 0)
+		(void)event_add(c->wr, NULL);
+	else
+		(void)event_del(c->wr);
 }
-
-/* --- deadlines --- */
 
 static void
 on_timer(int fd, short what, void *arg)
 {
-	static const char beat[] = ": still here\n\n";
 	struct client *c = arg;
 
 	(void)fd;
 	(void)what;
-	switch (c->phase) {
-	case CP_HEAD:
-	case CP_BODY:
-		c->keep = false;
-		c->linger = true;
-		answer_error(c, 408, "the request did not come to its end");
-		break;
-	case CP_ASK:
-		c->keep = false;
-		answer_error(c, 504, "the suite did not answer in time");
-		break;
-	case CP_OPEN:
-		c->keep = false;
-		answer_error(c, 504, "the vm did not answer in time");
-		break;
-	case CP_EVENTS:
-		/* two beats and nothing moved: nobody is there */
-		if (outbuf_left(&c->out) > 0) {
-			client_drop(c, true);
-			return;
-		}
-		(void)answer_chunk(c, beat, sizeof(beat) - 1);
-		client_deadline(c, BEAT_MS);
-		break;
-	case CP_WS:
-		ws_late(c);
-		break;
-	case CP_IDLE:
-	case CP_ANSWER:
-	case CP_LOG:
-	case CP_LINGER:
-		client_drop(c, true);
-		return;
-	case CP_DEAD:
-		return;
-	}
+	c->apid->client_ops->late(c);
 	if (c->phase != CP_DEAD)
 		client_run(c);
 }
@@ -545,7 +290,6 @@ client_new(struct apid *a, uint64_t id, int fd)
 	c->apid = a;
 	c->id = id;
 	c->fd = fd;
-	request_init(&c->q);
 	c->rd = event_new(a->base, fd, EV_READ | EV_PERSIST, on_readable, c);
 	c->wr = event_new(a->base, fd, EV_WRITE | EV_PERSIST, on_writable, c);
 	c->timer = evtimer_new(a->base, on_timer, c);
@@ -557,7 +301,8 @@ client_new(struct apid *a, uint64_t id, int fd)
 	}
 	(void)RB_INSERT(client_tree, &a->clients, c);
 	a->nclients++;
-	client_idle(c);
-	apid_title(a);
+	c->reads = true;
+	client_deadline(c, a->conf.idle_ms);
+	client_title(a);
 	return 0;
 }

@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "apid/doc.h"
@@ -9,23 +10,18 @@
 #include "proto/jbuf.h"
 #include "proto/objects.h"
 
-union item {
-	struct vm_view vm;
-	struct event_view event;
-	struct check_view check;
-};
-
+/* v has room for one object of t. */
 static int
-item_json(const struct table *t, const void *buf, size_t len, struct jbuf *b)
+item_json(
+    const struct table *t, void *v, const void *buf, size_t len, struct jbuf *b)
 {
-	union item v;
 	struct err e;
 	int r;
 
-	if ((r = table_unpack_all(t, buf, len, &v, &e)) < 0)
+	if ((r = table_unpack_all(t, buf, len, v, &e)) < 0)
 		return r;
-	table_encode(t, 0, &v, b);
-	table_clear(t, &v);
+	table_encode(t, 0, v, b);
+	table_clear(t, v);
 	return b->r;
 }
 
@@ -39,7 +35,8 @@ list_item(struct cur *c, const uint8_t **p, uint32_t *len)
 }
 
 static int
-list_json(const struct table *t, const void *buf, size_t len, struct jbuf *b)
+list_json(
+    const struct table *t, void *v, const void *buf, size_t len, struct jbuf *b)
 {
 	struct cur c;
 	const uint8_t *p;
@@ -54,7 +51,7 @@ list_json(const struct table *t, const void *buf, size_t len, struct jbuf *b)
 		if (i > 0)
 			jbuf_text(b, ",");
 		if ((r = list_item(&c, &p, &n)) < 0 ||
-		    (r = item_json(t, p, n, b)) < 0)
+		    (r = item_json(t, v, p, n, b)) < 0)
 			return r;
 	}
 	jbuf_text(b, "]");
@@ -62,18 +59,17 @@ list_json(const struct table *t, const void *buf, size_t len, struct jbuf *b)
 }
 
 int
-doc_json(uint32_t kind, const void *buf, size_t len, struct jbuf *b)
+doc_json(const struct table *t, bool list, const void *buf, size_t len,
+    struct jbuf *b)
 {
-	switch (kind) {
-	case API_DOC_VM:
-		return item_json(&vm_table, buf, len, b);
-	case API_DOC_VMS:
-		return list_json(&vm_table, buf, len, b);
-	case API_DOC_CHECKS:
-		return list_json(&check_table, buf, len, b);
-	default:
-		return -EBADMSG;
-	}
+	void *v = malloc(t->size);
+	int r;
+
+	if (v == NULL)
+		return -ENOMEM;
+	r = list ? list_json(t, v, buf, len, b) : item_json(t, v, buf, len, b);
+	free(v);
+	return r;
 }
 
 static int

@@ -1,10 +1,12 @@
 #ifndef MEWS_APID_DOC_H
 #define MEWS_APID_DOC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct jbuf;
+struct table;
 
 /*
  * orchd's documents into what clients read.  The bytes are checked as if a
@@ -12,8 +14,9 @@ struct jbuf;
  * errno: -EBADMSG for what no honest orchd sends.
  */
 
-/* kind: API_DOC_VM, VMS or CHECKS.  Appends JSON. */
-int doc_json(uint32_t kind, const void *buf, size_t len, struct jbuf *b);
+/* API_DOC_OBJECT or, with list, API_DOC_LIST, of t.  Appends JSON. */
+int doc_json(const struct table *t, bool list, const void *buf, size_t len,
+    struct jbuf *b);
 /*
  * API_DOC_EVENTS.  Appends the text of server-sent events.  *after is the
  * last number the client has seen; the new ones must be larger, and it moves

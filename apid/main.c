@@ -9,13 +9,6 @@
 #include "proto/chan.h"
 #include "proto/room.h"
 
-void
-apid_title(const struct apid *a)
-{
-	setproctitle(
-	    "-mews: %s [%u connections]", room_name(a->boot.room), a->nclients);
-}
-
 static void
 on_sigterm(int sig, short what, void *arg)
 {
@@ -63,13 +56,14 @@ main(int argc, char *argv[], char *envp[])
 	fds_expect(BOOT_NFDS);
 	boot_recv(ROOM_API, &a.boot, &a.conf, sizeof(a.conf));
 	log_init(room_name(a.boot.room), (enum log_level)a.boot.log_level);
+	a.client_ops = &serve_ops;
 	RB_INIT(&a.clients);
 	STAILQ_INIT(&a.dead);
 
 	apid_confine(&a.boot);
 	events_set(&a);
 	apid_filter();
-	apid_title(&a);
+	client_title(&a);
 	boot_ready();
 	if (event_base_dispatch(a.base) < 0)
 		fatal("event loop");

@@ -14,12 +14,8 @@
 #include "proto/launch.h"
 #include "proto/objects.h"
 
-#define QUERY_WIRE_MAX 1024
-/* the two lists' bytes, every other string at its longest, some lengths */
-#define CREATE_WIRE_MAX (ENV_BYTES_MAX + 8192)
-
 int
-refuse(struct refusal *no, int status, const char *fmt, ...)
+request_refuse(struct refusal *no, int status, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -63,7 +59,7 @@ check_credentials(const struct http *h, struct refusal *no)
 	for (i = 0; i < nitems(names); i++) {
 		if (RULE(API_CREDENTIAL) &&
 		    http_get(h, names[i], &v) != -ENOENT)
-			return refuse(no, 400,
+			return request_refuse(no, 400,
 			    "%s: the Unix socket already says who you are",
 			    names[i]);
 	}
@@ -79,41 +75,51 @@ redirect(const struct http *h, struct refusal *no)
 	(void)snprintf(no->location, sizeof(no->location), "%.*s%s%s",
 	    (int)(len - 1), h->path, h->query != NULL ? "?" : "",
 	    h->query != NULL ? h->query : "");
-	return refuse(no, h->method == HTTP_GET ? 301 : 307,
+	return request_refuse(no, h->method == HTTP_GET ? 301 : 307,
 	    "the path is written without the last /");
 }
 
 static int
-find_route(struct request *q, const struct http *h, struct url_path *u,
-    const char **name, struct refusal *no)
+find_route(struct request *q, const struct route_table *routes,
+    const struct http *h, struct url_path *u, const char *vars[API_VARS_MAX],
+    struct refusal *no)
 {
 	struct err e = { 0 };
 	int r;
 
 	if ((r = url_path_parse(u, h->path, &e)) < 0)
-		return refuse(no, r == -E2BIG ? 414 : 400, "%s", e.msg);
-	r = route_find(u, h->method, &q->route, name, no->allow);
+		return request_refuse(no, r == -E2BIG ? 414 : 400, "%s", e.msg);
+	r = route_find(routes, u, h->method, &q->route, vars, no->allow);
 	if (r == -EOPNOTSUPP)
-		return refuse(no, 405, "%s is not for this path, but %s is",
+		return request_refuse(no, 405,
+		    "%s is not for this path, but %s is",
 		    http_method_name(h->method), no->allow);
 	if (r < 0)
-		return refuse(no, 404, "there is no such path");
+		return request_refuse(no, 404, "there is no such path");
 	return u->slash_end ? redirect(h, no) : 0;
 }
 
-/* A name, or the whole uid, which is no name. */
+/* Each is a name, or the whole uid, which is no name. */
 static int
-take_name(struct request *q, const char *name, struct refusal *no)
+take_vars(
+    struct request *q, const char *const vars[API_VARS_MAX], struct refusal *no)
 {
+	const char *path = q->route->path;
 	struct err e = { 0 };
+	struct route_var v;
 	uint64_t uid;
+	size_t i;
 
-	if (name == NULL)
-		return 0;
-	if (RULE(API_NAME) && parse_hex64(name, &uid) < 0 &&
-	    name_check(name, strlen(name), &e) < 0)
-		return refuse(no, 404, "vm not found: %s", e.msg);
-	(void)snprintf(q->req.var[0], sizeof(q->req.var[0]), "%s", name);
+	for (i = 0; i < API_VARS_MAX && vars[i] != NULL && route_var(path, &v);
+	     i++) {
+		if (RULE(API_NAME) && parse_hex64(vars[i], &uid) < 0 &&
+		    name_check(vars[i], strlen(vars[i]), &e) < 0)
+			return request_refuse(no, 404, "%.*s not found: %s",
+			    v.what_len, v.what, e.msg);
+		(void)snprintf(
+		    q->req.var[i], sizeof(q->req.var[i]), "%s", vars[i]);
+		path = v.end;
+	}
 	return 0;
 }
 
@@ -130,12 +136,12 @@ take_key(struct request *q, const struct http *h, struct refusal *no)
 		return 0;
 	len = r == 0 ? strlen(key) : 0;
 	if (len < 1 || len >= sizeof(q->req.key))
-		return refuse(no, 400,
+		return request_refuse(no, 400,
 		    "Idempotency-Key: one, of 1 to %zu characters",
 		    sizeof(q->req.key) - 1);
 	for (i = 0; i < len; i++) {
 		if (RULE(API_KEY_ASCII) && (key[i] < 0x20 || key[i] > 0x7e))
-			return refuse(
+			return request_refuse(
 			    no, 400, "Idempotency-Key: printable ASCII only");
 	}
 	memcpy(q->req.key, key, len + 1);
@@ -143,33 +149,41 @@ take_key(struct request *q, const struct http *h, struct refusal *no)
 }
 
 static int
-pack(struct request *q, const struct table *t, const void *obj, size_t cap,
+pack(struct request *q, const struct table *t, const void *obj,
     struct refusal *no)
 {
+	const size_t cap = table_wire_max(t);
 	struct wcur w;
 
 	if ((q->tail = malloc(cap)) == NULL)
-		return refuse(no, 503, "out of memory");
+		return request_refuse(no, 503, "out of memory");
 	wcur_init(&w, q->tail, cap);
 	if (table_pack(t, obj, &w) < 0)
-		return refuse(no, 413, "the request is too long");
+		return request_refuse(no, 413, "the request is too long");
 	q->tail_len = w.used;
 	return 0;
 }
 
 static int
-take_list(struct request *q, const struct url_query *u, struct refusal *no)
+take_query(struct request *q, const struct url_query *u, struct refusal *no)
 {
-	struct vm_query v = { 0 };
+	const struct table *t = q->route->query;
 	struct err e = { 0 };
+	void *v = NULL;
 	size_t i;
+	int r = 0;
 
-	for (i = 0; i < u->n; i++) {
-		if (vm_query_add(&v, u->param[i].key, u->param[i].value,
-			strlen(u->param[i].value), &e) < 0)
-			return refuse(no, 400, "%s", e.msg);
-	}
-	return pack(q, &vm_query_table, &v, QUERY_WIRE_MAX, no);
+	if (t == NULL)
+		return 0;
+	if ((v = calloc(1, t->size)) == NULL)
+		return request_refuse(no, 503, "out of memory");
+	for (i = 0; i < u->n && r == 0; i++)
+		r = table_query_add(t, v, u->param[i].key, u->param[i].value,
+		    strlen(u->param[i].value), &e);
+	r = r < 0 ? request_refuse(no, 400, "%s", e.msg) : pack(q, t, v, no);
+	table_clear(t, v);
+	free(v);
+	return r;
 }
 
 /* Digits only, to 2^63 - 1, which is where the store's numbers end. */
@@ -191,7 +205,7 @@ take_after(struct request *q, const struct http *h, const struct url_query *u,
 	if (r == -ENOENT)
 		return 0;
 	if (r < 0 || parse_num(text, 0, INT64_MAX, &v) < 0)
-		return refuse(no, 400, "invalid %s", what);
+		return request_refuse(no, 400, "invalid %s", what);
 	q->req.after = (uint64_t)v;
 	return 0;
 }
@@ -205,7 +219,7 @@ take_follow(struct request *q, const struct url_query *u, struct refusal *no)
 	if (r == -ENOENT || (r == 0 && strcmp(v, "0") == 0))
 		return 0;
 	if (r < 0 || strcmp(v, "1") != 0)
-		return refuse(no, 400, "invalid follow: 0 or 1");
+		return request_refuse(no, 400, "invalid follow: 0 or 1");
 	q->req.flags |= STREAM_FOLLOW;
 	return 0;
 }
@@ -219,10 +233,10 @@ take_upgrade(struct request *q, const struct http *h, struct refusal *no)
 
 	/* a page in a browser has no business on this socket */
 	if (RULE(API_ORIGIN) && http_get(h, "Origin", &v) != -ENOENT)
-		return refuse(no, 403, "Origin: not from a web page");
+		return request_refuse(no, 403, "Origin: not from a web page");
 	ws_judge(h, is_exec ? exec : NULL, is_exec, &q->ws);
 	if (q->ws.status != 101)
-		return refuse(no, q->ws.status, "%s", q->ws.text);
+		return request_refuse(no, q->ws.status, "%s", q->ws.text);
 	return 0;
 }
 
@@ -235,13 +249,13 @@ take_rest(struct request *q, const struct http *h, struct refusal *no)
 	int r;
 
 	if ((r = url_query_parse(&u, h->query, &e)) < 0)
-		return refuse(no, r == -E2BIG ? 414 : 400, "%s", e.msg);
+		return request_refuse(no, r == -E2BIG ? 414 : 400, "%s", e.msg);
 	if (url_query_get(&u, "api_key", &v) != -ENOENT)
-		return refuse(no, 400,
+		return request_refuse(no, 400,
 		    "api_key: the Unix socket already says who you are");
 	switch (q->route->kind) {
 	case ROUTE_ASK:
-		return q->route->verb == API_VM_LIST ? take_list(q, &u, no) : 0;
+		return take_query(q, &u, no);
 	case ROUTE_EVENTS:
 		return take_after(q, h, &u, no);
 	case ROUTE_LOG:
@@ -257,23 +271,25 @@ take_rest(struct request *q, const struct http *h, struct refusal *no)
 }
 
 int
-request_head(struct request *q, const struct http *h, struct refusal *no)
+request_head(struct request *q, const struct route_table *routes,
+    const struct http *h, struct refusal *no)
 {
+	const char *vars[API_VARS_MAX] = { NULL };
 	struct url_path u = { .n = 0 };
-	const char *name = NULL;
 	int r;
 
 	no->allow[0] = no->location[0] = '\0';
 	if ((r = check_credentials(h, no)) < 0 ||
-	    (r = find_route(q, h, &u, &name, no)) < 0 ||
-	    (r = take_name(q, name, no)) < 0 || (r = take_key(q, h, no)) < 0)
+	    (r = find_route(q, routes, h, &u, vars, no)) < 0 ||
+	    (r = take_vars(q, vars, no)) < 0 || (r = take_key(q, h, no)) < 0)
 		return r;
-	q->req.kind = q->route->arg;
+	q->req.kind = q->route->stream;
 	/* said at once: nobody needs to send what nobody will read */
 	if (h->framing == HTTP_BODY_LENGTH &&
-	    h->content_length > q->route->body_max)
-		return refuse(no, 413, "the body may have %u bytes here",
-		    q->route->body_max);
+	    h->content_length > route_body_max(q->route))
+		return request_refuse(no, 413,
+		    "the body may have %zu bytes here",
+		    route_body_max(q->route));
 	return take_rest(q, h, no);
 }
 
@@ -282,10 +298,10 @@ request_write(void *arg, const void *data, size_t len)
 {
 	struct request *q = arg;
 
-	if (len > q->route->body_max - q->body_len)
+	if (len > route_body_max(q->route) - q->body_len)
 		return -EMSGSIZE;
 	q->body_len += len;
-	if (q->route->doc_in != NULL)
+	if (q->route->in != NULL)
 		jbuf_raw(&q->body, data, len);
 	return q->body.r;
 }
@@ -293,23 +309,29 @@ request_write(void *arg, const void *data, size_t len)
 int
 request_done(struct request *q, struct refusal *no)
 {
-	struct vm_create v;
+	const struct table *t = q->route->in;
 	struct err e = { 0 };
+	void *v = NULL;
 	int r;
 
-	if (q->route->verb != API_VM_CREATE)
+	if (t == NULL)
 		return 0;
-	/* unknown keys are ignored, as Volant does: its CLI sends some */
-	r = table_decode(&vm_create_table, 0,
-	    q->body.p != NULL ? q->body.p : "", q->body.len, &v, &e);
-	if (r < 0)
-		return refuse(no,
+	if ((v = malloc(t->size)) == NULL)
+		return request_refuse(no, 503, "out of memory");
+	r = table_decode(t, object_flags(t), q->body.p != NULL ? q->body.p : "",
+	    q->body.len, v, &e);
+	if (r < 0) {
+		r = request_refuse(no,
 		    r == -ENOMEM      ? 503
 			: r == -E2BIG ? 413
 				      : 400,
 		    "%s", e.msg);
+		goto out;
+	}
 	jbuf_free(&q->body); /* it may hold secrets: not a moment longer */
-	r = pack(q, &vm_create_table, &v, CREATE_WIRE_MAX, no);
-	table_clear(&vm_create_table, &v);
+	r = pack(q, t, v, no);
+	table_clear(t, v);
+out:
+	free(v);
 	return r;
 }

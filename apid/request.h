@@ -37,13 +37,14 @@ struct refusal {
 void request_init(struct request *q);
 void request_clear(struct request *q);
 /* After HTTP_EV_HEAD.  0, or -EINVAL with the refusal. */
-int request_head(struct request *q, const struct http *h, struct refusal *no);
+int request_head(struct request *q, const struct route_table *routes,
+    const struct http *h, struct refusal *no);
 /* The parser's sink: keeps what the route wants, refuses what is too long. */
 int request_write(void *q, const void *data, size_t len);
 /* After HTTP_EV_DONE: the body becomes the message's tail. */
 int request_done(struct request *q, struct refusal *no);
 
-int refuse(struct refusal *no, int status, const char *fmt, ...)
+int request_refuse(struct refusal *no, int status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -6,49 +6,75 @@
 #include <stdint.h>
 
 #include "common/http.h"
+#include "proto/api.h"
 
+struct table;
 struct url_path;
 
 /* What becomes of a request. */
 enum route_kind {
-	ROUTE_HEALTH, /* answered here */
-	ROUTE_OPENAPI, /* answered here */
 	ROUTE_ASK, /* one question to orchd, one answer */
 	ROUTE_EVENTS, /* server-sent events */
 	ROUTE_EXEC, /* WebSocket, channels */
 	ROUTE_CONSOLE, /* WebSocket, bytes */
 	ROUTE_LOG, /* chunked bytes */
+	ROUTE_HEALTH, /* answered here */
+	ROUTE_OPENAPI, /* answered here */
 };
 
 #define BODY_NONE_MAX 4096 /* where a body is ignored, as Volant does */
-#define BODY_CREATE_MAX (256UL * 1024)
-#define BODY_MAX BODY_CREATE_MAX /* the largest of them */
+#define BODY_MAX (256UL * 1024) /* where one is read */
 
+/*
+ * All that apid knows of an object is here: how it is asked for, and the
+ * tables of what comes in and goes out.  Rows of one path stand together.
+ */
 struct route {
 	enum http_method method;
-	const char *path; /* ":name" is the one kind of variable */
+	/*
+	 * "{name}" is a variable, at most API_VARS_MAX of them; "{name:vm}"
+	 * says what it names where that is another word.
+	 */
+	const char *path;
 	enum route_kind kind;
 	uint32_t verb; /* enum api_msg */
-	uint32_t arg; /* STREAM: enum launch_stream_kind */
-	uint32_t doc; /* enum api_doc of a good answer */
-	uint32_t body_max;
+	uint32_t stream; /* STREAM: enum launch_stream_kind */
+	const struct table *query; /* of the query string; NULL: ignored */
+	const struct table *in; /* of the body; NULL: ignored */
+	const struct table *out; /* of a good answer; NULL: it is empty */
+	bool list; /* the answer is a list of out */
 	/* for the description */
-	int ok;
+	int ok; /* status of a good answer */
 	const char *op;
-	const char *doc_in; /* schema of the body, or NULL */
-	const char *doc_out; /* schema of the answer, or NULL */
 	const char *about;
 };
 
-extern const struct route routes[];
-extern const size_t nroutes;
+struct route_table {
+	const struct route *rows;
+	size_t n;
+};
+extern const struct route_table api_routes;
 
 /*
- * 0 with *ret and *name (NULL where the path has none); -ENOENT: no such
- * path; -EOPNOTSUPP: not with this method, allow then lists those that are.
+ * 0 with *ret and the path's variables in vars, NULL behind the last;
+ * -ENOENT: no such path; -EOPNOTSUPP: not with this method, allow then lists
+ * those that are.
  */
 #define ROUTE_ALLOW_MAX 48
-int route_find(const struct url_path *u, enum http_method m,
-    const struct route **ret, const char **name, char allow[ROUTE_ALLOW_MAX]);
+int route_find(const struct route_table *t, const struct url_path *u,
+    enum http_method m, const struct route **ret,
+    const char *vars[API_VARS_MAX], char allow[ROUTE_ALLOW_MAX]);
+
+/* The most bytes that a body may have. */
+size_t route_body_max(const struct route *r);
+
+/* A variable of a path; the texts have no NUL. */
+struct route_var {
+	const char *name, *what; /* what: for a person, "vm" */
+	int name_len, what_len;
+	const char *end; /* behind its '}' */
+};
+/* The first one in path, or false. */
+bool route_var(const char *path, struct route_var *ret);
 
 #endif

@@ -4,11 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <wslay/wslay.h>
 
 #include "apid/apid.h"
+#include "common/err.h"
 #include "common/fds.h"
 #include "common/log.h"
-#include "proto/launch.h"
+#include "common/util.h"
+#include "proto/jbuf.h"
+#include "proto/objects.h"
 #include "proto/ward.h"
 
 /* What a guest may say: a console and its log have one channel. */
@@ -56,14 +60,9 @@ put(struct stream *s, uint8_t channel, const void *p, size_t n)
 		client_drop(s->c, true);
 }
 
-void
-stream_send(struct stream *s, uint8_t channel, const void *p, size_t n)
-{
-	put(s, channel, p, n);
-}
-
-void
-stream_open(struct stream *s, const void *json, size_t len)
+/* Its first frame: now the warden connects it. */
+static void
+open_vm(struct stream *s, const void *json, size_t len)
 {
 	put(s, FRAME_OPEN, json, len);
 	s->asked = true;
@@ -89,6 +88,88 @@ stream_update(struct stream *s)
 		(void)event_del(s->rd);
 }
 
+/* --- from the client's WebSocket --- */
+
+/* The status of an exec that never ran. */
+static void
+exec_fail(struct client *c, const char *why)
+{
+	struct jbuf b;
+
+	jbuf_init(&b, FRAME_PAYLOAD_MAX);
+	exec_status_fail(&b, why);
+	if (b.r == 0)
+		ws_send(c, FRAME_STATUS, b.p, b.len);
+	jbuf_free(&b);
+	ws_close(c, 1000);
+}
+
+/* The request of an exec: checked, and written anew for the agent. */
+static void
+exec_request(struct client *c, const char *text, size_t len)
+{
+	struct exec_request req;
+	struct err e = { 0 };
+	struct jbuf b;
+	int r;
+
+	r = table_decode(&exec_request_table, object_flags(&exec_request_table),
+	    text, len, &req, &e);
+	if (r < 0) {
+		exec_fail(c, e.msg);
+		return;
+	}
+	jbuf_init(&b, FRAME_PAYLOAD_MAX);
+	table_encode(&exec_request_table, TABLE_SECRETS, &req, &b);
+	table_clear(&exec_request_table, &req);
+	if (b.r < 0)
+		exec_fail(c, "the request is longer than 64 KiB");
+	else {
+		open_vm(c->stream, b.p, b.len);
+		client_deadline(c, 0);
+		ws_set_max(c->ws, WS_MESSAGE_MAX);
+	}
+	jbuf_free(&b);
+}
+
+/* [channel][data] from an exec's client */
+static void
+exec_message(struct client *c, const uint8_t *p, size_t len)
+{
+	if (len == 0)
+		return;
+	if (p[0] == FRAME_STDIN || p[0] == FRAME_RESIZE || !RULE(API_CHANNEL)) {
+		if (len > 1) /* some clients open each channel with nothing */
+			put(c->stream, p[0], p + 1, len - 1);
+	} else if (p[0] == FRAME_CLOSE && len == 2 && p[1] == FRAME_STDIN)
+		put(c->stream, FRAME_CLOSE, p + 1, 1);
+	else
+		ws_close(c, WSLAY_CODE_POLICY_VIOLATION);
+}
+
+static void
+on_message(struct client *c, bool text, const void *p, size_t len)
+{
+	if (c->q.route->kind == ROUTE_CONSOLE) {
+		if (len > 0)
+			put(c->stream, FRAME_STDIN, p, len);
+	} else if (c->stream->asked == text)
+		/* text is the request, once; all else is binary */
+		ws_close(c, WSLAY_CODE_UNSUPPORTED_DATA);
+	else if (text)
+		exec_request(c, p, len);
+	else
+		exec_message(c, p, len);
+}
+
+static void
+on_ending(struct client *c)
+{
+	stream_close(c->stream);
+}
+
+static const struct ws_ops ws_ops = { on_message, on_ending };
+
 /* --- from the VM --- */
 
 /* The warden's first word: may the stream be, and if not, why. */
@@ -102,7 +183,7 @@ opened(struct stream *s, int status, const char *text)
 		if (c->phase == CP_OPEN)
 			client_deadline(c, 0);
 		if (c->q.route->kind == ROUTE_CONSOLE)
-			answer_upgrade(c);
+			ws_upgrade(c, FRAME_PAYLOAD_MAX, &ws_ops);
 		else if (c->q.route->kind == ROUTE_LOG)
 			answer_chunked(c, "application/octet-stream", CP_LOG);
 		return;
@@ -111,8 +192,7 @@ opened(struct stream *s, int status, const char *text)
 	if (text[0] == '\0')
 		text = "the vm refused without a reason";
 	if (c->phase == CP_WS) {
-		ws_fail(c, text);
-		ws_close(c, 1000);
+		exec_fail(c, text);
 		return;
 	}
 	if (status < 400 || status > 599)
@@ -141,8 +221,9 @@ ended(struct stream *s)
 		break;
 	case CP_WS:
 		if (c->q.route->kind == ROUTE_EXEC && !s->has_status)
-			ws_fail(c, "the connection to the vm broke");
-		ws_close(c, 1000);
+			exec_fail(c, "the connection to the vm broke");
+		else
+			ws_close(c, 1000);
 		break;
 	case CP_IDLE:
 	case CP_HEAD:
@@ -298,11 +379,11 @@ stream_start(struct client *c, int fd)
 		return;
 	}
 	if (c->q.route->kind == ROUTE_EXEC) {
-		answer_upgrade(c);
+		ws_upgrade(c, EXEC_REQUEST_MAX, &ws_ops);
 		client_deadline(c, HEAD_MS); /* for the request */
 		return;
 	}
-	stream_open(c->stream, "", 0);
+	open_vm(c->stream, "", 0);
 	c->phase = CP_OPEN;
 	client_deadline(c, OPEN_MS);
 }

@@ -5,10 +5,8 @@
 #include <wslay/wslay.h>
 
 #include "apid/apid.h"
-#include "common/err.h"
 #include "common/util.h"
 #include "proto/jbuf.h"
-#include "proto/objects.h"
 
 /*
  * libwslay reads and writes the frames; it neither reads nor writes sockets
@@ -16,7 +14,7 @@
  * a message of 64 KiB in frames of one byte would cost megabytes.
  */
 struct ws {
-	struct client *c;
+	const struct ws_ops *ops;
 	wslay_event_context_ptr ctx;
 	struct jbuf msg; /* the message so far */
 	size_t max; /* of a message */
@@ -91,75 +89,6 @@ on_frame_chunk(wslay_event_context_ptr ctx,
 }
 
 static void
-set_max(struct ws *w, size_t max)
-{
-	w->max = max;
-	wslay_event_config_set_max_recv_msg_length(w->ctx, max);
-}
-
-/* The request of an exec: checked, and written anew for the agent. */
-static void
-exec_request(struct client *c, const char *text, size_t len)
-{
-	struct exec_request req;
-	struct err e = { 0 };
-	struct jbuf b;
-	int r;
-
-	r = table_decode(
-	    &exec_request_table, TABLE_STRICT, text, len, &req, &e);
-	if (r < 0) {
-		ws_fail(c, e.msg);
-		ws_close(c, 1000);
-		return;
-	}
-	jbuf_init(&b, FRAME_PAYLOAD_MAX);
-	table_encode(&exec_request_table, TABLE_SECRETS, &req, &b);
-	table_clear(&exec_request_table, &req);
-	if (b.r < 0) {
-		ws_fail(c, "the request is longer than 64 KiB");
-		ws_close(c, 1000);
-	} else {
-		stream_open(c->stream, b.p, b.len);
-		client_deadline(c, 0);
-		set_max(c->ws, WS_MESSAGE_MAX);
-	}
-	jbuf_free(&b);
-}
-
-/* [channel][data] from an exec's client */
-static void
-exec_message(struct client *c, const uint8_t *p, size_t len)
-{
-	if (len == 0)
-		return;
-	if (p[0] == FRAME_STDIN || p[0] == FRAME_RESIZE || !RULE(API_CHANNEL)) {
-		if (len > 1) /* some clients open each channel with nothing */
-			stream_send(c->stream, p[0], p + 1, len - 1);
-	} else if (p[0] == FRAME_CLOSE && len == 2 && p[1] == FRAME_STDIN)
-		stream_send(c->stream, FRAME_CLOSE, p + 1, 1);
-	else
-		ws_close(c, WSLAY_CODE_POLICY_VIOLATION);
-}
-
-static void
-on_message(struct client *c, uint8_t opcode, const char *p, size_t len)
-{
-	const bool text = opcode == WSLAY_TEXT_FRAME;
-
-	if (c->q.route->kind == ROUTE_CONSOLE) {
-		if (len > 0)
-			stream_send(c->stream, FRAME_STDIN, p, len);
-	} else if (c->stream->asked == text)
-		/* text is the request, once; all else is binary */
-		ws_close(c, WSLAY_CODE_UNSUPPORTED_DATA);
-	else if (text)
-		exec_request(c, p, len);
-	else
-		exec_message(c, (const uint8_t *)p, len);
-}
-
-static void
 on_msg(wslay_event_context_ptr ctx, const struct wslay_event_on_msg_recv_arg *a,
     void *arg)
 {
@@ -176,7 +105,7 @@ on_msg(wslay_event_context_ptr ctx, const struct wslay_event_on_msg_recv_arg *a,
 		if (w->msg.r < 0)
 			client_drop(c, true); /* no memory */
 		else
-			on_message(c, a->opcode,
+			w->ops->message(c, a->opcode == WSLAY_TEXT_FRAME,
 			    w->msg.p != NULL ? w->msg.p : "", w->msg.len);
 	}
 	jbuf_free(&w->msg);
@@ -192,8 +121,15 @@ static const struct wslay_event_callbacks callbacks = {
 
 /* --- what the others use --- */
 
-int
-ws_start(struct client *c)
+void
+ws_set_max(struct ws *w, size_t max)
+{
+	w->max = max;
+	wslay_event_config_set_max_recv_msg_length(w->ctx, max);
+}
+
+static int
+ws_new(struct client *c, size_t max, const struct ws_ops *ops)
 {
 	struct ws *w = calloc(1, sizeof(*w));
 
@@ -204,13 +140,29 @@ ws_start(struct client *c)
 		return -ENOMEM;
 	}
 	wslay_event_config_set_no_buffering(w->ctx, 1);
-	set_max(w,
-	    c->q.route->kind == ROUTE_EXEC ? EXEC_REQUEST_MAX
-					   : FRAME_PAYLOAD_MAX);
-	jbuf_init(&w->msg, EXEC_REQUEST_MAX);
-	w->c = c;
+	ws_set_max(w, max);
+	jbuf_init(&w->msg, EXEC_REQUEST_MAX); /* the longest of all */
+	w->ops = ops;
 	c->ws = w;
 	return 0;
+}
+
+void
+ws_upgrade(struct client *c, size_t max, const struct ws_ops *ops)
+{
+	char buf[HTTP_LINE_MAX];
+	struct http_out o;
+	size_t len = 0;
+
+	answer_log(c, 101);
+	ws_out_answer(&o, buf, sizeof(buf), &c->q.ws);
+	if (http_out_end(&o, &len) < 0 || ws_new(c, max, ops) < 0) {
+		client_drop(c, true);
+		return;
+	}
+	client_http_free(c);
+	c->phase = CP_WS;
+	(void)client_put(c, buf, len);
 }
 
 void
@@ -243,7 +195,7 @@ ws_input(struct client *c)
 	/* bytes behind a close frame are nobody's */
 	if (c->phase == CP_WS && !ws_reads(c->ws)) {
 		c->in_off = c->in_len;
-		stream_close(c->stream);
+		c->ws->ops->ending(c);
 		client_deadline(c, CLOSE_MS);
 	}
 }
@@ -274,18 +226,6 @@ ws_send(struct client *c, int channel, const void *p, size_t n)
 }
 
 void
-ws_fail(struct client *c, const char *why)
-{
-	struct jbuf b;
-
-	jbuf_init(&b, FRAME_PAYLOAD_MAX);
-	exec_status_fail(&b, why);
-	if (b.r == 0)
-		ws_send(c, FRAME_STATUS, b.p, b.len);
-	jbuf_free(&b);
-}
-
-void
 ws_close(struct client *c, uint16_t code)
 {
 	struct ws *w = c->ws;
@@ -293,7 +233,7 @@ ws_close(struct client *c, uint16_t code)
 	if (c->phase != CP_WS || w->closing)
 		return;
 	w->closing = true;
-	stream_close(c->stream);
+	w->ops->ending(c);
 	/* an error means that a close is on its way already */
 	(void)wslay_event_queue_close(w->ctx, code, NULL, 0);
 	client_deadline(c, CLOSE_MS);

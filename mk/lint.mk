@@ -6,8 +6,8 @@ LINT_HDR = $(filter %.h,$(LINT_ALL))
 # Every one that is here: a new folder is not forgotten.
 LINT_ALL := $(sort $(shell find * -path 'build*' -prune -o -name '*.[ch]' -print))
 
-.PHONY: lint lint-format lint-clang lint-tidy lint-cppcheck lint-words lint-headers
-lint: lint-format lint-words lint-headers lint-clang lint-tidy lint-cppcheck	## every linter
+.PHONY: lint lint-circles lint-format lint-clang lint-tidy lint-cppcheck lint-words lint-headers
+lint: lint-format lint-words lint-circles lint-headers lint-clang lint-tidy lint-cppcheck	## every linter
 	@pmccabe $(LINT_SRC) | sort -rn | head -10 | \
 	    awk '{ printf "  complexity %3d  %s:%s\n", $$1, $$6, $$7 }'
 
@@ -18,6 +18,10 @@ lint-format: deps-lint
 lint-words:
 	$(call say,WORDS,banned calls)
 	$(Q)tests/banned $(LINT_SRC) $(LINT_HDR)
+
+lint-circles: all
+	$(call say,CIRCLES,of files)
+	$(Q)B=$(B) tests/circles
 
 lint-headers: deps-lint
 	$(call say,HEADERS,each on its own)

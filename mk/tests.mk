@@ -22,6 +22,11 @@ $(B)/unit/netd/net_policy_test: $(UNIT_OBJ_net_policy_test)
 UNIT_OBJ_gate_test := $(B)/obj/agent/gate.o
 $(B)/unit/agent/gate_test: $(UNIT_OBJ_gate_test)
 
+UNIT_OBJ_route_test := $(call obj,apid/route.c apid/request.c apid/openapi.c \
+	apid/doc.c)
+UNIT_LIBS_route_test := -lmd
+$(B)/unit/apid/route_test: $(UNIT_OBJ_route_test)
+
 UNIT_OBJ_store_test := $(B)/obj/orchd/store.o $(B)/obj/orchd/sql.o
 UNIT_LIBS_store_test := -lsqlite3 -lpthread
 $(B)/unit/orchd/store_test: $(UNIT_OBJ_store_test)

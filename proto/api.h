@@ -65,18 +65,18 @@ struct api_res {
 };
 
 /*
- * Documents: objects in their tables' wire form.  A list is
- * { u32 count, then per item u32 length and that many bytes }, host order;
- * event items begin with their u64 sequence number.
+ * Documents: objects in their tables' wire form; of which table, the verb
+ * says that was asked.  A list is { u32 count, then per item u32 length and
+ * that many bytes }, host order; event items begin with their u64 sequence
+ * number.
  */
 enum api_doc {
 	API_DOC_NONE = 0, /* 204, or a stream's 101 */
 	API_DOC_ERROR = 1, /* text for {"error": ...}, no NUL */
-	API_DOC_VM = 2,
-	API_DOC_VMS = 3, /* list of vm */
+	API_DOC_OBJECT = 2,
+	API_DOC_LIST = 3,
 	API_DOC_EVENTS = 4, /* list of seq + event */
-	API_DOC_CHECKS = 5, /* list of check */
-	API_DOC_MAX_KIND = 5
+	API_DOC_MAX_KIND = 4
 };
 
 int api_conn_check(const void *p);

@@ -9,6 +9,7 @@ const char *const vm_status_names[] = { "", "pending", "starting", "running",
 const char *const vm_accel_names[] = { "", "kvm", "tcg", NULL };
 const char *const vm_sort_names[] = { "created_at", "name", "status", "runtime",
 	"updated_at", NULL };
+static const char *const vm_order_names[] = { "asc", "desc", NULL };
 const char *const event_type_names[] = { "VM_CREATED", "VM_RUNNING",
 	"VM_STOPPED", "VM_CRASHED", "VM_DELETED", "VM_LOG", "VM_PAUSED",
 	"VM_READY", NULL };
@@ -123,7 +124,8 @@ static const struct field vm_query_fields[] = {
 	{ F_INTF(Q, offset, OMIT), .max = INT32_MAX, .doc = "after so many" },
 	{ F_(Q, sort, FT_ENUM), .flags = OMIT, .names = vm_sort_names,
 	    .doc = "sorted by" },
-	{ F_(Q, desc, FT_BOOL), .flags = OMIT, .doc = "the other way round" },
+	{ F_(Q, order, FT_ENUM), .flags = OMIT, .names = vm_order_names,
+	    .doc = "which way round" },
 };
 #undef Q
 
@@ -290,6 +292,17 @@ const struct object_info objects[] = {
 	{ &boot_spec_table, TABLE_STRICT, false },
 	{ NULL, 0, false },
 };
+
+unsigned int
+object_flags(const struct table *t)
+{
+	const struct object_info *o;
+
+	for (o = objects; o->table != NULL; o++)
+		if (o->table == t)
+			return o->flags;
+	return 0;
+}
 
 void
 objects_openapi(struct jbuf *b)

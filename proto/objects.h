@@ -108,6 +108,8 @@ enum vm_sort {
 };
 extern const char *const vm_sort_names[];
 
+enum vm_order { VM_ORDER_ASC, VM_ORDER_DESC };
+
 /* GET /api/v1/vms?...: `has` tells a parameter from its absence. */
 struct vm_query {
 	uint64_t has;
@@ -118,7 +120,7 @@ struct vm_query {
 	uint32_t limit;
 	uint32_t offset;
 	uint8_t sort; /* enum vm_sort */
-	bool desc;
+	uint8_t order; /* enum vm_order */
 };
 enum {
 	VM_QUERY_STATUS,
@@ -128,16 +130,8 @@ enum {
 	VM_QUERY_LIMIT,
 	VM_QUERY_OFFSET,
 	VM_QUERY_SORT,
-	VM_QUERY_DESC
+	VM_QUERY_ORDER
 };
-
-/*
- * One decoded pair of the query string into *q, which starts zeroed.
- * Unknown keys are ignored; of a repeated key the first counts, except that
- * status adds up.  0 or -EINVAL ("invalid limit", ...).
- */
-int vm_query_add(struct vm_query *q, const char *key, const char *value,
-    size_t len, struct err *e);
 
 struct exec_request {
 	uint64_t has;
@@ -272,6 +266,8 @@ struct object_info {
 };
 extern const struct object_info objects[];
 
+/* The flags of that table's row. */
+unsigned int object_flags(const struct table *t);
 /* The members of components.schemas, without the braces. */
 void objects_openapi(struct jbuf *b);
 

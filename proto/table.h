@@ -137,6 +137,8 @@ void table_encode(
 int table_pack(const struct table *t, const void *obj, struct wcur *w);
 int table_unpack(
     const struct table *t, struct cur *c, void *obj, struct err *e);
+/* The most bytes that an object within its limits packs to. */
+size_t table_wire_max(const struct table *t);
 /* One object in exactly len bytes. */
 int table_unpack_all(const struct table *t, const void *buf, size_t len,
     void *obj, struct err *e);
@@ -148,10 +150,22 @@ void table_clear(const struct table *t, void *obj);
 int table_check(const struct table *t, const void *obj, struct err *e);
 
 /*
+ * One decoded pair of a query string into *obj, which starts zeroed; value
+ * has len bytes and a NUL.  Numbers, words, sets of words and strings can
+ * come so.  Keys that are no field are ignored, and so is an empty value; of
+ * a repeated key the first counts, but sets add up.  0 or -EINVAL with e
+ * ("invalid limit", ...).
+ */
+int table_query_add(const struct table *t, void *obj, const char *key,
+    const char *value, size_t len, struct err *e);
+
+/*
  * The OpenAPI 3.0.3 schema, "Name":{...}; sub tables are referred to as
  * #/components/schemas/Name.  flags: TABLE_STRICT as for decoding.
  */
 void table_openapi(const struct table *t, unsigned int flags, struct jbuf *b);
+/* The same of a table that a query string is read by: items of "parameters". */
+void table_parameters(const struct table *t, struct jbuf *b);
 /* Lines of a libFuzzer dictionary: keys and enum words, each quoted. */
 void table_dictionary(const struct table *t, struct jbuf *b);
 

@@ -179,6 +179,27 @@ table_openapi(const struct table *t, unsigned int flags, struct jbuf *b)
 	jbuf_text(b, "}}");
 }
 
+void
+table_parameters(const struct table *t, struct jbuf *b)
+{
+	size_t i;
+
+	for (i = 0; i < t->nfields; i++) {
+		const struct field *f = &t->fields[i];
+
+		jbuf_text(b, i > 0 ? ",{\"name\":" : "{\"name\":");
+		jbuf_str(b, f->name, strlen(f->name));
+		jbuf_text(b, ",\"in\":\"query\"");
+		add_text(b, "description", f->doc);
+		/* a set is written a,b */
+		if (f->type == FT_ENUMSET)
+			jbuf_text(b, ",\"style\":\"form\",\"explode\":false");
+		jbuf_text(b, ",\"schema\":{");
+		type_schema(b, f);
+		jbuf_text(b, "}}");
+	}
+}
+
 /* One line: the word as it stands in JSON, in the dictionary's own quotes. */
 static void
 dictionary_line(struct jbuf *b, const char *w, const char *tail)

@@ -83,6 +83,44 @@ table_pack(const struct table *t, const void *obj, struct wcur *w)
 	return w->bad ? -EMSGSIZE : 0;
 }
 
+static size_t
+field_wire_max(const struct field *f)
+{
+	switch (f->type) {
+	case FT_BOOL:
+		return 1;
+	case FT_INT:
+		return sizeof(uint64_t);
+	case FT_ENUM:
+	case FT_ENUMSET:
+		return sizeof(uint32_t);
+	case FT_STR:
+		return sizeof(uint32_t) + (size_t)f->max;
+	case FT_STRS:
+		return 2 * sizeof(uint32_t) + f->bytes;
+	case FT_OBJ:
+		return table_wire_max(f->sub);
+	case FT_OBJS:
+		return sizeof(uint32_t) +
+		    (size_t)f->max * table_wire_max(f->sub);
+	case FT_TIME:
+	case FT_UID:
+	case FT_HEX:
+		break;
+	}
+	return f->size;
+}
+
+size_t
+table_wire_max(const struct table *t)
+{
+	size_t i, n = sizeof(uint64_t);
+
+	for (i = 0; i < t->nfields; i++)
+		n += field_wire_max(&t->fields[i]);
+	return n;
+}
+
 static int unpack_object(const struct table *t, struct cur *c, void *obj);
 
 static int

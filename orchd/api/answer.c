@@ -68,7 +68,7 @@ answer_vm(struct orchd *o, uint64_t conn, uint64_t id, unsigned int status,
     const struct vm *vm)
 {
 	struct api_res res = {
-		.conn = conn, .status = status, .doc = API_DOC_VM
+		.conn = conn, .status = status, .doc = API_DOC_OBJECT
 	};
 	struct conn *c = request_of(o, conn, id);
 	uint8_t buf[API_TAIL_MAX];

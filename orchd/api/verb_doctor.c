@@ -44,7 +44,7 @@ verb_doctor(const struct req *r)
 {
 	const struct orchd *o = r->o;
 	struct api_res res = {
-		.conn = r->c->id, .status = 200, .doc = API_DOC_CHECKS
+		.conn = r->c->id, .status = 200, .doc = API_DOC_LIST
 	};
 	uint8_t buf[API_TAIL_MAX];
 	struct checks ck = { .n = 0 };

@@ -78,7 +78,7 @@ cmp_sorted(const void *pa, const void *pb)
 	}
 	if (r == 0)
 		r = cmp_i64(a->row.id, b->row.id);
-	return sa->q->desc ? -r : r;
+	return sa->q->order == VM_ORDER_DESC ? -r : r;
 }
 
 /* Packs items [first, end) as a list document.  0 or a negative errno. */
@@ -109,7 +109,7 @@ void
 verb_vm_list(const struct req *r)
 {
 	struct api_res res = {
-		.conn = r->c->id, .status = 200, .doc = API_DOC_VMS
+		.conn = r->c->id, .status = 200, .doc = API_DOC_LIST
 	};
 	struct sorted *items = NULL;
 	struct vm_query q = { 0 };

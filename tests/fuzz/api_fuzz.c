@@ -17,6 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 #define REQUESTS_MAX 16
 #define TEXT_MAX (1U << 20)
+#define CHECKS 5 /* of the seeds: a list of checks; else of VMs */
 
 static void
 mix(uint64_t *sum, const void *p, size_t len)
@@ -31,23 +32,23 @@ mix(uint64_t *sum, const void *p, size_t len)
 static void
 check_message(const struct request *q)
 {
-	struct vm_create create;
-	struct vm_query query;
+	const struct table *t;
 	struct err e;
+	void *v;
 
 	if (api_req_check(&q->req) < 0)
 		abort();
-	if (q->route->verb == API_VM_CREATE) {
-		if (table_unpack_all(&vm_create_table, q->tail, q->tail_len,
-			&create, &e) < 0)
+	t = q->route->in != NULL ? q->route->in : q->route->query;
+	if (t == NULL) {
+		if (q->tail_len != 0)
 			abort();
-		table_clear(&vm_create_table, &create);
-	} else if (q->route->verb == API_VM_LIST) {
-		if (table_unpack_all(
-			&vm_query_table, q->tail, q->tail_len, &query, &e) < 0)
-			abort();
-	} else if (q->tail_len != 0)
+		return;
+	}
+	if ((v = malloc(t->size)) == NULL ||
+	    table_unpack_all(t, q->tail, q->tail_len, v, &e) < 0)
 		abort();
+	table_clear(t, v);
+	free(v);
 }
 
 /* One message's end.  True: another may follow. */
@@ -94,7 +95,7 @@ run(const uint8_t *p, size_t len, size_t piece)
 		at += used;
 		if (ev == HTTP_EV_HEAD) {
 			q.req.conn = 1;
-			more = request_head(&q, &h, &no) == 0;
+			more = request_head(&q, &api_routes, &h, &no) == 0;
 			if (!more && (no.status < 300 || no.status > 599))
 				abort();
 		} else if (ev == HTTP_EV_DONE)
@@ -119,7 +120,8 @@ document(uint32_t kind, const void *p, size_t len)
 	if (kind == API_DOC_EVENTS)
 		r = doc_events(p, len, &after, &b);
 	else
-		r = doc_json(kind, p, len, &b);
+		r = doc_json(kind == CHECKS ? &check_table : &vm_table,
+		    kind != API_DOC_OBJECT, p, len, &b);
 	/* what is accepted is text of one line each, without controls */
 	if (r == 0 && kind != API_DOC_EVENTS && b.p != NULL &&
 	    strpbrk(b.p, "\r\n") != NULL)

@@ -89,7 +89,7 @@ def vm_query(status=None, runtime="", q="", limit=None, offset=0, sort=0,
         bits |= 1 << 4
         mid = struct.pack("=Q", limit)
     return (struct.pack("=Q", bits) + out + mid +
-            struct.pack("=QIB", offset, sort, desc))
+            struct.pack("=QII", offset, sort, desc))
 
 
 class Cur:

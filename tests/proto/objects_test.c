@@ -94,7 +94,7 @@ test_tables(void)
 	t_str(vm_table.fields[VM_EXIT_STATUS].name, "exit_status");
 	t_str(vm_table.fields[VM_CONFINEMENT].name, "confinement");
 	t_str(boot_spec_table.fields[BOOT_IPV4].name, "ipv4");
-	t_str(vm_query_table.fields[VM_QUERY_DESC].name, "desc");
+	t_str(vm_query_table.fields[VM_QUERY_ORDER].name, "order");
 	t_str(
 	    vm_confinement_table.fields[VM_CONFINEMENT_CGROUP].name, "cgroup");
 	t_str(vm_status_names[VM_STATUS_DELETING], "deleting");
@@ -146,7 +146,7 @@ static const struct {
 	    "\"hostname\":\"web\"}" },
 	{ "query", &vm_query_table,
 	    "{\"status\":[\"running\",\"stopped\"],\"limit\":0,\"offset\":5,"
-	    "\"sort\":\"name\",\"desc\":true}" },
+	    "\"sort\":\"name\",\"order\":\"desc\"}" },
 	{ "exec", &exec_request_table,
 	    "{\"cmd\":[\"sh\",\"-c\",\"\"],\"env\":[\"A=1\"],\"cwd\":\"/\","
 	    "\"tty\":true,\"stdin\":true}" },
@@ -375,7 +375,8 @@ static int
 add(struct vm_query *q, const char *key, const char *value)
 {
 	struct err e = { 0 };
-	int r = vm_query_add(q, key, value, strlen(value), &e);
+	int r =
+	    table_query_add(&vm_query_table, q, key, value, strlen(value), &e);
 
 	t_eq(e.msg[0] != '\0', r < 0);
 	return r;
@@ -407,7 +408,7 @@ test_query(void)
 	t_eq(add(&q, "sort", "name"), 0);
 	t_eq(q.sort, VM_SORT_NAME);
 	t_eq(add(&q, "order", "DESC"), 0);
-	t_true(q.desc);
+	t_eq(q.order, VM_ORDER_DESC);
 	t_eq(add(&q, "q", "we"), 0);
 	t_eq(add(&q, "runtime", "nginx"), 0);
 	t_eq(add(&q, "plugin", "p"), 0);
@@ -435,7 +436,8 @@ test_query(void)
 	memset(longer, 'a', sizeof(longer));
 	longer[129] = '\0';
 	t_eq(add(&q, "q", longer), -EINVAL);
-	t_eq(vm_query_add(&q, "limit", "1\0", 2, &e), -EINVAL);
+	t_eq(table_query_add(&vm_query_table, &q, "limit", "1\0", 2, &e),
+	    -EINVAL);
 	t_str(e.msg, "invalid limit");
 }
 
