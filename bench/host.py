@@ -72,8 +72,8 @@ def many(n, **conf):
                     max_connections=max(1000, 2 * n),
                     subnet="10.77.0.0/20", **conf)
     block = (s.uids - suite.BLOCK) // suite.BLOCK_SIZE
-    s.conf["uid_base"] = suite.BLOCK + 0x100000 + block * 4096
-    s.conf["uid_count"] = n + 16
+    s.conf["uid_base"] = suite.BLOCK + 0x100000 + block * 0x10000
+    s.conf["uid_count"] = 16 * (n + 16)
     return s
 
 

@@ -18,6 +18,7 @@
 #include "common/util.h"
 #include "keeper/keeper.h"
 #include "proto/chan.h"
+#include "proto/jail.h"
 
 /*
  * Pid 1 of a VM's jail: parent of its warden and its hypervisor.  It
@@ -88,6 +89,16 @@ vmm_ended(struct keeper *k, int status)
 	tell(k, 0);
 }
 
+/* What follows from a program's end is in its row. */
+static void
+child_ended(struct keeper *k, enum jail_role role, int status)
+{
+	if (jail_progs[role].restarts)
+		warden_died(k);
+	else
+		vmm_ended(k, status);
+}
+
 static void
 reap(struct keeper *k)
 {
@@ -99,9 +110,9 @@ reap(struct keeper *k)
 		;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		if (pid == k->warden)
-			warden_died(k);
+			child_ended(k, JAIL_WARDEN, status);
 		else if (pid == k->vmm)
-			vmm_ended(k, status);
+			child_ended(k, JAIL_VMM, status);
 	}
 }
 

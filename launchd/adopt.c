@@ -8,11 +8,13 @@
 void
 adopt_held(struct launchd *ld, const struct spawn_held *h, int *pidfd)
 {
-	struct vm *v = vm_find(ld, h->vm);
+	struct vm *v = vm_find(ld, h->jail.id);
 
+	if (h->jail.kind != JAIL_VM)
+		return; /* not ours to adopt */
 	if (v != NULL)
 		return; /* an orphan named twice */
-	if ((v = vm_new(ld, h->vm)) == NULL) {
+	if ((v = vm_new(ld, h->jail.id)) == NULL) {
 		fatal("no memory for what is held");
 		return;
 	}
@@ -28,7 +30,7 @@ adopt_held(struct launchd *ld, const struct spawn_held *h, int *pidfd)
 	v->is_adopted = true;
 	v->is_dead = v->pid == 0;
 	vm_wake(v);
-	if (h->vm == PROBE_VM) {
+	if (h->jail.id == PROBE_VM) {
 		/* its launchd is gone, and so is the question */
 		v->is_settled = true;
 		v->wants_release = true;

@@ -8,6 +8,7 @@
 #include "launchd/probe.h"
 #include "launchd/spawnlink.h"
 #include "launchd/vm.h"
+#include "proto/uids.h"
 
 #define PROBE_MS 5000
 /* PROBE_MS are a processor's: a kernel that spins uses them up, while one on a
@@ -33,6 +34,7 @@ accel_known(struct launchd *ld, uint32_t accel)
 void
 probe_start(struct launchd *ld)
 {
+	const struct uids u = { ld->conf.uid_base, ld->conf.uid_count };
 	struct vm *v;
 
 	if (ld->accel != ACCEL_UNKNOWN)
@@ -42,7 +44,7 @@ probe_start(struct launchd *ld)
 		return;
 	}
 	v->is_probe = true;
-	v->slot = (uint16_t)(ld->conf.uid_count - 1);
+	v->slot = (uint16_t)(uids_slots(&u) - 1);
 	v->machine = machine_new(1,
 	    ld->conf.max_mem_mib < PROBE_MEM_MIB ? ld->conf.max_mem_mib
 						 : PROBE_MEM_MIB);

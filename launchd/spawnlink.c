@@ -14,52 +14,52 @@
 enum { ID_LIST = 1, ID_ACCEL = 2, ID_FIRST_VM = 16 };
 
 static void
-say(struct launchd *ld, uint32_t type, uint64_t id, const void *data,
-    size_t len)
+say(struct launchd *ld, uint32_t type, uint64_t id, const void *head,
+    size_t len, const void *tail, size_t taillen)
 {
-	if (chan_send(ld->spawner, type, id, data, len, -1) < 0)
+	if (chan_send2(ld->spawner, type, id, head, len, tail, taillen, -1) < 0)
 		fatal("the spawner does not keep up");
 }
 
 static void
-ask(struct vm *v, uint32_t type, const void *data, size_t len)
+ask(struct vm *v, uint32_t type, const void *head, size_t len, const void *tail,
+    size_t taillen)
 {
 	v->spawn_id = v->ld->next_id++;
 	v->spawn_verb = type;
 	v->spawn_said = false;
-	say(v->ld, type, v->spawn_id, data, len);
+	say(v->ld, type, v->spawn_id, head, len, tail, taillen);
 }
 
 static void
 ask_verb(struct vm *v, uint32_t type)
 {
-	struct spawn_vm sv = { .vm = v->vmid };
+	struct spawn_jail sv = { .jail = { JAIL_VM, 0, v->vmid } };
 
-	ask(v, type, &sv, sizeof(sv));
+	ask(v, type, &sv, sizeof(sv), NULL, 0);
 }
 
 void
 spawnlink_prepare(struct vm *v)
 {
-	struct spawn_prepare p = { .vm = v->vmid,
-		.mem_mib = v->machine.mem_mib,
-		.slot = v->slot,
-		.vcpus = v->machine.vcpus };
+	struct spawn_prepare p = { .jail = { JAIL_VM, 0, v->vmid },
+		.slot = v->slot };
 
 	if (v->accel == ACCEL_KVM)
 		p.flags |= SPAWN_KVM;
 	if (v->is_probe)
 		p.flags |= SPAWN_PROBE;
-	ask(v, SPAWN_PREPARE, &p, sizeof(p));
+	ask(v, SPAWN_PREPARE, &p, sizeof(p), &v->machine,
+	    machine_len(&v->machine));
 }
 
 void
 spawnlink_verify(struct vm *v)
 {
-	struct spawn_verify sv = { .vm = v->vmid,
+	struct spawn_verify sv = { .jail = { JAIL_VM, 0, v->vmid },
 		.what = SPAWN_VERIFY_WARDEN | SPAWN_VERIFY_VMM };
 
-	ask(v, SPAWN_VERIFY, &sv, sizeof(sv));
+	ask(v, SPAWN_VERIFY, &sv, sizeof(sv), NULL, 0);
 }
 
 void
@@ -92,7 +92,7 @@ spawnlink_accel(struct launchd *ld, uint32_t accel)
 {
 	struct spawn_accel a = { .accel = accel };
 
-	say(ld, SPAWN_ACCEL, ID_ACCEL, &a, sizeof(a));
+	say(ld, SPAWN_ACCEL, ID_ACCEL, &a, sizeof(a), NULL, 0);
 }
 
 /* The VM that waits for this answer; NULL: none does, and it is dropped with
@@ -244,7 +244,7 @@ static const struct msg_handler handlers[] = {
 	    spawn_held_check, on_prepared },
 	{ SPAWN_VERIFIED, sizeof(struct spawn_verified), 0, 0, PH_ANY,
 	    spawn_verified_check, on_verified },
-	{ SPAWN_DONE, sizeof(struct spawn_vm), 0, 0, PH_ANY, NULL, on_done },
+	{ SPAWN_DONE, sizeof(struct spawn_jail), 0, 0, PH_ANY, NULL, on_done },
 	{ SPAWN_ERR, sizeof(struct launch_err), 0, 0, PH_ANY, launch_err_check,
 	    on_err },
 	{ SPAWN_HELD, sizeof(struct spawn_held), 0, FD_OPT, PH_ANY,
@@ -268,5 +268,5 @@ spawnlink_open(struct launchd *ld, int sock)
 void
 spawnlink_list(struct launchd *ld)
 {
-	say(ld, SPAWN_LIST, ID_LIST, NULL, 0);
+	say(ld, SPAWN_LIST, ID_LIST, "", 0, NULL, 0);
 }

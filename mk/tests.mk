@@ -50,6 +50,9 @@ UNIT_OBJ_launchd_life_test := $(call obj,$(addprefix launchd/,fsm.c link.c \
 	vm.c reason.c stop.c life.c))
 $(B)/unit/launchd/launchd_life_test: $(UNIT_OBJ_launchd_life_test)
 
+UNIT_OBJ_record_test := $(B)/obj/spawner/record.o
+$(B)/unit/spawner/record_test: $(UNIT_OBJ_record_test)
+
 # Says what the HTTP parser sees, for tests/common/http_diff_test.py.
 HTTP_PROBE := $(B)/tests/http_probe
 

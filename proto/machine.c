@@ -33,9 +33,13 @@ static const struct dev_row rows[DEV_KINDS] = {
 static const struct {
 	uint32_t data_mib, data_vcpu_mib;
 	uint32_t threads; /* and one a vCPU: I/O workers, keeper, warden */
+	/* hypervisor, its caches and translated code, keeper and warden,
+	 * page tables: all but guest memory */
+	uint32_t group_mib;
+	uint32_t group_spare; /* threads past its own limit, which ends first */
 	uint32_t fds; /* sockets, libraries while they are loaded */
 } bases[] = {
-	[BACKEND_QEMU] = { 1024, 16, 96, 244 },
+	[BACKEND_QEMU] = { 1024, 16, 96, 256, 32, 244 },
 };
 
 static const struct {
@@ -136,6 +140,11 @@ machine_limits(const struct machine *m)
 		    (uint64_t)m->vcpus_max * bases[m->backend].data_vcpu_mib,
 		.threads = bases[m->backend].threads + m->vcpus_max,
 		.fds = bases[m->backend].fds,
+		.file_mib = 16,
+		.group_mib =
+		    (uint64_t)m->mem_max_mib + bases[m->backend].group_mib,
+		.group_pids = bases[m->backend].threads +
+		    bases[m->backend].group_spare + m->vcpus_max,
 	};
 	size_t i;
 
@@ -145,6 +154,8 @@ machine_limits(const struct machine *m)
 		l.data_mib += row->data_mib;
 		l.locked_mib += row->locked_mib;
 		l.threads += row->threads;
+		l.group_pids += row->threads;
+		l.group_mib += row->locked_mib;
 		l.fds += row->fds;
 	}
 	return l;

@@ -6,9 +6,12 @@
 #define LOAD(v, p) memcpy(&(v), (p), sizeof(v))
 
 int
-spawn_vm_check(const void *p)
+spawn_jail_check(const void *p)
 {
-	return launch_vm_check(p);
+	struct spawn_jail v;
+
+	LOAD(v, p);
+	return jail_id_check(&v.jail);
 }
 
 int
@@ -17,11 +20,8 @@ spawn_prepare_check(const void *p)
 	struct spawn_prepare v;
 
 	LOAD(v, p);
-	if (v.vm == 0 || v.vcpus < 1 || v.vcpus > LAUNCH_VCPUS_MAX)
-		return -EINVAL;
-	if (v.mem_mib < LAUNCH_MEM_MIN_MIB || v.mem_mib > LAUNCH_MEM_MAX_MIB)
-		return -EINVAL;
-	return (v.flags & ~(SPAWN_KVM | SPAWN_PROBE)) == 0 && v.pad == 0
+	return jail_id_check(&v.jail) == 0 && v.pad == 0 &&
+		(v.flags & ~(SPAWN_KVM | SPAWN_PROBE)) == 0
 	    ? 0
 	    : -EINVAL;
 }
@@ -44,7 +44,8 @@ spawn_verify_check(const void *p)
 	const uint32_t all = SPAWN_VERIFY_WARDEN | SPAWN_VERIFY_VMM;
 
 	LOAD(v, p);
-	return v.vm != 0 && v.what != 0 && (v.what & ~all) == 0 && v.pad == 0
+	return jail_id_check(&v.jail) == 0 && v.what != 0 &&
+		(v.what & ~all) == 0 && v.pad == 0
 	    ? 0
 	    : -EINVAL;
 }
@@ -55,7 +56,7 @@ spawn_held_check(const void *p)
 	struct spawn_held v;
 
 	LOAD(v, p);
-	return v.vm != 0 && v.alive <= 1 ? 0 : -EINVAL;
+	return jail_id_check(&v.jail) == 0 && v.alive <= 1 ? 0 : -EINVAL;
 }
 
 int
@@ -64,7 +65,8 @@ spawn_verified_check(const void *p)
 	struct spawn_verified v;
 
 	LOAD(v, p);
-	return v.vm != 0 && v.conf.verified == 1 ? 0 : -EINVAL;
+	return jail_id_check(&v.jail) == 0 && v.conf.verified == 1 ? 0
+								   : -EINVAL;
 }
 
 int
@@ -73,5 +75,5 @@ spawn_counted_check(const void *p)
 	struct spawn_counted v;
 
 	LOAD(v, p);
-	return v.vm != 0 && v.pad == 0 ? 0 : -EINVAL;
+	return jail_id_check(&v.jail) == 0 && v.pad == 0 ? 0 : -EINVAL;
 }

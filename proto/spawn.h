@@ -3,27 +3,29 @@
 
 #include <stdint.h>
 
+#include "proto/jail.h"
 #include "proto/launch.h"
+#include "proto/machine.h"
 
 /*
- * launchd <-> spawner (its root half).  Fixed-size verbs by VM uid; the
+ * launchd <-> spawner (its root half).  Verbs by jail; the
  * spawner answers from its own root-owned records and believes nothing else.
  * It never touches a byte, a descriptor or a directory of a VM (I12).
  */
 enum spawn_msg {
 	/* launchd -> spawner; each gets one answer */
-	SPAWN_PREPARE = 0x0501, /* spawn_prepare -> SPAWN_PREPARED */
+	SPAWN_PREPARE = 0x0501, /* spawn_prepare + machine -> SPAWN_PREPARED */
 	SPAWN_VERIFY = 0x0502, /* spawn_verify -> SPAWN_VERIFIED */
-	SPAWN_KILL = 0x0503, /* spawn_vm: SIGKILL to its cgroup and to pid 1
+	SPAWN_KILL = 0x0503, /* spawn_jail: SIGKILL to its cgroup and to pid 1
 				of its namespace */
-	SPAWN_RELEASE = 0x0504, /* spawn_vm: -EBUSY while it lives */
+	SPAWN_RELEASE = 0x0504, /* spawn_jail: -EBUSY while it lives */
 	SPAWN_LIST = 0x0505, /* -> SPAWN_HELD..., SPAWN_LIST_END */
 	SPAWN_ACCEL = 0x0506, /* spawn_accel: remember the probe's verdict */
-	SPAWN_COUNT = 0x0507, /* spawn_vm -> SPAWN_COUNTED, whatever it is */
+	SPAWN_COUNT = 0x0507, /* spawn_jail -> SPAWN_COUNTED, whatever it is */
 	/* spawner -> launchd */
 	SPAWN_PREPARED = 0x0581, /* spawn_held + pidfd of the keeper */
 	SPAWN_VERIFIED = 0x0582, /* spawn_verified */
-	SPAWN_DONE = 0x0583, /* spawn_vm */
+	SPAWN_DONE = 0x0583, /* spawn_jail */
 	SPAWN_HELD = 0x0584, /* spawn_held + pidfd when alive */
 	SPAWN_LIST_END = 0x0585, /* launch_count */
 	SPAWN_ERR = 0x0586, /* launch_err */
@@ -31,18 +33,22 @@ enum spawn_msg {
 	SPAWN_COUNTED = 0x0588, /* spawn_counted */
 };
 
-struct spawn_vm {
-	uint64_t vm;
+struct spawn_jail {
+	struct jail_id jail;
 };
 
+/*
+ * Followed by the struct machine (machine_len bytes) that the jail is for:
+ * its limits come from that, within the host's policy, and are the spawner's
+ * to decide.
+ */
 struct spawn_prepare {
-	uint64_t vm;
-	uint32_t mem_mib; /* for the cgroup's memory.max */
-	uint16_t slot;
-	uint16_t vcpus; /* for cpu.max */
+	struct jail_id jail;
+	uint16_t slot; /* place in the jail's planes of uids (proto/uids.h) */
+	uint16_t pad;
 	uint32_t flags; /* SPAWN_* below */
-	uint32_t pad;
 };
+_Static_assert(sizeof(struct spawn_prepare) == 24, "wire layout");
 #define SPAWN_KVM 1U /* a /dev/kvm in the jail */
 #define SPAWN_PROBE 2U /* the accelerator probe: the reserved last slot */
 
@@ -55,15 +61,15 @@ struct spawn_accel {
 #define SPAWN_VERIFY_WARDEN 1U /* keeper and warden */
 #define SPAWN_VERIFY_VMM 2U /* the hypervisor too */
 struct spawn_verify {
-	uint64_t vm;
+	struct jail_id jail;
 	uint32_t what; /* SPAWN_VERIFY_*: which must be there */
 	uint32_t pad;
 };
 
 struct spawn_held {
-	uint64_t vm;
+	struct jail_id jail;
 	uint32_t pid; /* keeper, host's pid namespace; 0: dead */
-	uint32_t uid; /* the VM's; 0: a directory without a record */
+	uint32_t uid; /* its keeper's; 0: a directory without a record */
 	uint16_t slot;
 	uint8_t alive;
 	uint8_t pad;
@@ -71,7 +77,7 @@ struct spawn_held {
 };
 
 struct spawn_verified {
-	uint64_t vm;
+	struct jail_id jail;
 	uint32_t vmm_pid; /* 0 when it was not asked for */
 	uint32_t warden_pid;
 	struct launch_confined conf;
@@ -79,12 +85,12 @@ struct spawn_verified {
 
 /* What the kernel counted in its cgroup; zeros for a VM without one. */
 struct spawn_counted {
-	uint64_t vm;
+	struct jail_id jail;
 	uint32_t oom_kills; /* of its processes, for want of memory */
 	uint32_t pad;
 };
 
-int spawn_vm_check(const void *p);
+int spawn_jail_check(const void *p);
 int spawn_prepare_check(const void *p);
 int spawn_accel_check(const void *p);
 int spawn_verify_check(const void *p);

@@ -143,12 +143,4 @@ int ward_exec_fd(
 #define STAGE_WARDEN "/usr/bin/mews-warden"
 #define STAGE_VMM "/usr/bin/qemu-system-x86_64"
 
-/*
- * seccomp filters on every thread of a role, on top of what the spawner
- * itself carries; read-back wants exactly these.
- */
-#define JAIL_FILTERS_KEEPER 1 /* its own */
-#define JAIL_FILTERS_WARDEN 2 /* keeper's, warden's */
-#define JAIL_FILTERS_VMM 3 /* keeper's, ours beneath it (-x), its sandbox */
-
 #endif

@@ -11,12 +11,6 @@
 #include "spawner/cgroup.h"
 #include "spawner/proc.h"
 
-/* What a hypervisor needs beside the guest's memory: its own code and data,
- * the translation cache, keeper and warden. */
-#define CGROUP_OVERHEAD_MIB 256
-/* Processes and threads beside vCPUs: the hypervisor's workers, keeper and
- * warden.  Below what RLIMIT_NPROC allows the uid (jail.c). */
-#define CGROUP_PIDS 128
 #define CPU_PERIOD_US 100000U
 #define CONTROLLERS "+memory +pids +cpu"
 #define CLEAR_ROUNDS 8
@@ -237,10 +231,9 @@ put_limits(int fd, const struct cgroup_size *size)
 		unsigned long long v;
 	} limits[] = {
 		{ RULE(CGROUP_MEMORY), "memory.max",
-		    ((unsigned long long)size->mem_mib + CGROUP_OVERHEAD_MIB)
-			<< 20 },
+		    (unsigned long long)size->mem_mib << 20 },
 		{ RULE(CGROUP_SWAP), "memory.swap.max", 0 },
-		{ RULE(CGROUP_PIDS), "pids.max", CGROUP_PIDS + size->vcpus },
+		{ RULE(CGROUP_PIDS), "pids.max", size->pids },
 	};
 	char text[64];
 	size_t i;

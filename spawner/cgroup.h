@@ -18,10 +18,11 @@ struct cgroup {
 	char path[CGROUP_BASE_MAX]; /* in which folder, below fd: "/a/vm" */
 };
 
-/* What a VM of this size may have. */
+/* What a jail may have. */
 struct cgroup_size {
-	uint32_t mem_mib;
-	uint32_t vcpus;
+	uint64_t mem_mib; /* guest memory and what the programs need */
+	uint32_t pids; /* threads count */
+	uint32_t vcpus; /* processors' worth of time */
 };
 
 /* Where cgroup v2 is mounted, if it is. */

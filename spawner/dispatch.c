@@ -12,6 +12,7 @@
 #include "proto/kill.h"
 #include "spawner/accel.h"
 #include "spawner/spawner.h"
+#include "spawner/verbs.h"
 
 /* All that the spawner can be asked.  What is not here ends the spawner:
  * its only peer is launchd, and launchd does not say such things. */
@@ -33,10 +34,10 @@ answer(struct spawner *sp, uint32_t type, uint64_t id, const void *data,
 }
 
 static void
-answer_err(
-    struct spawner *sp, uint64_t id, uint64_t vm, int r, const struct err *e)
+answer_err(struct spawner *sp, uint64_t id, const struct jail_id *j, int r,
+    const struct err *e)
 {
-	struct launch_err le = { .vm = vm, .code = r };
+	struct launch_err le = { .vm = j->id, .code = r };
 
 	(void)snprintf(le.msg, sizeof(le.msg), "%.190s", e->msg);
 	answer(sp, SPAWN_ERR, id, &le, sizeof(le), -1);
@@ -44,32 +45,39 @@ answer_err(
 
 static void
 answer_held(
-    struct spawner *sp, uint32_t type, uint64_t id, const struct slot *s)
+    struct spawner *sp, uint32_t type, uint64_t id, const struct held *held)
 {
-	bool alive = record_alive(sp, s) == 0;
-	struct spawn_held h = { .vm = s->rec.vm,
-		.pid = alive ? s->rec.pid : 0,
-		.uid = s->rec.uid,
-		.slot = s->rec.slot,
+	bool alive = held_alive(sp, held) == 0;
+	struct spawn_held h = { .jail = held->rec.jail,
+		.pid = alive ? held->rec.pid : 0,
+		.uid = held->rec.uid,
+		.slot = held->rec.slot,
 		.alive = alive,
-		.cid = s->rec.cid };
+		.cid = held->rec.cid };
 
-	answer(sp, type, id, &h, sizeof(h), alive ? s->pidfd : -1);
+	answer(sp, type, id, &h, sizeof(h), alive ? held->pidfd : -1);
 }
 
 static void
 on_prepare(struct spawner *sp, const struct msg *m)
 {
+	const uint8_t *tail =
+	    (const uint8_t *)m->data + sizeof(struct spawn_prepare);
 	struct spawn_prepare p;
-	struct slot *s = NULL;
+	struct machine mach;
+	struct held *h = NULL;
 	struct err e = { 0 };
 	int r;
 
 	memcpy(&p, m->data, sizeof(p));
-	if ((r = vm_prepare(sp, &p, &s, &e)) < 0)
-		answer_err(sp, m->id, p.vm, r, &e);
+	if (machine_get(tail, m->len - sizeof(p), &mach) < 0) {
+		fatal("refused message 0x%04x: no machine", m->type);
+		return;
+	}
+	if ((r = prepare(sp, &p, &mach, &h, &e)) < 0)
+		answer_err(sp, m->id, &p.jail, r, &e);
 	else
-		answer_held(sp, SPAWN_PREPARED, m->id, s);
+		answer_held(sp, SPAWN_PREPARED, m->id, h);
 }
 
 static void
@@ -81,23 +89,23 @@ on_verify(struct spawner *sp, const struct msg *m)
 	int r;
 
 	memcpy(&v, m->data, sizeof(v));
-	if ((r = vm_verify(sp, &v, &ok, &e)) < 0)
-		answer_err(sp, m->id, v.vm, r, &e);
+	if ((r = verify(sp, &v, &ok, &e)) < 0)
+		answer_err(sp, m->id, &v.jail, r, &e);
 	else
 		answer(sp, SPAWN_VERIFIED, m->id, &ok, sizeof(ok), -1);
 }
 
 static void
-on_vm(struct spawner *sp, const struct msg *m,
-    int (*fn)(struct spawner *, uint64_t, struct err *))
+on_jail(struct spawner *sp, const struct msg *m,
+    int (*fn)(struct spawner *, const struct jail_id *, struct err *))
 {
-	struct spawn_vm v;
+	struct spawn_jail v;
 	struct err e = { 0 };
 	int r;
 
 	memcpy(&v, m->data, sizeof(v));
-	if ((r = fn(sp, v.vm, &e)) < 0)
-		answer_err(sp, m->id, v.vm, r, &e);
+	if ((r = fn(sp, &v.jail, &e)) < 0)
+		answer_err(sp, m->id, &v.jail, r, &e);
 	else
 		answer(sp, SPAWN_DONE, m->id, &v, sizeof(v), -1);
 }
@@ -105,13 +113,13 @@ on_vm(struct spawner *sp, const struct msg *m,
 static void
 on_kill(struct spawner *sp, const struct msg *m)
 {
-	on_vm(sp, m, vm_kill);
+	on_jail(sp, m, release_kill);
 }
 
 static void
 on_release(struct spawner *sp, const struct msg *m)
 {
-	on_vm(sp, m, vm_release);
+	on_jail(sp, m, release);
 }
 
 /* A VM that has ended: what its group counted.  Always an answer: launchd
@@ -119,14 +127,14 @@ on_release(struct spawner *sp, const struct msg *m)
 static void
 on_count(struct spawner *sp, const struct msg *m)
 {
-	struct spawn_vm v;
+	struct spawn_jail v;
 	struct spawn_counted c = { 0 };
 	int r;
 
 	memcpy(&v, m->data, sizeof(v));
-	if ((r = vm_count(sp, v.vm, &c)) < 0)
-		log_warn("vm %016llx: its group: %s", (unsigned long long)v.vm,
-		    strerrordesc_np(-r));
+	if ((r = release_count(sp, &v.jail, &c)) < 0)
+		log_warn("vm %016llx: its group: %s",
+		    (unsigned long long)v.jail.id, strerrordesc_np(-r));
 	answer(sp, SPAWN_COUNTED, m->id, &c, sizeof(c), -1);
 }
 
@@ -138,15 +146,14 @@ list_orphans(struct spawner *sp, uint64_t id, int parent)
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *de;
 	uint32_t n = 0;
-	uint64_t vm;
 
 	while (d != NULL && (de = readdir(d)) != NULL) {
-		struct spawn_held h = { .slot = UINT16_MAX };
+		struct spawn_held h = { .jail = { .kind = JAIL_VM },
+			.slot = UINT16_MAX };
 
-		if (parse_hex64(de->d_name, &vm) < 0 || vm == 0 ||
-		    slot_find(sp, vm) != NULL)
+		if (parse_hex64(de->d_name, &h.jail.id) < 0 || h.jail.id == 0 ||
+		    held_find(sp, &h.jail) != NULL)
 			continue;
-		h.vm = vm;
 		answer(sp, SPAWN_HELD, id, &h, sizeof(h), -1);
 		n++;
 	}
@@ -155,17 +162,15 @@ list_orphans(struct spawner *sp, uint64_t id, int parent)
 	return n;
 }
 
-/* A VM may be named twice when both its folders are orphans. */
+/* A jail may be named twice when both its folders are orphans. */
 static void
 on_list(struct spawner *sp, const struct msg *m)
 {
 	struct launch_count c = { 0 };
-	uint32_t i;
+	struct held *h;
 
-	for (i = 0; i < sp->conf.uid_count; i++) {
-		if (!sp->slots[i].used)
-			continue;
-		answer_held(sp, SPAWN_HELD, m->id, &sp->slots[i]);
+	for (h = held_next(sp, NULL); h != NULL; h = held_next(sp, h)) {
+		answer_held(sp, SPAWN_HELD, m->id, h);
 		c.n++;
 	}
 	c.n += list_orphans(sp, m->id, sp->run_fd);
@@ -177,7 +182,7 @@ static void
 on_accel(struct spawner *sp, const struct msg *m)
 {
 	struct spawn_accel a;
-	struct spawn_vm none = { 0 };
+	struct spawn_jail none = { 0 };
 	int r;
 
 	memcpy(&a, m->data, sizeof(a));
@@ -190,19 +195,22 @@ on_accel(struct spawner *sp, const struct msg *m)
 static const struct {
 	uint32_t type;
 	uint32_t len;
+	uint32_t tail_max; /* bytes that may follow */
 	int (*check)(const void *);
 	void (*fn)(struct spawner *, const struct msg *);
 } verbs[] = {
-	{ SPAWN_PREPARE, sizeof(struct spawn_prepare), spawn_prepare_check,
-	    on_prepare },
-	{ SPAWN_VERIFY, sizeof(struct spawn_verify), spawn_verify_check,
+	{ SPAWN_PREPARE, sizeof(struct spawn_prepare), sizeof(struct machine),
+	    spawn_prepare_check, on_prepare },
+	{ SPAWN_VERIFY, sizeof(struct spawn_verify), 0, spawn_verify_check,
 	    on_verify },
-	{ SPAWN_KILL, sizeof(struct spawn_vm), spawn_vm_check, on_kill },
-	{ SPAWN_RELEASE, sizeof(struct spawn_vm), spawn_vm_check, on_release },
-	{ SPAWN_LIST, 0, NULL, on_list },
-	{ SPAWN_ACCEL, sizeof(struct spawn_accel), spawn_accel_check,
+	{ SPAWN_KILL, sizeof(struct spawn_jail), 0, spawn_jail_check, on_kill },
+	{ SPAWN_RELEASE, sizeof(struct spawn_jail), 0, spawn_jail_check,
+	    on_release },
+	{ SPAWN_LIST, 0, 0, NULL, on_list },
+	{ SPAWN_ACCEL, sizeof(struct spawn_accel), 0, spawn_accel_check,
 	    on_accel },
-	{ SPAWN_COUNT, sizeof(struct spawn_vm), spawn_vm_check, on_count },
+	{ SPAWN_COUNT, sizeof(struct spawn_jail), 0, spawn_jail_check,
+	    on_count },
 };
 
 void
@@ -215,7 +223,8 @@ spawner_dispatch(struct spawner *sp, const struct msg *m)
 	/* descriptors never travel towards root (I12) */
 	if (i == nitems(verbs) ||
 	    (RULE(SPAWN_SHAPE) &&
-		(m->fd != -1 || m->len != verbs[i].len ||
+		(m->fd != -1 || m->len < verbs[i].len ||
+		    m->len - verbs[i].len > verbs[i].tail_max ||
 		    (verbs[i].check != NULL && verbs[i].check(m->data) < 0)))) {
 		fatal("refused message 0x%04x of %u bytes", m->type, m->len);
 		return;

@@ -21,11 +21,11 @@
 #include "proto/ward.h"
 #include "spawner/jail.h"
 
-/* Limits inside a jail.  Logs are files, so FSIZE bounds them; NPROC counts
- * threads of the VM's uid, which no other VM has. */
+/* Where no limit of the machine's is higher: the warden's streams. */
 #define JAIL_NOFILE 256
-#define JAIL_NPROC (128 + LAUNCH_VCPUS_MAX)
-#define JAIL_FSIZE (16UL * 1024 * 1024)
+/* RLIMIT_NPROC above the cgroup's pids.max, which is to be met first. */
+#define JAIL_NPROC_SPARE 64
+#define MIB (1UL << 20)
 #define JAIL_ROOT_OPTS "size=64k,nr_inodes=64,mode=0755"
 #define JAIL_TOP_MAX 16 /* top folders of the staged tree */
 #define KVM_MAJOR 10
@@ -215,12 +215,15 @@ set_limit(__rlimit_resource_t what, rlim_t max)
 }
 
 static void
-set_limits(void)
+set_limits(const struct machine_limits *l)
 {
 	set_limit(RLIMIT_CORE, 0);
-	set_limit(RLIMIT_NOFILE, JAIL_NOFILE);
-	set_limit(RLIMIT_NPROC, JAIL_NPROC);
-	set_limit(RLIMIT_FSIZE, JAIL_FSIZE);
+	set_limit(RLIMIT_NOFILE, l->fds > JAIL_NOFILE ? l->fds : JAIL_NOFILE);
+	/* counts threads of the jail's uid, which no other has */
+	set_limit(RLIMIT_NPROC, l->group_pids + JAIL_NPROC_SPARE);
+	/* logs are files, so this bounds them */
+	set_limit(RLIMIT_FSIZE, l->file_mib * MIB);
+	set_limit(RLIMIT_MEMLOCK, l->locked_mib * MIB);
 }
 
 /* From here on nothing of root is left. */
@@ -279,7 +282,7 @@ jail_child(const struct jail *j)
 	if (sethostname("vm", 2) < 0 || setsid() < 0)
 		give_up(GATE_FD, "session");
 	reset_signals();
-	set_limits();
+	set_limits(j->limits);
 	/* the record is on disk once this byte comes; without it, nobody
 	 * would find us again */
 	do {

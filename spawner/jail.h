@@ -1,5 +1,5 @@
-#ifndef MEWS_JAIL_H
-#define MEWS_JAIL_H
+#ifndef MEWS_SPAWNER_JAIL_H
+#define MEWS_SPAWNER_JAIL_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -11,6 +11,7 @@
 struct jail {
 	const struct spawner *sp;
 	uid_t uid;
+	const struct machine_limits *limits;
 	bool kvm;
 	int keeper_fd; /* bound, for launchd */
 	int warden_fd; /* bound, for the warden */

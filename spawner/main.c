@@ -15,30 +15,27 @@
 #include "common/fds.h"
 #include "common/log.h"
 #include "common/util.h"
-#include "proto/ward.h"
+#include "proto/uids.h"
 #include "spawner/accel.h"
 #include "spawner/proc.h"
 #include "spawner/spawner.h"
-
-/* Below this live the distribution's own users. */
-#define VM_UID_MIN 1000
+#include "spawner/vsock.h"
 
 /* The record of a policy that makes no sense would be a hole. */
 static void
 check_conf(const struct spawner *sp)
 {
 	const struct launchd_conf *c = &sp->conf;
-	uint32_t end;
+	const struct uids u = { c->uid_base, c->uid_count };
 
-	if (c->uid_base < VM_UID_MIN || c->uid_count < 2 ||
-	    c->uid_count > UINT16_MAX ||
-	    __builtin_add_overflow(c->uid_base, c->uid_count, &end))
+	if (uids_check(&u) < 0)
 		fatal("uid_base %u, uid_count %u", c->uid_base, c->uid_count);
-	if (sp->boot.uid == 0 ||
-	    (sp->boot.uid >= c->uid_base && sp->boot.uid < end))
+	if (sp->boot.uid == 0 || uids_has(&u, sp->boot.uid))
 		fatal("launchd's uid %u is a VM's or root", sp->boot.uid);
-	if (c->max_vms > c->uid_count - 1)
-		fatal("max_vms %u: uid_count is %u", c->max_vms, c->uid_count);
+	if (c->max_vms > uids_slots(&u) - 1)
+		fatal("max_vms %u: uid_count %u has %u slots, one of them the "
+		      "probe's",
+		    c->max_vms, c->uid_count, uids_slots(&u));
 	if (memchr(c->state, '\0', sizeof(c->state)) == NULL ||
 	    memchr(c->run, '\0', sizeof(c->run)) == NULL ||
 	    memchr(c->stage, '\0', sizeof(c->stage)) == NULL ||
@@ -47,7 +44,7 @@ check_conf(const struct spawner *sp)
 		fatal("boot config");
 	/* up to 2 the addresses are the host's, the last one means any */
 	if (c->cid_base <= VMADDR_CID_HOST ||
-	    c->cid_base >= VMADDR_CID_ANY - c->uid_count)
+	    c->cid_base >= VMADDR_CID_ANY - uids_slots(&u))
 		fatal("vsock_cid_base %u", c->cid_base);
 }
 
@@ -68,19 +65,18 @@ open_root_dir(const char *path)
 static void
 find_programs(struct spawner *sp)
 {
-	static const char *const names[PROG_N] = { STAGE_KEEPER, STAGE_WARDEN,
-		STAGE_VMM };
 	int dir = open_root_dir(sp->conf.stage);
 	struct stat st;
-	int i;
+	unsigned int i;
 
-	for (i = 0; i < PROG_N; i++) {
-		if (fstatat(dir, names[i] + 1, &st, AT_SYMLINK_NOFOLLOW) < 0)
-			fatal("%s%s: %m", sp->conf.stage, names[i]);
+	for (i = 0; i < JAIL_ROLES; i++) {
+		const char *path = jail_progs[i].path;
+
+		if (fstatat(dir, path + 1, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			fatal("%s%s: %m", sp->conf.stage, path);
 		if (!S_ISREG(st.st_mode) || st.st_uid != 0 ||
 		    (st.st_mode & 022) != 0)
-			fatal("%s%s: must be root's own", sp->conf.stage,
-			    names[i]);
+			fatal("%s%s: must be root's own", sp->conf.stage, path);
 		sp->prog[i].dev = st.st_dev;
 		sp->prog[i].ino = st.st_ino;
 	}
@@ -163,9 +159,7 @@ spawner_open(struct spawner *sp)
 	sp->state_fd = open_root_dir(sp->conf.state);
 	sp->run_fd = open_root_dir(sp->conf.run);
 	wait_turn(sp);
-	sp->slots = calloc(sp->conf.uid_count, sizeof(*sp->slots));
-	if (sp->slots == NULL)
-		fatal("out of memory");
+	RB_INIT(&sp->held);
 	find_programs(sp);
 	find_host(sp);
 	find_cgroup(sp);
@@ -193,7 +187,7 @@ spawner_main(void)
 	spawner_confine(&sp);
 	if (proc_own_filters(&sp.filters) < 0)
 		fatal("this kernel does not count seccomp filters");
-	records_load(&sp);
+	held_load(&sp);
 	setproctitle("-mews: spawner");
 	if (msg_send(BOOT_FD, SPAWN_CAPS, 0, &sp.caps, sizeof(sp.caps), -1) < 0)
 		fatal("launchd is gone");

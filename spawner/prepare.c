@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/pidfd.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -18,8 +17,12 @@
 #include "common/log.h"
 #include "common/num.h"
 #include "common/util.h"
+#include "proto/uids.h"
+#include "spawner/group.h"
 #include "spawner/jail.h"
 #include "spawner/proc.h"
+#include "spawner/verbs.h"
+#include "spawner/vsock.h"
 
 #define PREPARE_DEADLINE_MS 5000
 
@@ -39,53 +42,98 @@ struct making {
 	pid_t pid;
 };
 
-bool
-uid_in_use(uid_t uid)
-{
-	errno = 0;
-	return getpriority(PRIO_USER, uid) != -1 || errno != ESRCH;
-}
-
 /* Host policy (I2): none of these numbers is orchd's to choose. */
 static int
-check_policy(
-    const struct spawner *sp, const struct spawn_prepare *p, struct err *e)
+check_policy(const struct spawner *sp, const struct spawn_prepare *p,
+    const struct machine *m, struct err *e)
 {
 	const struct launchd_conf *c = &sp->conf;
+	const struct uids u = { c->uid_base, c->uid_count };
+	const uint32_t slots = uids_slots(&u);
 	bool probe = (p->flags & SPAWN_PROBE) != 0;
 
-	if (probe && p->slot != c->uid_count - 1)
+	if (p->slot >= slots) /* memory safety: no rule */
+		return err_set(e, -EPERM, "slot %u is outside", p->slot);
+	if (probe && p->slot != slots - 1)
 		return err_set(e, -EPERM, "the probe has the last slot");
 	if (RULE(POLICY_SLOT) && !probe &&
-	    (p->slot >= c->max_vms || p->slot >= c->uid_count - 1))
+	    (p->slot >= c->max_vms || p->slot >= slots - 1))
 		return err_set(e, -EPERM, "slot %u: host policy allows %u VMs",
 		    p->slot, c->max_vms);
-	if (p->slot >= c->uid_count) /* memory safety: no rule */
-		return err_set(e, -EPERM, "slot %u is outside", p->slot);
-	if (RULE(POLICY_VCPUS) && p->vcpus > c->max_vcpus)
+	if (RULE(POLICY_VCPUS) && m->vcpus_max > c->max_vcpus)
 		return err_set(e, -EPERM, "%u vcpus: host policy allows %u",
-		    p->vcpus, c->max_vcpus);
-	if (RULE(POLICY_MEM) && p->mem_mib > c->max_mem_mib)
+		    m->vcpus_max, c->max_vcpus);
+	if (RULE(POLICY_MEM) && m->mem_max_mib > c->max_mem_mib)
 		return err_set(e, -EPERM, "%u MiB: host policy allows %u",
-		    p->mem_mib, c->max_mem_mib);
+		    m->mem_max_mib, c->max_mem_mib);
 	if ((p->flags & SPAWN_KVM) != 0 && !probe &&
 	    sp->caps.accel != ACCEL_KVM)
 		return err_set(e, -EPERM, "this host has no usable KVM");
 	return 0;
 }
 
+/* The uids of its programs must be nobody's yet (I15): neither those of a
+ * jail there is, dead or alive, nor of any process. */
 static int
-check_free(
-    const struct spawner *sp, const struct spawn_prepare *p, struct err *e)
+check_free(const struct spawner *sp, const struct record *rec, struct err *e)
 {
-	if (sp->slots[p->slot].used)
-		return err_set(e, -EBUSY, "slot %u is in use", p->slot);
-	if (slot_find(sp, p->vm) != NULL)
-		return err_set(
-		    e, -EEXIST, "VM %016llx exists", (unsigned long long)p->vm);
-	if (RULE(UID_UNUSED) && uid_in_use(sp->conf.uid_base + p->slot))
-		return err_set(e, -EBUSY, "uid %u still has a process",
-		    sp->conf.uid_base + p->slot);
+	uint32_t i;
+
+	if (held_find(sp, &rec->jail) != NULL)
+		return err_set(e, -EEXIST, "VM %016llx exists",
+		    (unsigned long long)rec->jail.id);
+	for (i = 0; i < rec->nprogs; i++) {
+		const uint32_t uid = rec->prog[i].uid;
+		const struct held *other = held_by_uid(sp, uid);
+
+		if (other != NULL)
+			return err_set(e, -EBUSY,
+			    "slot %u is in use: uid %u is VM %016llx's",
+			    rec->slot, uid,
+			    (unsigned long long)other->rec.jail.id);
+		if (RULE(UID_UNUSED) && proc_uid_in_use(uid))
+			return err_set(
+			    e, -EBUSY, "uid %u still has a process", uid);
+	}
+	return 0;
+}
+
+/* What it will be, as far as that is known before it is made. */
+static int
+fill_record(
+    const struct spawner *sp, const struct spawn_prepare *p, struct record *rec)
+{
+	const struct uids u = { sp->conf.uid_base, sp->conf.uid_count };
+	unsigned int role;
+	int r;
+
+	*rec = (struct record){ .magic = RECORD_MAGIC,
+		.version = RECORD_VERSION,
+		.len = sizeof(*rec),
+		.jail = p->jail,
+		.slot = p->slot,
+		.cgroup = sp->cg.used,
+		.kvm = (p->flags & SPAWN_KVM) != 0,
+		.filters = sp->filters };
+	memcpy(rec->boot_id, sp->boot_id, sizeof(rec->boot_id));
+	group_of(sp, &p->jail, rec->group);
+	for (role = 0; role < JAIL_ROLES; role++) {
+		const struct jail_prog *prog = &jail_progs[role];
+		struct record_prog *rp = &rec->prog[rec->nprogs];
+
+		if (!jail_holds(p->jail.kind, role))
+			continue;
+		if ((r = uids_at(
+			 &u, UIDS_VM + prog->uid_role, p->slot, &rp->uid)) < 0)
+			return r;
+		rp->role = role;
+		rp->filters_min = prog->filters_min;
+		rp->filters_max = prog->filters_max;
+		rp->userns = prog->userns;
+		rp->file = sp->prog[role];
+		rec->nprogs++;
+	}
+	rec->uid = record_prog(rec, JAIL_KEEPER)->uid;
 	return 0;
 }
 
@@ -200,18 +248,15 @@ start_child(struct spawner *sp, struct making *m, const struct jail *j)
 }
 
 static int
-make_record(struct spawner *sp, const struct making *m, struct record *rec)
+make_record(const struct making *m, struct record *rec)
 {
 	int r;
 
 	rec->pid = (uint32_t)m->pid;
-	rec->filters = sp->filters;
-	memcpy(rec->prog, sp->prog, sizeof(rec->prog));
-	memcpy(rec->boot_id, sp->boot_id, sizeof(rec->boot_id));
 	if ((r = proc_start_time(m->pid, &rec->start_time)) < 0 ||
 	    (r = proc_ns_all(m->pid, rec->ns)) < 0)
 		return r;
-	return record_write(sp, m->run, rec);
+	return record_write(m->run, rec);
 }
 
 /* Opens the gate and waits until the child is the keeper, or says why not. */
@@ -236,18 +281,22 @@ pass_gate(struct making *m, struct err *e)
 }
 
 static int
-spawn(struct spawner *sp, const struct spawn_prepare *p, struct making *m,
-    struct record *rec, struct err *e)
+spawn(struct spawner *sp, const struct spawn_prepare *p,
+    const struct machine *mach, struct making *m, struct record *rec,
+    struct err *e)
 {
+	const struct machine_limits limits = machine_limits(mach);
 	struct jail j = { .sp = sp,
-		.uid = sp->conf.uid_base + p->slot,
+		.uid = rec->uid,
+		.limits = &limits,
 		.kvm = (p->flags & SPAWN_KVM) != 0,
 		.keeper_fd = m->keeper,
 		.warden_fd = m->warden,
 		.console_fd = m->console,
 		.log_fd = m->log };
-	const struct cgroup_size size = { .mem_mib = p->mem_mib,
-		.vcpus = p->vcpus };
+	const struct cgroup_size size = { .mem_mib = limits.group_mib,
+		.pids = limits.group_pids,
+		.vcpus = mach->vcpus_max };
 	int r;
 
 	if (rec->cgroup) {
@@ -280,7 +329,7 @@ spawn(struct spawner *sp, const struct spawn_prepare *p, struct making *m,
 	close_fd(&m->warden);
 	/* or the address would be taken for as long as we live */
 	close_fd(&m->vsock);
-	if ((r = make_record(sp, m, rec)) < 0)
+	if ((r = make_record(m, rec)) < 0)
 		return err_errno(e, r, "record of VM %s", m->name);
 	return pass_gate(m, e);
 }
@@ -312,13 +361,13 @@ undo(struct spawner *sp, struct making *m, const struct record *rec)
 		(void)pidfd_send_signal(m->pidfd, SIGKILL, NULL, 0);
 		(void)poll(&p, 1, PREPARE_DEADLINE_MS);
 	}
-	if (vm_remove_all(sp, rec->vm, rec->group, &e) < 0)
+	if (release_traces(sp, &rec->jail, rec->group, &e) < 0)
 		log_warn("vm %s: %s", m->name, e.msg);
 }
 
 int
-vm_prepare(struct spawner *sp, const struct spawn_prepare *p, struct slot **ret,
-    struct err *e)
+prepare(struct spawner *sp, const struct spawn_prepare *p,
+    const struct machine *mach, struct held **ret, struct err *e)
 {
 	struct making m = { .run = -1,
 		.state = -1,
@@ -330,32 +379,30 @@ vm_prepare(struct spawner *sp, const struct spawn_prepare *p, struct slot **ret,
 		.vsock = -1,
 		.gate = { -1, -1 },
 		.pidfd = -1 };
-	struct record rec = { .magic = RECORD_MAGIC,
-		.version = RECORD_VERSION,
-		.vm = p->vm,
-		.uid = sp->conf.uid_base + p->slot,
-		.slot = p->slot,
-		.cgroup = sp->cg.used,
-		.kvm = (p->flags & SPAWN_KVM) != 0 };
-	struct slot *s;
+	struct record rec;
+	struct held *h;
 	int r;
 
-	if ((r = check_policy(sp, p, e)) < 0 || (r = check_free(sp, p, e)) < 0)
+	if ((r = check_policy(sp, p, mach, e)) < 0)
 		return r;
-	format_hex64(p->vm, m.name);
-	vm_group(sp, p->vm, rec.group);
+	if ((r = fill_record(sp, p, &rec)) < 0)
+		return err_set(e, r, "slot %u has no uids", p->slot);
+	if ((r = check_free(sp, &rec, e)) < 0)
+		return r;
+	format_hex64(p->jail.id, m.name);
 	if ((r = make_files(sp, &m, e)) < 0 ||
-	    (r = spawn(sp, p, &m, &rec, e)) < 0) {
-		undo(sp, &m, &rec);
-		goto out;
+	    (r = spawn(sp, p, mach, &m, &rec, e)) < 0)
+		goto fail;
+	if ((h = held_add(sp, &rec, m.pidfd)) == NULL) {
+		r = err_set(e, -ENOMEM, "out of memory");
+		goto fail;
 	}
-	s = &sp->slots[p->slot];
-	s->used = true;
-	s->rec = rec;
-	s->pidfd = m.pidfd;
 	m.pidfd = -1;
-	*ret = s;
-out:
+	*ret = h;
+	making_clear(&m);
+	return 0;
+fail:
+	undo(sp, &m, &rec);
 	making_clear(&m);
 	return r;
 }

@@ -1,13 +1,16 @@
 #ifndef MEWS_SPAWNER_PROC_H
 #define MEWS_SPAWNER_PROC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "spawner/spawner.h"
+#include "spawner/record.h"
 
 /* What the kernel says about a process, read from /proc (proc(5)). */
+
+extern const char *const ns_names[NS_N]; /* as below /proc/PID/ns */
 
 /* A whole small file into buf with a NUL; its length or a negative errno. */
 ssize_t proc_read(const char *path, char *buf, size_t cap);
@@ -15,6 +18,8 @@ int proc_start_time(pid_t pid, uint64_t *ret);
 /* Inode of /proc/PID/ns/NAME; task 0: the process's own. */
 int proc_ns(pid_t pid, pid_t task, const char *name, uint64_t *ret);
 int proc_ns_all(pid_t pid, uint64_t ns[NS_N]);
+/* True while any process has this real uid. */
+bool proc_uid_in_use(uid_t uid);
 /* All four of its uids are uid. */
 bool proc_has_uid(pid_t pid, uid_t uid);
 int proc_boot_id(char buf[BOOT_ID_LEN]);

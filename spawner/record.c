@@ -1,29 +1,120 @@
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/fds.h"
-#include "common/log.h"
-#include "common/num.h"
 #include "common/util.h"
-#include "spawner/proc.h"
-#include "spawner/spawner.h"
+#include "spawner/record.h"
 
-/* After this call the record survives a crash of everything. */
+/* As the builds before wrote it: one jail a VM, three programs, one uid.
+ * Frozen. */
+#define V1_LEN 168
+struct record_v2 {
+	uint32_t magic;
+	uint32_t version;
+	uint64_t vm;
+	uint64_t start_time;
+	uint64_t ns[NS_N];
+	uint32_t pid;
+	uint32_t uid;
+	uint16_t slot;
+	uint8_t cgroup;
+	uint8_t kvm;
+	uint32_t filters;
+	struct file_id prog[3]; /* keeper, warden, hypervisor */
+	char boot_id[BOOT_ID_LEN];
+	char group[CGROUP_PATH_MAX]; /* from here on not in version 1 */
+	uint32_t cid;
+	uint32_t pad;
+};
+_Static_assert(sizeof(struct record_v2) == 400, "on disk");
+_Static_assert(offsetof(struct record_v2, group) == V1_LEN, "on disk");
+
+static void
+from_v2(const struct record_v2 *old, struct record *ret)
+{
+	uint16_t role;
+
+	*ret = (struct record){ .magic = RECORD_MAGIC,
+		.version = RECORD_VERSION,
+		.len = sizeof(*ret),
+		.nprogs = nitems(old->prog),
+		.jail = { .kind = JAIL_VM, .id = old->vm },
+		.start_time = old->start_time,
+		.pid = old->pid,
+		.uid = old->uid,
+		.slot = old->slot,
+		.cgroup = old->cgroup,
+		.kvm = old->kvm,
+		.filters = old->filters,
+		.cid = old->cid };
+	memcpy(ret->ns, old->ns, sizeof(ret->ns));
+	memcpy(ret->boot_id, old->boot_id, sizeof(ret->boot_id));
+	memcpy(ret->group, old->group, sizeof(ret->group));
+	for (role = 0; role < nitems(old->prog); role++) {
+		const uint16_t filters = role + 1U; /* one more each */
+
+		ret->prog[role] = (struct record_prog){ .role = role,
+			.uid = old->uid,
+			.filters_min = filters,
+			.filters_max = filters,
+			.file = old->prog[role] };
+	}
+}
+
+static int
+check(const struct record *rec)
+{
+	uint32_t i;
+
+	if (rec->magic != RECORD_MAGIC || jail_id_check(&rec->jail) < 0 ||
+	    rec->pid <= 1 || rec->nprogs < 1 ||
+	    rec->nprogs > RECORD_PROGS_MAX ||
+	    rec->boot_id[BOOT_ID_LEN - 1] != '\0' ||
+	    rec->group[CGROUP_PATH_MAX - 1] != '\0')
+		return -EBADMSG;
+	for (i = 0; i < rec->nprogs; i++) {
+		const struct record_prog *p = &rec->prog[i];
+
+		if (p->filters_min > p->filters_max || p->userns > 1 ||
+		    record_prog(rec, p->role) != p)
+			return -EBADMSG;
+	}
+	return record_prog(rec, JAIL_KEEPER) != NULL ? 0 : -EBADMSG;
+}
+
 int
-record_write(struct spawner *sp, int dirfd, const struct record *rec)
+record_parse(const void *buf, size_t len, struct record *ret)
+{
+	struct record_v2 old = { 0 };
+	struct record rec = { 0 };
+
+	memcpy(&rec, buf, len < sizeof(rec) ? len : sizeof(rec));
+	if (len < V1_LEN || rec.magic != RECORD_MAGIC)
+		return -EBADMSG;
+	if (rec.version == 1 || rec.version == 2) {
+		if (len != (rec.version == 1 ? V1_LEN : sizeof(old)))
+			return -EBADMSG;
+		memcpy(&old, buf, len);
+		from_v2(&old, &rec);
+	} else if (rec.version < RECORD_VERSION || len < sizeof(rec) ||
+	    rec.len != len)
+		return -EBADMSG;
+	if (check(&rec) < 0)
+		return -EBADMSG;
+	*ret = rec;
+	return 0;
+}
+
+int
+record_write(int dirfd, const struct record *rec)
 {
 	int fd, r;
 
-	(void)sp;
 	(void)unlinkat(dirfd, "record.new", 0);
 	fd = openat(dirfd, "record.new",
 	    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -39,12 +130,13 @@ record_write(struct spawner *sp, int dirfd, const struct record *rec)
 	return r;
 }
 
-/* Only a plain file of root's that nobody else may write is believed. */
-static int
-record_read(int run_fd, const char *name, struct record *rec)
+int
+record_read(int run_fd, const char *name, struct record *ret)
 {
 	char path[NAME_MAX + sizeof("/record")];
+	_Alignas(8) uint8_t buf[RECORD_LEN_MAX + 1];
 	struct stat st;
+	ssize_t n;
 	int fd, r = -EBADMSG;
 
 	(void)snprintf(path, sizeof(path), "%s/record", name);
@@ -53,145 +145,21 @@ record_read(int run_fd, const char *name, struct record *rec)
 	if (fd < 0)
 		return -errno;
 	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == 0 &&
-	    (st.st_mode & 022) == 0 &&
-	    (st.st_size == (off_t)sizeof(*rec) ||
-		st.st_size == RECORD_V1_LEN) &&
-	    read(fd, rec, sizeof(*rec)) == st.st_size &&
-	    rec->version == (st.st_size == RECORD_V1_LEN ? 1 : RECORD_VERSION))
-		r = 0;
+	    (st.st_mode & 022) == 0 && (n = read(fd, buf, sizeof(buf))) > 0 &&
+	    n <= RECORD_LEN_MAX)
+		r = record_parse(buf, (size_t)n, ret);
 	close_fd(&fd);
 	return r;
 }
 
-static int
-record_sane(uint64_t vm, const struct record *rec)
-{
-	return rec->magic == RECORD_MAGIC && rec->vm == vm && rec->pid > 1 &&
-	    rec->boot_id[BOOT_ID_LEN - 1] == '\0' &&
-	    rec->group[CGROUP_PATH_MAX - 1] == '\0';
-}
-
-/* Is it of today's mews.conf? */
-static int
-record_fits(const struct spawner *sp, const struct record *rec)
-{
-	return rec->slot < sp->conf.uid_count &&
-	    rec->uid == sp->conf.uid_base + rec->slot;
-}
-
-static int
-pidfd_dead(int pidfd)
-{
-	struct pollfd p = { .fd = pidfd, .events = POLLIN };
-
-	return poll(&p, 1, 0) != 0;
-}
-
-/*
- * Pids are reused and records can be old: start time and namespace must be
- * the recorded ones, and the pidfd, opened before they were read, has to be
- * alive after: then they were read of this very process.
- */
-int
-record_alive(const struct spawner *sp, const struct slot *s)
-{
-	const struct record *rec = &s->rec;
-	uint64_t start = 0, ns = 0;
-
-	if (s->pidfd < 0 ||
-	    memcmp(rec->boot_id, sp->boot_id, sizeof(sp->boot_id)) != 0)
-		return -ESRCH;
-	if (RULE(RECORD_START) &&
-	    (proc_start_time((pid_t)rec->pid, &start) < 0 ||
-		start != rec->start_time))
-		return -ESRCH;
-	if (RULE(RECORD_NS) &&
-	    (proc_ns((pid_t)rec->pid, 0, "pid", &ns) < 0 ||
-		ns != rec->ns[NS_PID] || ns == sp->host_ns[NS_PID]))
-		return -ESRCH;
-	return pidfd_dead(s->pidfd) ? -ESRCH : 0;
-}
-
-struct slot *
-slot_find(const struct spawner *sp, uint64_t vm)
+const struct record_prog *
+record_prog(const struct record *rec, unsigned int role)
 {
 	uint32_t i;
 
-	for (i = 0; i < sp->conf.uid_count; i++) {
-		if (sp->slots[i].used && sp->slots[i].rec.vm == vm)
-			return &sp->slots[i];
+	for (i = 0; i < rec->nprogs && i < RECORD_PROGS_MAX; i++) {
+		if (rec->prog[i].role == role)
+			return &rec->prog[i];
 	}
 	return NULL;
-}
-
-/*
- * mews.conf has other uids by now, and no slot stands for this VM: its folder
- * will be released, and it must not run on where nobody would find it.
- */
-static void
-record_end(const struct spawner *sp, const char *name, const struct record *rec)
-{
-	struct slot s = { .rec = *rec,
-		.pidfd = pidfd_open((pid_t)rec->pid, 0) };
-
-	log_error(
-	    "vm %s: uid %u is no longer in mews.conf's range", name, rec->uid);
-	if (record_alive(sp, &s) == 0 &&
-	    proc_has_uid((pid_t)rec->pid, rec->uid) &&
-	    pidfd_send_signal(s.pidfd, SIGKILL, NULL, 0) == 0)
-		log_warn("vm %s: killed", name);
-	close_fd(&s.pidfd);
-}
-
-static void
-record_load(struct spawner *sp, uint64_t vm, const char *name)
-{
-	struct record rec = { 0 };
-	struct slot *s;
-	int r;
-
-	if ((r = record_read(sp->run_fd, name, &rec)) < 0) {
-		log_warn("vm %s: no record (%s)", name, strerrordesc_np(-r));
-		return;
-	}
-	if (!record_sane(vm, &rec)) {
-		log_warn("vm %s: record is not ours", name);
-		return;
-	}
-	if (!record_fits(sp, &rec)) {
-		record_end(sp, name, &rec);
-		return;
-	}
-	if (rec.version == 1 && rec.cgroup)
-		vm_group(sp, vm, rec.group);
-	s = &sp->slots[rec.slot];
-	if (s->used) {
-		log_error("vm %s: slot %u is another's", name, rec.slot);
-		return;
-	}
-	s->used = true;
-	s->rec = rec;
-	s->pidfd = pidfd_open((pid_t)rec.pid, 0);
-	/* the uid only here: of our own children, read-back judges it */
-	if (record_alive(sp, s) < 0 ||
-	    (RULE(RECORD_UID) && !proc_has_uid((pid_t)rec.pid, rec.uid)))
-		close_fd(&s->pidfd);
-	log_info("vm %s: %s", name, s->pidfd < 0 ? "dead" : "alive");
-}
-
-void
-records_load(struct spawner *sp)
-{
-	int fd = openat(sp->run_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *de;
-	uint64_t vm;
-
-	if (d == NULL)
-		fatal("run directory: %m");
-	while ((de = readdir(d)) != NULL) {
-		if (parse_hex64(de->d_name, &vm) == 0 && vm != 0)
-			record_load(sp, vm, de->d_name);
-	}
-	(void)closedir(d);
 }

@@ -10,51 +10,42 @@
 #include "common/fds.h"
 #include "common/num.h"
 #include "common/util.h"
+#include "spawner/group.h"
 #include "spawner/spawner.h"
+#include "spawner/verbs.h"
 
 /* More than a VM's folder ever holds; a bound, not a quota. */
 #define REMOVE_ENTRIES_MAX 64
 
 int
-vm_kill(struct spawner *sp, uint64_t vm, struct err *e)
+release_kill(struct spawner *sp, const struct jail_id *j, struct err *e)
 {
-	struct slot *s = slot_find(sp, vm);
+	struct held *h = held_find(sp, j);
 	int r;
 
-	if (s == NULL)
+	if (h == NULL)
 		return err_set(e, -ENOENT, "no such VM");
 	/* all that is in its group, a child on its way to exec included */
-	if (RULE(KILL_GROUP) && (r = cgroup_kill(&sp->cg, s->rec.group)) < 0)
+	if (RULE(KILL_GROUP) && (r = cgroup_kill(&sp->cg, h->rec.group)) < 0)
 		return err_errno(e, r, "kill of the group");
-	if (record_alive(sp, s) < 0)
+	if (held_alive(sp, h) < 0)
 		return 0; /* dead is what was asked for */
-	if (pidfd_send_signal(s->pidfd, SIGKILL, NULL, 0) < 0 && errno != ESRCH)
+	if (pidfd_send_signal(h->pidfd, SIGKILL, NULL, 0) < 0 && errno != ESRCH)
 		return err_errno(e, -errno, "kill");
 	return 0;
 }
 
-void
-vm_group(const struct spawner *sp, uint64_t vm, char ret[CGROUP_PATH_MAX])
-{
-	char name[HEX64_LEN + 1];
-
-	memset(ret, 0, CGROUP_PATH_MAX);
-	format_hex64(vm, name);
-	if (sp->cg.used)
-		(void)snprintf(
-		    ret, CGROUP_PATH_MAX, "%s/%s", sp->cg.path, name);
-}
-
 int
-vm_count(struct spawner *sp, uint64_t vm, struct spawn_counted *ret)
+release_count(const struct spawner *sp, const struct jail_id *j,
+    struct spawn_counted *ret)
 {
-	const struct slot *s = slot_find(sp, vm);
+	const struct held *h = held_find(sp, j);
 
-	ret->vm = vm;
+	ret->jail = *j;
 	ret->oom_kills = 0;
-	if (s == NULL || s->rec.group[0] == '\0')
+	if (h == NULL || h->rec.group[0] == '\0')
 		return 0;
-	return cgroup_oom_kills(&sp->cg, s->rec.group, &ret->oom_kills);
+	return cgroup_oom_kills(&sp->cg, h->rec.group, &ret->oom_kills);
 }
 
 /* Files in one of root's own folders: no VM can have put a name there.
@@ -95,13 +86,13 @@ remove_dir(int parent, const char *name)
  * record (or the folder alone) still says that there is something to remove.
  */
 int
-vm_remove_all(
-    const struct spawner *sp, uint64_t vm, const char *group, struct err *e)
+release_traces(const struct spawner *sp, const struct jail_id *j,
+    const char *group, struct err *e)
 {
 	char name[HEX64_LEN + 1];
 	int r;
 
-	format_hex64(vm, name);
+	format_hex64(j->id, name);
 	if ((r = cgroup_remove(&sp->cg, group)) < 0)
 		return err_errno(e, r, "cgroup of VM %s", name);
 	if ((r = remove_dir(sp->state_fd, name)) < 0)
@@ -112,30 +103,27 @@ vm_remove_all(
 }
 
 int
-vm_release(struct spawner *sp, uint64_t vm, struct err *e)
+release(struct spawner *sp, const struct jail_id *j, struct err *e)
 {
-	struct slot *s = slot_find(sp, vm);
+	struct held *h = held_find(sp, j);
 	char group[CGROUP_PATH_MAX];
 	int r;
 
-	if (s != NULL && RULE(RELEASE_ALIVE) && record_alive(sp, s) == 0)
+	if (h != NULL && RULE(RELEASE_ALIVE) && held_alive(sp, h) == 0)
 		return err_set(e, -EBUSY, "it lives");
 	/* also true of a dead keeper that nobody reaped yet: ask again */
-	if (s != NULL && RULE(RELEASE_UID) && uid_in_use(s->rec.uid))
+	if (h != NULL && RULE(RELEASE_UID) && held_has_process(h))
 		return err_set(
-		    e, -EBUSY, "uid %u still has a process", s->rec.uid);
-	vm_group(sp, vm, group);
-	if (s != NULL)
-		memcpy(group, s->rec.group, sizeof(group));
+		    e, -EBUSY, "uid %u still has a process", h->rec.uid);
+	group_of(sp, j, group);
+	if (h != NULL)
+		memcpy(group, h->rec.group, sizeof(group));
 	/* nothing of a dead VM's lives on in its group */
 	if (RULE(KILL_GROUP) && (r = cgroup_kill(&sp->cg, group)) < 0)
 		return err_errno(e, r, "kill of the group");
-	if ((r = vm_remove_all(sp, vm, group, e)) < 0)
+	if ((r = release_traces(sp, j, group, e)) < 0)
 		return r;
-	if (s != NULL) {
-		close_fd(&s->pidfd);
-		s->used = false;
-		memset(&s->rec, 0, sizeof(s->rec));
-	}
+	if (h != NULL)
+		held_remove(sp, h);
 	return 0;
 }

@@ -9,9 +9,9 @@
 
 #include "common/num.h"
 #include "common/util.h"
-#include "proto/ward.h"
 #include "spawner/proc.h"
 #include "spawner/spawner.h"
+#include "spawner/verbs.h"
 
 /*
  * Read-back (I4): what the kernel says about every thread of every process
@@ -20,24 +20,22 @@
 #define JAIL_PROCS_MAX 8
 #define STATUS_MAX 8192
 
-static const struct {
-	const char *name;
-	unsigned int filters; /* on top of the spawner's */
-} roles[PROG_N] = {
-	[PROG_KEEPER] = { "keeper", JAIL_FILTERS_KEEPER },
-	[PROG_WARDEN] = { "warden", JAIL_FILTERS_WARDEN },
-	[PROG_VMM] = { "hypervisor", JAIL_FILTERS_VMM },
-};
-
 struct readback {
 	const struct spawner *sp;
 	const struct record *rec;
 	struct err *e;
 	pid_t pids[JAIL_PROCS_MAX]; /* 0 is the keeper, then its descendants */
 	size_t npids;
-	pid_t found[PROG_N];
+	pid_t found[RECORD_PROGS_MAX]; /* by row of the record */
 	unsigned int threads; /* of the process read last */
 };
+
+/* For people; a later build's record may have a role we know nothing of. */
+static const char *
+name_of(const struct record_prog *p)
+{
+	return p->role < JAIL_ROLES ? jail_progs[p->role].name : "program";
+}
 
 static int
 has_line(const char *status, const char *line)
@@ -48,11 +46,32 @@ has_line(const char *status, const char *line)
 	return p != NULL && p > status && p[-1] == '\n' && p[len] == '\n';
 }
 
+/* Some programs add a filter for a thread of theirs. */
+static int
+check_range(struct readback *rb, const struct record_prog *p,
+    const char *status, pid_t pid, pid_t tid)
+{
+	const uint32_t base = rb->rec->filters;
+	char line[48];
+	uint32_t n;
+
+	for (n = p->filters_min; n <= p->filters_max; n++) {
+		(void)snprintf(
+		    line, sizeof(line), "Seccomp_filters:\t%u", base + n);
+		if (has_line(status, line))
+			return 0;
+	}
+	return err_set(rb->e, -EPERM,
+	    "%s %d thread %d: not %u to %u seccomp filters", name_of(p),
+	    (int)pid, (int)tid, base + p->filters_min, base + p->filters_max);
+}
+
 /* One thread's status file, line by line as it must read. */
 static int
-check_status(struct readback *rb, enum stage_prog role, pid_t pid, pid_t tid)
+check_status(
+    struct readback *rb, const struct record_prog *p, pid_t pid, pid_t tid)
 {
-	uint32_t uid = rb->rec->uid;
+	const uint32_t uid = p->uid, least = rb->rec->filters + p->filters_min;
 	char ids[2][64], filters[48], path[64], buf[STATUS_MAX];
 	const struct {
 		bool rule;
@@ -68,7 +87,8 @@ check_status(struct readback *rb, enum stage_prog role, pid_t pid, pid_t tid)
 		{ RULE(VERIFY_CAPS), "CapAmb:\t0000000000000000" },
 		{ RULE(VERIFY_NNP), "NoNewPrivs:\t1" },
 		{ RULE(VERIFY_SECCOMP), "Seccomp:\t2" },
-		{ RULE(VERIFY_FILTERS), filters },
+		{ RULE(VERIFY_FILTERS) && p->filters_min == p->filters_max,
+		    filters },
 	};
 	size_t i;
 	ssize_t n;
@@ -77,52 +97,55 @@ check_status(struct readback *rb, enum stage_prog role, pid_t pid, pid_t tid)
 	    ids[0], sizeof(ids[0]), "Uid:\t%u\t%u\t%u\t%u", uid, uid, uid, uid);
 	(void)snprintf(
 	    ids[1], sizeof(ids[1]), "Gid:\t%u\t%u\t%u\t%u", uid, uid, uid, uid);
-	(void)snprintf(filters, sizeof(filters), "Seccomp_filters:\t%u",
-	    rb->rec->filters + roles[role].filters);
+	(void)snprintf(filters, sizeof(filters), "Seccomp_filters:\t%u", least);
 	(void)snprintf(
 	    path, sizeof(path), "/proc/%d/task/%d/status", (int)pid, (int)tid);
 	if ((n = proc_read(path, buf, sizeof(buf))) < 0)
-		return err_errno(rb->e, (int)n, "%s", roles[role].name);
+		return err_errno(rb->e, (int)n, "%s", name_of(p));
 	for (i = 0; i < nitems(want); i++) {
 		if (want[i].rule && !has_line(buf, want[i].line))
 			return err_set(rb->e, -EPERM,
-			    "%s %d thread %d: is not \"%s\"", roles[role].name,
+			    "%s %d thread %d: is not \"%s\"", name_of(p),
 			    (int)pid, (int)tid, want[i].line);
 	}
+	if (RULE(VERIFY_FILTERS) && p->filters_min != p->filters_max)
+		return check_range(rb, p, buf, pid, tid);
 	return 0;
 }
 
 static int
 check_namespaces(
-    struct readback *rb, enum stage_prog role, pid_t pid, pid_t tid)
+    struct readback *rb, const struct record_prog *p, pid_t pid, pid_t tid)
 {
 	uint64_t ino = 0;
 	int i, r;
 
 	for (i = 0; i < NS_N; i++) {
 		if ((r = proc_ns(pid, tid, ns_names[i], &ino)) < 0)
-			return err_errno(rb->e, r, "%s", roles[role].name);
+			return err_errno(rb->e, r, "%s", name_of(p));
 		if (ino != rb->rec->ns[i] || ino == rb->sp->host_ns[i])
 			return err_set(rb->e, -EPERM,
-			    "%s %d thread %d: %s namespace", roles[role].name,
+			    "%s %d thread %d: %s namespace", name_of(p),
 			    (int)pid, (int)tid, ns_names[i]);
 	}
-	/* a user namespace of its own would bring all capabilities back */
+	/* one of its own would bring all capabilities back, unless it is what
+	 * the program is made of */
 	if ((r = proc_ns(pid, tid, "user", &ino)) < 0)
-		return err_errno(rb->e, r, "%s", roles[role].name);
-	return ino == rb->sp->user_ns
+		return err_errno(rb->e, r, "%s", name_of(p));
+	return (ino != rb->sp->user_ns) == (p->userns != 0)
 	    ? 0
 	    : err_set(rb->e, -EPERM, "%s %d thread %d: user namespace",
-		  roles[role].name, (int)pid, (int)tid);
+		  name_of(p), (int)pid, (int)tid);
 }
 
 static int
-check_thread(struct readback *rb, enum stage_prog role, pid_t pid, pid_t tid)
+check_thread(
+    struct readback *rb, const struct record_prog *p, pid_t pid, pid_t tid)
 {
-	int r = check_status(rb, role, pid, tid);
+	int r = check_status(rb, p, pid, tid);
 
 	if (r == 0 && RULE(VERIFY_NAMESPACES))
-		r = check_namespaces(rb, role, pid, tid);
+		r = check_namespaces(rb, p, pid, tid);
 	return r;
 }
 
@@ -147,22 +170,22 @@ same_file(const struct file_id *a, const struct file_id *b)
 }
 
 static int
-check_root(struct readback *rb, enum stage_prog role, pid_t pid)
+check_root(struct readback *rb, const struct record_prog *p, pid_t pid)
 {
 	struct file_id id = { 0 };
 	int r = stat_proc(pid, "root", &id);
 
 	if (r < 0)
-		return err_errno(rb->e, r, "%s", roles[role].name);
+		return err_errno(rb->e, r, "%s", name_of(p));
 	return same_file(&id, &rb->sp->host_root)
-	    ? err_set(rb->e, -EPERM, "%s %d: root is the host's",
-		  roles[role].name, (int)pid)
+	    ? err_set(rb->e, -EPERM, "%s %d: root is the host's", name_of(p),
+		  (int)pid)
 	    : 0;
 }
 
 /* The line "0::/path/of/suite/vm/<uid>", the only one where all is v2. */
 static int
-check_cgroup(struct readback *rb, enum stage_prog role, pid_t pid)
+check_cgroup(struct readback *rb, const struct record_prog *p, pid_t pid)
 {
 	/* in front of the file a line's end, so that a line begins with it */
 	char path[64], buf[4096] = "\n", want[CGROUP_PATH_MAX + 8];
@@ -173,11 +196,11 @@ check_cgroup(struct readback *rb, enum stage_prog role, pid_t pid)
 	(void)snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)pid);
 	(void)snprintf(want, sizeof(want), "0::%s", rb->rec->group);
 	if ((n = proc_read(path, buf + 1, sizeof(buf) - 1)) < 0)
-		return err_errno(rb->e, (int)n, "%s", roles[role].name);
+		return err_errno(rb->e, (int)n, "%s", name_of(p));
 	return has_line(buf, want)
 	    ? 0
-	    : err_set(rb->e, -EPERM, "%s %d: cgroup is not %.100s",
-		  roles[role].name, (int)pid, rb->rec->group);
+	    : err_set(rb->e, -EPERM, "%s %d: cgroup is not %.100s", name_of(p),
+		  (int)pid, rb->rec->group);
 }
 
 /* Adds the children that one thread has to the list. */
@@ -202,10 +225,10 @@ add_children(struct readback *rb, pid_t pid, pid_t tid)
 	return 0;
 }
 
-/* Calls fn for every thread; role is only passed on. */
+/* Calls fn for every thread; p is only passed on. */
 static int
-each_thread(struct readback *rb, pid_t pid, enum stage_prog role,
-    int (*fn)(struct readback *, enum stage_prog, pid_t, pid_t))
+each_thread(struct readback *rb, pid_t pid, const struct record_prog *p,
+    int (*fn)(struct readback *, const struct record_prog *, pid_t, pid_t))
 {
 	char path[64];
 	struct dirent *de;
@@ -221,7 +244,7 @@ each_thread(struct readback *rb, pid_t pid, enum stage_prog role,
 		if (parse_num(de->d_name, 1, INT32_MAX, &tid) < 0)
 			continue;
 		rb->threads++;
-		r = fn(rb, role, pid, (pid_t)tid);
+		r = fn(rb, p, pid, (pid_t)tid);
 	}
 	(void)closedir(d);
 	if (r == 0 && rb->threads == 0)
@@ -230,29 +253,33 @@ each_thread(struct readback *rb, pid_t pid, enum stage_prog role,
 }
 
 static int
-list_thread(struct readback *rb, enum stage_prog role, pid_t pid, pid_t tid)
+list_thread(
+    struct readback *rb, const struct record_prog *p, pid_t pid, pid_t tid)
 {
-	(void)role;
+	(void)p;
 	return add_children(rb, pid, tid);
 }
 
 /* Which program a process is, by the file it was exec'ed from. */
 static int
-name_role(struct readback *rb, pid_t pid, enum stage_prog *ret)
+find_role(struct readback *rb, pid_t pid, const struct record_prog **ret)
 {
 	struct file_id id = { 0 };
-	int i, r = stat_proc(pid, "exe", &id);
+	uint32_t i;
+	int r = stat_proc(pid, "exe", &id);
 
 	if (r < 0)
 		return err_errno(rb->e, r, "process %d", (int)pid);
-	for (i = 0; i < PROG_N; i++) {
-		if (!same_file(&id, &rb->rec->prog[i]))
+	for (i = 0; i < rb->rec->nprogs; i++) {
+		const struct record_prog *p = &rb->rec->prog[i];
+
+		if (!same_file(&id, &p->file))
 			continue;
 		/* a second one may be a child on its way to exec */
 		if (rb->found[i] != 0)
-			return err_set(
-			    rb->e, -EAGAIN, "two of %s", roles[i].name);
-		*ret = (enum stage_prog)i;
+			return err_set(rb->e, -EAGAIN, "two of %s", name_of(p));
+		rb->found[i] = pid;
+		*ret = p;
 		return 0;
 	}
 	return err_set(
@@ -262,16 +289,23 @@ name_role(struct readback *rb, pid_t pid, enum stage_prog *ret)
 static int
 check_process(struct readback *rb, pid_t pid)
 {
-	enum stage_prog role = PROG_KEEPER;
+	const struct record_prog *p = NULL;
 	int r;
 
-	if ((r = name_role(rb, pid, &role)) < 0)
+	if ((r = find_role(rb, pid, &p)) < 0 ||
+	    (r = check_root(rb, p, pid)) < 0 ||
+	    (r = check_cgroup(rb, p, pid)) < 0)
 		return r;
-	rb->found[role] = pid;
-	if ((r = check_root(rb, role, pid)) < 0 ||
-	    (r = check_cgroup(rb, role, pid)) < 0)
-		return r;
-	return each_thread(rb, pid, role, check_thread);
+	return each_thread(rb, pid, p, check_thread);
+}
+
+/* The process that has a role, 0: none. */
+static pid_t
+found(const struct readback *rb, enum jail_role role)
+{
+	const struct record_prog *p = record_prog(rb->rec, role);
+
+	return p == NULL ? 0 : rb->found[p - rb->rec->prog];
 }
 
 static int
@@ -283,48 +317,51 @@ check_all(struct readback *rb, uint32_t what, struct spawn_verified *ret)
 	/* every process of a pid namespace descends from its pid 1 */
 	rb->pids[rb->npids++] = (pid_t)rb->rec->pid;
 	for (i = 0; i < rb->npids && r == 0; i++)
-		r = each_thread(rb, rb->pids[i], PROG_KEEPER, list_thread);
+		r = each_thread(rb, rb->pids[i], NULL, list_thread);
 	for (i = 0; i < rb->npids && r == 0; i++) {
 		r = check_process(rb, rb->pids[i]);
-		if (r == 0 && rb->found[PROG_VMM] == rb->pids[i])
+		if (r == 0 && found(rb, JAIL_VMM) == rb->pids[i])
 			ret->conf.threads = (uint16_t)rb->threads;
 	}
 	if (r < 0)
 		return r;
-	if (rb->found[PROG_KEEPER] != (pid_t)rb->rec->pid)
+	if (found(rb, JAIL_KEEPER) != (pid_t)rb->rec->pid)
 		return err_set(rb->e, -EPERM, "pid 1 is not the keeper");
-	if ((what & SPAWN_VERIFY_WARDEN) != 0 && rb->found[PROG_WARDEN] == 0)
+	if ((what & SPAWN_VERIFY_WARDEN) != 0 && found(rb, JAIL_WARDEN) == 0)
 		return err_set(rb->e, -EAGAIN, "no warden");
-	if (((what & SPAWN_VERIFY_VMM) != 0) != (rb->found[PROG_VMM] != 0))
+	if (((what & SPAWN_VERIFY_VMM) != 0) != (found(rb, JAIL_VMM) != 0))
 		return err_set(
 		    rb->e, -EAGAIN, "no hypervisor, or one too many");
 	return 0;
 }
 
 int
-vm_verify(struct spawner *sp, const struct spawn_verify *v,
+verify(struct spawner *sp, const struct spawn_verify *v,
     struct spawn_verified *ret, struct err *e)
 {
-	struct slot *s = slot_find(sp, v->vm);
+	const struct held *h = held_find(sp, &v->jail);
+	const struct record_prog *vmm;
 	struct readback rb = { .sp = sp, .e = e };
 	int r;
 
-	if (s == NULL)
+	if (h == NULL)
 		return err_set(e, -ENOENT, "no such VM");
-	if (record_alive(sp, s) < 0)
+	if (held_alive(sp, h) < 0)
 		return err_set(e, -ESRCH, "its keeper is dead");
-	rb.rec = &s->rec;
-	ret->vm = v->vm;
+	rb.rec = &h->rec;
+	ret->jail = v->jail;
 	if ((r = check_all(&rb, v->what, ret)) < 0)
 		return r == -ENOENT ? -ESRCH : r;
-	if (record_alive(sp, s) < 0) /* it was this one all along */
+	if (held_alive(sp, h) < 0) /* it was this one all along */
 		return err_set(e, -ESRCH, "its keeper died");
-	ret->vmm_pid = (uint32_t)rb.found[PROG_VMM];
-	ret->warden_pid = (uint32_t)rb.found[PROG_WARDEN];
+	ret->vmm_pid = (uint32_t)found(&rb, JAIL_VMM);
+	ret->warden_pid = (uint32_t)found(&rb, JAIL_WARDEN);
 	ret->conf.verified = 1;
-	ret->conf.cgroup = s->rec.cgroup;
-	ret->conf.filters = s->rec.filters + roles[PROG_VMM].filters;
-	ret->conf.uid = s->rec.uid;
-	ret->conf.cid = s->rec.cid;
+	ret->conf.cgroup = h->rec.cgroup;
+	vmm = record_prog(&h->rec, JAIL_VMM);
+	ret->conf.filters =
+	    h->rec.filters + (vmm == NULL ? 0U : vmm->filters_min);
+	ret->conf.uid = h->rec.uid;
+	ret->conf.cid = h->rec.cid;
 	return 0;
 }

@@ -88,7 +88,7 @@ limits(const struct machine *m)
 		{ true, "nofile", l.fds, RLIMIT_NOFILE },
 		{ RULE(VMM_NPROC), "nproc", l.threads, RLIMIT_NPROC },
 		/* its own log is the only file it writes */
-		{ true, "fsize", 16 * mib, RLIMIT_FSIZE },
+		{ true, "fsize", l.file_mib * mib, RLIMIT_FSIZE },
 #ifndef MEWS_ASAN /* whose shadow is terabytes of it */
 		/* where no cgroup counts: guest memory, stacks, devices */
 		/* where no cgroup counts */

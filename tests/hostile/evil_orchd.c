@@ -133,12 +133,12 @@ struct ill {
 static const struct ill ill_net[] = {
 	{ BOOT_CONF, 200, -1 }, /* policy is mewsd's to say */
 	{ NET_TEARDOWN, 0, -1 }, /* likewise */
-	{ SPAWN_KILL, sizeof(struct spawn_vm), -1 }, /* launchd's */
+	{ SPAWN_KILL, sizeof(struct spawn_jail), -1 }, /* launchd's */
 	{ NET_TAP_OPEN, sizeof(struct net_tap) - 1, -1 },
 	{ NET_TAP_OPEN, sizeof(struct net_tap), 2 }, /* + a file */
 };
 static const struct ill ill_launch[] = {
-	{ BOOT_CONF, 200, -1 }, { SPAWN_KILL, sizeof(struct spawn_vm), -1 },
+	{ BOOT_CONF, 200, -1 }, { SPAWN_KILL, sizeof(struct spawn_jail), -1 },
 	{ LAUNCH_EVENT, sizeof(struct launch_event), -1 }, /* an answer */
 	{ LAUNCH_START, sizeof(struct launch_start), 2 }, /* + a file */
 	{ KEEP_GO2, 64, -1 }, /* the keeper's */

@@ -91,7 +91,7 @@ static void
 lie(int sock, enum lie which)
 {
 	struct ward_state s = { .version = WARD_VERSION, .qmp = 1 };
-	static const struct spawn_vm vm = { 0 };
+	static const struct spawn_jail jail = { 0 };
 
 	switch (which) {
 	case GARBAGE:
@@ -99,7 +99,7 @@ lie(int sock, enum lie which)
 		(void)msg_send(sock, WARD_STATE, 1, &s, sizeof(s), -1);
 		break;
 	case FOREIGN:
-		(void)msg_send(sock, SPAWN_KILL, 1, &vm, sizeof(vm), -1);
+		(void)msg_send(sock, SPAWN_KILL, 1, &jail, sizeof(jail), -1);
 		break;
 	case FLOODS:
 		flood(sock, &s, FLOOD);
@@ -172,7 +172,7 @@ late_foreign(int sock, unsigned int n)
 		int fd;
 	} rows[] = { { WARD_HELLO, sizeof(struct ward_hello), -1 },
 		{ WARD_STREAM, sizeof(struct launch_stream), 2 },
-		{ SPAWN_KILL, sizeof(struct spawn_vm), -1 },
+		{ SPAWN_KILL, sizeof(struct spawn_jail), -1 },
 		{ SPAWN_PREPARED, sizeof(struct spawn_held), 2 },
 		{ KEEP_STATE, sizeof(struct keep_state), -1 },
 		{ KEEP_STATE2, sizeof(struct keep_state2), -1 },

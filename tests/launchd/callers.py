@@ -41,7 +41,7 @@ POLL = float(os.environ.get("TEST_POLL", "0.002"))  # seconds
 ROOM_ORCHD, ROOM_LAUNCHD = 1, 5
 CONFINED = "<BBHIII"
 OUTER = int(os.environ.get("MEWS_IN_NS", "0"))  # tells runs apart
-UID_BASE, UID_COUNT = 200000 + (OUTER % 64) * 256, 256
+UID_BASE, UID_COUNT = 200000 + (OUTER % 64) * 4096, 4096
 LAUNCH_UID = 199999
 DEADLINE = float(os.environ.get("CASE_DEADLINE", "10"))
 

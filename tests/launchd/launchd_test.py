@@ -214,6 +214,19 @@ def vsock_off():
         eq(dials(s, VM), [ENODEV])
 
 
+def record_v2(rec, version=2):
+    """Bytes of today's record as an earlier build would have written them."""
+    (magic, _, _, nprogs, _, _, vm, start, *ns, pid, uid, slot, cgroup, kvm,
+     filters, cid, _, boot, group) = struct.unpack_from(
+        "<6IQQ5QIIHBBIII40s224s", rec)
+    progs = [struct.unpack_from("<IIHHIQQ", rec, 368 + 32 * i)
+             for i in range(nprogs)]
+    files = b"".join(struct.pack("<QQ", *p[5:]) for p in sorted(progs))
+    return struct.pack("<IIQQ5QIIHBBI", magic, version, vm, start, *ns, pid, uid,
+                       slot, cgroup, kvm, filters) + files + struct.pack(
+        "<40s224sII", boot, group, cid, 0)
+
+
 def vsock_old_record():
     """A VM of a suite whose records had no address is kept."""
     with suite(vsock=1) as s:
@@ -223,8 +236,8 @@ def vsock_old_record():
         path = "%s/%016x/record" % (s.run, VM)
         with open(path, "rb") as f:
             old = f.read()
-        for cut, alive_ in ((old[:4] + struct.pack("<I", 1) + old[8:168], 1),
-                            (old[:168], 0)):
+        for cut, alive_ in ((record_v2(old, 1)[:168], 1),
+                            (record_v2(old)[:168], 0)):
             with open(path, "wb") as f:
                 f.write(cut)
             s.up()
@@ -581,7 +594,7 @@ def tamper(s):
     path = "%s/%016x/record" % (s.run, VM)
     with open(path, "r+b") as f:
         rec = bytearray(f.read())
-        rec[64:68] = struct.pack("<I", victim.pid)
+        rec[80:84] = struct.pack("<I", victim.pid)
         f.seek(0)
         f.write(rec)
     s.up()
@@ -604,12 +617,12 @@ def pid_reuse():
         # any of the three alone still refuses
         off = [r for r in ("RECORD_START", "RECORD_NS", "RECORD_UID")
                if r not in rule]
-        with suite(launchd=relink("mews-launchd", ["spawner/record.c"],
+        with suite(launchd=relink("mews-launchd", ["spawner/held.c"],
                                   off)) as s:
             s.ready(VM)
             eq(tamper(s), True, "%s alone" % rule)
     off = ["RECORD_START", "RECORD_NS", "RECORD_UID"]
-    with suite(launchd=relink("mews-launchd", ["spawner/record.c"],
+    with suite(launchd=relink("mews-launchd", ["spawner/held.c"],
                               off)) as s:
         s.ready(VM)
         eq(tamper(s), False, "with the rules off")
@@ -653,7 +666,7 @@ def old_record():
             with open(path, "rb") as f:
                 rec = f.read()
             with open(path, "wb") as f:
-                f.write(rec[:4] + struct.pack("<I", version) + rec[8:168])
+                f.write(record_v2(rec, version)[:168])
         vmm = s.procs(1)["keeper"]
         s.up()
         held = s.o.list()

@@ -33,7 +33,8 @@ GUEST = json.loads(os.environ.get("MEWS_TEST_GUEST", "{}"))
 # Seconds between looks; an emulated machine would do little else (tests/lab/run).
 POLL = float(os.environ.get("TEST_POLL", "0.01"))
 DEADLINE = 20.0
-BLOCK, BLOCKS, BLOCK_SIZE = 0x6D000000, 64, 256
+# 16 planes of uids (proto/uids.h): 511 slots, and the rooms before them
+BLOCK, BLOCKS, BLOCK_SIZE = 0x6D000000, 64, 8192
 ROOMS = {"orchd": 0, "apid": 1, "apid-admin": 2, "netd": 3, "launchd": 4}
 USER, STRANGER, VM_FIRST = 8, 9, 16  # offsets in the block
 BRIDGE, UPLINK = "mews0", "up0"

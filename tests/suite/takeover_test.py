@@ -23,6 +23,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import machine  # noqa: E402
 import suite  # noqa: E402
 
 PROGRAMS, STAGE = "/run/programs", "/run/stage"
@@ -582,13 +583,25 @@ class Spawner:
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
+JAIL_VM = 1
+
+
+def jail(vm, kind=JAIL_VM, pad=0):
+    return struct.pack("<IIQ", kind, pad, vm)
+
+
+def prepare(vm, mem, slot, vcpus, flags, pad=0, **kw):
+    return jail(vm, **kw) + struct.pack("<HHI", slot, pad, flags) + \
+        machine.machine(vcpus=vcpus, mem=mem)
+
+
 def well_formed(r, web):
     """(verb, record, answers that are right): nothing in it is launchd's to
     have, though the shape is."""
     evil = r.getrandbits(64) | 1 << 63
     verb = r.choice((PREPARE, PREPARE, PREPARE, VERIFY, KILL, RELEASE))
     if verb == PREPARE:
-        slots, uids = s.conf["max_vms"], s.conf["uid_count"]
+        slots, uids = s.conf["max_vms"], s.conf["uid_count"] // 16
         vm, mem, slot, vcpus, flags = evil, r.randint(64, MEM), r.randint(
             1, slots - 1), r.randint(1, VCPUS), 0
         what = r.randrange(7)
@@ -607,42 +620,44 @@ def well_formed(r, web):
             flags = 1  # KVM, which this host has not
         else:
             flags, slot = 2, r.choice((slot, 0, uids, 0xffff))  # the probe's
-        return verb, struct.pack("<QIHHII", vm, mem, slot, vcpus, flags, 0), \
-            (REFUSED,)
+        return verb, prepare(vm, mem, slot, vcpus, flags), (REFUSED,)
     if verb == VERIFY:
         if r.randrange(8):
-            return verb, struct.pack("<QII", evil, r.randint(1, 3), 0), \
+            return verb, struct.pack("<IIQII", JAIL_VM, 0, evil, r.randint(1, 3), 0), \
                 (REFUSED,)
         what = r.randint(1, 3)  # to look is all it may do with web
-        return verb, struct.pack("<QII", web, what, 0), \
+        return verb, struct.pack("<IIQII", JAIL_VM, 0, web, what, 0), \
             (REFUSED,) if what == 1 else (VERIFIED,)
     if verb == KILL:
-        return verb, struct.pack("<Q", evil), (REFUSED,)
+        return verb, jail(evil), (REFUSED,)
     if r.randrange(2):
-        return verb, struct.pack("<Q", web), (REFUSED,)  # it lives
-    return verb, struct.pack("<Q", evil), (DONE,)  # there is no such thing
+        return verb, jail(web), (REFUSED,)  # it lives
+    return verb, jail(evil), (DONE,)  # there is no such thing
 
 
-SHAPES = {PREPARE: 24, VERIFY: 16, KILL: 8, RELEASE: 8, LIST: 0, ACCEL: 8}
+SHAPES = {PREPARE: len(prepare(1, 64, 5, 1, 0)), VERIFY: 24, KILL: 16,
+          RELEASE: 16, LIST: 0, ACCEL: 8}
 
 
 def ill_formed(r, web):
     """(what, arguments of send, or bytes as they are)"""
     verb = r.choice(sorted(SHAPES))
     _, data, _ = well_formed(r, web)
-    data = (data + bytes(24))[:SHAPES[verb]]
+    data = (data + bytes(200))[:SHAPES[verb]]
+    jails = (jail(0), jail(web, kind=0), jail(web, kind=2), jail(web, pad=1))
     fields = {  # each with one thing wrong
-        PREPARE: ((0, 64, 5, 1, 0, 0), (1, 63, 5, 1, 0, 0),
-                  (1, 1048577, 5, 1, 0, 0), (1, 64, 5, 0, 0, 0),
-                  (1, 64, 5, 65, 0, 0), (1, 64, 5, 1, 4, 0),
-                  (1, 64, 5, 1, 1 << 31, 0), (1, 64, 5, 1, 0, 1)),
-        VERIFY: ((0, 1, 0), (web, 0, 0), (web, 4, 0), (web, 3, 1)),
-        KILL: ((0,),), RELEASE: ((0,),),
-        ACCEL: ((0, 0), (3, 0), (1 << 31, 0), (1, 1)),
-        LIST: ((),),
+        PREPARE: (prepare(0, 64, 5, 1, 0), prepare(1, 63, 5, 1, 0),
+                  prepare(1, 1048577, 5, 1, 0), prepare(1, 64, 5, 0, 0),
+                  prepare(1, 64, 5, 65, 0), prepare(1, 64, 5, 1, 4),
+                  prepare(1, 64, 5, 1, 1 << 31), prepare(1, 64, 5, 1, 0, pad=1),
+                  prepare(1, 64, 5, 1, 0, kind=2)),
+        VERIFY: tuple(j + struct.pack("<II", 1, 0) for j in jails) + tuple(
+            jail(web) + struct.pack("<II", *v) for v in ((0, 0), (4, 0), (3, 1))),
+        KILL: jails, RELEASE: jails,
+        ACCEL: tuple(struct.pack("<II", *v)
+                     for v in ((0, 0), (3, 0), (1 << 31, 0), (1, 1))),
+        LIST: (b"",),
     }
-    form = {PREPARE: "<QIHHII", VERIFY: "<QII", KILL: "<Q", RELEASE: "<Q",
-            ACCEL: "<II", LIST: "<"}
     what = r.choice(("type", "longer", "shorter", "field", "descriptor",
                      "descriptors", "length", "header", "large"))
     if what == "type":
@@ -655,8 +670,7 @@ def ill_formed(r, web):
     if what == "shorter":
         return what, dict(typ=verb, data=data[:r.randrange(len(data))])
     if what == "field":
-        return what, dict(typ=verb, data=struct.pack(
-            form[verb], *r.choice(fields[verb])))
+        return what, dict(typ=verb, data=r.choice(fields[verb]))
     if what.startswith("descriptor"):
         return what, dict(typ=verb, data=data,
                           fds=(0,) if what == "descriptor" else (0, 0, 0))
@@ -688,7 +702,7 @@ def spawner():
             sp.send(LIST, b"", 7)
             held = [sp.recv() for _ in range(2)]
             assert [h[0] for h in held] == [HELD, LIST_END], held
-            assert struct.unpack_from("<Q", held[0][2])[0] == web
+            assert held[0][2][:16] == jail(web)
     assert sp.end() == 0, "the spawner, at launchd's end"
     same(before)
     # what launchd never says: that spawner ends, and nothing else happens

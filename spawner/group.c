@@ -1,0 +1,19 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "common/num.h"
+#include "spawner/group.h"
+#include "spawner/spawner.h"
+
+void
+group_of(const struct spawner *sp, const struct jail_id *j,
+    char ret[CGROUP_PATH_MAX])
+{
+	char name[HEX64_LEN + 1];
+
+	memset(ret, 0, CGROUP_PATH_MAX);
+	format_hex64(j->id, name);
+	if (sp->cg.used)
+		(void)snprintf(
+		    ret, CGROUP_PATH_MAX, "%s/%s", sp->cg.path, name);
+}

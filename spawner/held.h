@@ -1,0 +1,37 @@
+#ifndef MEWS_SPAWNER_HELD_H
+#define MEWS_SPAWNER_HELD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/tree.h"
+#include "spawner/record.h"
+
+/* The jails there are, by their ids, from their records. */
+struct spawner;
+
+struct held {
+	RB_ENTRY(held) entry;
+	int pidfd; /* of its keeper; -1: it was dead when we looked */
+	struct record rec;
+};
+RB_HEAD(held_tree, held);
+
+/* Start-up: reads every record there is. */
+void held_load(struct spawner *sp);
+/* NULL: no record of that jail. */
+struct held *held_find(const struct spawner *sp, const struct jail_id *j);
+/* In the order of their ids; NULL: the first, and after the last. */
+struct held *held_next(const struct spawner *sp, struct held *h);
+/* Takes pidfd over.  NULL: out of memory, and pidfd is the caller's. */
+struct held *held_add(struct spawner *sp, const struct record *rec, int pidfd);
+void held_remove(struct spawner *sp, struct held *h);
+/* 0 while the keeper is the recorded one and lives, else -ESRCH. */
+int held_alive(const struct spawner *sp, const struct held *h);
+/* Whose uid it is, or NULL. */
+const struct held *held_by_uid(const struct spawner *sp, uint32_t uid);
+/* True while any process runs under one of its uids. */
+bool held_has_process(const struct held *h);
+
+#endif

@@ -1,0 +1,232 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/num.h"
+#include "common/util.h"
+#include "spawner/record.h"
+#include "tests/suite/t.h"
+
+/*
+ * Records that a build of before wrote, byte for byte.  Never edited: a
+ * build that does not read them loses VMs that run.
+ */
+#define V2 "tests/golden/record_v2.hex"
+#define V3 "tests/golden/record_v3.hex"
+#define V1_LEN 168
+
+static size_t
+golden(const char *path, uint8_t *buf, size_t cap)
+{
+	char two[3] = "";
+	size_t n = 0;
+	FILE *f = fopen(path, "re");
+	int c;
+
+	if (f == NULL)
+		return 0;
+	while (n < cap && (c = fgetc(f)) != EOF) {
+		if (c == '\n')
+			continue;
+		two[0] = (char)c;
+		two[1] = (char)fgetc(f);
+		buf[n++] = (uint8_t)strtoul(two, NULL, 16);
+	}
+	(void)fclose(f);
+	return n;
+}
+
+/* What the golden records say. */
+static void
+check_vm(const struct record *rec, bool has_group)
+{
+	static const char boot[] = "c0ffee00-1111-2222-3333-444455556666";
+	uint32_t i;
+
+	t_eq(rec->version, RECORD_VERSION);
+	t_eq(rec->len, sizeof(*rec));
+	t_eq(rec->jail.kind, JAIL_VM);
+	t_eq(rec->jail.id, 0x0123456789abcdef);
+	t_eq(rec->start_time, 771);
+	for (i = 0; i < NS_N; i++)
+		t_eq(rec->ns[i], 4026531841 + i);
+	t_eq(rec->pid, 4711);
+	t_eq(rec->uid, 2046820355);
+	t_eq(rec->slot, 3);
+	t_eq(rec->cgroup, 1);
+	t_eq(rec->kvm, 1);
+	t_eq(rec->filters, 1);
+	t_str(rec->boot_id, boot);
+	t_str(rec->group,
+	    has_group ? "/mews-vms.service/vm/0123456789abcdef" : "");
+	t_eq(rec->cid, has_group ? 2046820355 : 0);
+	t_eq(rec->nprogs, 3);
+	for (i = 0; i < rec->nprogs; i++) {
+		const struct record_prog *p = record_prog(rec, i);
+
+		t_true(p == &rec->prog[i]);
+		t_eq(p->uid, rec->uid);
+		t_eq(p->filters_min, i + 1);
+		t_eq(p->filters_max, i + 1);
+		t_eq(p->userns, 0);
+		t_eq(p->file.dev, 11 + 2 * i);
+		t_eq(p->file.ino, 12 + 2 * i);
+	}
+}
+
+static void
+test_old(void)
+{
+	uint8_t buf[RECORD_LEN_MAX];
+	struct record rec;
+	size_t len = golden(V2, buf, sizeof(buf));
+
+	t_eq(len, 400);
+	t_row("version 2");
+	t_eq(record_parse(buf, len, &rec), 0);
+	check_vm(&rec, true);
+	t_row("version 1");
+	buf[4] = 1;
+	t_eq(record_parse(buf, V1_LEN, &rec), 0);
+	check_vm(&rec, false);
+}
+
+static void
+test_today(void)
+{
+	uint8_t buf[RECORD_LEN_MAX + 1] = { 0 };
+	struct record rec, later;
+	size_t len = golden(V3, buf, sizeof(buf));
+
+	t_eq(len, sizeof(rec));
+	t_eq(record_parse(buf, len, &rec), 0);
+	check_vm(&rec, true);
+	t_mem(&rec, sizeof(rec), buf, len);
+	t_row("of a later build, with more at its end");
+	buf[4] = 9;
+	len += 64;
+	memcpy(buf + 8, &(uint32_t){ (uint32_t)len }, 4);
+	t_eq(record_parse(buf, len, &later), 0);
+	t_eq(later.jail.id, rec.jail.id);
+}
+
+/* Cut at any byte, or longer than it says: no record, and nothing is set. */
+static void
+test_cut(void)
+{
+	static const char *const paths[] = { V2, V3 };
+	size_t i, n, len;
+
+	for (i = 0; i < nitems(paths); i++) {
+		uint8_t buf[RECORD_LEN_MAX] = { 0 };
+		struct record rec = { .pid = 99 };
+
+		t_row(paths[i]);
+		len = golden(paths[i], buf, sizeof(buf));
+		for (n = 0; n < len; n++)
+			t_eq(record_parse(buf, n, &rec), -EBADMSG);
+		t_eq(record_parse(buf, len + 1, &rec), -EBADMSG);
+		t_eq(rec.pid, 99);
+	}
+}
+
+static void
+test_spoilt(void)
+{
+	static const struct {
+		const char *name;
+		size_t off;
+		uint32_t v;
+	} rows[] = {
+		{ "magic", 0, 1 },
+		{ "version 0", offsetof(struct record, version), 0 },
+		{ "length", offsetof(struct record, len), 100 },
+		{ "no program", offsetof(struct record, nprogs), 0 },
+		{ "too many", offsetof(struct record, nprogs), 17 },
+		{ "no such kind", offsetof(struct record, jail.kind), 7 },
+		{ "pid 1", offsetof(struct record, pid), 1 },
+		{ "a role twice", offsetof(struct record, prog[1].role), 0 },
+		{ "filters", offsetof(struct record, prog[0].filters_min),
+		    0x00010002 },
+		{ "userns", offsetof(struct record, prog[2].userns), 2 },
+		{ "no keeper", offsetof(struct record, prog[0].role), 9 },
+	};
+	size_t i;
+
+	for (i = 0; i < nitems(rows); i++) {
+		uint8_t buf[RECORD_LEN_MAX];
+		struct record rec;
+		size_t len = golden(V3, buf, sizeof(buf));
+
+		t_row(rows[i].name);
+		memcpy(buf + rows[i].off, &rows[i].v, sizeof(rows[i].v));
+		t_eq(record_parse(buf, len, &rec), -EBADMSG);
+	}
+	t_row("no end of a string");
+	for (i = 0; i < 2; i++) {
+		uint8_t buf[RECORD_LEN_MAX];
+		struct record rec;
+		size_t len = golden(V3, buf, sizeof(buf));
+
+		if (i == 0)
+			memset(buf + offsetof(struct record, boot_id), 'x',
+			    sizeof(rec.boot_id));
+		else
+			memset(buf + offsetof(struct record, group), 'x',
+			    sizeof(rec.group));
+		t_eq(record_parse(buf, len, &rec), -EBADMSG);
+	}
+}
+
+/* What is written is what is read, and is not anybody else's file. */
+static void
+test_file(void)
+{
+	char dir[] = "/tmp/record_test.XXXXXX", path[64];
+	uint8_t buf[RECORD_LEN_MAX];
+	struct record rec, got;
+	int at, sub;
+
+	if (getuid() != 0) {
+		t_skip("needs root: only root's records are believed");
+		return;
+	}
+	t_eq(record_parse(buf, golden(V3, buf, sizeof(buf)), &rec), 0);
+	if (mkdtemp(dir) == NULL) {
+		t_eq(errno, 0);
+		return;
+	}
+	at = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	t_eq(mkdirat(at, "vm", 0711), 0);
+	sub = openat(at, "vm", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	t_eq(record_read(at, "vm", &got), -ENOENT);
+	t_eq(record_write(sub, &rec), 0);
+	t_eq(record_read(at, "vm", &got), 0);
+	t_mem(&got, sizeof(got), &rec, sizeof(rec));
+	t_row("others may write");
+	t_eq(fchmodat(sub, "record", 0620, 0), 0);
+	t_eq(record_read(at, "vm", &got), -EBADMSG);
+	t_row("not root's");
+	t_eq(fchmodat(sub, "record", 0600, 0), 0);
+	t_eq(fchownat(sub, "record", 1, 1, 0), 0);
+	t_eq(record_read(at, "vm", &got), -EBADMSG);
+	t_row("a link");
+	t_eq(unlinkat(sub, "record", 0), 0);
+	t_eq(symlinkat("/etc/passwd", sub, "record"), 0);
+	t_eq(record_read(at, "vm", &got), -ELOOP);
+	(void)unlinkat(sub, "record", 0);
+	(void)close(sub);
+	(void)unlinkat(at, "vm", AT_REMOVEDIR);
+	(void)close(at);
+	(void)snprintf(path, sizeof(path), "%s", dir);
+	(void)rmdir(path);
+}
+
+const struct t_case t_cases[] = { { "record-old", test_old },
+	{ "record-today", test_today }, { "record-cut", test_cut },
+	{ "record-spoilt", test_spoilt }, { "record-file", test_file },
+	{ NULL, NULL } };
