@@ -22,7 +22,9 @@ $(B)/unit/net_policy_test: $(UNIT_OBJ_net_policy_test)
 UNIT_OBJ_gate_test := $(B)/obj/agent/gate.o
 $(B)/unit/gate_test: $(UNIT_OBJ_gate_test)
 
-UNIT_OBJ_store_test := $(B)/obj/orchd/store.o $(B)/obj/orchd/sql.o
+UNIT_OBJ_store_test := $(call obj,orchd/store.c orchd/sql.c orchd/rows.c \
+	orchd/wire_v2.c)
+$(B)/unit/store_test: $(UNIT_OBJ_store_test)
 UNIT_LIBS_store_test := -lsqlite3 -lpthread
 $(B)/unit/store_test: $(UNIT_OBJ_store_test)
 

@@ -82,7 +82,7 @@ not_sent(struct vm *vm)
 static void
 ask_tap(struct vm *vm, bool adopt)
 {
-	struct net_tap req = { .vm_uid = vm->row.uid,
+	struct net_tap req = { .vm_uid = vm->row.vmid,
 		.slot = (uint16_t)vm->row.slot,
 		.ipv4 = htonl(vm->row.ipv4),
 		.flags = adopt ? NET_ADOPT : 0 };
@@ -99,7 +99,7 @@ ask_tap(struct vm *vm, bool adopt)
 static void
 ask_tap_close(struct vm *vm)
 {
-	const struct net_tap_close req = { .vm_uid = vm->row.uid,
+	const struct net_tap_close req = { .vm_uid = vm->row.vmid,
 		.slot = (uint16_t)vm->row.slot };
 	uint64_t id = ask(vm, ASK_TAP_CLOSE);
 
@@ -112,7 +112,7 @@ ask_tap_close(struct vm *vm)
 static void
 ask_release(struct vm *vm)
 {
-	const struct launch_vm req = { .vm = vm->row.uid };
+	const struct launch_vm req = { .vm = vm->row.vmid };
 	uint64_t id = ask(vm, ASK_RELEASE);
 
 	if (chan_send(vm->orchd->launch.chan, LAUNCH_RELEASE, id, &req,
@@ -123,7 +123,7 @@ ask_release(struct vm *vm)
 static void
 ask_stop(struct vm *vm)
 {
-	struct launch_stop req = { .vm = vm->row.uid, .from = STOP_AGENT };
+	struct launch_stop req = { .vm = vm->row.vmid, .from = STOP_AGENT };
 	uint64_t id = ask(vm, ASK_STOP);
 
 	memcpy(
@@ -138,7 +138,7 @@ ask_stop(struct vm *vm)
 static int
 attach(struct vm *vm, enum launch_attach_kind kind, int fd)
 {
-	const struct launch_attach a = { .vm = vm->row.uid, .kind = kind };
+	const struct launch_attach a = { .vm = vm->row.vmid, .kind = kind };
 
 	if (fd < 0)
 		return fd;
@@ -149,7 +149,7 @@ attach(struct vm *vm, enum launch_attach_kind kind, int fd)
 static void
 ask_start(struct vm *vm)
 {
-	struct launch_start req = { .vm = vm->row.uid,
+	struct launch_start req = { .vm = vm->row.vmid,
 		.mem_mib = (uint32_t)vm->spec.memory_mb,
 		.slot = (uint16_t)vm->row.slot,
 		.vcpus = (uint16_t)vm->spec.cpu_cores,
@@ -307,7 +307,7 @@ delete_row(struct vm *vm)
 		return;
 	}
 	vm->writes++; /* nothing else may start now */
-	txn_vm_del(t, vm->row.uid);
+	txn_vm_del(t, vm->row.vmid);
 	event_add_vm(t, vm, "VM_DELETED", "stopped", "vm deleted");
 	txn_commit(t);
 }

@@ -7,6 +7,8 @@
 #include "common/fds.h"
 #include "common/log.h"
 #include "orchd/orchd.h"
+#include "orchd/stored.h"
+#include "proto/jbuf.h"
 
 /* Events in one answer: a slow reader comes back for the next ones. */
 #define EVENTS_BATCH 64
@@ -30,9 +32,9 @@ event_add_vm(struct txn *t, const struct vm *vm, const char *type,
 {
 	struct orchd *o = vm->orchd;
 	struct event_row row = { .tenant = vm->row.tenant };
-	uint8_t buf[EVENT_WIRE_MAX];
 	struct event_view ev = { 0 };
-	struct wcur w;
+	struct jbuf b;
+	struct err e = { 0 };
 
 	row.seq = ++o->tenant.last_seq;
 	row.at_ns = now_ns();
@@ -44,35 +46,55 @@ event_add_vm(struct txn *t, const struct vm *vm, const char *type,
 	ev.pid = (int32_t)vm->pid; /* checked where it came from */
 	ev.timestamp = row.at_ns;
 	text_clean(ev.message, sizeof(ev.message), why);
-	ev.uid = vm->row.uid;
+	ev.uid = vm->row.vmid;
 	ev.seq = (int64_t)row.seq;
-	wcur_init(&w, buf, sizeof(buf));
-	if (table_pack(&event_table, &ev, &w) < 0) {
-		log_error("vm %s: event %s does not fit", vm->row.name, type);
-		return;
+	jbuf_init(&b, TABLE_JSON_MAX);
+	if (table_store(&stored_event, &ev, &b, &e) == 0) {
+		row.body =
+		    (struct store_doc){ b.p, b.len, stored_event.version };
+		txn_event(t, &row);
+	} else {
+		log_error("vm %s: event %s: %s", vm->row.name, type, e.msg);
 	}
-	row.body = buf;
-	row.len = w.used;
-	txn_event(t, &row);
+	jbuf_free(&b);
 }
 
 /* An answer under construction: { u32 count, { u32 len, u64 seq, event } } */
 struct batch {
 	struct wcur w;
 	uint32_t count;
-	uint64_t last;
+	uint32_t skipped; /* cannot be read; the first of them, and why: */
+	uint64_t bad;
+	struct err why;
+	uint64_t last; /* given or skipped */
 };
 
+/* One that cannot be read is a gap in the numbers: it ends no reader. */
 static int
 batch_add(void *arg, const struct event_row *row)
 {
 	struct batch *b = arg;
+	struct event_view ev;
+	uint8_t buf[EVENT_WIRE_MAX];
+	struct wcur w;
+	struct err e = { 0 };
 
-	if (b->w.left < row->len + 12)
+	wcur_init(&w, buf, sizeof(buf));
+	if (table_restore(&stored_event, row->body.version, row->body.text,
+		row->body.len, &ev, &e) < 0 ||
+	    table_pack(&event_table, &ev, &w) < 0) {
+		if (b->skipped++ == 0) {
+			b->bad = row->seq;
+			b->why = e;
+		}
+		b->last = row->seq;
+		return 0;
+	}
+	if (b->w.left < w.used + 12)
 		return -E2BIG;
-	(void)wcur_u32(&b->w, (uint32_t)(row->len + sizeof(uint64_t)));
+	(void)wcur_u32(&b->w, (uint32_t)(w.used + sizeof(uint64_t)));
 	(void)wcur_u64(&b->w, row->seq);
-	(void)wcur_bytes(&b->w, row->body, row->len);
+	(void)wcur_bytes(&b->w, buf, w.used);
 	b->count++;
 	b->last = row->seq;
 	return 0;
@@ -87,18 +109,23 @@ events_answer(struct conn *c)
 	struct api_res res = {
 		.conn = c->id, .status = 200, .doc = API_DOC_EVENTS
 	};
-	struct batch b = { .count = 0 };
+	struct batch b = { .last = c->events_after };
 	int r;
 
 	wcur_init(&b.w, buf, sizeof(buf));
 	(void)wcur_u32(&b.w, 0);
-	r = store_events(
-	    o->store, c->tenant, c->events_after, EVENTS_BATCH, batch_add, &b);
+	do { /* past a batch of which none can be read, for one that can */
+		r = store_events(
+		    o->store, c->tenant, b.last, EVENTS_BATCH, batch_add, &b);
+	} while (r > 0 && b.count == 0);
+	if (b.skipped > 0)
+		log_error("%u events left out; the first, %llu: %s", b.skipped,
+		    (unsigned long long)b.bad, b.why.msg);
+	c->events_after = b.last;
 	if (b.count == 0)
 		return r;
 	memcpy(buf, &b.count, sizeof(b.count));
 	res.last = b.last;
-	c->events_after = b.last;
 	return chan_send2(conn_chan(c), API_RES, c->req, &res, sizeof(res), buf,
 		   b.w.used, -1) < 0
 	    ? -ENOBUFS

@@ -31,7 +31,7 @@ asker(struct orchd *o, uint64_t id, uint64_t uid, unsigned int asks,
 	if (vm == NULL)
 		return 0;
 	if (RULE(HELPER_OWN_ASK) &&
-	    ((asks & ASKED(vm->ask)) == 0 || (uid != 0 && uid != vm->row.uid)))
+	    ((asks & ASKED(vm->ask)) == 0 || (uid != 0 && uid != vm->row.vmid)))
 		return -EPERM;
 	return 0;
 }
@@ -380,7 +380,7 @@ on_exited(struct vm *vm, const struct launch_event *ev)
 static void
 send_spec(struct vm *vm)
 {
-	const struct launch_attach a = { .vm = vm->row.uid,
+	const struct launch_attach a = { .vm = vm->row.vmid,
 		.kind = LAUNCH_FD_SPEC };
 	int fd = bootspec_fd(vm);
 

@@ -204,7 +204,7 @@ on_stream(const struct req *r)
 		req_refuse(r, 400, "no such stream");
 		return;
 	}
-	s.vm = vm->row.uid;
+	s.vm = vm->row.vmid;
 	if (vm->row.state != VM_RUNNING || vm->hv != HV_ALIVE) {
 		req_refuse(r, 409, "vm not running");
 		return;

@@ -3,9 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/cur.h"
 #include "common/log.h"
 #include "orchd/req.h"
+#include "orchd/stored.h"
+#include "proto/jbuf.h"
 
 /* What Volant gives when a request does not say. */
 #define DEFAULT_CPUS 2
@@ -123,7 +124,7 @@ create_fill(const struct req *r, struct vm *vm)
 	    (e = alloc_ipv4(o, &row->ipv4)) < 0)
 		return e;
 	alloc_mac(row->name, row->ipv4, row->mac);
-	row->uid = alloc_uid(o);
+	row->vmid = alloc_uid(o);
 	return 0;
 }
 
@@ -132,26 +133,24 @@ static int
 create_commit(const struct req *r, struct vm *vm, struct idem_row *key)
 {
 	struct creation *cr = calloc(1, sizeof(*cr));
-	uint8_t *buf = malloc(REQ_DOC_MAX);
 	struct vm_row row = vm->row;
 	struct txn *t = NULL;
-	struct wcur w;
+	struct jbuf b;
 	int e = -ENOMEM;
 
-	if (cr == NULL || buf == NULL)
+	jbuf_init(&b, TABLE_JSON_MAX);
+	if (cr == NULL)
 		goto out;
-	key->vm = row.uid;
+	key->vm = row.vmid;
 	cr->o = r->o;
-	cr->uid = row.uid;
+	cr->uid = row.vmid;
 	cr->key = *key;
-	wcur_init(&w, buf, REQ_DOC_MAX);
-	if ((e = table_pack(&vm_create_table, &vm->spec, &w)) < 0)
+	if ((e = table_store(&stored_request, &vm->spec, &b, NULL)) < 0)
 		goto out;
 	e = -ENOMEM;
 	if ((t = txn_new(r->o->store, on_created, cr)) == NULL)
 		goto out;
-	row.spec = buf;
-	row.speclen = w.used;
+	row.request = (struct store_doc){ b.p, b.len, stored_request.version };
 	txn_vm_put(t, &row);
 	if (idem_use(r->o, t, key) < 0)
 		goto out;
@@ -163,9 +162,7 @@ create_commit(const struct req *r, struct vm *vm, struct idem_row *key)
 out:
 	txn_free(t);
 	free(cr);
-	if (buf != NULL)
-		explicit_bzero(buf, REQ_DOC_MAX); /* env is in it */
-	free(buf);
+	jbuf_free(&b); /* env is in it */
 	return e;
 }
 

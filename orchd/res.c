@@ -107,7 +107,7 @@ vm_object(const struct vm *vm, struct vm_view *v)
 	    vm->spec.kernel_cmdline);
 	v->created_at = vm->row.created_ns;
 	v->updated_at = vm->row.updated_ns;
-	v->uid = vm->row.uid;
+	v->uid = vm->row.vmid;
 	(void)snprintf(v->image, sizeof(v->image), "%s", vm->spec.image);
 	(void)snprintf(v->tenant, sizeof(v->tenant), "%s", o->tenant.name);
 	v->ready = vm->ready;

@@ -13,7 +13,7 @@
 static int
 cmp_uid(const struct vm *a, const struct vm *b)
 {
-	return a->row.uid < b->row.uid ? -1 : a->row.uid > b->row.uid;
+	return a->row.vmid < b->row.vmid ? -1 : a->row.vmid > b->row.vmid;
 }
 
 static int
@@ -86,7 +86,7 @@ vm_add(struct vm *vm)
 struct vm *
 vm_by_uid(struct orchd *o, uint64_t uid)
 {
-	struct vm key = { .row = { .uid = uid } };
+	struct vm key = { .row = { .vmid = uid } };
 
 	return RB_FIND(vm_uid_tree, &o->by_uid, &key);
 }
@@ -156,9 +156,9 @@ vm_find(struct orchd *o, int64_t tenant, const char *name, struct vm **ret)
 	}
 	if (prefix_range(name, &lo, &hi) < 0)
 		return -ENOENT;
-	key.row.uid = lo;
+	key.row.vmid = lo;
 	vm = RB_NFIND(vm_uid_tree, &o->by_uid, &key);
-	for (; vm != NULL && vm->row.uid <= hi;
+	for (; vm != NULL && vm->row.vmid <= hi;
 	     vm = RB_NEXT(vm_uid_tree, &o->by_uid, vm)) {
 		if (vm->row.tenant != tenant)
 			continue;
@@ -240,7 +240,7 @@ save_txn(struct vm *vm, const char *type, const char *why,
 	if (p == NULL)
 		return NULL;
 	p->orchd = vm->orchd;
-	p->uid = vm->row.uid;
+	p->uid = vm->row.vmid;
 	p->type = type;
 	if ((t = txn_new(vm->orchd->store, on_saved, p)) == NULL) {
 		free(p);
@@ -364,7 +364,7 @@ vm_request(struct vm *vm, enum vm_event ev, const char *why,
 
 	if (to == VM_REFUSED)
 		return -EPERM;
-	key->vm = vm->row.uid;
+	key->vm = vm->row.vmid;
 	vm->row.desired = want;
 	if (ev == EV_START) {
 		vm->row.reason = EXIT_NONE;
@@ -398,7 +398,7 @@ vm_remember(struct vm *vm, struct idem_row *key)
 
 	if (key->key[0] == '\0')
 		return 0;
-	key->vm = vm->row.uid;
+	key->vm = vm->row.vmid;
 	if ((t = save_txn(vm, NULL, "", &p)) == NULL)
 		return -ENOMEM;
 	if (idem_use(vm->orchd, t, key) < 0) {

@@ -95,7 +95,7 @@ struct vm {
 	RB_ENTRY(vm) by_name;
 	RB_ENTRY(vm) by_ask; /* while ask_id is set */
 	TAILQ_ENTRY(vm) entry; /* in order of tenant and id */
-	struct vm_row row; /* what the store has, or is about to; spec NULL */
+	struct vm_row row; /* what the store has, or is about to; no request */
 	struct vm_create spec; /* the request, as checked */
 	bool committed; /* its first row is on the disk */
 	bool ready;
