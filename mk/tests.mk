@@ -27,9 +27,13 @@ UNIT_OBJ_route_test := $(call obj,apid/route.c apid/request.c apid/openapi.c \
 UNIT_LIBS_route_test := -lmd
 $(B)/unit/apid/route_test: $(UNIT_OBJ_route_test)
 
-UNIT_OBJ_store_test := $(B)/obj/orchd/store.o $(B)/obj/orchd/sql.o
+UNIT_OBJ_store_test := $(call obj,orchd/store.c orchd/sql.c orchd/rows.c \
+	orchd/wire_v2.c)
 UNIT_LIBS_store_test := -lsqlite3 -lpthread
 $(B)/unit/orchd/store_test: $(UNIT_OBJ_store_test)
+UNIT_OBJ_stored_test := $(UNIT_OBJ_store_test) $(B)/obj/orchd/stored.o
+UNIT_LIBS_stored_test := $(UNIT_LIBS_store_test)
+$(B)/unit/orchd/stored_test: $(UNIT_OBJ_stored_test)
 
 UNIT_OBJ_vm_fsm_test := $(B)/obj/orchd/vm/vm_fsm.o
 $(B)/unit/orchd/vm_fsm_test: $(UNIT_OBJ_vm_fsm_test)
@@ -86,6 +90,10 @@ unit: unit-build	## run the unit tests only
 
 check: all unit-build lab-files	## build and run every test, or a room's (R=netd)
 	$(Q)tests/check
+
+.PHONY: golden
+golden: $(B)/unit/orchd/stored_test	## write anew what is stored, once that has a version and a step
+	$(Q)GOLDEN_WRITE=1 $(B)/unit/orchd/stored_test
 
 check-long: all unit-build lab-files asan	## what takes too long for check
 	$(Q)TEST_DEADLINE=$${TEST_DEADLINE:-3600} tests/check long

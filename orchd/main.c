@@ -15,29 +15,27 @@
 #include "orchd/link/link_launch.h"
 #include "orchd/link/link_net.h"
 #include "orchd/orchd.h"
+#include "orchd/stored.h"
 #include "orchd/turn.h"
 #include "orchd/vm/vm_kind.h"
 
 #define STORE_PATH "/store.db" /* its root is lib/store */
 
 static int
-load_vm(void *arg, const struct vm_row *row)
+load_vm(void *arg, const struct vm_row *row, struct err *e)
 {
 	struct orchd *o = arg;
 	struct vm *vm = vm_kind_new(o);
-	struct err e;
 	int r;
 
 	if (vm == NULL)
 		return -ENOMEM;
 	vm->row = *row;
-	vm->row.spec = NULL;
+	vm->row.request = (struct store_doc){ 0 };
 	vm->obj.life = OBJECT_STORED;
-	r = table_unpack_all(
-	    &vm_create_table, row->spec, row->speclen, &vm->request, &e);
-	if (r < 0)
-		log_error("vm %s: %s", row->name, e.msg);
-	else
+	r = table_restore(&stored_request, row->request.version,
+	    row->request.text, row->request.len, &vm->request, e);
+	if (r == 0)
 		r = vm_add(vm);
 	if (r < 0)
 		vm_free(vm);

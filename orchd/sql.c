@@ -4,8 +4,12 @@
 
 #include "common/util.h"
 #include "orchd/store_int.h"
+#include "proto/jbuf.h"
 
 #define BUSY_MS 2000
+#define SQL_MAX 2048 /* bytes of a statement */
+#define STR_(x) #x
+#define STR(x) STR_(x)
 
 /*
  * Numbered migrations: number n is applied when the store is at n - 1, each
@@ -60,39 +64,47 @@ static const char *const migrations[] = {
 	"CREATE INDEX idem_at ON idem (at_ns);",
 	/* 2: that a VM is ready is news once, not with each new launchd */
 	"ALTER TABLE vm ADD COLUMN told_ready INTEGER NOT NULL DEFAULT 0;",
+	/* 3: what is stored whole outlives a build; v2_*: wire_v2.c.  An event
+	 * that was damaged is one that cannot be read, a VM stops it. */
+	"ALTER TABLE vm ADD COLUMN request TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE vm ADD COLUMN request_v INTEGER NOT NULL DEFAULT 1;"
+	"UPDATE vm SET request = v2_request(spec, name);"
+	"ALTER TABLE vm DROP COLUMN spec;"
+	"ALTER TABLE event RENAME COLUMN body TO wire;"
+	"ALTER TABLE event ADD COLUMN body TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE event ADD COLUMN body_v INTEGER NOT NULL DEFAULT 1;"
+	"UPDATE event SET body = v2_event(wire);"
+	"ALTER TABLE event DROP COLUMN wire;",
 };
 
-static const char *const texts[STMT_MAX] = {
-	[STMT_VM_PUT] =
-	    "INSERT INTO vm (uid, tenant, id, name, desired, state, reason,"
-	    " exit_status, slot, ipv4, mac, detail, created_ns, updated_ns,"
-	    " spec, told_ready) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,"
-	    " ?12,?13,?14,?15,?16) ON CONFLICT (uid) DO UPDATE SET"
-	    " desired = ?5, state = ?6, reason = ?7, exit_status = ?8,"
-	    " detail = ?12, updated_ns = ?14, told_ready = ?16",
-	[STMT_VM_SET] = "UPDATE vm SET desired = ?2, state = ?3, reason = ?4,"
-			" exit_status = ?5, detail = ?6, updated_ns = ?7,"
-			" told_ready = ?8 WHERE uid = ?1",
-	[STMT_VM_ID] = "UPDATE tenant SET last_id = max(last_id, ?2)"
-		       " WHERE id = ?1",
-	[STMT_VM_DEL] = "DELETE FROM vm WHERE uid = ?1",
-	[STMT_EVENT_PUT] = "INSERT INTO event (tenant, seq, at_ns, body)"
-			   " VALUES (?1, ?2, ?3, ?4)",
-	[STMT_EVENT_TRIM] = "DELETE FROM event WHERE tenant = ?1 AND seq <= ?2",
-	[STMT_EVENT_SEQ] = "UPDATE tenant SET last_seq = max(last_seq, ?2)"
-			   " WHERE id = ?1",
-	[STMT_IDEM_PUT] = "INSERT INTO idem (tenant, owner, key, verb, vm,"
-			  " hash, at_ns) VALUES (?1,?2,?3,?4,?5,?6,?7)"
-			  " ON CONFLICT (tenant, owner, key) DO UPDATE SET"
-			  " verb = ?4, vm = ?5, hash = ?6, at_ns = ?7",
-	[STMT_IDEM_DEL] = "DELETE FROM idem WHERE tenant = ?1 AND owner = ?2"
-			  " AND key = ?3",
-	[STMT_IDEM_TRIM] = "DELETE FROM idem WHERE at_ns < ?1",
+/* Each is made from its type's columns, or written here (store_int.h). */
+static const struct {
+	const struct row_type *type;
+	void (*make)(const struct row_type *t, struct jbuf *b);
+	const char *text;
+} stmts[STMT_MAX] = {
+	[STMT_VM_PUT] = { &vm_rows, row_upsert, NULL },
+	[STMT_VM_SET] = { &vm_rows, row_update, NULL },
+	[STMT_VM_ID] = { &vm_rows, NULL,
+	    "UPDATE tenant SET last_id = max(last_id, :id)"
+	    " WHERE id = :tenant" },
+	[STMT_VM_DEL] = { &vm_rows, row_delete, NULL },
+	[STMT_EVENT_PUT] = { &event_rows, row_insert, NULL },
+	[STMT_EVENT_TRIM] = { &event_rows, NULL,
+	    "DELETE FROM event WHERE tenant = :tenant"
+	    " AND seq <= :seq - " STR(STORE_EVENTS_MAX) },
+	[STMT_EVENT_SEQ] = { &event_rows, NULL,
+	    "UPDATE tenant SET last_seq = max(last_seq, :seq)"
+	    " WHERE id = :tenant" },
+	[STMT_IDEM_PUT] = { &idem_rows, row_upsert, NULL },
+	[STMT_IDEM_DEL] = { &idem_rows, row_delete, NULL },
+	[STMT_IDEM_TRIM] = { &idem_rows, NULL,
+	    "DELETE FROM idem WHERE at_ns < :at_ns - " STR(
+		STORE_IDEM_TTL_S) " * 1000000000" },
 };
 
-static const char events_text[] =
-    "SELECT seq, at_ns, body FROM event WHERE tenant = ?1 AND seq > ?2"
-    " ORDER BY seq LIMIT ?3";
+static const char events_tail[] =
+    "WHERE tenant = :tenant AND seq > :after ORDER BY seq LIMIT :max";
 
 static int
 errno_of(int rc)
@@ -186,6 +198,8 @@ sql_migrate(sqlite3 *db, struct err *e)
 
 	if ((r = get_version(db, &at, e)) < 0)
 		return r;
+	if (wire_v2_functions(db) != SQLITE_OK)
+		return sql_err(db, sqlite3_errcode(db), "migration", e);
 	if (at > (int)nitems(migrations))
 		return err_set(e, -EPROTO,
 		    "store: version %d is newer than this program knows (%zu)",
@@ -204,28 +218,47 @@ sql_migrate(sqlite3 *db, struct err *e)
 	return 0;
 }
 
+static int
+prepare(sqlite3 *db, const struct jbuf *b, sqlite3_stmt **ret, struct err *e)
+{
+	int rc = b->r < 0 ? SQLITE_NOMEM : SQLITE_OK;
+
+	if (rc == SQLITE_OK)
+		rc = sqlite3_prepare_v3(
+		    db, b->p, -1, SQLITE_PREPARE_PERSISTENT, ret, NULL);
+	return rc == SQLITE_OK ? 0 : sql_err(db, rc, "prepare", e);
+}
+
 int
 sql_prepare(sqlite3 *db, sqlite3_stmt *stmt[STMT_MAX], struct err *e)
 {
+	struct jbuf b;
 	size_t i;
-	int rc;
+	int r = 0;
 
-	for (i = 0; i < STMT_MAX; i++) {
-		rc = sqlite3_prepare_v3(db, texts[i], -1,
-		    SQLITE_PREPARE_PERSISTENT, &stmt[i], NULL);
-		if (rc != SQLITE_OK)
-			return sql_err(db, rc, "prepare", e);
+	for (i = 0; r == 0 && i < STMT_MAX; i++) {
+		jbuf_init(&b, SQL_MAX);
+		if (stmts[i].make != NULL)
+			stmts[i].make(stmts[i].type, &b);
+		else
+			jbuf_text(&b, stmts[i].text);
+		r = prepare(db, &b, &stmt[i], e);
+		jbuf_free(&b);
 	}
-	return 0;
+	return r;
 }
 
 int
 sql_prepare_events(sqlite3 *db, sqlite3_stmt **ret, struct err *e)
 {
-	int rc = sqlite3_prepare_v3(
-	    db, events_text, -1, SQLITE_PREPARE_PERSISTENT, ret, NULL);
+	struct jbuf b;
+	int r;
 
-	return rc == SQLITE_OK ? 0 : sql_err(db, rc, "prepare", e);
+	jbuf_init(&b, SQL_MAX);
+	row_select(&event_rows, events_tail, &b);
+	r = prepare(db, &b, ret, e);
+	jbuf_free(&b);
+	return r;
 }
 
 void
@@ -250,228 +283,152 @@ run(sqlite3_stmt *st)
 	return rc == SQLITE_DONE ? 0 : errno_of(rc);
 }
 
-/* A failed bind shows as a NOT NULL violation in step. */
-static void
-bind_text(sqlite3_stmt *st, int i, const char *s)
+/* One of the statements of a row's type. */
+static int
+run_row(sqlite3_stmt *stmt[STMT_MAX], enum stmt which, const void *row)
 {
-	(void)sqlite3_bind_text(st, i, s, -1, SQLITE_STATIC);
-}
-
-static void
-bind_int(sqlite3_stmt *st, int i, int64_t v)
-{
-	(void)sqlite3_bind_int64(st, i, v);
-}
-
-static void
-bind_blob(sqlite3_stmt *st, int i, const void *p, size_t len)
-{
-	(void)sqlite3_bind_blob64(st, i, p, len, SQLITE_STATIC);
+	row_bind(stmts[which].type, stmt[which], row);
+	return run(stmt[which]);
 }
 
 int
 sql_vm_put(sqlite3_stmt *stmt[STMT_MAX], const struct vm_row *row)
 {
-	sqlite3_stmt *st = stmt[STMT_VM_ID];
-	int r;
+	int r = run_row(stmt, STMT_VM_ID, row);
 
-	bind_int(st, 1, row->tenant);
-	bind_int(st, 2, row->id);
-	if ((r = run(st)) < 0)
-		return r;
-	st = stmt[STMT_VM_PUT];
-	bind_int(st, 1, (int64_t)row->uid);
-	bind_int(st, 2, row->tenant);
-	bind_int(st, 3, row->id);
-	bind_text(st, 4, row->name);
-	bind_int(st, 5, row->desired);
-	bind_int(st, 6, row->state);
-	bind_int(st, 7, row->reason);
-	bind_int(st, 8, row->exit_status);
-	bind_int(st, 9, row->slot);
-	bind_int(st, 10, row->ipv4);
-	bind_blob(st, 11, row->mac, sizeof(row->mac));
-	bind_text(st, 12, row->detail);
-	bind_int(st, 13, row->created_ns);
-	bind_int(st, 14, row->updated_ns);
-	bind_blob(st, 15, row->spec, row->speclen);
-	bind_int(st, 16, row->told_ready);
-	return run(st);
+	return r < 0 ? r : run_row(stmt, STMT_VM_PUT, row);
 }
 
 int
-sql_vm_set(sqlite3_stmt *st, const struct vm_row *row)
+sql_vm_set(sqlite3_stmt *stmt[STMT_MAX], const struct vm_row *row)
 {
-	bind_int(st, 1, (int64_t)row->uid);
-	bind_int(st, 2, row->desired);
-	bind_int(st, 3, row->state);
-	bind_int(st, 4, row->reason);
-	bind_int(st, 5, row->exit_status);
-	bind_text(st, 6, row->detail);
-	bind_int(st, 7, row->updated_ns);
-	bind_int(st, 8, row->told_ready);
-	return run(st);
+	return run_row(stmt, STMT_VM_SET, row);
 }
 
 int
-sql_idem_del(sqlite3_stmt *st, const struct idem_row *row)
+sql_vm_del(sqlite3_stmt *stmt[STMT_MAX], const struct vm_row *row)
 {
-	bind_int(st, 1, row->tenant);
-	bind_int(st, 2, row->owner);
-	bind_text(st, 3, row->key);
-	return run(st);
-}
-
-int
-sql_vm_del(sqlite3_stmt *st, uint64_t uid)
-{
-	bind_int(st, 1, (int64_t)uid);
-	return run(st);
+	return run_row(stmt, STMT_VM_DEL, row);
 }
 
 int
 sql_event(sqlite3_stmt *stmt[STMT_MAX], const struct event_row *row)
 {
-	sqlite3_stmt *st = stmt[STMT_EVENT_PUT];
 	int r;
 
-	bind_int(st, 1, row->tenant);
-	bind_int(st, 2, (int64_t)row->seq);
-	bind_int(st, 3, row->at_ns);
-	bind_blob(st, 4, row->body, row->len);
-	if ((r = run(st)) < 0)
+	if ((r = run_row(stmt, STMT_EVENT_PUT, row)) < 0 ||
+	    (r = run_row(stmt, STMT_EVENT_SEQ, row)) < 0)
 		return r;
-	st = stmt[STMT_EVENT_SEQ];
-	bind_int(st, 1, row->tenant);
-	bind_int(st, 2, (int64_t)row->seq);
-	if ((r = run(st)) < 0 || row->seq <= STORE_EVENTS_MAX)
-		return r;
-	st = stmt[STMT_EVENT_TRIM];
-	bind_int(st, 1, row->tenant);
-	bind_int(st, 2, (int64_t)(row->seq - STORE_EVENTS_MAX));
-	return run(st);
+	return row->seq <= STORE_EVENTS_MAX
+	    ? 0
+	    : run_row(stmt, STMT_EVENT_TRIM, row);
 }
 
 int
 sql_idem(sqlite3_stmt *stmt[STMT_MAX], const struct idem_row *row)
 {
-	sqlite3_stmt *st = stmt[STMT_IDEM_PUT];
+	int r = run_row(stmt, STMT_IDEM_PUT, row);
+
+	return r < 0 ? r : run_row(stmt, STMT_IDEM_TRIM, row);
+}
+
+int
+sql_idem_del(sqlite3_stmt *stmt[STMT_MAX], const struct idem_row *row)
+{
+	return run_row(stmt, STMT_IDEM_DEL, row);
+}
+
+union any_row {
+	struct vm_row vm;
+	struct idem_row idem;
+	struct tenant_row tenant;
+};
+
+static int
+give_vm(const union any_row *row, const struct store_load *cb, void *arg,
+    struct err *e)
+{
+	return cb->vm(arg, &row->vm, e);
+}
+
+static int
+give_idem(const union any_row *row, const struct store_load *cb, void *arg,
+    struct err *e)
+{
+	(void)e;
+	return cb->idem(arg, &row->idem);
+}
+
+static int
+give_tenant(const union any_row *row, const struct store_load *cb, void *arg,
+    struct err *e)
+{
+	const struct tenant_row *t = &row->tenant;
+
+	(void)e;
+	return cb->tenant(arg, t->id, t->name, t->last_seq, t->last_id);
+}
+
+/* The row that st is at, to its callback.  What fails names the row. */
+static int
+read_row(sqlite3_stmt *st, const struct row_type *t,
+    int (*give)(
+	const union any_row *, const struct store_load *, void *, struct err *),
+    const struct store_load *cb, void *arg, struct err *e)
+{
+	union any_row row = { 0 };
+	struct err why = { 0 };
+	char label[128];
 	int r;
 
-	bind_int(st, 1, row->tenant);
-	bind_int(st, 2, row->owner);
-	bind_text(st, 3, row->key);
-	bind_int(st, 4, row->verb);
-	bind_int(st, 5, (int64_t)row->vm);
-	bind_blob(st, 6, row->hash, sizeof(row->hash));
-	bind_int(st, 7, row->at_ns);
-	if ((r = run(st)) < 0)
-		return r;
-	st = stmt[STMT_IDEM_TRIM];
-	bind_int(st, 1, row->at_ns - STORE_IDEM_TTL_S * 1000000000LL);
-	return run(st);
-}
-
-static void
-get_text(sqlite3_stmt *st, int i, char *dst, size_t cap)
-{
-	const unsigned char *s = sqlite3_column_text(st, i);
-
-	(void)snprintf(dst, cap, "%s", s == NULL ? "" : (const char *)s);
-}
-
-static int
-get_vm(sqlite3_stmt *st, const struct store_load *cb, void *arg)
-{
-	struct vm_row row = { 0 };
-
-	row.uid = (uint64_t)sqlite3_column_int64(st, 0);
-	row.tenant = sqlite3_column_int64(st, 1);
-	row.id = sqlite3_column_int64(st, 2);
-	get_text(st, 3, row.name, sizeof(row.name));
-	row.desired = (uint32_t)sqlite3_column_int64(st, 4);
-	row.state = (uint32_t)sqlite3_column_int64(st, 5);
-	row.reason = (uint32_t)sqlite3_column_int64(st, 6);
-	row.exit_status = sqlite3_column_int(st, 7);
-	row.slot = (uint32_t)sqlite3_column_int64(st, 8);
-	row.ipv4 = (uint32_t)sqlite3_column_int64(st, 9);
-	if (sqlite3_column_bytes(st, 10) != sizeof(row.mac))
-		return -EBADMSG;
-	memcpy(row.mac, sqlite3_column_blob(st, 10), sizeof(row.mac));
-	get_text(st, 11, row.detail, sizeof(row.detail));
-	row.created_ns = sqlite3_column_int64(st, 12);
-	row.updated_ns = sqlite3_column_int64(st, 13);
-	row.spec = sqlite3_column_blob(st, 14);
-	row.speclen = (size_t)sqlite3_column_bytes(st, 14);
-	row.told_ready = sqlite3_column_int(st, 15) != 0;
-	return cb->vm(arg, &row);
-}
-
-static int
-get_idem(sqlite3_stmt *st, const struct store_load *cb, void *arg)
-{
-	struct idem_row row = { 0 };
-
-	row.tenant = sqlite3_column_int64(st, 0);
-	row.owner = (uint32_t)sqlite3_column_int64(st, 1);
-	get_text(st, 2, row.key, sizeof(row.key));
-	row.verb = (uint32_t)sqlite3_column_int64(st, 3);
-	row.vm = (uint64_t)sqlite3_column_int64(st, 4);
-	if (sqlite3_column_bytes(st, 5) != sizeof(row.hash))
-		return -EBADMSG;
-	memcpy(row.hash, sqlite3_column_blob(st, 5), sizeof(row.hash));
-	row.at_ns = sqlite3_column_int64(st, 6);
-	return cb->idem(arg, &row);
-}
-
-static int
-get_tenant(sqlite3_stmt *st, const struct store_load *cb, void *arg)
-{
-	char name[STORE_NAME_MAX];
-
-	get_text(st, 1, name, sizeof(name));
-	return cb->tenant(arg, sqlite3_column_int64(st, 0), name,
-	    (uint64_t)sqlite3_column_int64(st, 2), sqlite3_column_int64(st, 3));
+	if ((r = row_get(t, st, &row, &why)) == 0)
+		r = give(&row, cb, arg, &why);
+	if (r == 0)
+		return 0;
+	row_label(t, st, label, sizeof(label));
+	return err_set(e, r, "store: %s: %s", label,
+	    why.msg[0] != '\0' ? why.msg : strerrordesc_np(-r));
 }
 
 int
 sql_read(sqlite3 *db, const struct store_load *cb, void *arg, struct err *e)
 {
 	static const struct {
-		const char *text;
-		int (*fn)(sqlite3_stmt *, const struct store_load *, void *);
+		const struct row_type *type;
+		const char *tail;
+		int (*give)(const union any_row *, const struct store_load *,
+		    void *, struct err *);
 	} reads[] = {
-		{ "SELECT id, name, last_seq, last_id FROM tenant ORDER BY id",
-		    get_tenant },
-		{ "SELECT uid, tenant, id, name, desired, state, reason,"
-		  " exit_status, slot, ipv4, mac, detail, created_ns,"
-		  " updated_ns, spec, told_ready FROM vm ORDER BY tenant, id",
-		    get_vm },
-		{ "SELECT tenant, owner, key, verb, vm, hash, at_ns FROM idem"
-		  " ORDER BY at_ns",
-		    get_idem },
+		{ &tenant_rows, "ORDER BY id", give_tenant },
+		{ &vm_rows, "ORDER BY tenant, id", give_vm },
+		{ &idem_rows, "ORDER BY at_ns", give_idem },
 	};
 	size_t i;
+	int r = 0;
 
-	for (i = 0; i < nitems(reads); i++) {
+	for (i = 0; r == 0 && i < nitems(reads); i++) {
 		sqlite3_stmt *st = NULL;
-		int rc, r = 0;
+		struct jbuf b;
+		int rc = SQLITE_DONE;
 
-		rc = sqlite3_prepare_v2(db, reads[i].text, -1, &st, NULL);
-		if (rc != SQLITE_OK)
-			return sql_err(db, rc, "read", e);
-		while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
-			if ((r = reads[i].fn(st, cb, arg)) < 0)
-				break;
-		}
+		jbuf_init(&b, SQL_MAX);
+		row_select(reads[i].type, reads[i].tail, &b);
+		r = prepare(db, &b, &st, e);
+		while (r == 0 && (rc = sqlite3_step(st)) == SQLITE_ROW)
+			r = read_row(
+			    st, reads[i].type, reads[i].give, cb, arg, e);
+		if (r == 0 && rc != SQLITE_DONE)
+			r = sql_err(db, rc, "read", e);
 		(void)sqlite3_finalize(st);
-		if (r < 0)
-			return err_errno(
-			    e, r, "store: a row that makes no sense");
-		if (rc != SQLITE_DONE)
-			return sql_err(db, rc, "read", e);
+		jbuf_free(&b);
 	}
-	return 0;
+	return r;
+}
+
+static void
+bind_int(sqlite3_stmt *st, const char *name, int64_t v)
+{
+	(void)sqlite3_bind_int64(st, sqlite3_bind_parameter_index(st, name), v);
 }
 
 int
@@ -480,17 +437,18 @@ sql_events(sqlite3_stmt *st, int64_t tenant, uint64_t after, unsigned int max,
 {
 	int rc, r = 0, n = 0;
 
-	bind_int(st, 1, tenant);
-	bind_int(st, 2, (int64_t)after);
-	bind_int(st, 3, (int64_t)max);
+	bind_int(st, ":tenant", tenant);
+	bind_int(st, ":after", (int64_t)after);
+	bind_int(st, ":max", (int64_t)max);
 	while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
-		struct event_row row = { .tenant = tenant };
+		struct event_row row = { 0 };
 
-		row.seq = (uint64_t)sqlite3_column_int64(st, 0);
-		row.at_ns = sqlite3_column_int64(st, 1);
-		row.body = sqlite3_column_blob(st, 2);
-		row.len = (size_t)sqlite3_column_bytes(st, 2);
-		if ((r = cb(arg, &row)) < 0)
+		r = row_get(&event_rows, st, &row, NULL);
+		if (r == -EBADMSG) { /* its reader finds that it is none */
+			row.body = (struct store_doc){ 0 };
+			r = 0;
+		}
+		if (r < 0 || (r = cb(arg, &row)) < 0)
 			break;
 		n++;
 	}

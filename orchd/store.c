@@ -27,12 +27,11 @@ struct op {
 	enum op_kind kind;
 	union {
 		struct vm_row vm;
-		uint64_t uid;
 		struct event_row event;
 		struct idem_row idem;
 	} u;
-	size_t bloblen;
-	uint8_t blob[];
+	size_t textlen;
+	char text[];
 };
 
 struct txn {
@@ -67,7 +66,7 @@ struct store {
 static void
 op_free(struct op *o)
 {
-	explicit_bzero(o->blob, o->bloblen); /* a spec holds secrets */
+	explicit_bzero(o->text, o->textlen); /* a request holds secrets */
 	free(o);
 }
 
@@ -100,7 +99,7 @@ txn_new(struct store *s, void (*done)(void *arg, int r), void *arg)
 }
 
 static struct op *
-op_add(struct txn *t, enum op_kind kind, const void *blob, size_t len)
+op_add(struct txn *t, enum op_kind kind, const char *text, size_t len)
 {
 	struct op *o = calloc(1, sizeof(*o) + len);
 
@@ -109,9 +108,9 @@ op_add(struct txn *t, enum op_kind kind, const void *blob, size_t len)
 		return NULL;
 	}
 	o->kind = kind;
-	o->bloblen = len;
+	o->textlen = len;
 	if (len > 0)
-		memcpy(o->blob, blob, len);
+		memcpy(o->text, text, len);
 	STAILQ_INSERT_TAIL(&t->ops, o, entry);
 	return o;
 }
@@ -119,12 +118,13 @@ op_add(struct txn *t, enum op_kind kind, const void *blob, size_t len)
 void
 txn_vm_put(struct txn *t, const struct vm_row *row)
 {
-	struct op *o = op_add(t, OP_VM_PUT, row->spec, row->speclen);
+	struct op *o =
+	    op_add(t, OP_VM_PUT, row->request.text, row->request.len);
 
 	if (o == NULL)
 		return;
 	o->u.vm = *row;
-	o->u.vm.spec = o->blob;
+	o->u.vm.request.text = o->text;
 }
 
 void
@@ -135,28 +135,27 @@ txn_vm_set(struct txn *t, const struct vm_row *row)
 	if (o == NULL)
 		return;
 	o->u.vm = *row;
-	o->u.vm.spec = NULL;
-	o->u.vm.speclen = 0;
+	o->u.vm.request = (struct store_doc){ 0 };
 }
 
 void
-txn_vm_del(struct txn *t, uint64_t uid)
+txn_vm_del(struct txn *t, uint64_t vmid)
 {
 	struct op *o = op_add(t, OP_VM_DEL, NULL, 0);
 
 	if (o != NULL)
-		o->u.uid = uid;
+		o->u.vm.vmid = vmid;
 }
 
 void
 txn_event(struct txn *t, const struct event_row *row)
 {
-	struct op *o = op_add(t, OP_EVENT, row->body, row->len);
+	struct op *o = op_add(t, OP_EVENT, row->body.text, row->body.len);
 
 	if (o == NULL)
 		return;
 	o->u.event = *row;
-	o->u.event.body = o->blob;
+	o->u.event.body.text = o->text;
 }
 
 void
@@ -184,15 +183,15 @@ op_run(struct store *s, const struct op *o)
 	case OP_VM_PUT:
 		return sql_vm_put(s->stmt, &o->u.vm);
 	case OP_VM_SET:
-		return sql_vm_set(s->stmt[STMT_VM_SET], &o->u.vm);
+		return sql_vm_set(s->stmt, &o->u.vm);
 	case OP_VM_DEL:
-		return sql_vm_del(s->stmt[STMT_VM_DEL], o->u.uid);
+		return sql_vm_del(s->stmt, &o->u.vm);
 	case OP_EVENT:
 		return sql_event(s->stmt, &o->u.event);
 	case OP_IDEM:
 		return sql_idem(s->stmt, &o->u.idem);
 	case OP_IDEM_DEL:
-		return sql_idem_del(s->stmt[STMT_IDEM_DEL], &o->u.idem);
+		return sql_idem_del(s->stmt, &o->u.idem);
 	}
 	return -EINVAL;
 }

@@ -25,10 +25,17 @@ struct txn;
 /* A key is forgotten after a day: longer than any client retries. */
 #define STORE_IDEM_TTL_S 86400
 
-/* A VM as it survives everything.  spec is the create request's wire form
- * (it holds secrets) and belongs to whoever filled the row in. */
+/* An object in the form that outlives a build (orchd/stored.h).  The text is
+ * of whoever filled the row in, who wipes it: a request holds secrets. */
+struct store_doc {
+	const char *text;
+	size_t len;
+	int32_t version; /* of the object */
+};
+
+/* A VM as it survives everything. */
 struct vm_row {
-	uint64_t uid;
+	uint64_t vmid;
 	int64_t tenant;
 	int64_t id; /* Volant's integer, per tenant */
 	char name[STORE_NAME_MAX];
@@ -43,16 +50,14 @@ struct vm_row {
 	int64_t created_ns; /* since the epoch */
 	int64_t updated_ns;
 	bool told_ready; /* VM_READY of this run is among the events */
-	const void *spec;
-	size_t speclen;
+	struct store_doc request; /* what made it: a struct vm_create */
 };
 
 struct event_row {
 	int64_t tenant;
 	uint64_t seq;
 	int64_t at_ns;
-	const void *body; /* event object, wire form */
-	size_t len;
+	struct store_doc body; /* a struct event_view, but for seq */
 };
 
 /* What a key was used for; hash tells a retry from another request. */
@@ -67,7 +72,7 @@ struct idem_row {
 };
 
 struct store_load {
-	int (*vm)(void *arg, const struct vm_row *);
+	int (*vm)(void *arg, const struct vm_row *, struct err *e);
 	int (*idem)(void *arg, const struct idem_row *);
 	/* Last sequence number and last VM id of a tenant. */
 	int (*tenant)(void *arg, int64_t tenant, const char *name, uint64_t seq,
@@ -75,8 +80,11 @@ struct store_load {
 };
 
 /*
- * Opens or makes path, migrates it, reads everything once.  A store of a
- * newer version than this program knows is refused.
+ * store_open opens or makes path and migrates it; a store of a newer version
+ * than this program knows is refused.  store_read gives every row once; a row
+ * that holds what no row may (a state that is none, a name that is none) ends
+ * it with the table, the row and the reason in e, and so does a callback that
+ * fails; what that put in e stays.
  */
 int store_open(const char *path, struct store **ret, struct err *e);
 int store_read(
@@ -92,10 +100,10 @@ struct txn *txn_new(struct store *s, void (*done)(void *arg, int r), void *arg);
 /* Each copies its row.  An out-of-memory is remembered and told to done(). */
 void txn_vm_put(struct txn *t, const struct vm_row *row);
 /* Desired, state, reason, detail and updated of a row that is there already;
- * one that was deleted meanwhile stays deleted.  row's spec is not looked at.
- */
+ * one that was deleted meanwhile stays deleted.  row's request is not looked
+ * at. */
 void txn_vm_set(struct txn *t, const struct vm_row *row);
-void txn_vm_del(struct txn *t, uint64_t uid);
+void txn_vm_del(struct txn *t, uint64_t vmid);
 void txn_event(struct txn *t, const struct event_row *row);
 void txn_idem(struct txn *t, const struct idem_row *row);
 /* Forgets the key of row. */

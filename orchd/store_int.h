@@ -1,12 +1,69 @@
 #ifndef MEWS_STORE_INT_H
 #define MEWS_STORE_INT_H
 
-/* Between store.c (transactions, the worker) and sql.c (statements). */
+/* Between store.c (transactions, the worker), sql.c (statements, migrations)
+ * and rows.c (what a row is). */
 
 #include <sqlite3.h>
 #include <stdbool.h>
 
 #include "orchd/store.h"
+
+/* A column of a table and its place in the row's struct. */
+enum col_type {
+	COL_INT, /* an integer of 4 or 8 bytes */
+	COL_BOOL,
+	COL_TEXT, /* char[size], NUL-terminated */
+	COL_BYTES, /* uint8_t[size], a BLOB of exactly that */
+	COL_DOC, /* struct store_doc, but for its version */
+};
+#define COL_KEY 0x1u /* of the primary key */
+#define COL_SET 0x2u /* changes while the row lives */
+#define COL_SHOW 0x4u /* said in messages, with the key */
+#define COL_HEX 0x8u /* said as 16 hex digits */
+struct col {
+	const char *name;
+	enum col_type type;
+	uint32_t offset, size, flags;
+	int64_t min, max; /* COL_INT: what may be read */
+	uint32_t words; /* bit i: an enum may be i; 0: min and max count */
+	int (*check)(const char *s, size_t len, struct err *e); /* NULL: any */
+};
+struct row_type {
+	const char *table;
+	const struct col *cols;
+	size_t ncols;
+};
+struct tenant_row {
+	int64_t id;
+	char name[STORE_NAME_MAX];
+	uint64_t last_seq;
+	int64_t last_id;
+};
+extern const struct row_type vm_rows, event_rows, idem_rows, tenant_rows;
+
+/*
+ * rows.c: statements of a type.  A parameter has the name of the column whose
+ * value it takes, also in statements that are written by hand; row_select's
+ * has the columns in the order in which row_get reads them.
+ */
+struct jbuf;
+void row_insert(const struct row_type *t, struct jbuf *b);
+void row_upsert(const struct row_type *t, struct jbuf *b);
+void row_update(const struct row_type *t, struct jbuf *b);
+void row_delete(const struct row_type *t, struct jbuf *b);
+void row_select(const struct row_type *t, const char *tail, struct jbuf *b);
+/* A failed bind shows as a NOT NULL violation in step. */
+void row_bind(const struct row_type *t, sqlite3_stmt *st, const void *row);
+/* Texts are st's until its next step.  -EBADMSG: no row may be so; -ENOMEM. */
+int row_get(
+    const struct row_type *t, sqlite3_stmt *st, void *row, struct err *e);
+/* "vm uid 00000000000003e8 name web", for a person. */
+void row_label(
+    const struct row_type *t, sqlite3_stmt *st, char *buf, size_t cap);
+
+/* wire_v2.c: the SQL functions v2_request(spec, name), v2_event(body). */
+int wire_v2_functions(sqlite3 *db);
 
 enum op_kind {
 	OP_VM_PUT,
@@ -41,11 +98,11 @@ int sql_read(
     sqlite3 *db, const struct store_load *cb, void *arg, struct err *e);
 
 int sql_vm_put(sqlite3_stmt *stmt[STMT_MAX], const struct vm_row *row);
-int sql_vm_set(sqlite3_stmt *st, const struct vm_row *row);
-int sql_vm_del(sqlite3_stmt *st, uint64_t uid);
+int sql_vm_set(sqlite3_stmt *stmt[STMT_MAX], const struct vm_row *row);
+int sql_vm_del(sqlite3_stmt *stmt[STMT_MAX], const struct vm_row *row);
 int sql_event(sqlite3_stmt *stmt[STMT_MAX], const struct event_row *row);
 int sql_idem(sqlite3_stmt *stmt[STMT_MAX], const struct idem_row *row);
-int sql_idem_del(sqlite3_stmt *st, const struct idem_row *row);
+int sql_idem_del(sqlite3_stmt *stmt[STMT_MAX], const struct idem_row *row);
 int sql_events(sqlite3_stmt *st, int64_t tenant, uint64_t after,
     unsigned int max, int (*cb)(void *arg, const struct event_row *),
     void *arg);

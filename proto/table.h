@@ -143,6 +143,38 @@ size_t table_wire_max(const struct table *t);
 int table_unpack_all(const struct table *t, const void *buf, size_t len,
     void *obj, struct err *e);
 
+/*
+ * The form that outlives a build: JSON by the same tables, with secrets and
+ * with what else is on the wire only, times to the nanosecond.  The number of
+ * its version is kept beside it, by whoever keeps it.  An object of an older
+ * version is read for ever: what a step below names is renamed, left out or
+ * mended, what has come since is zero; then it must be what its table says
+ * today.  A newer version is refused (-EPROTO), and so is a key that neither
+ * the table nor a step knows (-EINVAL), because it is damage, not age.
+ */
+struct stored_step {
+	int from; /* brings an object of this version to the next; 0: the end */
+	const struct table *table; /* whose key: the object's or one below */
+	const char *key; /* what it was called; NULL: fix */
+	const char *now; /* what it is called since; NULL: it is left out */
+	/* On the whole object, once its keys are read; 0 or -EINVAL. */
+	int (*fix)(void *obj, struct err *e);
+};
+struct stored {
+	const struct table *table;
+	int version; /* what is written; the first is 1 */
+	const struct stored_step *steps; /* oldest first; NULL: none */
+};
+/*
+ * table_store appends to b what table_restore takes, at most TABLE_JSON_MAX
+ * bytes; 0, or -EINVAL, -ENOMEM, -EMSGSIZE with b half filled.  The text may
+ * hold secrets: jbuf_free wipes it.  *obj as in table_decode.
+ */
+int table_store(
+    const struct stored *s, const void *obj, struct jbuf *b, struct err *e);
+int table_restore(const struct stored *s, int version, const char *text,
+    size_t len, void *obj, struct err *e);
+
 /* Frees what the object owns and wipes all of it; it is then empty. */
 void table_clear(const struct table *t, void *obj);
 

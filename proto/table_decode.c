@@ -6,15 +6,7 @@
 #include "common/err.h"
 #include "common/num.h"
 #include "common/rfc3339.h"
-#include "proto/jread.h"
 #include "proto/table_int.h"
-
-struct decode {
-	struct jread j;
-	bool strict;
-	bool newer; /* keys we do not know are no fault */
-	struct err *e;
-};
 
 static int get_object(
     struct decode *d, const struct table *t, void *obj, const struct where *w);
@@ -366,16 +358,19 @@ get_field(
 	return get_hex(d, f, obj, w);
 }
 
-static const struct field *
-lookup(const struct decode *d, const struct table *t, const struct jstr *key)
+static int
+find_key(const struct decode *d, const struct table *t, const struct jstr *key,
+    const struct field **ret)
 {
 	size_t i;
 
 	for (i = 0; i < t->nfields; i++)
 		if ((t->fields[i].flags & FF_WIRE) == 0 &&
-		    jstr_is(key, t->fields[i].name, !d->strict))
-			return &t->fields[i];
-	return NULL;
+		    jstr_is(key, t->fields[i].name, !d->strict)) {
+			*ret = &t->fields[i];
+			return 1;
+		}
+	return d->strict && !d->newer ? -1 : 0;
 }
 
 /* A stranger's key in a message: what is safe to print of it. */
@@ -397,14 +392,13 @@ static int
 get_member(struct decode *d, const struct table *t, void *obj,
     const struct jstr *key, const struct where *w)
 {
-	const struct field *f = lookup(d, t, key);
+	const struct field *f = NULL;
 	struct where here = { w, NULL, 0 };
 	size_t i;
 	int r;
 
-	if (f == NULL)
-		return d->strict && !d->newer ? unknown_key(d, key, w)
-					      : jread_skip(&d->j);
+	if ((r = d->find(d, t, key, &f)) <= 0)
+		return r < 0 ? unknown_key(d, key, w) : jread_skip(&d->j);
 	here.name = f->name;
 	i = (size_t)(f - t->fields);
 	if (jread_peek(&d->j) == JREAD_NULL && !d->strict)
@@ -436,7 +430,7 @@ get_object(
 			return r;
 	if (r < 0)
 		return r;
-	for (i = 0; i < t->nfields; i++) {
+	for (i = 0; !d->partial && i < t->nfields; i++) {
 		struct where here = { w, t->fields[i].name, 0 };
 
 		if ((t->fields[i].flags & (FF_REQUIRED | FF_WIRE)) ==
@@ -448,14 +442,12 @@ get_object(
 }
 
 static int
-begin(struct decode *d, unsigned int flags, const char *text, size_t len,
-    size_t max, enum jread_type want)
+begin(struct decode *d, const char *text, size_t len, size_t max,
+    enum jread_type want)
 {
 	if (len > max)
 		return err_set(d->e, -E2BIG, "at most %zu bytes of JSON", max);
 	jread_init(&d->j, text, len, d->e);
-	d->strict = (flags & TABLE_STRICT) != 0;
-	d->newer = (flags & TABLE_NEWER) != 0;
 	(void)jread_peek(&d->j); /* past the blanks */
 	if (d->j.p == d->j.end)
 		return err_set(d->e, -ENODATA, "EOF");
@@ -463,33 +455,47 @@ begin(struct decode *d, unsigned int flags, const char *text, size_t len,
 }
 
 int
-table_decode(const struct table *t, unsigned int flags, const char *text,
-    size_t len, void *obj, struct err *e)
+decode_text(struct decode *d, const struct table *t, const char *text,
+    size_t len, void *obj)
 {
-	struct decode d = { .e = e };
 	int r;
 
 	memset(obj, 0, t->size);
-	r = begin(&d, flags, text, len, TABLE_JSON_MAX, JREAD_OBJECT);
+	r = begin(d, text, len, TABLE_JSON_MAX, JREAD_OBJECT);
 	if (r == 0)
-		r = get_object(&d, t, obj, NULL);
-	if (r == 0 && d.strict)
-		r = jread_end(&d.j);
+		r = get_object(d, t, obj, NULL);
+	if (r == 0 && d->strict)
+		r = jread_end(&d->j);
 	if (r < 0)
 		table_clear(t, obj);
 	return r;
 }
 
 int
+table_decode(const struct table *t, unsigned int flags, const char *text,
+    size_t len, void *obj, struct err *e)
+{
+	struct decode d = { .strict = (flags & TABLE_STRICT) != 0,
+		.newer = (flags & TABLE_NEWER) != 0,
+		.find = find_key,
+		.e = e };
+
+	return decode_text(&d, t, text, len, obj);
+}
+
+int
 table_decode_list(const struct table *t, unsigned int flags, const char *text,
     size_t len, struct objs *list, struct err *e)
 {
-	struct decode d = { .e = e };
+	struct decode d = { .strict = (flags & TABLE_STRICT) != 0,
+		.newer = (flags & TABLE_NEWER) != 0,
+		.find = find_key,
+		.e = e };
 	size_t count = 0, bytes = 0;
 	int r;
 
 	*list = (struct objs){ 0 };
-	r = begin(&d, flags, text, len, TABLE_LIST_MAX, JREAD_ARRAY);
+	r = begin(&d, text, len, TABLE_LIST_MAX, JREAD_ARRAY);
 	if (r == 0)
 		r = measure(&d, false, NULL, &count, &bytes);
 	if (r == 0 && count > TABLE_LIST_ITEMS_MAX)

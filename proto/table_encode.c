@@ -85,7 +85,7 @@ put_name(struct jbuf *b, const struct field *f, long long v)
 }
 
 static void
-put_time(struct jbuf *b, const struct field *f, int64_t ns)
+put_time(struct jbuf *b, bool nanos, int64_t ns)
 {
 	char buf[RFC3339_MAX];
 
@@ -93,7 +93,7 @@ put_time(struct jbuf *b, const struct field *f, int64_t ns)
 		b->r = b->r == 0 ? -EINVAL : b->r;
 		return;
 	}
-	rfc3339_format(ns, (f->flags & FF_NANOS) != 0, buf);
+	rfc3339_format(ns, nanos, buf);
 	put_text(b, buf);
 }
 
@@ -138,7 +138,9 @@ put_field(
 		put_objs(b, f->sub, flags, p);
 		break;
 	case FT_TIME:
-		put_time(b, f, *(const int64_t *)p);
+		put_time(b,
+		    (f->flags & FF_NANOS) != 0 || (flags & TABLE_STORED) != 0,
+		    *(const int64_t *)p);
 		break;
 	case FT_UID:
 		put_uid(b, *(const uint64_t *)p);
@@ -149,9 +151,27 @@ put_field(
 	}
 }
 
+/*
+ * `has` comes back with the text, so what was given is there; what is zero is
+ * missing, but for a word, which says what zero meant.
+ */
+static bool
+is_stored(const struct field *f, const void *obj, size_t i)
+{
+	if (table_has(obj, i))
+		return true;
+	if ((f->flags & FF_OPTIONAL) != 0)
+		return false;
+	return !field_is_empty(f, obj) ||
+	    (f->type == FT_ENUM && f->min == 0 &&
+		(f->flags & FF_OMIT_EMPTY) == 0);
+}
+
 static bool
 is_shown(const struct field *f, unsigned int flags, const void *obj, size_t i)
 {
+	if ((flags & TABLE_STORED) != 0)
+		return is_stored(f, obj, i);
 	if ((f->flags & FF_WIRE) != 0)
 		return false;
 	if ((f->flags & FF_SECRET) != 0 && (flags & TABLE_SECRETS) == 0)

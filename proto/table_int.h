@@ -3,7 +3,11 @@
 
 /* What the parts of the table engine share; not for anyone else. */
 
+#include "proto/jread.h"
 #include "proto/table.h"
+
+/* table_encode: all fields, whole times; what table_store writes. */
+#define TABLE_STORED 0x80000000u
 
 /* The way to a value, for messages: "ipv4.prefix", "cmd[3]". */
 struct where {
@@ -39,6 +43,23 @@ table_set_has(void *obj, size_t i)
 {
 	*(uint64_t *)obj |= TABLE_HAS(i);
 }
+
+/* A JSON text on its way into an object. */
+struct decode {
+	struct jread j;
+	bool strict;
+	bool newer; /* keys we do not know are no fault */
+	bool partial; /* what is required may be missing */
+	struct err *e;
+	/* Whose field a key is: 1 with *ret, 0: ignored, -1: unknown. */
+	int (*find)(const struct decode *d, const struct table *t,
+	    const struct jstr *key, const struct field **ret);
+	const struct stored *stored; /* of table_restore: with its version */
+	int version;
+};
+/* As table_decode; d has all but j filled in. */
+int decode_text(struct decode *d, const struct table *t, const char *text,
+    size_t len, void *obj);
 
 /* Integers and enums of any width. */
 long long field_load(const struct field *f, const void *obj);

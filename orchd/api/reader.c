@@ -2,31 +2,54 @@
 #include <string.h>
 
 #include "common/cur.h"
+#include "common/log.h"
 #include "orchd/api/answer.h"
 #include "orchd/api/conn.h"
 #include "orchd/api/reader.h"
 #include "orchd/orchd.h"
+#include "orchd/stored.h"
+#include "proto/objects.h"
 
 /* Events in one answer: a slow reader comes back for the next ones. */
 #define EVENTS_BATCH 64
+#define EVENT_WIRE_MAX 6144
 
 /* An answer under construction: { u32 count, { u32 len, u64 seq, event } } */
 struct batch {
 	struct wcur w;
 	uint32_t count;
-	uint64_t last;
+	uint32_t skipped; /* cannot be read; the first of them, and why: */
+	uint64_t bad;
+	struct err why;
+	uint64_t last; /* given or skipped */
 };
 
+/* One that cannot be read is a gap in the numbers: it ends no reader. */
 static int
 batch_add(void *arg, const struct event_row *row)
 {
 	struct batch *b = arg;
+	struct event_view ev;
+	uint8_t buf[EVENT_WIRE_MAX];
+	struct wcur w;
+	struct err e = { 0 };
 
-	if (b->w.left < row->len + 12)
+	wcur_init(&w, buf, sizeof(buf));
+	if (table_restore(&stored_event, row->body.version, row->body.text,
+		row->body.len, &ev, &e) < 0 ||
+	    table_pack(&event_table, &ev, &w) < 0) {
+		if (b->skipped++ == 0) {
+			b->bad = row->seq;
+			b->why = e;
+		}
+		b->last = row->seq;
+		return 0;
+	}
+	if (b->w.left < w.used + 12)
 		return -E2BIG;
-	(void)wcur_u32(&b->w, (uint32_t)(row->len + sizeof(uint64_t)));
+	(void)wcur_u32(&b->w, (uint32_t)(w.used + sizeof(uint64_t)));
 	(void)wcur_u64(&b->w, row->seq);
-	(void)wcur_bytes(&b->w, row->body, row->len);
+	(void)wcur_bytes(&b->w, buf, w.used);
 	b->count++;
 	b->last = row->seq;
 	return 0;
@@ -47,13 +70,18 @@ answer(struct conn *c, bool at_once)
 
 	wcur_init(&b.w, buf, sizeof(buf));
 	(void)wcur_u32(&b.w, 0);
-	r = store_events(
-	    o->store, c->tenant, c->events_after, EVENTS_BATCH, batch_add, &b);
+	do { /* past a batch of which none can be read, for one that can */
+		r = store_events(
+		    o->store, c->tenant, b.last, EVENTS_BATCH, batch_add, &b);
+	} while (r > 0 && b.count == 0);
+	if (b.skipped > 0)
+		log_error("%u events left out; the first, %llu: %s", b.skipped,
+		    (unsigned long long)b.bad, b.why.msg);
+	c->events_after = b.last;
 	if (b.count == 0 && (r < 0 || !at_once))
 		return r;
 	memcpy(buf, &b.count, sizeof(b.count));
 	res.last = b.last;
-	c->events_after = b.last;
 	return chan_send2(conn_chan(c), API_RES, c->req, &res, sizeof(res), buf,
 		   b.w.used, -1) < 0
 	    ? -ENOBUFS

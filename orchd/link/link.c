@@ -127,7 +127,7 @@ link_asker(struct orchd *o, enum link_id id, uint64_t ask, uint64_t vmid,
 		return 0;
 	if (RULE(HELPER_OWN_ASK) &&
 	    (p->kind->link != id || (asks & ASKED(p->ask)) == 0 ||
-		(vmid != 0 && vmid != p->vm->row.uid)))
+		(vmid != 0 && vmid != p->vm->row.vmid)))
 		return -EPERM;
 	return 0;
 }

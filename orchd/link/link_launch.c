@@ -22,7 +22,7 @@ static int
 attach(struct vm *vm, enum fd_role role, uint32_t index, int fd)
 {
 	const struct launch_attach a = {
-		.vm = vm->row.uid, .role = role, .index = index
+		.vm = vm->row.vmid, .role = role, .index = index
 	};
 
 	if (fd < 0)
@@ -66,7 +66,7 @@ attach_texts(struct vm *vm)
 static int
 start(struct vm *vm, uint64_t id)
 {
-	const struct launch_start req = { .vm = vm->row.uid,
+	const struct launch_start req = { .vm = vm->row.vmid,
 		.slot = (uint16_t)vm->row.slot,
 		.then = LAUNCH_RUN,
 		.ready_ms = vm->obj.orchd->conf.ready_ms };
@@ -106,7 +106,7 @@ static int
 jail_stop(struct part *p, uint64_t id)
 {
 	struct orchd *o = p->vm->obj.orchd;
-	struct launch_stop req = { .vm = p->vm->row.uid, .from = STOP_AGENT };
+	struct launch_stop req = { .vm = p->vm->row.vmid, .from = STOP_AGENT };
 
 	memcpy(req.deadline_ms, o->conf.stop_ms, sizeof(req.deadline_ms));
 	p->stopping = true;
@@ -117,7 +117,7 @@ jail_stop(struct part *p, uint64_t id)
 static int
 jail_release(struct part *p, uint64_t id)
 {
-	const struct launch_vm req = { .vm = p->vm->row.uid };
+	const struct launch_vm req = { .vm = p->vm->row.vmid };
 
 	return link_send(p->vm->obj.orchd, LINK_LAUNCH, LAUNCH_RELEASE, id,
 	    &req, sizeof(req), -1);

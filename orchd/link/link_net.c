@@ -22,7 +22,7 @@ static int
 tap_open(struct part *p, uint64_t id, uint16_t flags)
 {
 	const struct vm_row *row = &p->vm->row;
-	struct net_tap req = { .vm_uid = row->uid,
+	struct net_tap req = { .vm_uid = row->vmid,
 		.slot = (uint16_t)row->slot,
 		.nic = (uint16_t)p->index,
 		.ipv4 = htonl(row->ipv4),
@@ -48,7 +48,7 @@ tap_adopt(struct part *p, uint64_t id)
 static int
 tap_release(struct part *p, uint64_t id)
 {
-	const struct net_tap_close req = { .vm_uid = p->vm->row.uid,
+	const struct net_tap_close req = { .vm_uid = p->vm->row.vmid,
 		.slot = (uint16_t)p->vm->row.slot,
 		.nic = (uint16_t)p->index };
 

@@ -45,7 +45,7 @@ fill(const struct vm *vm, struct boot_spec *s)
 	int r;
 
 	s->version = BOOT_SPEC_VERSION;
-	s->uid = vm->row.uid;
+	s->uid = vm->row.vmid;
 	hostname_from(host[0] != '\0' ? host : vm->row.name, s->hostname,
 	    sizeof(s->hostname));
 	(void)snprintf(s->image, sizeof(s->image), "%s", vm->request.image);

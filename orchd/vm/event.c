@@ -1,23 +1,22 @@
 #include <stdio.h>
 
 #include "common/clock.h"
-#include "common/cur.h"
 #include "common/log.h"
 #include "orchd/orchd.h"
+#include "orchd/stored.h"
 #include "orchd/text.h"
 #include "orchd/vm/event.h"
 #include "orchd/vm/vm.h"
-
-#define EVENT_WIRE_MAX 6144
+#include "proto/jbuf.h"
 
 uint64_t
 event_vm(struct txn *t, const struct vm *vm, const struct note *n)
 {
 	struct orchd *o = vm->obj.orchd;
 	struct event_row row = { .tenant = vm->row.tenant };
-	uint8_t buf[EVENT_WIRE_MAX];
 	struct event_view ev = { 0 };
-	struct wcur w;
+	struct jbuf b;
+	struct err e = { 0 };
 
 	row.seq = ++o->tenant.last_seq;
 	row.at_ns = clock_wall_ns();
@@ -30,16 +29,17 @@ event_vm(struct txn *t, const struct vm *vm, const struct note *n)
 	ev.timestamp = row.at_ns;
 	text_clean(ev.message, sizeof(ev.message),
 	    n->why != NULL ? n->why : vm->row.detail);
-	ev.uid = vm->row.uid;
+	ev.uid = vm->row.vmid;
 	ev.seq = (int64_t)row.seq;
-	wcur_init(&w, buf, sizeof(buf));
-	if (table_pack(&event_table, &ev, &w) < 0) {
-		log_error("vm %s: event %s does not fit", vm->row.name,
-		    event_type_names[n->type]);
-		return row.seq;
+	jbuf_init(&b, TABLE_JSON_MAX);
+	if (table_store(&stored_event, &ev, &b, &e) == 0) {
+		row.body =
+		    (struct store_doc){ b.p, b.len, stored_event.version };
+		txn_event(t, &row);
+	} else {
+		log_error("vm %s: event %s: %s", vm->row.name,
+		    event_type_names[n->type], e.msg);
 	}
-	row.body = buf;
-	row.len = w.used;
-	txn_event(t, &row);
+	jbuf_free(&b);
 	return row.seq;
 }

@@ -72,7 +72,7 @@ static void
 join(const struct req *r, struct vm *vm, enum wait_for what,
     struct idem_row *key)
 {
-	key->vm = vm->row.uid;
+	key->vm = vm->row.vmid;
 	if (write_key(&vm->obj, key) < 0)
 		req_refuse(r, 500, "out of memory");
 	else
@@ -177,7 +177,7 @@ verb_vm_stream(const struct req *r)
 		return;
 	}
 	switch (link_launch_stream(
-	    r->o, vm->row.uid, r->head.kind, r->head.flags, sv[1])) {
+	    r->o, vm->row.vmid, r->head.kind, r->head.flags, sv[1])) {
 	case 0:
 		answer_stream(r->o, r->c->id, r->id, sv[0]);
 		return;

@@ -85,7 +85,7 @@ create_fill(const struct req *r, struct vm *vm)
 	    (e = alloc_ipv4(o, &row->ipv4)) < 0)
 		return e;
 	alloc_mac(row->name, row->ipv4, row->mac);
-	row->uid = alloc_vmid(o);
+	row->vmid = alloc_vmid(o);
 	return 0;
 }
 
@@ -136,7 +136,7 @@ create_new(const struct req *r, struct vm_create *want, struct idem_row *key)
 		return;
 	}
 	o->tenant.last_id = vm->row.id;
-	key->vm = vm->row.uid;
+	key->vm = vm->row.vmid;
 	if (req_wait(r, &vm->obj, FOR_RUNNING, 201) < 0 ||
 	    write_new(&vm->obj, WAITS(FOR_RUNNING) | WAITS(FOR_RUNNING_AGAIN),
 		key) < 0) {

@@ -13,7 +13,7 @@
 static int
 cmp_vmid(const struct vm *a, const struct vm *b)
 {
-	return a->row.uid < b->row.uid ? -1 : a->row.uid > b->row.uid;
+	return a->row.vmid < b->row.vmid ? -1 : a->row.vmid > b->row.vmid;
 }
 
 static int
@@ -99,7 +99,7 @@ vm_add(struct vm *vm)
 	(void)RB_INSERT(vm_name_tree, &all->by_name, vm);
 	TAILQ_INSERT_TAIL(&all->list, vm, entry); /* ids only grow */
 	all->n++;
-	vm->obj.key = vm->row.uid;
+	vm->obj.key = vm->row.vmid;
 	vm->obj.tenant = vm->row.tenant;
 	return 0;
 }
@@ -107,7 +107,7 @@ vm_add(struct vm *vm)
 struct vm *
 vm_by_vmid(struct orchd *o, uint64_t vmid)
 {
-	struct vm key = { .row = { .uid = vmid } };
+	struct vm key = { .row = { .vmid = vmid } };
 
 	return RB_FIND(vm_id_tree, &o->vms.by_vmid, &key);
 }
@@ -152,9 +152,9 @@ vm_find(struct orchd *o, int64_t tenant, const char *name, struct vm **ret)
 	}
 	if (prefix_range(name, &lo, &hi) < 0)
 		return -ENOENT;
-	key.row.uid = lo;
+	key.row.vmid = lo;
 	vm = RB_NFIND(vm_id_tree, &o->vms.by_vmid, &key);
-	for (; vm != NULL && vm->row.uid <= hi;
+	for (; vm != NULL && vm->row.vmid <= hi;
 	     vm = RB_NEXT(vm_id_tree, &o->vms.by_vmid, vm)) {
 		if (vm->row.tenant != tenant)
 			continue;

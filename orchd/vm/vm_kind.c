@@ -1,8 +1,5 @@
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "common/cur.h"
 #include "common/log.h"
 #include "common/util.h"
 #include "orchd/api/answer.h"
@@ -11,14 +8,14 @@
 #include "orchd/link/link_net.h"
 #include "orchd/object/wait.h"
 #include "orchd/orchd.h"
+#include "orchd/stored.h"
 #include "orchd/vm/event.h"
 #include "orchd/vm/vm.h"
 #include "orchd/vm/vm_converge.h"
 #include "orchd/vm/vm_kind.h"
+#include "proto/jbuf.h"
 
 #define PATIENCE_MIN_MS 17000U
-/* A request in its stored form: all the environment it may have. */
-#define REQUEST_MAX (ENV_BYTES_MAX + 16384)
 
 /* What a VM is made of, in the order it is made; it is taken down in the
  * opposite one. */
@@ -48,21 +45,17 @@ title(const struct object *obj)
 static int
 save_new(struct txn *t, const struct vm *vm)
 {
-	uint8_t *buf = malloc(REQUEST_MAX);
 	struct vm_row row = vm->row;
-	struct wcur w;
+	struct jbuf b;
 	int r;
 
-	if (buf == NULL)
-		return -ENOMEM;
-	wcur_init(&w, buf, REQUEST_MAX);
-	if ((r = table_pack(&vm_create_table, &vm->request, &w)) == 0) {
-		row.spec = buf;
-		row.speclen = w.used;
+	jbuf_init(&b, TABLE_JSON_MAX);
+	if ((r = table_store(&stored_request, &vm->request, &b, NULL)) == 0) {
+		row.request =
+		    (struct store_doc){ b.p, b.len, stored_request.version };
 		txn_vm_put(t, &row);
 	}
-	explicit_bzero(buf, REQUEST_MAX); /* env is in it */
-	free(buf);
+	jbuf_free(&b); /* env is in it */
 	return r;
 }
 
@@ -78,7 +71,7 @@ save(struct txn *t, const struct object *obj, enum write_op op)
 		txn_vm_set(t, &vm->row);
 		return 0;
 	case WRITE_DEL:
-		txn_vm_del(t, vm->row.uid);
+		txn_vm_del(t, vm->row.vmid);
 		return 0;
 	}
 	return -EINVAL;

@@ -83,7 +83,7 @@ vm_step_asked(struct vm *vm, enum vm_event ev, const char *why,
 
 	if (to == VM_REFUSED)
 		return -EPERM;
-	key->vm = vm->row.uid;
+	key->vm = vm->row.vmid;
 	if ((r = write_ask(&vm->obj, WAITS(what), key)) < 0)
 		return r;
 	vm->row.desired = want;

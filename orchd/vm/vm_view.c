@@ -27,7 +27,7 @@ vm_view(const struct vm *vm, struct vm_view *v)
 	    vm->request.kernel_cmdline);
 	v->created_at = vm->row.created_ns;
 	v->updated_at = vm->row.updated_ns;
-	v->uid = vm->row.uid;
+	v->uid = vm->row.vmid;
 	(void)snprintf(v->image, sizeof(v->image), "%s", vm->request.image);
 	(void)snprintf(v->tenant, sizeof(v->tenant), "%s", o->tenant.name);
 	v->ready = vm->run.ready && vm->row.state != VM_STARTING;

@@ -46,7 +46,7 @@ evil_twice(int sock, const struct vm_row *web, const uint8_t mac[6])
 {
 	const uint32_t ip = web->ipv4;
 	struct net_tap t = {
-		.vm_uid = web->uid, .slot = web->slot, .ipv4 = htonl(ip)
+		.vm_uid = web->vmid, .slot = web->slot, .ipv4 = htonl(ip)
 	};
 
 	tap(sock, ip, 5, mac); /* its address */
@@ -110,7 +110,7 @@ evil_launch(int sock, const struct vm_row *web)
 {
 	static uint64_t n = EVIL; /* another VM each time */
 	struct launch_vm vm = { .vm = EVIL };
-	struct launch_attach tap = { .vm = web->uid, .role = FDR_TAP };
+	struct launch_attach tap = { .vm = web->vmid, .role = FDR_TAP };
 
 	start(sock, ++n, 60000, 1, 96); /* uid outside the block */
 	start(sock, ++n, 201, 1, 96); /* more than max_vms */
@@ -118,7 +118,7 @@ evil_launch(int sock, const struct vm_row *web)
 	start(sock, ++n, 5, 64, 96); /* vcpus over this host's maximum */
 	start(sock, ++n, 5, 1, MACHINE_MEM_MAX_MIB); /* memory likewise */
 	/* a second one of the same, at another slot; another tap for it */
-	start(sock, web->uid, 5, 1, 96);
+	start(sock, web->vmid, 5, 1, 96);
 	(void)msg_send(sock, LAUNCH_ATTACH, ID, &tap, sizeof(tap), 2);
 	(void)msg_send(sock, LAUNCH_RELEASE, ID, &vm, sizeof(vm), -1);
 	takeover_said("launchd");

@@ -11,6 +11,7 @@
 
 #include "common/util.h"
 #include "orchd/store.h"
+#include "proto/objects.h"
 #include "tests/suite/t.h"
 
 struct seen {
@@ -28,14 +29,15 @@ static char path[96];
 static struct event_base *base;
 
 static int
-on_vm(void *arg, const struct vm_row *row)
+on_vm(void *arg, const struct vm_row *row, struct err *e)
 {
 	struct seen *s = arg;
 
+	(void)e;
 	s->vms++;
 	s->vm = *row;
-	(void)snprintf(s->spec, sizeof(s->spec), "%.*s", (int)row->speclen,
-	    (const char *)row->spec);
+	(void)snprintf(s->spec, sizeof(s->spec), "%.*s", (int)row->request.len,
+	    row->request.text);
 	return 0;
 }
 
@@ -122,7 +124,7 @@ close_store(struct store *st)
 static struct vm_row
 row_of(uint64_t uid, int64_t id, const char *name)
 {
-	struct vm_row row = { .uid = uid,
+	struct vm_row row = { .vmid = uid,
 		.tenant = 1,
 		.id = id,
 		.slot = (uint32_t)id,
@@ -130,8 +132,8 @@ row_of(uint64_t uid, int64_t id, const char *name)
 		.mac = { 2, 0, 0, 0, 0, (uint8_t)id },
 		.created_ns = 1700000000000000000,
 		.updated_ns = 1700000000000000001,
-		.spec = "secret",
-		.speclen = 6 };
+		.state = VM_STATUS_PENDING,
+		.request = { "secret", 6, 1 } };
 
 	(void)snprintf(row.name, sizeof(row.name), "%s", name);
 	return row;
@@ -167,7 +169,7 @@ test_durable(void)
 	t_eq(WEXITSTATUS(status), 42);
 	st = open_store(&s);
 	t_eq(s.vms, 1);
-	t_eq(s.vm.uid, row.uid);
+	t_eq(s.vm.vmid, row.vmid);
 	t_str(s.vm.name, "web");
 	t_str(s.spec, "secret");
 	t_eq(s.vm.updated_ns, row.updated_ns);
@@ -280,7 +282,7 @@ on_event(void *arg, const struct event_row *row)
 	if (s->events++ == 0)
 		s->first = row->seq;
 	s->last = row->seq;
-	t_mem(row->body, row->len, "e", 1);
+	t_mem(row->body.text, row->body.len, "e", 1);
 	return 0;
 }
 
@@ -288,7 +290,7 @@ static void
 test_events(void)
 {
 	struct event_row row = {
-		.tenant = 1, .at_ns = 1, .body = "e", .len = 1
+		.tenant = 1, .at_ns = 1, .body = { "e", 1, 1 }
 	};
 	struct seen s;
 	struct store *st;

@@ -1,0 +1,15 @@
+#ifndef MEWS_STORED_H
+#define MEWS_STORED_H
+
+#include "proto/table.h"
+
+/*
+ * The objects that store.db holds whole, each with the version it is written
+ * in and the steps from older ones (proto/table.h).  tests/golden/stored.json
+ * holds what they were when the version was last raised: a table that changes
+ * is a new version, and `make golden` writes that file anew.
+ */
+extern const struct stored stored_request; /* struct vm_create; vm.request */
+extern const struct stored stored_event; /* struct event_view; event.body */
+
+#endif

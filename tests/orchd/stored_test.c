@@ -1,0 +1,423 @@
+#include <event2/event.h>
+#include <sqlite3.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/num.h"
+#include "common/util.h"
+#include "orchd/store.h"
+#include "orchd/stored.h"
+#include "proto/jbuf.h"
+#include "proto/objects.h"
+#include "tests/suite/t.h"
+
+/*
+ * What outlives a build.  tests/golden/store_vN.sql are stores of earlier
+ * ones and are never edited; store.txt is what each of them says.  A store
+ * that is not read any more is everybody's VMs lost.
+ */
+#define GOLDEN "tests/golden/"
+#define TEXT_MAX 65536
+
+static char dir[64];
+static char path[96];
+
+static size_t
+read_file(const char *name, char *buf, size_t cap)
+{
+	FILE *f = fopen(name, "re");
+	size_t n = 0;
+
+	if (f != NULL) {
+		n = fread(buf, 1, cap - 1, f);
+		(void)fclose(f);
+	}
+	buf[n] = '\0';
+	return n;
+}
+
+/* The text is the file's; `make golden` writes it instead. */
+static void
+same(const char *name, const char *text)
+{
+	static char want[TEXT_MAX];
+	FILE *f;
+
+	if (secure_getenv("GOLDEN_WRITE") != NULL) {
+		if ((f = fopen(name, "we")) != NULL) {
+			(void)fputs(text, f);
+			(void)fclose(f);
+		}
+		return;
+	}
+	(void)read_file(name, want, sizeof(want));
+	t_str(text, want);
+}
+
+static void
+fresh(void)
+{
+	(void)snprintf(dir, sizeof(dir), "/tmp/stored-XXXXXX");
+	t_true(mkdtemp(dir) != NULL);
+	(void)snprintf(path, sizeof(path), "%s/store.db", dir);
+}
+
+static void
+clean(void)
+{
+	static const char *const ends[] = { "", "-wal", "-shm", "-journal" };
+	char name[128];
+	size_t i;
+
+	for (i = 0; i < nitems(ends); i++) {
+		(void)snprintf(name, sizeof(name), "%s%s", path, ends[i]);
+		(void)unlink(name);
+	}
+	(void)rmdir(dir);
+}
+
+/* Statements into the store, which is made if need be. */
+static void
+sql(const char *text)
+{
+	sqlite3 *db = NULL;
+	char *why = NULL;
+
+	t_eq(sqlite3_open(path, &db), SQLITE_OK);
+	t_eq(sqlite3_exec(db, text, NULL, NULL, &why), SQLITE_OK);
+	t_str(why == NULL ? "" : why, "");
+	sqlite3_free(why);
+	t_eq(sqlite3_close(db), SQLITE_OK);
+}
+
+static void
+load(const char *name)
+{
+	static char text[TEXT_MAX];
+
+	t_true(read_file(name, text, sizeof(text)) > 0);
+	sql(text);
+}
+
+/* --- all that a store says, a line each --- */
+
+static struct jbuf said;
+
+static void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+static void
+say(const char *fmt, ...)
+{
+	char line[4096];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	jbuf_text(&said, line);
+}
+
+/* The object itself, decoded and encoded: not the text that was stored. */
+static void
+say_doc(const struct stored *s, const struct store_doc *doc)
+{
+	union {
+		struct vm_create request;
+		struct event_view event;
+	} obj;
+	struct err e = { 0 };
+	struct jbuf b;
+
+	t_eq(table_restore(s, doc->version, doc->text, doc->len, &obj, &e), 0);
+	t_str(e.msg, "");
+	jbuf_init(&b, TABLE_JSON_MAX);
+	table_encode(s->table, TABLE_SECRETS, &obj, &b);
+	say(" %.*s\n", (int)b.len, b.p);
+	jbuf_free(&b);
+	table_clear(s->table, &obj);
+}
+
+static int
+on_vm(void *arg, const struct vm_row *r, struct err *e)
+{
+	char id[HEX64_LEN + 1];
+
+	(void)arg;
+	(void)e;
+	format_hex64(r->vmid, id);
+	say("vm %s %lld %lld %s desired %u state %u reason %u exit %d slot %u "
+	    "ipv4 %08x mac %02x%02x%02x%02x%02x%02x \"%s\" %lld %lld",
+	    id, (long long)r->tenant, (long long)r->id, r->name, r->desired,
+	    r->state, r->reason, r->exit_status, r->slot, r->ipv4, r->mac[0],
+	    r->mac[1], r->mac[2], r->mac[3], r->mac[4], r->mac[5], r->detail,
+	    (long long)r->created_ns, (long long)r->updated_ns);
+	say_doc(&stored_request, &r->request);
+	return 0;
+}
+
+static int
+on_idem(void *arg, const struct idem_row *r)
+{
+	size_t i;
+
+	(void)arg;
+	say("key %lld %u %s %u %016llx %lld ", (long long)r->tenant, r->owner,
+	    r->key, r->verb, (unsigned long long)r->vm, (long long)r->at_ns);
+	for (i = 0; i < sizeof(r->hash); i++)
+		say("%02x", r->hash[i]);
+	say("\n");
+	return 0;
+}
+
+static int
+on_tenant(void *arg, int64_t tenant, const char *name, uint64_t seq, int64_t id)
+{
+	(void)arg;
+	say("tenant %lld %s %llu %lld\n", (long long)tenant, name,
+	    (unsigned long long)seq, (long long)id);
+	return 0;
+}
+
+static int
+on_event(void *arg, const struct event_row *r)
+{
+	(void)arg;
+	say("event %lld %llu %lld", (long long)r->tenant,
+	    (unsigned long long)r->seq, (long long)r->at_ns);
+	say_doc(&stored_event, &r->body);
+	return 0;
+}
+
+static void
+say_all(void)
+{
+	static const struct store_load loader = { on_vm, on_idem, on_tenant };
+	struct event_base *base = event_base_new();
+	struct store *s = NULL;
+	struct err e = { 0 };
+
+	jbuf_init(&said, TEXT_MAX);
+	t_eq(store_open(path, &s, &e), 0);
+	t_str(e.msg, "");
+	if (s == NULL)
+		return;
+	t_eq(store_read(s, &loader, NULL, &e), 0);
+	t_str(e.msg, "");
+	t_eq(store_start(s, base, &e), 0);
+	t_true(store_events(s, 1, 0, 100, on_event, NULL) > 0);
+	store_free(s);
+	event_base_free(base);
+}
+
+static void
+test_old(void)
+{
+	static const char *const names[] = { GOLDEN "store_v1.sql",
+		GOLDEN "store_v2.sql", GOLDEN "store_v3.sql" };
+	size_t i;
+
+	for (i = 0; i < nitems(names); i++) {
+		t_row(names[i]);
+		fresh();
+		load(names[i]);
+		say_all();
+		same(GOLDEN "store.txt", said.p);
+		jbuf_free(&said);
+		clean();
+	}
+}
+
+/* --- what a build refuses, and says --- */
+
+static void
+refused(const char *change, const char *want)
+{
+	static const struct store_load loader = { on_vm, on_idem, on_tenant };
+	struct store *s = NULL;
+	struct err e = { 0 };
+	int r;
+
+	t_row(change);
+	fresh();
+	load(GOLDEN "store_v3.sql");
+	sql(change);
+	jbuf_init(&said, TEXT_MAX);
+	if ((r = store_open(path, &s, &e)) == 0)
+		r = store_read(s, &loader, NULL, &e);
+	t_true(r < 0);
+	if (strstr(e.msg, want) == NULL)
+		t_str(e.msg, want);
+	store_free(s);
+	jbuf_free(&said);
+	clean();
+}
+
+static void
+test_refused(void)
+{
+	refused("PRAGMA user_version = 99", "99");
+	refused("UPDATE vm SET state = 77 WHERE name = 'web'", "web: state");
+	refused("UPDATE vm SET desired = -1 WHERE name = 'web'", "desired");
+	refused("UPDATE vm SET slot = 70000 WHERE name = 'web'", "slot");
+	refused("UPDATE vm SET name = '../x' WHERE name = 'web'", "name");
+	refused("UPDATE vm SET mac = X'00' WHERE name = 'web'", "mac");
+}
+
+/* A request of a newer build, of an unknown key, or no JSON at all. */
+static void
+test_request(void)
+{
+	static const struct {
+		const char *name, *text;
+		int version;
+		bool ok;
+	} rows[] = {
+		{ "as it is", "{\"name\":\"a\",\"image\":\"busybox\"}", 1,
+		    true },
+		{ "of a newer build", "{\"name\":\"a\"}", 99, false },
+		{ "of version 0", "{\"name\":\"a\"}", 0, false },
+		{ "an unknown key", "{\"name\":\"a\",\"wings\":2}", 1, false },
+		{ "another case", "{\"Name\":\"a\"}", 1, false },
+		{ "no JSON", "{", 1, false },
+		{ "nothing", "", 1, false },
+		{ "no name that may be", "{\"name\":\"../a\"}", 1, false },
+	};
+	struct vm_create c;
+	size_t i;
+
+	for (i = 0; i < nitems(rows); i++) {
+		struct err e = { 0 };
+		int r;
+
+		t_row(rows[i].name);
+		r = table_restore(&stored_request, rows[i].version,
+		    rows[i].text, strlen(rows[i].text), &c, &e);
+		t_eq(r == 0, rows[i].ok);
+		t_eq(e.msg[0] == '\0', rows[i].ok);
+		table_clear(&vm_create_table, &c);
+	}
+}
+
+/* --- steps: what a table that changed does with objects of before --- */
+
+struct bird {
+	uint64_t has;
+	char species[32];
+	int32_t weight_g;
+};
+static const struct field bird_fields[] = {
+	{ F_(struct bird, species, FT_STR), .flags = FF_REQUIRED, .min = 1,
+	    .max = 31, .doc = "species" },
+	{ F_INT(struct bird, weight_g), .min = 0, .max = 100000,
+	    .doc = "weight" },
+};
+static const struct table bird_table = { "Bird", sizeof(struct bird),
+	bird_fields, nitems(bird_fields), "A bird." };
+
+/* Version 1 said ounces. */
+static int
+to_grams(void *obj, struct err *e)
+{
+	struct bird *b = obj;
+
+	(void)e;
+	b->weight_g *= 28;
+	return 0;
+}
+
+static const struct stored_step bird_steps[] = {
+	{ 1, &bird_table, "kind", "species", NULL },
+	{ 1, &bird_table, "weight_oz", "weight_g", NULL },
+	{ 1, &bird_table, NULL, NULL, to_grams },
+	{ 2, &bird_table, "jesses", NULL, NULL },
+	{ 0 },
+};
+static const struct stored stored_bird = { &bird_table, 3, bird_steps };
+
+static void
+test_steps(void)
+{
+	static const struct {
+		const char *name, *text;
+		int version;
+		int32_t weight; /* -1: refused */
+	} rows[] = {
+		{ "first", "{\"kind\":\"merlin\",\"weight_oz\":6}", 1, 168 },
+		{ "second",
+		    "{\"species\":\"merlin\",\"weight_g\":6,\"jesses\":2}", 2,
+		    6 },
+		{ "today", "{\"weight_g\":6,\"species\":\"merlin\"}", 3, 6 },
+		{ "a key of before, today", "{\"kind\":\"merlin\"}", 3, -1 },
+		{ "a key of tomorrow", "{\"species\":\"merlin\",\"bells\":1}",
+		    3, -1 },
+		{ "tomorrow", "{\"species\":\"merlin\"}", 4, -1 },
+	};
+	struct bird b;
+	size_t i;
+
+	for (i = 0; i < nitems(rows); i++) {
+		struct err e = { 0 };
+		int r;
+
+		t_row(rows[i].name);
+		r = table_restore(&stored_bird, rows[i].version, rows[i].text,
+		    strlen(rows[i].text), &b, &e);
+		t_eq(r == 0, rows[i].weight >= 0);
+		if (r == 0) {
+			t_eq(b.weight_g, rows[i].weight);
+			t_str(b.species, "merlin");
+			table_clear(&bird_table, &b);
+		}
+	}
+}
+
+/* --- a stored table does not change by accident --- */
+
+static void
+say_table(const struct table *t)
+{
+	size_t i;
+
+	for (i = 0; i < t->nfields; i++) {
+		const struct field *f = &t->fields[i];
+		size_t n;
+
+		say(" %s:%d:%u", f->name, (int)f->type,
+		    f->flags & (FF_REQUIRED | FF_OPTIONAL | FF_WIRE));
+		for (n = 0; f->names != NULL && f->names[n] != NULL; n++)
+			say("%c%s", n == 0 ? '=' : '|', f->names[n]);
+		if (f->sub != NULL) {
+			say("(");
+			say_table(f->sub);
+			say(" )");
+		}
+	}
+}
+
+static void
+test_unchanged(void)
+{
+	static const struct stored *const all[] = { &stored_request,
+		&stored_event };
+	size_t i;
+
+	jbuf_init(&said, TEXT_MAX);
+	for (i = 0; i < nitems(all); i++) {
+		say("%s %d", all[i]->table->name, all[i]->version);
+		say_table(all[i]->table);
+		say("\n");
+	}
+	t_row("a stored table has changed: raise its version in orchd/stored.c "
+	      "with a step for what was renamed or left out, then write "
+	      "tests/golden/stored.txt anew (make golden)");
+	same(GOLDEN "stored.txt", said.p);
+	jbuf_free(&said);
+}
+
+const struct t_case t_cases[] = { { "stored-old", test_old },
+	{ "stored-refused", test_refused }, { "stored-request", test_request },
+	{ "stored-steps", test_steps }, { "stored-unchanged", test_unchanged },
+	{ NULL, NULL } };
