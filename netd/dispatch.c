@@ -73,7 +73,7 @@ on_tap_open(void *arg, struct chan *c, struct msg *m)
 	memcpy(&req, m->data, sizeof(req));
 	if ((r = netd_open(nd, &req, &ifindex, &fd, &e)) < 0)
 		return answer_err(c, m->id, r, &e);
-	ready.vm_uid = req.vm_uid;
+	ready.vm = req.vm;
 	ready.ifindex = (uint32_t)ifindex;
 	return chan_send(c, NET_TAP_READY, m->id, &ready, sizeof(ready), fd);
 }

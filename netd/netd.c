@@ -250,12 +250,12 @@ netd_close(struct netd *nd, const struct net_tap_close *req, struct err *e)
 	bool is_there;
 	int r;
 
-	if (req->vm_uid == 0 || req->slot >= nitems(nd->taps) || req->nic != 0)
+	if (req->vm == 0 || req->slot >= nitems(nd->taps) || req->nic != 0)
 		return err_set(e, -EINVAL, "no such slot or NIC");
 	t = &nd->taps[req->slot];
 	if (t->ifindex == 0)
 		return 0;
-	if (RULE(NET_CLOSE_OWNER) && t->id.vm_uid != req->vm_uid)
+	if (RULE(NET_CLOSE_OWNER) && t->id.vm != req->vm)
 		return err_set(e, -EPERM, "slot %u is another VM's", req->slot);
 	/* by netlink: what a hypervisor still holds is dead afterwards */
 	is_there = (r = port_doom(nd, t)) == 0;

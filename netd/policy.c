@@ -83,7 +83,7 @@ policy_tap(const struct net_conf *c, const struct net_tap *t, struct err *e)
 {
 	uint8_t bridge[6];
 
-	if (t->vm_uid == 0)
+	if (t->vm == 0)
 		return err_set(e, -EINVAL, "no VM");
 	if (RULE(NET_SLOT) && t->slot >= c->max_taps)
 		return err_set(
@@ -105,9 +105,8 @@ policy_tap(const struct net_conf *c, const struct net_tap *t, struct err *e)
 int
 tap_same(const struct net_tap *a, const struct net_tap *b)
 {
-	return a->vm_uid == b->vm_uid && a->slot == b->slot &&
-	    a->nic == b->nic && a->ipv4 == b->ipv4 &&
-	    memcmp(a->mac, b->mac, sizeof(a->mac)) == 0;
+	return a->vm == b->vm && a->slot == b->slot && a->nic == b->nic &&
+	    a->ipv4 == b->ipv4 && memcmp(a->mac, b->mac, sizeof(a->mac)) == 0;
 }
 
 int
@@ -169,7 +168,7 @@ tap_alias(const struct net_tap *t, char alias[TAP_ALIAS])
 {
 	char uid[HEX64_LEN + 1];
 
-	format_hex64(t->vm_uid, uid);
+	format_hex64(t->vm, uid);
 	(void)snprintf(alias, TAP_ALIAS,
 	    "mews1 %s %04x %08x %02x%02x%02x%02x%02x%02x", uid, t->nic,
 	    ntohl(t->ipv4), t->mac[0], t->mac[1], t->mac[2], t->mac[3],
@@ -204,7 +203,7 @@ tap_unalias(const char *alias, struct net_tap *t)
 		if (hex(alias + f[i].at, f[i].len, &v[i]) < 0)
 			return -EINVAL;
 	}
-	got.vm_uid = v[0];
+	got.vm = v[0];
 	got.nic = (uint16_t)v[1];
 	got.ipv4 = htonl((uint32_t)v[2]);
 	for (i = 0; i < sizeof(got.mac); i++)

@@ -46,7 +46,7 @@ enum net_msg { /* values never change meaning */
 #define NET_ADOPT 0x0001
 #define NET_FLAGS NET_ADOPT
 struct net_tap {
-	uint64_t vm_uid; /* never 0 */
+	uint64_t vm; /* never 0 */
 	uint16_t slot; /* the tap is mw<slot> */
 	uint16_t nic; /* 0: a VM has one so far */
 	uint32_t ipv4;
@@ -56,7 +56,7 @@ struct net_tap {
 _Static_assert(sizeof(struct net_tap) == 24, "wire layout");
 
 struct net_tap_ready {
-	uint64_t vm_uid;
+	uint64_t vm;
 	uint32_t ifindex;
 	uint32_t pad;
 };
@@ -64,7 +64,7 @@ _Static_assert(sizeof(struct net_tap_ready) == 16, "wire layout");
 
 /* Closing what is not there is fine; what another VM holds is -EPERM. */
 struct net_tap_close {
-	uint64_t vm_uid;
+	uint64_t vm;
 	uint16_t slot;
 	uint16_t nic;
 	uint32_t pad;

@@ -22,7 +22,7 @@ static int
 tap_open(struct part *p, uint64_t id, uint16_t flags)
 {
 	const struct vm_row *row = &p->vm->row;
-	struct net_tap req = { .vm_uid = row->vmid,
+	struct net_tap req = { .vm = row->vmid,
 		.slot = (uint16_t)row->slot,
 		.nic = (uint16_t)p->index,
 		.ipv4 = htonl(row->ipv4),
@@ -48,7 +48,7 @@ tap_adopt(struct part *p, uint64_t id)
 static int
 tap_release(struct part *p, uint64_t id)
 {
-	const struct net_tap_close req = { .vm_uid = p->vm->row.vmid,
+	const struct net_tap_close req = { .vm = p->vm->row.vmid,
 		.slot = (uint16_t)p->vm->row.slot,
 		.nic = (uint16_t)p->index };
 
@@ -107,7 +107,7 @@ on_tap_ready(void *arg, struct chan *c, struct msg *m)
 
 	(void)c;
 	memcpy(&rdy, m->data, sizeof(rdy));
-	r = link_asker(arg, LINK_NET, m->id, rdy.vm_uid,
+	r = link_asker(arg, LINK_NET, m->id, rdy.vm,
 	    ASKED(ASK_MAKE) | ASKED(ASK_ADOPT), &p);
 	if (r < 0 || p == NULL)
 		return r;
@@ -161,11 +161,11 @@ static void
 close_stranger(struct orchd *o, const struct net_tap *tap)
 {
 	const struct net_tap_close req = {
-		.vm_uid = tap->vm_uid, .slot = tap->slot, .nic = tap->nic
+		.vm = tap->vm, .slot = tap->slot, .nic = tap->nic
 	};
 
 	log_warn("netd holds the tap of %016llx, which is not in the store",
-	    (unsigned long long)tap->vm_uid);
+	    (unsigned long long)tap->vm);
 	(void)link_send(
 	    o, LINK_NET, NET_TAP_CLOSE, ++o->last_ask, &req, sizeof(req), -1);
 }
@@ -186,7 +186,7 @@ on_held(void *arg, struct chan *c, struct msg *m)
 
 		memcpy(&tap, (const uint8_t *)m->data + (size_t)i * sizeof(tap),
 		    sizeof(tap));
-		vm = vm_by_vmid(o, tap.vm_uid);
+		vm = vm_by_vmid(o, tap.vm);
 		if (vm != NULL && vm->row.slot == tap.slot)
 			p = link_part(vm, &link_net_tap, tap.nic);
 		if (p == NULL)

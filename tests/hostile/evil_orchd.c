@@ -33,7 +33,7 @@ static void
 tap(int sock, uint32_t ip, uint16_t slot, const uint8_t mac[6])
 {
 	struct net_tap t = {
-		.vm_uid = EVIL + slot, .slot = slot, .ipv4 = htonl(ip)
+		.vm = EVIL + slot, .slot = slot, .ipv4 = htonl(ip)
 	};
 
 	memcpy(t.mac, mac, sizeof(t.mac));
@@ -46,7 +46,7 @@ evil_twice(int sock, const struct vm_row *web, const uint8_t mac[6])
 {
 	const uint32_t ip = web->ipv4;
 	struct net_tap t = {
-		.vm_uid = web->vmid, .slot = web->slot, .ipv4 = htonl(ip)
+		.vm = web->vmid, .slot = web->slot, .ipv4 = htonl(ip)
 	};
 
 	tap(sock, ip, 5, mac); /* its address */
@@ -72,7 +72,7 @@ evil_net(int sock, const struct vm_row *web)
 	static const uint8_t global[6] = { 0, 0x1b, 0x21, 0, 0x66, 1 };
 	/* the bridge's: 02, m, then the gateway's address */
 	static const uint8_t bridge[6] = { 2, 'm', 10, 77, 0, 1 };
-	struct net_tap_close c = { .vm_uid = EVIL, .slot = web->slot };
+	struct net_tap_close c = { .vm = EVIL, .slot = web->slot };
 
 	tap(sock, 0x0a4d0163, 5, mac); /* outside the subnet */
 	tap(sock, 0x0a4d0001, 5, mac); /* the host's own */

@@ -20,7 +20,7 @@ static const struct net_conf good_conf = { .bridge = "mewsbr0",
 	.max_taps = 16,
 	.prefix = 24 };
 
-static const struct net_tap good_tap = { .vm_uid = 0xabcdef0123456789,
+static const struct net_tap good_tap = { .vm = 0xabcdef0123456789,
 	.slot = 3,
 	.ipv4 = IP(10, 77, 0, 13),
 	.mac = { 0x52, 0x54, 0, 0, 1, 3 } };
@@ -144,7 +144,7 @@ test_tap_numbers(void)
 		struct net_tap t = good_tap;
 		struct err e = { 0 };
 
-		t.vm_uid = rows[i].uid;
+		t.vm = rows[i].uid;
 		t.slot = rows[i].slot;
 		t.nic = rows[i].nic;
 		t.ipv4 = rows[i].ipv4;
@@ -207,7 +207,7 @@ test_free(void)
 
 	taps[3].ifindex = 7;
 	taps[3].id = good_tap;
-	taps[3].id.vm_uid = 1;
+	taps[3].id.vm = 1;
 	taps[4].id = good_tap; /* ifindex 0: nobody's */
 	taps[4].id.slot = 4;
 	taps[4].id.ipv4 = IP(10, 77, 0, 44);
@@ -215,7 +215,7 @@ test_free(void)
 	for (size_t i = 0; i < nitems(rows); i++) {
 		struct net_tap t = good_tap;
 
-		t.vm_uid = rows[i].uid;
+		t.vm = rows[i].uid;
 		t.slot = rows[i].slot;
 		t.ipv4 = IP(10, 77, 0, rows[i].host);
 		t.mac[5] = rows[i].mac;
@@ -305,8 +305,8 @@ static void
 test_wire(void)
 {
 	struct net_tap t = good_tap;
-	struct net_tap_close c = { .vm_uid = 1 };
-	struct net_tap_ready r = { .vm_uid = 1 };
+	struct net_tap_close c = { .vm = 1 };
+	struct net_tap_ready r = { .vm = 1 };
 	struct net_list_end l = { .count = NET_TAPS_MAX };
 	struct net_err e = { .code = -EBUSY };
 
