@@ -362,7 +362,9 @@ def read_until(sock, end):
 def vsock_agent(v, s, mid):
     """Plays the agent on the socket that the warden asked for."""
     a = v.dialled(mid)
-    got = read_until(a, b"}")
+    got = b""
+    while b"}" not in got[32:]:  # the key may have one, too
+        got += a.recv(100)
     assert got[:32] == v.key() and got[32:].startswith(HEAD), got
     a.sendall(YES)
     assert s.opened() == (101, "")
