@@ -6,8 +6,9 @@
 #include "common/util.h"
 #include "orchd/orchd.h"
 
-/* Its root is lib/store, and of that it needs: the database, its WAL and
- * shared memory, made, written and removed.  No other right, no other tree. */
+/* Its root is lib/store, and of that it needs: the database, its WAL, shared
+ * memory and, while it migrates, a statement's journal: made, written and
+ * removed.  No other right, no other tree. */
 static const struct landlock_path paths[] = {
 	{ "/",
 	    LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE |

@@ -190,32 +190,45 @@ get_version(sqlite3 *db, int *ret, struct err *e)
 	return rc == SQLITE_ROW ? 0 : sql_err(db, rc, "user_version", e);
 }
 
+/* All of it or none: number n + 1, on a store that is at n. */
+static int
+migrate_one(sqlite3 *db, int n, struct err *e)
+{
+	char bump[64];
+	int r;
+
+	(void)snprintf(bump, sizeof(bump), "PRAGMA user_version = %d", n + 1);
+	if (sql_exec(db, "BEGIN EXCLUSIVE") == 0 &&
+	    sql_exec(db, migrations[n]) == 0 && sql_exec(db, bump) == 0 &&
+	    sql_exec(db, "COMMIT") == 0)
+		return 0;
+	r = sql_err(db, sqlite3_errcode(db), "migration", e);
+	(void)sql_exec(db, "ROLLBACK");
+	return r;
+}
+
 int
 sql_migrate(sqlite3 *db, struct err *e)
 {
-	char bump[64];
 	int at = 0, r;
 
 	if ((r = get_version(db, &at, e)) < 0)
 		return r;
-	if (wire_v2_functions(db) != SQLITE_OK)
-		return sql_err(db, sqlite3_errcode(db), "migration", e);
 	if (at > (int)nitems(migrations))
 		return err_set(e, -EPROTO,
 		    "store: version %d is newer than this program knows (%zu)",
 		    at, nitems(migrations));
-	for (; at < (int)nitems(migrations); at++) {
-		(void)snprintf(
-		    bump, sizeof(bump), "PRAGMA user_version = %d", at + 1);
-		if (sql_exec(db, "BEGIN EXCLUSIVE") < 0 ||
-		    sql_exec(db, migrations[at]) < 0 ||
-		    sql_exec(db, bump) < 0 || sql_exec(db, "COMMIT") < 0) {
-			r = sql_err(db, sqlite3_errcode(db), "migration", e);
-			(void)sql_exec(db, "ROLLBACK");
-			return r;
-		}
-	}
-	return 0;
+	if (at == (int)nitems(migrations))
+		return 0;
+	if (wire_v2_functions(db) != SQLITE_OK)
+		return sql_err(db, sqlite3_errcode(db), "migration", e);
+	/* a statement that changes all rows keeps what was, to undo it: not in
+	 * memory, of which a big store needs more than we may have */
+	(void)sql_exec(db, "PRAGMA temp_store = FILE");
+	while (r == 0 && at < (int)nitems(migrations))
+		r = migrate_one(db, at++, e);
+	(void)sql_exec(db, "PRAGMA temp_store = MEMORY");
+	return r;
 }
 
 static int

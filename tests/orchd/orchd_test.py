@@ -554,6 +554,77 @@ def events_trimmed():
         eq(got[0]["id"], 10101)
 
 
+# -- a store of before, and what cannot be read ----------------------------------------
+
+def golden(l, name, also=lambda db: None):
+    """The store of l is a golden one, with what also() does to it."""
+    import sqlite3
+    path = l.store + "/store.db"
+    db = sqlite3.connect(path)
+    with open("%s/tests/golden/%s" % (suite.TOP, name)) as f:
+        db.executescript(f.read())
+    also(db)
+    db.commit()
+    db.close()
+    os.chown(path, l.uid, l.uid)
+
+
+def old_store():
+    """Confined as it is, it migrates a store that does not fit its memory
+    (the statement's journal is a file), and takes the VMs on."""
+    def big(db):
+        # slots, addresses and ids behind those that are there
+        env = b"A=" + b"x" * 65000 + b"\0"
+        doc = (struct.pack("=Q", 0) + text("big") + text("") +
+               2 * text("busybox") + struct.pack("=qq", 1, 96) +
+               3 * text("") + struct.pack("=II", 1, len(env)) + env + text(""))
+        for i in range(20):
+            db.execute("INSERT INTO vm VALUES (?, 1, ?, ?, 0, 4, 0, 0, ?, ?,"
+                       " ?, '', 1, 1, ?, 0)",
+                       (i + 1, i + 100, "big-%d" % i, i + 20,
+                        0x0a4d0080 + i, struct.pack(">Q", i)[2:], doc))
+    with Peers() as l:
+        golden(l, "store_v2_states.sql", big)
+        l.start()
+        c = l.client(l.user)
+        v = {v["name"]: v for v in l.vms(c)}
+        eq(len(set(v) - {"deleting-1"}), 8 + 20)
+        eq(v["host-1"]["mem"], 96)
+        eq(v["broke"]["reason"], 'guest panic: oops "quoted"')
+        eq(l.create(l.client(l.user), "new").status, 201)
+        assert not any(n.startswith("etilqs") for n in os.listdir(l.store))
+        l.restart()
+        eq(l.state(l.client(l.user), "new"), "running")
+
+
+def event_unreadable():
+    """It is a gap and one line in the log; who reads gets the others."""
+    def spoil(db):
+        db.execute("UPDATE event SET body = X'00' WHERE seq = 2")
+        db.execute("UPDATE event SET body = X'' WHERE seq = 3")
+    with Peers() as l:
+        golden(l, "store_v2.sql", spoil)
+        l.start()
+        ids = [e["id"] for e in l.events(l.client(l.user)) if e["id"] <= 6]
+        eq(ids, [1, 4, 5, 6])
+        assert "2 events left out; the first, 2: " in l.log(), l.log()
+
+
+def row_unreadable():
+    """A VM is never taken for one that is not there: orchd ends, and says
+    which it is and why."""
+    for change, want in (
+            ("state = 77", "vm uid 2b51ca69f40f1f67 name web: state: 77"),
+            ("request = '{}'", "name web: name: required"),
+            ("request_v = 9", "name web: VMCreate of version 9, newer")):
+        with Peers() as l:
+            golden(l, "store_v3.sql", lambda db: db.execute(
+                "UPDATE vm SET %s WHERE name = 'web'" % change))
+            l.start(peers=False)
+            eq(l.p.wait(10) != 0, True)
+            assert want in l.log(), l.log()
+
+
 # -- streams, doctor -----------------------------------------------------------------
 
 def streams():
@@ -1435,7 +1506,8 @@ CASES = dict(
     waiters=waiters, names=names, limits=limits, lists=lists,
     big_environment=big_environment, durable=durable, keys=keys,
     keys_bounded=keys_bounded, events=events, events_at_once=events_at_once,
-    events_trimmed=events_trimmed,
+    events_trimmed=events_trimmed, old_store=old_store,
+    event_unreadable=event_unreadable, row_unreadable=row_unreadable,
     streams=streams, doctor=doctor, helper_errors=helper_errors,
     twice_and_late=twice_and_late, never_answered=never_answered,
     other_lists=other_lists,

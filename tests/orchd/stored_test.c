@@ -232,6 +232,120 @@ test_old(void)
 	}
 }
 
+/* --- a big one: more than a migration may keep in memory --- */
+
+#define BIG_VMS 128
+
+static void
+v2_text(struct wcur *w, const char *text)
+{
+	(void)wcur_u32(w, (uint32_t)strlen(text));
+	(void)wcur_bytes(w, text, strlen(text));
+}
+
+/* A request of version 2 with as much environment as there may be. */
+static size_t
+v2_request(uint8_t *buf, size_t cap)
+{
+	static char env[ENV_BYTES_MAX];
+	struct wcur w;
+
+	memset(env, 'x', sizeof(env) - 1);
+	env[0] = 'A';
+	env[1] = '=';
+	wcur_init(&w, buf, cap);
+	(void)wcur_u64(&w, 0); /* has */
+	v2_text(&w, "big");
+	v2_text(&w, ""); /* plugin */
+	v2_text(&w, "busybox");
+	v2_text(&w, "busybox");
+	(void)wcur_u64(&w, 1); /* cpu_cores */
+	(void)wcur_u64(&w, 96); /* memory_mb */
+	v2_text(&w, ""); /* kernel_cmdline */
+	v2_text(&w, ""); /* api_host */
+	v2_text(&w, ""); /* api_port */
+	(void)wcur_u32(&w, 1);
+	(void)wcur_u32(&w, sizeof(env));
+	(void)wcur_bytes(&w, env, sizeof(env));
+	v2_text(&w, ""); /* hostname */
+	t_true(!w.bad);
+	return w.used;
+}
+
+static void
+put_big(sqlite3 *db)
+{
+	static const char text[] =
+	    "WITH RECURSIVE n(i) AS (SELECT 100 UNION ALL"
+	    " SELECT i + 1 FROM n WHERE i < 99 + ?1)"
+	    " INSERT INTO vm SELECT i, 1, i, 'big-' || i, 1, 3, 0, 0, i, i,"
+	    " CAST(printf('%06d', i) AS BLOB), '', 1, 1, ?2, 0 FROM n";
+	static uint8_t wire[2 * ENV_BYTES_MAX];
+	const size_t len = v2_request(wire, sizeof(wire));
+	sqlite3_stmt *st = NULL;
+
+	t_eq(sqlite3_prepare_v2(db, text, -1, &st, NULL), SQLITE_OK);
+	t_eq(sqlite3_bind_int(st, 1, BIG_VMS), SQLITE_OK);
+	t_eq(
+	    sqlite3_bind_blob(st, 2, wire, (int)len, SQLITE_STATIC), SQLITE_OK);
+	t_eq(sqlite3_step(st), SQLITE_DONE);
+	(void)sqlite3_finalize(st);
+}
+
+static int
+on_big(void *arg, const struct vm_row *r, struct err *e)
+{
+	unsigned int *n = arg;
+
+	(void)e;
+	*n += r->request.len > ENV_BYTES_MAX;
+	return 0;
+}
+
+static int
+no_idem(void *arg, const struct idem_row *r)
+{
+	(void)arg;
+	(void)r;
+	return 0;
+}
+
+static int
+no_tenant(void *arg, int64_t tenant, const char *name, uint64_t seq, int64_t id)
+{
+	(void)arg;
+	(void)tenant;
+	(void)name;
+	(void)seq;
+	(void)id;
+	return 0;
+}
+
+static void
+test_big(void)
+{
+	static const struct store_load loader = { on_big, no_idem, no_tenant };
+	struct store *s = NULL;
+	struct err e = { 0 };
+	sqlite3 *db = NULL;
+	unsigned int n = 0;
+
+	fresh();
+	load(GOLDEN "store_v2.sql");
+	t_eq(sqlite3_open(path, &db), SQLITE_OK);
+	put_big(db);
+	t_eq(sqlite3_close(db), SQLITE_OK);
+	(void)sqlite3_memory_highwater(1);
+	t_eq(store_open(path, &s, &e), 0);
+	t_str(e.msg, "");
+	t_true(sqlite3_memory_highwater(0) < BIG_VMS * ENV_BYTES_MAX / 2);
+	if (s != NULL)
+		t_eq(store_read(s, &loader, &n, &e), 0);
+	t_eq(n, BIG_VMS);
+	store_free(s);
+	clean();
+}
+
 /* --- what a build refuses, and says --- */
 
 static void
@@ -324,7 +438,8 @@ test_back(void)
 			 ENV_BYTES_MAX),
 		    0);
 	memset(big, 1, sizeof(big)); /* each is six bytes of JSON */
-	memcpy(big, "E=", 2);
+	big[0] = 'E';
+	big[1] = '=';
 	t_eq(strs_add(&c.env, big, sizeof(big), ENV_MAX, ENV_BYTES_MAX), 0);
 	jbuf_init(&b, TABLE_JSON_MAX);
 	t_eq(table_store(&stored_request, &c, &b, &e), 0);
@@ -502,6 +617,7 @@ test_unchanged(void)
 }
 
 const struct t_case t_cases[] = { { "stored-old", test_old },
-	{ "stored-refused", test_refused }, { "stored-request", test_request },
-	{ "stored-back", test_back }, { "stored-steps", test_steps },
-	{ "stored-unchanged", test_unchanged }, { NULL, NULL } };
+	{ "stored-big", test_big }, { "stored-refused", test_refused },
+	{ "stored-request", test_request }, { "stored-back", test_back },
+	{ "stored-steps", test_steps }, { "stored-unchanged", test_unchanged },
+	{ NULL, NULL } };
