@@ -3,6 +3,7 @@
 
 #include "common/log.h"
 #include "proto/boot.h"
+#include "proto/chan.h"
 
 void
 boot_recv(uint32_t room, struct boot_common *bc, void *conf, size_t len)
@@ -34,25 +35,6 @@ boot_ready(void)
 		fatal("mewsd is gone");
 }
 
-void
-boot_fault(struct chan *mewsd, uint32_t room, uint32_t life, enum chan_end end)
-{
-	const struct boot_peer p = { .room = room, .life = life };
-
-	if (end == CHAN_REFUSED || end == CHAN_STALLED)
-		(void)chan_send(mewsd, BOOT_FAULT, 0, &p, sizeof(p), -1);
-}
-
-void
-boot_ended(struct chan *mewsd, uint32_t room, uint32_t life, enum chan_end end)
-{
-	const struct boot_peer p = { .room = room, .life = life };
-
-	boot_fault(mewsd, room, life, end);
-	if (end == CHAN_CLOSED)
-		(void)chan_send(mewsd, BOOT_ENDED, 0, &p, sizeof(p), -1);
-}
-
 int
 boot_peer_check(const void *payload)
 {
@@ -60,4 +42,22 @@ boot_peer_check(const void *payload)
 
 	memcpy(&p, payload, sizeof(p));
 	return p.room < ROOM_MAX ? 0 : -EINVAL;
+}
+
+int
+boot_oneshot_check(const void *payload)
+{
+	struct boot_oneshot a;
+
+	memcpy(&a, payload, sizeof(a));
+	return a.room < ROOM_MAX && a.pad == 0 ? 0 : -EINVAL;
+}
+
+int
+boot_oneshot_fd_check(const void *payload)
+{
+	struct boot_oneshot_fd a;
+
+	memcpy(&a, payload, sizeof(a));
+	return a.index < ONESHOT_FDS_MAX && a.pad == 0 ? 0 : -EINVAL;
 }

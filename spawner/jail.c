@@ -276,7 +276,7 @@ jail_child(const struct jail *j)
 	ssize_t n;
 
 	place_fds(j);
-	(void)snprintf(uid, sizeof(uid), "%u", j->sp->boot.uid);
+	(void)snprintf(uid, sizeof(uid), "%u", j->sp->conf.uid);
 	(void)snprintf(cid, sizeof(cid), "%u", j->cid);
 	make_root(j);
 	if (sethostname("vm", 2) < 0 || setsid() < 0)

@@ -16,6 +16,7 @@
 #include "common/fds.h"
 #include "common/log.h"
 #include "common/num.h"
+#include "common/uid.h"
 #include "common/util.h"
 #include "proto/uids.h"
 #include "spawner/group.h"
@@ -91,7 +92,7 @@ check_free(const struct spawner *sp, const struct record *rec, struct err *e)
 			    "slot %u is in use: uid %u is VM %016llx's",
 			    rec->slot, uid,
 			    (unsigned long long)other->rec.jail.id);
-		if (RULE(UID_UNUSED) && proc_uid_in_use(uid))
+		if (RULE(UID_UNUSED) && uid_in_use(uid))
 			return err_set(
 			    e, -EBUSY, "uid %u still has a process", uid);
 	}
@@ -180,7 +181,7 @@ bind_socket(const struct spawner *sp, int dir, const char *name, int *ret)
 	if (fchdir(dir) < 0 ||
 	    bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 ||
 	    fchownat(
-		dir, name, sp->boot.uid, sp->boot.gid, AT_SYMLINK_NOFOLLOW) < 0)
+		dir, name, sp->conf.uid, sp->conf.gid, AT_SYMLINK_NOFOLLOW) < 0)
 		r = -errno;
 	(void)umask(old);
 	if (chdir("/") < 0)

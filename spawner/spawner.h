@@ -8,6 +8,7 @@
 
 #include "common/err.h"
 #include "proto/boot.h"
+#include "proto/chan.h"
 #include "proto/spawn.h"
 #include "spawner/cgroup.h"
 #include "spawner/held.h"
@@ -37,7 +38,6 @@ struct spawner {
 	struct held_tree held; /* every jail there is */
 };
 
-_Noreturn void spawner_main(void);
 /* dispatch.c, confine.c */
 void spawner_confine(const struct spawner *sp);
 /* One message; nothing it says can end the process. */

@@ -531,7 +531,7 @@ VCPUS, MEM = 2, 512  # host policy here
 
 
 class Spawner:
-    """A real one, started as launchd starts it."""
+    """A real one, started as mewsd starts it; we are launchd, too."""
 
     def __init__(self):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -544,21 +544,25 @@ class Spawner:
                 (null, null, log, theirs.fileno(), null))]
             for i, fd in enumerate(high):
                 os.dup2(fd, i)
-            os.execve(PROGRAMS + "/mews-launchd", ["mews-spawner", "spawner"],
+            os.execve(PROGRAMS + "/mews-spawner", ["mews-spawner"],
                       {"_": " " * 60})
         for fd in (log, null):
             os.close(fd)
         theirs.close()
-        self.s = ours
-        self.s.settimeout(10)
+        self.above = self.s = ours
         c, launchd = s.conf, s.uids + suite.ROOMS["launchd"]
         self.send(0x101, struct.pack(
-            "<6I16x160s10I160s160s160s160s", 1, 6, launchd, launchd, 3, 512,
-            (suite.ROOT + "/run/vm").encode(), c["uid_base"], c["uid_count"],
-            VCPUS, MEM, c["max_vms"], 2, 1, 1, c["uid_base"], 0,
+            "<6I16x160s11I160s160s160s160s", 1, 6, 0, 0, 3, 512, b"",
+            c["uid_base"], c["uid_count"], VCPUS, MEM, c["max_vms"], 2, 1, 1,
+            c["uid_base"], launchd, launchd,
             (suite.ROOT + "/lib/vm").encode(),
             (suite.ROOT + "/run/vm").encode(),
             os.path.realpath(c["stage"]).encode(), b""))
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.send(0x102, struct.pack("<II", 5, 1), fds=(theirs.fileno(),))
+        theirs.close()
+        self.s = ours
+        self.s.settimeout(10)
         t, _, _ = self.recv()
         assert t == CAPS, hex(t)
 
@@ -580,7 +584,9 @@ class Spawner:
     def end(self):
         """Exit status, after launchd's end (or its own refusal)."""
         self.s.close()
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        self.above.close()
+        return status
 
 
 JAIL_VM = 1
