@@ -87,16 +87,16 @@ held_by_uid(const struct spawner *sp, uint32_t uid)
 	return NULL;
 }
 
-bool
-held_has_process(const struct held *h)
+uint32_t
+held_busy_uid(const struct held *h)
 {
 	uint32_t i;
 
 	for (i = 0; i < h->rec.nprogs; i++) {
 		if (uid_in_use(h->rec.prog[i].uid))
-			return true;
+			return h->rec.prog[i].uid;
 	}
-	return false;
+	return 0;
 }
 
 static int
@@ -176,6 +176,7 @@ load(struct spawner *sp, uint64_t id, const char *name)
 {
 	struct record rec = { 0 };
 	const struct held *other;
+	uint32_t i;
 	int r, pidfd;
 
 	if ((r = record_read(sp->run_fd, name, &rec)) < 0) {
@@ -192,9 +193,12 @@ load(struct spawner *sp, uint64_t id, const char *name)
 	}
 	if (rec.cgroup && rec.group[0] == '\0') /* of version 1 */
 		group_of(sp, &rec.jail, rec.group);
-	if ((other = held_by_uid(sp, rec.uid)) != NULL) {
-		log_error("vm %s: uid %u is that of vm %016llx", name, rec.uid,
-		    (unsigned long long)other->rec.jail.id);
+	for (i = 0; i < rec.nprogs; i++) {
+		other = held_by_uid(sp, rec.prog[i].uid);
+		if (other == NULL)
+			continue;
+		log_error("vm %s: uid %u is that of vm %016llx", name,
+		    rec.prog[i].uid, (unsigned long long)other->rec.jail.id);
 		return;
 	}
 	pidfd = pidfd_open((pid_t)rec.pid, 0);

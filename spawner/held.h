@@ -31,7 +31,7 @@ void held_remove(struct spawner *sp, struct held *h);
 int held_alive(const struct spawner *sp, const struct held *h);
 /* Whose uid it is, or NULL. */
 const struct held *held_by_uid(const struct spawner *sp, uint32_t uid);
-/* True while any process runs under one of its uids. */
-bool held_has_process(const struct held *h);
+/* One of its uids that a process runs under; 0: none. */
+uint32_t held_busy_uid(const struct held *h);
 
 #endif

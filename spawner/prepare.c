@@ -105,6 +105,7 @@ fill_record(
     const struct spawner *sp, const struct spawn_prepare *p, struct record *rec)
 {
 	const struct uids u = { sp->conf.uid_base, sp->conf.uid_count };
+	const struct record_prog *keeper;
 	unsigned int role;
 	int r;
 
@@ -134,7 +135,10 @@ fill_record(
 		rp->file = sp->prog[role];
 		rec->nprogs++;
 	}
-	rec->uid = record_prog(rec, JAIL_KEEPER)->uid;
+	/* pid 1 of every jail; a kind without has no row yet */
+	if ((keeper = record_prog(rec, JAIL_KEEPER)) == NULL)
+		return -EINVAL;
+	rec->uid = keeper->uid;
 	return 0;
 }
 
@@ -387,7 +391,8 @@ prepare(struct spawner *sp, const struct spawn_prepare *p,
 	if ((r = check_policy(sp, p, mach, e)) < 0)
 		return r;
 	if ((r = fill_record(sp, p, &rec)) < 0)
-		return err_set(e, r, "slot %u has no uids", p->slot);
+		return err_set(
+		    e, r, "slot %u: no such jail can be made", p->slot);
 	if ((r = check_free(sp, &rec, e)) < 0)
 		return r;
 	format_hex64(p->jail.id, m.name);

@@ -80,7 +80,7 @@ check(const struct record *rec)
 	for (i = 0; i < rec->nprogs; i++) {
 		const struct record_prog *p = &rec->prog[i];
 
-		if (p->filters_min > p->filters_max || p->userns > 1 ||
+		if (p->filters_min > p->filters_max ||
 		    record_prog(rec, p->role) != p)
 			return -EBADMSG;
 	}

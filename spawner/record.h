@@ -28,7 +28,7 @@ struct record_prog {
 	uint32_t role; /* enum jail_role */
 	uint32_t uid;
 	uint16_t filters_min, filters_max; /* on top of record.filters */
-	uint32_t userns; /* 1: a user namespace of its own; 0: the host's */
+	uint32_t userns; /* 0: the host's user namespace; else its own */
 	struct file_id file;
 };
 _Static_assert(sizeof(struct record_prog) == 32, "on disk");

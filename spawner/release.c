@@ -107,14 +107,14 @@ release(struct spawner *sp, const struct jail_id *j, struct err *e)
 {
 	struct held *h = held_find(sp, j);
 	char group[CGROUP_PATH_MAX];
+	uint32_t uid;
 	int r;
 
 	if (h != NULL && RULE(RELEASE_ALIVE) && held_alive(sp, h) == 0)
 		return err_set(e, -EBUSY, "it lives");
 	/* also true of a dead keeper that nobody reaped yet: ask again */
-	if (h != NULL && RULE(RELEASE_UID) && held_has_process(h))
-		return err_set(
-		    e, -EBUSY, "uid %u still has a process", h->rec.uid);
+	if (h != NULL && RULE(RELEASE_UID) && (uid = held_busy_uid(h)) != 0)
+		return err_set(e, -EBUSY, "uid %u still has a process", uid);
 	group_of(sp, j, group);
 	if (h != NULL)
 		memcpy(group, h->rec.group, sizeof(group));

@@ -152,7 +152,6 @@ test_spoilt(void)
 		{ "a role twice", offsetof(struct record, prog[1].role), 0 },
 		{ "filters", offsetof(struct record, prog[0].filters_min),
 		    0x00010002 },
-		{ "userns", offsetof(struct record, prog[2].userns), 2 },
 		{ "no keeper", offsetof(struct record, prog[0].role), 9 },
 	};
 	size_t i;
