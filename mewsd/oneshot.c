@@ -75,9 +75,7 @@ tell(struct mewsd *m, uint64_t id, enum oneshot_how how, int status)
 static void
 sweep(uid_t uid)
 {
-	pid_t pid;
-
-	if (!uid_in_use(uid) || (pid = fork()) != 0)
+	if (!uid_in_use(uid) || fork() != 0)
 		return; /* reaped as an orphan is */
 	if (setresgid(uid, uid, uid) == 0 && setresuid(uid, uid, uid) == 0)
 		(void)kill(-1, SIGKILL);
@@ -182,7 +180,7 @@ oneshot_ask(struct mewsd *m, const struct boot_oneshot *a)
 	o->room = a->room;
 	o->late = o->orphan = false;
 	tv.tv_sec = row->oneshot_ms / 1000;
-	tv.tv_usec = (row->oneshot_ms % 1000) * 1000;
+	tv.tv_usec = (suseconds_t)(row->oneshot_ms % 1000) * 1000;
 	if (event_add(o->timer, &tv) < 0)
 		end(o, ONESHOT_FAILED, -ENOMEM);
 	else if (row->oneshot_fds == 0)
