@@ -17,7 +17,8 @@ boot_recv(uint32_t room, struct boot_common *bc, void *conf, size_t len)
 	if (m.type != BOOT_CONF || m.fd != -1 || m.len != sizeof(*bc) + len)
 		fatal("boot config: message 0x%04x of %u bytes", m.type, m.len);
 	memcpy(bc, m.data, sizeof(*bc));
-	memcpy(conf, (const uint8_t *)m.data + sizeof(*bc), len);
+	if (len > 0)
+		memcpy(conf, (const uint8_t *)m.data + sizeof(*bc), len);
 	explicit_bzero(buf, sizeof(buf));
 	/* one binary, two rooms */
 	if (room == ROOM_API && bc->room == ROOM_API_ADMIN)

@@ -94,6 +94,7 @@ _Static_assert(sizeof(struct boot_oneshot) == 16 &&
  * The one blocking read of a room: its config from descriptor 3, checked for
  * version, room and exact size, or fatal().  Arms the kill point.
  * ROOM_API also takes the config of ROOM_API_ADMIN: one binary is both.
+ * A room without a config of its own has len 0 and conf NULL.
  */
 void boot_recv(uint32_t room, struct boot_common *bc, void *conf, size_t len);
 /* Tells mewsd that the room serves.  Fatal if mewsd is gone. */

@@ -14,9 +14,10 @@
 #include "spawner/held.h"
 
 /*
- * launchd's root half.  It makes jails, reads them back, kills and removes
- * them, by their ids, from records that only root can write.  It reads nothing
- * that a VM wrote and resolves no name that a VM could have made (I12).
+ * What launchd cannot do without root: it makes jails, reads them back, kills
+ * and removes them, by their ids, from records that only root can write.  It
+ * reads nothing that a VM wrote and resolves no name that a VM could have made
+ * (I12).
  */
 
 struct spawner {
