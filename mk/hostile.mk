@@ -33,8 +33,8 @@ $(eval $(call evil,mews-apid,evil_apid.c,client_new))
 $(eval $(call evil,mews-warden,evil_warden.c,warden_filter chan_send))
 
 # On a kernel that has AF_VSOCK, for machines that do not.
-$(eval $(call hostile,fake,mews-launchd,tests/launchd/fake_vsock.c,vsock_open \
-	vsock_set_cid guestsock_open guestsock_connect guestsock_peer))
+$(eval $(call hostile,fake,mews-launchd,tests/launchd/fake_vsock.c,vhost_open \
+	vhost_set_cid guestsock_open guestsock_connect guestsock_peer))
 
 # A spawner whose jails have one thing wrong, for the read-back to find.
 $(eval $(call hostile,wrong,mews-launchd,tests/hostile/wrong_jail.c,setgroups \

@@ -75,7 +75,7 @@ check_policy(const struct spawner *sp, const struct spawn_prepare *p,
 /* The uids of its programs must be nobody's yet (I15): neither those of a
  * jail there is, dead or alive, nor of any process. */
 static int
-check_free(const struct spawner *sp, const struct record *rec, struct err *e)
+check_free(struct spawner *sp, const struct record *rec, struct err *e)
 {
 	uint32_t i;
 
@@ -361,12 +361,12 @@ undo(struct spawner *sp, struct making *m, const struct record *rec)
 		(void)pidfd_send_signal(m->pidfd, SIGKILL, NULL, 0);
 		(void)poll(&p, 1, PREPARE_DEADLINE_MS);
 	}
-	if (release_traces(sp, &rec->jail, rec->group, &e) < 0)
+	if (jail_remove(sp, &rec->jail, rec->group, &e) < 0)
 		log_warn("vm %s: %s", m->name, e.msg);
 }
 
 int
-prepare(struct spawner *sp, const struct spawn_prepare *p,
+jail_prepare(struct spawner *sp, const struct spawn_prepare *p,
     const struct machine *mach, struct held **ret, struct err *e)
 {
 	struct making m = { .run = -1,

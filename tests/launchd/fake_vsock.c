@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "launchd/guestsock.h"
-#include "spawner/vsock.h"
+#include "spawner/vhost.h"
 
 /*
  * launchd and its spawner on a kernel that has AF_VSOCK and /dev/vhost-vsock,
@@ -21,14 +21,14 @@
 #define TAKEN 5 /* somebody else has it */
 #define ODDITY(cid) ((cid)&15)
 
-int __wrap_vsock_open(void);
-int __wrap_vsock_set_cid(int fd, uint64_t cid);
+int __wrap_vhost_open(void);
+int __wrap_vhost_set_cid(int fd, uint64_t cid);
 int __wrap_guestsock_open(void);
 int __wrap_guestsock_connect(int fd, uint32_t cid, uint32_t port);
 int __wrap_guestsock_peer(int fd, uint32_t *cid, uint32_t *port);
 
 int
-__wrap_vsock_open(void)
+__wrap_vhost_open(void)
 {
 	int fd = memfd_create("vhost-vsock", MFD_CLOEXEC);
 
@@ -36,7 +36,7 @@ __wrap_vsock_open(void)
 }
 
 int
-__wrap_vsock_set_cid(int fd, uint64_t cid)
+__wrap_vhost_set_cid(int fd, uint64_t cid)
 {
 	if (ODDITY(cid) == TAKEN)
 		return -EADDRINUSE;
