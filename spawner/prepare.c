@@ -50,7 +50,7 @@ check_policy(const struct spawner *sp, const struct spawn_prepare *p,
 	const struct launchd_conf *c = &sp->conf;
 	const struct uids u = { c->uid_base, c->uid_count };
 	const uint32_t slots = uids_slots(&u);
-	bool probe = (p->flags & SPAWN_PROBE) != 0;
+	const bool probe = (m->flags & MACHINE_PROBE) != 0;
 
 	if (p->slot >= slots) /* memory safety: no rule */
 		return err_set(e, -EPERM, "slot %u is outside", p->slot);
@@ -66,8 +66,9 @@ check_policy(const struct spawner *sp, const struct spawn_prepare *p,
 	if (RULE(POLICY_MEM) && m->mem_max_mib > c->max_mem_mib)
 		return err_set(e, -EPERM, "%u MiB: host policy allows %u",
 		    m->mem_max_mib, c->max_mem_mib);
-	if ((p->flags & SPAWN_KVM) != 0 && !probe &&
-	    sp->caps.accel != ACCEL_KVM)
+	if (m->accel == ACCEL_UNKNOWN)
+		return err_set(e, -EINVAL, "no accelerator");
+	if (m->accel == ACCEL_KVM && !probe && sp->caps.accel != ACCEL_KVM)
 		return err_set(e, -EPERM, "this host has no usable KVM");
 	return 0;
 }
@@ -100,8 +101,8 @@ check_free(struct spawner *sp, const struct record *rec, struct err *e)
 
 /* What it will be, as far as that is known before it is made. */
 static int
-fill_record(
-    const struct spawner *sp, const struct spawn_prepare *p, struct record *rec)
+fill_record(const struct spawner *sp, const struct spawn_prepare *p,
+    const struct machine *mach, struct record *rec)
 {
 	const struct uids u = { sp->conf.uid_base, sp->conf.uid_count };
 	unsigned int role;
@@ -113,7 +114,7 @@ fill_record(
 		.jail = p->jail,
 		.slot = p->slot,
 		.cgroup = sp->cg.used,
-		.kvm = (p->flags & SPAWN_KVM) != 0,
+		.kvm = mach->accel == ACCEL_KVM,
 		.filters = sp->filters };
 	memcpy(rec->boot_id, sp->boot_id, sizeof(rec->boot_id));
 	group_of(sp, &p->jail, rec->group);
@@ -289,7 +290,7 @@ spawn(struct spawner *sp, const struct spawn_prepare *p,
 	struct jail j = { .sp = sp,
 		.uid = rec->uid,
 		.limits = &limits,
-		.kvm = (p->flags & SPAWN_KVM) != 0,
+		.kvm = rec->kvm != 0,
 		.keeper_fd = m->keeper,
 		.warden_fd = m->warden,
 		.console_fd = m->console,
@@ -304,7 +305,7 @@ spawn(struct spawner *sp, const struct spawn_prepare *p,
 		if (m->cgroup < 0)
 			return err_errno(e, m->cgroup, "cgroup");
 	}
-	if (sp->caps.vsock && (p->flags & SPAWN_PROBE) == 0) {
+	if (sp->caps.vsock && (mach->flags & MACHINE_PROBE) == 0) {
 		/* without it everything goes over virtio-serial, as on a host
 		 * that has no such device: no reason not to start */
 		m->vsock = vsock_make(sp, p->slot, &rec->cid);
@@ -385,7 +386,7 @@ jail_prepare(struct spawner *sp, const struct spawn_prepare *p,
 
 	if ((r = check_policy(sp, p, mach, e)) < 0)
 		return r;
-	if ((r = fill_record(sp, p, &rec)) < 0)
+	if ((r = fill_record(sp, p, mach, &rec)) < 0)
 		return err_set(e, r, "slot %u has no uids", p->slot);
 	if ((r = check_free(sp, &rec, e)) < 0)
 		return r;
