@@ -60,14 +60,11 @@ knows_machines(struct vm *v)
 void
 keeplink_go(struct vm *v)
 {
-	struct machine *m = &v->machine;
+	const struct machine *m = &v->machine;
 	int r;
 
 	if (!knows_machines(v))
 		return;
-	m->accel = v->accel;
-	m->tsc_khz = v->accel == ACCEL_TCG ? v->ld->tsc_khz : 0;
-	m->flags = v->is_probe ? MACHINE_PROBE : 0;
 	if ((r = send_fds(v)) == 0)
 		r = chan_send(v->keep.chan, KEEP_GO2, 0, m, machine_len(m), -1);
 	if (r < 0)

@@ -48,8 +48,14 @@ arm_ready_by(struct vm *v)
 static void
 enter_prepare(struct vm *v)
 {
+	struct machine *m = &v->machine;
+
 	v->at_us[T_START] = clock_us();
 	v->accel = (uint8_t)(v->is_probe ? ACCEL_KVM : v->ld->accel);
+	/* what orchd leaves to us: the spawner checks it, the keeper runs it */
+	m->accel = v->accel;
+	m->tsc_khz = v->accel == ACCEL_TCG ? v->ld->tsc_khz : 0;
+	m->flags = v->is_probe ? MACHINE_PROBE : 0;
 	spawnlink_prepare(v);
 }
 

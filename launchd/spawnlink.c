@@ -45,10 +45,6 @@ spawnlink_prepare(struct vm *v)
 	struct spawn_prepare p = { .jail = { JAIL_VM, 0, v->vmid },
 		.slot = v->slot };
 
-	if (v->accel == ACCEL_KVM)
-		p.flags |= SPAWN_KVM;
-	if (v->is_probe)
-		p.flags |= SPAWN_PROBE;
 	ask(v, SPAWN_PREPARE, &p, sizeof(p), &v->machine,
 	    machine_len(&v->machine));
 }

@@ -36,8 +36,8 @@ $(eval $(call evil,mews-warden,evil_warden.c,warden_filter chan_send))
 # On a kernel that has AF_VSOCK, for machines that do not.
 $(eval $(call hostile,fake,mews-launchd,tests/launchd/fake_vsock.c,\
 	guestsock_open guestsock_connect guestsock_peer))
-$(eval $(call hostile,fake,mews-spawner,tests/launchd/fake_vhost.c,vsock_open \
-	vsock_set_cid))
+$(eval $(call hostile,fake,mews-spawner,tests/launchd/fake_vhost.c,vhost_open \
+	vhost_set_cid))
 
 # A spawner whose jails have one thing wrong, for the read-back to find.
 $(eval $(call hostile,wrong,mews-spawner,tests/hostile/wrong_jail.c,setgroups \

@@ -20,8 +20,8 @@ spawn_prepare_check(const void *p)
 	struct spawn_prepare v;
 
 	LOAD(v, p);
-	return jail_id_check(&v.jail) == 0 && v.pad == 0 &&
-		(v.flags & ~(SPAWN_KVM | SPAWN_PROBE)) == 0
+	return jail_id_check(&v.jail) == 0 &&
+		(v.pad[0] | v.pad[1] | v.pad[2]) == 0
 	    ? 0
 	    : -EINVAL;
 }

@@ -38,19 +38,17 @@ struct spawn_jail {
 };
 
 /*
- * Followed by the struct machine (machine_len bytes) that the jail is for:
- * its limits come from that, within the host's policy, and are the spawner's
- * to decide.
+ * Followed by the struct machine (machine_len bytes) that the jail is for, its
+ * accelerator decided: limits, a /dev/kvm and the probe's reserved last slot
+ * (MACHINE_PROBE) come from that, within the host's policy, and are the
+ * spawner's to decide.
  */
 struct spawn_prepare {
 	struct jail_id jail;
 	uint16_t slot; /* place in the jail's planes of uids (proto/uids.h) */
-	uint16_t pad;
-	uint32_t flags; /* SPAWN_* below */
+	uint16_t pad[3];
 };
 _Static_assert(sizeof(struct spawn_prepare) == 24, "wire layout");
-#define SPAWN_KVM 1U /* a /dev/kvm in the jail */
-#define SPAWN_PROBE 2U /* the accelerator probe: the reserved last slot */
 
 /* Kept by boot id and staged tree, so a new suite need not probe again. */
 struct spawn_accel {

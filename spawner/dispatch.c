@@ -74,7 +74,7 @@ on_prepare(struct spawner *sp, const struct msg *m)
 		fatal("refused message 0x%04x: no machine", m->type);
 		return;
 	}
-	if ((r = prepare(sp, &p, &mach, &h, &e)) < 0)
+	if ((r = jail_prepare(sp, &p, &mach, &h, &e)) < 0)
 		answer_err(sp, m->id, &p.jail, r, &e);
 	else
 		answer_held(sp, SPAWN_PREPARED, m->id, h);
@@ -89,7 +89,7 @@ on_verify(struct spawner *sp, const struct msg *m)
 	int r;
 
 	memcpy(&v, m->data, sizeof(v));
-	if ((r = verify(sp, &v, &ok, &e)) < 0)
+	if ((r = jail_verify(sp, &v, &ok, &e)) < 0)
 		answer_err(sp, m->id, &v.jail, r, &e);
 	else
 		answer(sp, SPAWN_VERIFIED, m->id, &ok, sizeof(ok), -1);
@@ -113,13 +113,13 @@ on_jail(struct spawner *sp, const struct msg *m,
 static void
 on_kill(struct spawner *sp, const struct msg *m)
 {
-	on_jail(sp, m, release_kill);
+	on_jail(sp, m, jail_kill);
 }
 
 static void
 on_release(struct spawner *sp, const struct msg *m)
 {
-	on_jail(sp, m, release);
+	on_jail(sp, m, jail_release);
 }
 
 /* A VM that has ended: what its group counted.  Always an answer: launchd
@@ -132,7 +132,7 @@ on_count(struct spawner *sp, const struct msg *m)
 	int r;
 
 	memcpy(&v, m->data, sizeof(v));
-	if ((r = release_count(sp, &v.jail, &c)) < 0)
+	if ((r = jail_count(sp, &v.jail, &c)) < 0)
 		log_warn("vm %016llx: its group: %s",
 		    (unsigned long long)v.jail.id, strerrordesc_np(-r));
 	answer(sp, SPAWN_COUNTED, m->id, &c, sizeof(c), -1);

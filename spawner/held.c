@@ -33,21 +33,18 @@ cmp_held(const struct held *a, const struct held *b)
 RB_GENERATE_STATIC(held_tree, held, entry, cmp_held)
 
 struct held *
-held_find(const struct spawner *sp, const struct jail_id *j)
+held_find(struct spawner *sp, const struct jail_id *j)
 {
 	struct held key = { .rec = { .jail = *j } };
-	struct held_tree all = sp->held; /* RB_FIND changes nothing */
 
-	return RB_FIND(held_tree, &all, &key);
+	return RB_FIND(held_tree, &sp->held, &key);
 }
 
 struct held *
-held_next(const struct spawner *sp, struct held *h)
+held_next(struct spawner *sp, struct held *h)
 {
-	struct held_tree all = sp->held;
-
-	return h == NULL ? RB_MIN(held_tree, &all)
-			 : RB_NEXT(held_tree, &all, h);
+	return h == NULL ? RB_MIN(held_tree, &sp->held)
+			 : RB_NEXT(held_tree, &sp->held, h);
 }
 
 struct held *
@@ -73,7 +70,7 @@ held_remove(struct spawner *sp, struct held *h)
 }
 
 const struct held *
-held_by_uid(const struct spawner *sp, uint32_t uid)
+held_by_uid(struct spawner *sp, uint32_t uid)
 {
 	struct held *h;
 	uint32_t i;

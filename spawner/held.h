@@ -21,17 +21,17 @@ RB_HEAD(held_tree, held);
 /* Start-up: reads every record there is. */
 void held_load(struct spawner *sp);
 /* NULL: no record of that jail. */
-struct held *held_find(const struct spawner *sp, const struct jail_id *j);
+struct held *held_find(struct spawner *sp, const struct jail_id *j);
 /* In the order of their ids; NULL: the first, and after the last. */
-struct held *held_next(const struct spawner *sp, struct held *h);
+struct held *held_next(struct spawner *sp, struct held *h);
 /* Takes pidfd over.  NULL: out of memory, and pidfd is the caller's. */
 struct held *held_add(struct spawner *sp, const struct record *rec, int pidfd);
 void held_remove(struct spawner *sp, struct held *h);
 /* 0 while the keeper is the recorded one and lives, else -ESRCH. */
 int held_alive(const struct spawner *sp, const struct held *h);
-/* Whose uid it is, or NULL. */
-const struct held *held_by_uid(const struct spawner *sp, uint32_t uid);
-/* One of its uids that a process runs under; 0: none. */
+/* Whose uid it is, be it dead or alive, or NULL. */
+const struct held *held_by_uid(struct spawner *sp, uint32_t uid);
+/* One of its uids that a process still has; 0: none has. */
 uint32_t held_busy_uid(const struct held *h);
 
 #endif

@@ -51,7 +51,7 @@ check_policy(const struct spawner *sp, const struct spawn_prepare *p,
 	const struct launchd_conf *c = &sp->conf;
 	const struct uids u = { c->uid_base, c->uid_count };
 	const uint32_t slots = uids_slots(&u);
-	bool probe = (p->flags & SPAWN_PROBE) != 0;
+	const bool probe = (m->flags & MACHINE_PROBE) != 0;
 
 	if (p->slot >= slots) /* memory safety: no rule */
 		return err_set(e, -EPERM, "slot %u is outside", p->slot);
@@ -67,8 +67,9 @@ check_policy(const struct spawner *sp, const struct spawn_prepare *p,
 	if (RULE(POLICY_MEM) && m->mem_max_mib > c->max_mem_mib)
 		return err_set(e, -EPERM, "%u MiB: host policy allows %u",
 		    m->mem_max_mib, c->max_mem_mib);
-	if ((p->flags & SPAWN_KVM) != 0 && !probe &&
-	    sp->caps.accel != ACCEL_KVM)
+	if (m->accel == ACCEL_UNKNOWN)
+		return err_set(e, -EINVAL, "no accelerator");
+	if (m->accel == ACCEL_KVM && !probe && sp->caps.accel != ACCEL_KVM)
 		return err_set(e, -EPERM, "this host has no usable KVM");
 	return 0;
 }
@@ -76,7 +77,7 @@ check_policy(const struct spawner *sp, const struct spawn_prepare *p,
 /* The uids of its programs must be nobody's yet (I15): neither those of a
  * jail there is, dead or alive, nor of any process. */
 static int
-check_free(const struct spawner *sp, const struct record *rec, struct err *e)
+check_free(struct spawner *sp, const struct record *rec, struct err *e)
 {
 	uint32_t i;
 
@@ -101,8 +102,8 @@ check_free(const struct spawner *sp, const struct record *rec, struct err *e)
 
 /* What it will be, as far as that is known before it is made. */
 static int
-fill_record(
-    const struct spawner *sp, const struct spawn_prepare *p, struct record *rec)
+fill_record(const struct spawner *sp, const struct spawn_prepare *p,
+    const struct machine *mach, struct record *rec)
 {
 	const struct uids u = { sp->conf.uid_base, sp->conf.uid_count };
 	const struct record_prog *keeper;
@@ -115,7 +116,7 @@ fill_record(
 		.jail = p->jail,
 		.slot = p->slot,
 		.cgroup = sp->cg.used,
-		.kvm = (p->flags & SPAWN_KVM) != 0,
+		.kvm = mach->accel == ACCEL_KVM,
 		.filters = sp->filters };
 	memcpy(rec->boot_id, sp->boot_id, sizeof(rec->boot_id));
 	group_of(sp, &p->jail, rec->group);
@@ -294,7 +295,7 @@ spawn(struct spawner *sp, const struct spawn_prepare *p,
 	struct jail j = { .sp = sp,
 		.uid = rec->uid,
 		.limits = &limits,
-		.kvm = (p->flags & SPAWN_KVM) != 0,
+		.kvm = rec->kvm != 0,
 		.keeper_fd = m->keeper,
 		.warden_fd = m->warden,
 		.console_fd = m->console,
@@ -309,7 +310,7 @@ spawn(struct spawner *sp, const struct spawn_prepare *p,
 		if (m->cgroup < 0)
 			return err_errno(e, m->cgroup, "cgroup");
 	}
-	if (sp->caps.vsock && (p->flags & SPAWN_PROBE) == 0) {
+	if (sp->caps.vsock && (mach->flags & MACHINE_PROBE) == 0) {
 		/* without it everything goes over virtio-serial, as on a host
 		 * that has no such device: no reason not to start */
 		m->vsock = vsock_make(sp, p->slot, &rec->cid);
@@ -366,12 +367,12 @@ undo(struct spawner *sp, struct making *m, const struct record *rec)
 		(void)pidfd_send_signal(m->pidfd, SIGKILL, NULL, 0);
 		(void)poll(&p, 1, PREPARE_DEADLINE_MS);
 	}
-	if (release_traces(sp, &rec->jail, rec->group, &e) < 0)
+	if (jail_remove(sp, &rec->jail, rec->group, &e) < 0)
 		log_warn("vm %s: %s", m->name, e.msg);
 }
 
 int
-prepare(struct spawner *sp, const struct spawn_prepare *p,
+jail_prepare(struct spawner *sp, const struct spawn_prepare *p,
     const struct machine *mach, struct held **ret, struct err *e)
 {
 	struct making m = { .run = -1,
@@ -390,7 +391,7 @@ prepare(struct spawner *sp, const struct spawn_prepare *p,
 
 	if ((r = check_policy(sp, p, mach, e)) < 0)
 		return r;
-	if ((r = fill_record(sp, p, &rec)) < 0)
+	if ((r = fill_record(sp, p, mach, &rec)) < 0)
 		return err_set(
 		    e, r, "slot %u: no such jail can be made", p->slot);
 	if ((r = check_free(sp, &rec, e)) < 0)

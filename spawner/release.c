@@ -18,7 +18,7 @@
 #define REMOVE_ENTRIES_MAX 64
 
 int
-release_kill(struct spawner *sp, const struct jail_id *j, struct err *e)
+jail_kill(struct spawner *sp, const struct jail_id *j, struct err *e)
 {
 	struct held *h = held_find(sp, j);
 	int r;
@@ -36,8 +36,8 @@ release_kill(struct spawner *sp, const struct jail_id *j, struct err *e)
 }
 
 int
-release_count(const struct spawner *sp, const struct jail_id *j,
-    struct spawn_counted *ret)
+jail_count(
+    struct spawner *sp, const struct jail_id *j, struct spawn_counted *ret)
 {
 	const struct held *h = held_find(sp, j);
 
@@ -86,7 +86,7 @@ remove_dir(int parent, const char *name)
  * record (or the folder alone) still says that there is something to remove.
  */
 int
-release_traces(const struct spawner *sp, const struct jail_id *j,
+jail_remove(const struct spawner *sp, const struct jail_id *j,
     const char *group, struct err *e)
 {
 	char name[HEX64_LEN + 1];
@@ -103,7 +103,7 @@ release_traces(const struct spawner *sp, const struct jail_id *j,
 }
 
 int
-release(struct spawner *sp, const struct jail_id *j, struct err *e)
+jail_release(struct spawner *sp, const struct jail_id *j, struct err *e)
 {
 	struct held *h = held_find(sp, j);
 	char group[CGROUP_PATH_MAX];
@@ -121,7 +121,7 @@ release(struct spawner *sp, const struct jail_id *j, struct err *e)
 	/* nothing of a dead VM's lives on in its group */
 	if (RULE(KILL_GROUP) && (r = cgroup_kill(&sp->cg, group)) < 0)
 		return err_errno(e, r, "kill of the group");
-	if ((r = release_traces(sp, j, group, e)) < 0)
+	if ((r = jail_remove(sp, j, group, e)) < 0)
 		return r;
 	if (h != NULL)
 		held_remove(sp, h);

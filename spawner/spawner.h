@@ -44,12 +44,4 @@ void spawner_confine(const struct spawner *sp);
 /* One message; nothing it says can end the process. */
 void spawner_dispatch(struct spawner *sp, const struct msg *m);
 
-/*
- * vsock.c.  Whether VMs get an AF_VSOCK device, told once at start; and one
- * VM's: /dev/vhost-vsock with its address set, cid_base + slot.  -EADDRINUSE
- * when somebody else has that address.
- */
-void vsock_find(struct spawner *sp);
-int vsock_make(const struct spawner *sp, uint16_t slot, uint32_t *cid);
-
 #endif

@@ -339,7 +339,7 @@ check_all(struct readback *rb, uint32_t what, struct spawn_verified *ret)
 }
 
 int
-verify(struct spawner *sp, const struct spawn_verify *v,
+jail_verify(struct spawner *sp, const struct spawn_verify *v,
     struct spawn_verified *ret, struct err *e)
 {
 	const struct held *h = held_find(sp, &v->jail);

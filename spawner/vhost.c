@@ -3,10 +3,10 @@
 #include <linux/vhost.h>
 #include <sys/ioctl.h>
 
-#include "spawner/vsock.h"
+#include "spawner/vhost.h"
 
 int
-vsock_open(void)
+vhost_open(void)
 {
 	int fd = open(VHOST_VSOCK, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
 
@@ -14,7 +14,7 @@ vsock_open(void)
 }
 
 int
-vsock_set_cid(int fd, uint64_t cid)
+vhost_set_cid(int fd, uint64_t cid)
 {
 	return ioctl(fd, VHOST_VSOCK_SET_GUEST_CID, &cid) < 0 ? -errno : 0;
 }

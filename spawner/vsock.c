@@ -4,6 +4,7 @@
 
 #include "common/fds.h"
 #include "spawner/spawner.h"
+#include "spawner/vhost.h"
 #include "spawner/vsock.h"
 
 void
@@ -17,7 +18,7 @@ vsock_find(struct spawner *sp)
 		(void)snprintf(why, len, "vsock = off in mews.conf");
 		return;
 	}
-	if ((fd = vsock_open()) < 0) {
+	if ((fd = vhost_open()) < 0) {
 		(void)snprintf(
 		    why, len, VHOST_VSOCK ": %s", strerrordesc_np(-fd));
 		return;
@@ -34,11 +35,11 @@ int
 vsock_make(const struct spawner *sp, uint16_t slot, uint32_t *cid)
 {
 	uint32_t want = sp->conf.cid_base + slot;
-	int fd = vsock_open(), r;
+	int fd = vhost_open(), r;
 
 	if (fd < 0)
 		return fd;
-	if ((r = vsock_set_cid(fd, want)) < 0) {
+	if ((r = vhost_set_cid(fd, want)) < 0) {
 		close_fd(&fd);
 		return r;
 	}

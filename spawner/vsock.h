@@ -3,8 +3,6 @@
 
 #include <stdint.h>
 
-#define VHOST_VSOCK "/dev/vhost-vsock"
-
 struct spawner;
 
 /*
@@ -14,10 +12,5 @@ struct spawner;
  */
 void vsock_find(struct spawner *sp);
 int vsock_make(const struct spawner *sp, uint16_t slot, uint32_t *cid);
-
-/* vhost.c: what vsock.c asks of the kernel; -errno.  Apart, so that a test can
- * have its own. */
-int vsock_open(void);
-int vsock_set_cid(int fd, uint64_t cid);
 
 #endif

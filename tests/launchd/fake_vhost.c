@@ -2,16 +2,16 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "spawner/vsock.h"
+#include "spawner/vhost.h"
 #include "tests/launchd/fake_vsock.h"
 
 /* The device's half of fake_vsock.h, in the spawner. */
 
-int __wrap_vsock_open(void);
-int __wrap_vsock_set_cid(int fd, uint64_t cid);
+int __wrap_vhost_open(void);
+int __wrap_vhost_set_cid(int fd, uint64_t cid);
 
 int
-__wrap_vsock_open(void)
+__wrap_vhost_open(void)
 {
 	int fd = memfd_create("vhost-vsock", MFD_CLOEXEC);
 
@@ -19,7 +19,7 @@ __wrap_vsock_open(void)
 }
 
 int
-__wrap_vsock_set_cid(int fd, uint64_t cid)
+__wrap_vhost_set_cid(int fd, uint64_t cid)
 {
 	if (ODDITY(cid) == TAKEN)
 		return -EADDRINUSE;

@@ -596,9 +596,12 @@ def jail(vm, kind=JAIL_VM, pad=0):
     return struct.pack("<IIQ", kind, pad, vm)
 
 
-def prepare(vm, mem, slot, vcpus, flags, pad=0, **kw):
-    return jail(vm, **kw) + struct.pack("<HHI", slot, pad, flags) + \
-        machine.machine(vcpus=vcpus, mem=mem)
+TCG, KVM = 1, 2  # enum machine_accel
+
+
+def prepare(vm, mem, slot, vcpus, flags=0, accel=TCG, pad=0, **kw):
+    return jail(vm, **kw) + struct.pack("<HHI", slot, pad & 0xffff, pad >> 16) \
+        + machine.machine(vcpus=vcpus, mem=mem, accel=accel, flags=flags)
 
 
 def well_formed(r, web):
@@ -608,8 +611,8 @@ def well_formed(r, web):
     verb = r.choice((PREPARE, PREPARE, PREPARE, VERIFY, KILL, RELEASE))
     if verb == PREPARE:
         slots, uids = s.conf["max_vms"], s.conf["uid_count"] // 16
-        vm, mem, slot, vcpus, flags = evil, r.randint(64, MEM), r.randint(
-            1, slots - 1), r.randint(1, VCPUS), 0
+        vm, mem, slot, vcpus, flags, accel = evil, r.randint(64, MEM), \
+            r.randint(1, slots - 1), r.randint(1, VCPUS), 0, TCG
         what = r.randrange(7)
         if what == 0:
             slot = r.choice((slots, uids - 1, uids, 0xffff,
@@ -623,10 +626,10 @@ def well_formed(r, web):
         elif what == 4:
             mem = r.choice((MEM + 1, 1048576, r.randint(MEM + 1, 1048576)))
         elif what == 5:
-            flags = 1  # KVM, which this host has not
+            accel = r.choice((0, KVM))  # undecided; what this host has not
         else:
-            flags, slot = 2, r.choice((slot, 0, uids, 0xffff))  # the probe's
-        return verb, prepare(vm, mem, slot, vcpus, flags), (REFUSED,)
+            flags, slot = 1, r.choice((slot, 0, uids, 0xffff))  # the probe's
+        return verb, prepare(vm, mem, slot, vcpus, flags, accel), (REFUSED,)
     if verb == VERIFY:
         if r.randrange(8):
             return verb, struct.pack("<IIQII", JAIL_VM, 0, evil, r.randint(1, 3), 0), \
@@ -655,7 +658,9 @@ def ill_formed(r, web):
         PREPARE: (prepare(0, 64, 5, 1, 0), prepare(1, 63, 5, 1, 0),
                   prepare(1, 1048577, 5, 1, 0), prepare(1, 64, 5, 0, 0),
                   prepare(1, 64, 5, 65, 0), prepare(1, 64, 5, 1, 4),
-                  prepare(1, 64, 5, 1, 1 << 31), prepare(1, 64, 5, 1, 0, pad=1),
+                  prepare(1, 64, 5, 1, 1 << 31), prepare(1, 64, 5, 1, pad=1),
+                  prepare(1, 64, 5, 1, pad=4 << 16),
+                  prepare(1, 64, 5, 1, accel=3),
                   prepare(1, 64, 5, 1, 0, kind=2)),
         VERIFY: tuple(j + struct.pack("<II", 1, 0) for j in jails) + tuple(
             jail(web) + struct.pack("<II", *v) for v in ((0, 0), (4, 0), (3, 1))),
