@@ -1,4 +1,4 @@
-"""A stand-in for the API on a Unix socket, for cli_test.py.
+"""A stand-in for the API on a Unix socket, for the CLI's tests.
 
 It records every request and answers what the case's own function says.
 """

@@ -1,4 +1,4 @@
-"""What netd_test needs: a private host with an uplink, a world and a second
+"""What netd's tests need: a private host with an uplink, a world and a second
 network, netd played from both of its channels, guests made of raw frames."""
 import array
 import contextlib
@@ -176,7 +176,12 @@ class Chan:
 
 
 class Netd:
-    def __init__(self, program, uplink=UPLINK, max_taps=16, conf=None):
+    p = None
+
+    def start(self, program, uplink=UPLINK, max_taps=16, conf=None):
+        """In the place of the one that runs, if one does."""
+        if self.p is not None:
+            self.kill()
         self.parent, sock = pair()
         self.orchd_end = None
         self.log = open("/run/netd.log", "ab+")
@@ -184,7 +189,7 @@ class Netd:
         lock = os.open("/dev/null", os.O_RDONLY)
         hi = [fcntl.fcntl(fd, fcntl.F_DUPFD, 10) for fd in (sock.fileno(), lock)]
         self.p = subprocess.Popen(
-            (["strace", "-o", "/dev/shm/netd.strace"] if os.environ.get("MEWS_STRACE") else []) + [os.path.join(TOP, program)], stdin=subprocess.DEVNULL,
+            [os.path.join(TOP, program)], stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=self.log, pass_fds=(3, 4),
             preexec_fn=lambda: (os.dup2(hi[0], 3), os.dup2(hi[1], 4)))
         for fd in hi + [lock]:

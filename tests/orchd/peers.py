@@ -1,25 +1,23 @@
-"""What orchd_test needs: mews-orchd alone in a private host, with mewsd, both
-apids, netd and launchd played here.  The played helpers keep what they hold
-when orchd dies, as the real ones do."""
-import array
+"""What orchd's tests need: mews-orchd alone in a private host, with mewsd, both
+apids, netd and launchd played here."""
 import contextlib
 import os
 import select
 import shutil
-import signal
 import socket
 import struct
 import subprocess
 import sys
 import time
 
-sys.path.insert(
-    0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../suite"))
-import machine  # noqa: E402
-import suite  # noqa: E402
+from documents import *  # noqa: F403
+from helpers import *  # noqa: F403
+import rules  # found by helpers
+import suite
 
 BUILD = suite.BUILD
-DEADLINE = 10.0
+PROGRAM = os.environ.get("MEWS_PROGRAM")
+CONTROLS = PROGRAM is None and not suite.sanitized.ON
 ROOT = "/run/o"
 ROOM_ORCHD, ROOM_API, ROOM_ADMIN, ROOM_NETD, ROOM_LAUNCHD = 1, 2, 3, 4, 5
 
@@ -28,355 +26,10 @@ ROOM_ORCHD, ROOM_API, ROOM_ADMIN, ROOM_NETD, ROOM_LAUNCHD = 1, 2, 3, 4, 5
 API_CONN, API_GONE, API_RES = 0x201, 0x202, 0x203
 (CLOSED, LIST, GET, CREATE, DELETE, START, STOP, STREAM, EVENTS,
  DOCTOR) = range(0x210, 0x21a)
-(TAP_OPEN, TAP_READY, TAP_CLOSE, NET_DONE, NET_LIST, NET_HELD, NET_LIST_END,
- NET_ENSURE, NET_TEARDOWN, NET_ERR) = range(0x301, 0x30b)
-(L_ATTACH, L_START, L_STOP, L_RELEASE, L_LIST, L_STREAM) = range(0x401, 0x407)
-(L_DONE, L_ERR, L_HELD, L_LIST_END, L_EVENT, L_CAPS) = range(0x481, 0x487)
-ADOPT = 1
-LV_STARTING, LV_RUNNING, LV_READY, LV_STOPPING, LV_GONE = range(1, 6)
-LE_RUNNING, LE_READY, LE_NEED_SPEC, LE_EXITED, LE_RUNG, LE_WARDEN = range(1, 7)
-(EXIT_NONE, EXIT_OFF, EXIT_REBOOT, EXIT_PANIC, EXIT_STOPPED, EXIT_KILLED,
- EXIT_OOM, EXIT_VMM, EXIT_START, EXIT_KEEPER, EXIT_NO_AGENT) = range(11)
 NOW = 2**64 - 1
 AT_ONCE = 1
 
-HDR, CONN, REQ, RES = "=IIQ", "=Q", "=QQII128s128s", "=QIIQQ"
-TAP, TAP_C, TAP_R, NERR = "=QHHI6sH", "=QHHI", "=QII", "=i192sI"
-L_STARTF, L_STOPF, L_HELDF = "=QHHI", "=QII5II", "=QIIHB5xBBHIII"
-L_EVF, L_CAPF, L_ERRF = "=QIIIiIB3xBBHIII128s", "=BBB5x112s64s", "=QiI192s"
-CONFINED = (1, 0, 7, 3, 70000, 0)
-STATES = ["", "pending", "starting", "running", "stopped", "crashed",
-          "paused", "stopping", "created", "deleting"]
-EVENT_TYPES = ["VM_CREATED", "VM_RUNNING", "VM_STOPPED", "VM_CRASHED",
-               "VM_DELETED", "VM_LOG", "VM_PAUSED", "VM_READY"]
-
-
-class Gone(Exception):
-    """orchd closed the channel."""
-
-
-# -- documents, as proto/table_wire.c has them -------------------------------
-
-def text(s):
-    s = s.encode() if isinstance(s, str) else s
-    return struct.pack("=I", len(s)) + s
-
-
-def vm_create(name="", image="busybox", cpu_cores=1, memory_mb=96, env=(),
-              plugin="", runtime="", kernel_cmdline="", hostname="", has=None):
-    packed = b"".join(e.encode() + b"\0" for e in env)
-    given = [name, plugin, image, runtime, cpu_cores, memory_mb,
-             kernel_cmdline, "", "", env, hostname]
-    bits = sum(1 << i for i, v in enumerate(given) if v)
-    return (struct.pack("=Q", bits if has is None else has) + text(name) +
-            text(plugin) + text(image) + text(runtime) +
-            struct.pack("=qq", cpu_cores, memory_mb) + text(kernel_cmdline) +
-            text("") + text("") +
-            struct.pack("=II", len(env), len(packed)) + packed + text(hostname))
-
-
-def vm_query(status=None, runtime="", q="", limit=None, offset=0, sort=0,
-             desc=False):
-    bits, mid = 0, b""
-    out = b""
-    if status is not None:
-        bits |= 1
-        out += struct.pack("=I", sum(1 << STATES.index(s) for s in status))
-    out += text(runtime) + text("") + text(q)
-    for i, v in ((1, runtime), (3, q), (5, offset), (6, sort), (7, desc)):
-        bits |= (1 << i) if v else 0
-    if limit is not None:
-        bits |= 1 << 4
-        mid = struct.pack("=Q", limit)
-    return (struct.pack("=Q", bits) + out + mid +
-            struct.pack("=QII", offset, sort, desc))
-
-
-class Cur:
-    def __init__(self, b):
-        self.b, self.at = b, 0
-
-    def get(self, fmt):
-        v = struct.unpack_from("=" + fmt, self.b, self.at)
-        self.at += struct.calcsize("=" + fmt)
-        return v[0]
-
-    def text(self):
-        n = self.get("I")
-        s = self.b[self.at:self.at + n]
-        assert len(s) == n, "cut short"
-        self.at += n
-        assert all(32 <= c < 127 for c in s), "not fit for a reader: %r" % s
-        return s.decode()
-
-
-def vm_view(b):
-    """As apid would take it: what its tables refuse fails here too."""
-    c, v = Cur(b), {}
-    has = c.get("Q")
-    v["id"], v["name"], v["status"] = c.get("q"), c.text(), STATES[c.get("I")]
-    v["runtime"], v["pid"] = c.text(), c.get("q")
-    assert 0 <= v["pid"] < 2**31, v["pid"]
-    v["ip"], v["mac"] = c.text(), c.text()
-    v["cpus"], v["mem"] = c.get("q"), c.get("q")
-    v["cmdline"], v["serial"] = c.text(), c.text()
-    v["created"], v["updated"] = c.get("q"), c.get("q")
-    v["uid"], v["image"], v["tenant"] = c.get("Q"), c.text(), c.text()
-    v["ready"], v["reason"] = bool(c.get("B")), c.text()
-    if has & 1 << 18:
-        v["exit"] = c.get("q")
-        assert 0 <= v["exit"] <= 255
-    v["accel"] = c.get("I")
-    if has & 1 << 20:
-        c.get("Q")
-        v["verified"], v["filters"] = c.get("B"), c.get("q")
-        assert 0 <= v["filters"] <= 1024
-        v["cgroup"], v["cid"] = c.text(), c.get("q")
-    assert c.at == len(b), "trailing bytes"
-    return v
-
-
-def event_view(b):
-    c, v = Cur(b), {}
-    v["id"] = c.get("Q")
-    c.get("Q")
-    v["type"], v["name"] = EVENT_TYPES[c.get("I")], c.text()
-    v["status"], v["ip"], v["mac"] = STATES[c.get("I")], c.text(), c.text()
-    v["pid"], v["at"], v["message"] = c.get("q"), c.get("q"), c.text()
-    assert 0 <= v["pid"] < 2**31
-    c.get("I"), c.text()
-    v["uid"], v["seq"] = c.get("Q"), c.get("q")
-    assert c.at == len(b) and v["seq"] == v["id"]
-    return v
-
-
-def check_view(b):
-    c = Cur(b)
-    c.get("Q")
-    return c.text(), bool(c.get("B")), c.text()
-
-
-def doc_list(b, item):
-    n, at, out = struct.unpack_from("=I", b)[0], 4, []
-    for _ in range(n):
-        size, = struct.unpack_from("=I", b, at)
-        out.append(item(b[at + 4:at + 4 + size]))
-        at += 4 + size
-    assert at == len(b)
-    return out
-
-
-def memfd(data, seals=0xf):
-    import fcntl
-    fd = os.memfd_create("doc", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
-    os.write(fd, data)
-    if seals:
-        fcntl.fcntl(fd, 1033, seals)  # F_ADD_SEALS
-    return fd
-
-
-# -- channels ----------------------------------------------------------------
-
-class Chan:
-    """Our end of a channel; messages go to on(kind, id, payload, fd)."""
-
-    def __init__(self, sock, on):
-        self.sock, self.on, self.closed = sock, on, False
-        sock.setblocking(False)
-
-    def fileno(self):
-        return self.sock.fileno()
-
-    def send(self, kind, payload=b"", ident=0, fds=(), lie=0):
-        head = struct.pack(HDR, kind, len(payload) + lie, ident)
-        anc = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
-        end = time.monotonic() + DEADLINE
-        while True:
-            try:
-                self.sock.sendmsg([head + payload], anc if fds else [])
-                return
-            except BlockingIOError:
-                assert time.monotonic() < end, "orchd does not read"
-                select.select([], [self.sock], [], 0.1)
-            except OSError:
-                raise Gone from None
-
-    def pump(self):
-        """Everything that is there; True when there was something."""
-        any_ = False
-        while not self.closed:
-            try:
-                data, anc, _, _ = self.sock.recvmsg(16384, 64,
-                                                    socket.MSG_CMSG_CLOEXEC)
-            except BlockingIOError:
-                break
-            except OSError:
-                data, anc = b"", []
-            any_ = True
-            fds = [f for _, _, d in anc for f in array.array("i", d)]
-            if not data:
-                self.closed = True
-                break
-            kind, size, ident = struct.unpack_from(HDR, data)
-            assert size == len(data) - 16, "a length that lies"
-            assert len(fds) <= 1
-            self.on(kind, ident, data[16:], fds[0] if fds else -1)
-        return any_
-
-    def close(self):
-        self.sock.close()
-        self.closed = True
-
-
-class Helper:
-    """What a played helper has done it keeps, told or not: orchd may be gone
-    before it can be told."""
-    chan = None
-
-    def tell(self, *what):
-        with contextlib.suppress(Gone):
-            self.chan.send(*what)
-
-
-class Net(Helper):
-    """Plays netd: taps are ends of socket pairs."""
-
-    def __init__(self):
-        self.taps = {}  # uid: (slot, ip, mac)
-        self.log, self.hook, self.chan = [], None, None
-        self.forget = False
-
-    def on(self, kind, ident, p, fd):
-        self.log.append((kind, ident, p))
-        if self.hook and self.hook(kind, ident, p):
-            return
-        self.act(kind, ident, p)
-
-    def err(self, ident, code, msg=b"no"):
-        self.tell(NET_ERR, struct.pack(NERR, code, msg, 0), ident)
-
-    def ready(self, ident, uid, give=True):
-        a, b = socket.socketpair()
-        self.tell(TAP_READY, struct.pack(TAP_R, uid, 7, 0), ident,
-                       [a.fileno()] if give else [])
-        a.close()
-        b.close()
-
-    def act(self, kind, ident, p):
-        if kind == NET_LIST:
-            rows = [struct.pack(TAP, u, s, 0, ip, mac, 0)
-                    for u, (s, ip, mac) in self.taps.items()]
-            for i in range(0, len(rows), 256):
-                self.tell(NET_HELD, b"".join(rows[i:i + 256]), ident)
-            self.tell(NET_LIST_END, struct.pack("=II", len(rows), 0), ident)
-        elif kind == TAP_OPEN:
-            uid, slot, _, ip, mac, flags = struct.unpack(TAP, p)
-            if flags & ADOPT:
-                if uid not in self.taps:
-                    return self.err(ident, -2, b"no such tap")
-                return self.ready(ident, uid, False)
-            if uid in self.taps:
-                return self.err(ident, -16, b"busy")
-            assert slot not in [t[0] for t in self.taps.values()], "slot twice"
-            assert ip not in [t[1] for t in self.taps.values()], "address twice"
-            self.taps[uid] = (slot, ip, mac)
-            self.ready(ident, uid)
-        elif kind == TAP_CLOSE:
-            uid, slot, _, _ = struct.unpack(TAP_C, p)
-            self.taps.pop(uid, None)
-            self.tell(NET_DONE, b"", ident)
-        elif kind == NET_ENSURE:
-            self.tell(NET_DONE, b"", ident)
-        else:
-            raise AssertionError("netd was told 0x%x" % kind)
-
-
-class Launch(Helper):
-    """Plays launchd with hypervisors that run and are ready at once."""
-
-    def __init__(self):
-        self.vms = {}  # uid: [state, slot, pid]
-        self.log, self.hook, self.chan = [], None, None
-        self.attached, self.specs, self.streams = {}, {}, []
-        self.pids = 5000
-        self.starts = {}
-
-    def on(self, kind, ident, p, fd):
-        self.log.append((kind, ident, p))
-        if kind == L_ATTACH:
-            uid, what, _ = struct.unpack("=QII", p)
-            assert fd >= 0
-            if what == 2:
-                self.specs[uid] = os.pread(fd, 1 << 21, 0)
-            self.attached.setdefault(uid, set()).add(what)
-            os.close(fd)
-            return
-        if kind == L_STREAM:
-            self.streams.append((struct.unpack("=QII", p), fd))
-            return
-        assert fd < 0
-        if self.hook and self.hook(kind, ident, p):
-            return
-        self.act(kind, ident, p)
-
-    def event(self, uid, kind, pid=0, reason=0, status=0, rung=0, accel=1,
-              detail=b"", conf=CONFINED):
-        self.tell(L_EVENT, struct.pack(L_EVF, uid, kind, pid, reason,
-                                            status, rung, accel, *conf, detail))
-
-    def err(self, ident, uid, code=-5, msg=b"no"):
-        self.tell(L_ERR, struct.pack(L_ERRF, uid, code, 0, msg), ident)
-
-    def done(self, ident, uid):
-        self.tell(L_DONE, struct.pack("=Q", uid), ident)
-
-    def held(self, uid, state, slot, pid, ident=0):
-        self.tell(L_HELD, struct.pack(L_HELDF, uid, state, pid, slot, 1,
-                                           *CONFINED), ident)
-
-    def exit(self, uid, reason=EXIT_OFF, detail=b"", status=0):
-        self.vms[uid][0] = LV_GONE
-        self.event(uid, LE_EXITED, reason=reason, detail=detail, status=status)
-
-    def act(self, kind, ident, p):
-        uid = struct.unpack_from("=Q", p)[0] if p else 0
-        if kind == L_LIST:
-            for u, (state, slot, pid) in self.vms.items():
-                self.held(u, state, slot, pid, ident)
-            self.tell(L_LIST_END, struct.pack("=II", len(self.vms), 0), ident)
-        elif kind == L_START:
-            f = struct.unpack_from(L_STARTF, p)
-            m = machine.unpack(p[struct.calcsize(L_STARTF):])
-            assert [d[:2] for d in m["devs"]] == [(machine.NIC, 0)], m
-            assert f[2] == 1 and m["accel"] == m["flags"] == m["tsc"] == 0, m
-            if uid in self.vms:
-                return self.err(ident, uid, -17, b"exists")
-            had = self.attached.pop(uid, set())
-            assert 1 in had and 2 in had, "START without tap or spec"
-            assert f[1] not in [v[1] for v in self.vms.values()], "slot twice"
-            self.starts[uid] = self.starts.get(uid, 0) + 1
-            self.pids += 1
-            self.vms[uid] = [LV_STARTING, f[1], self.pids]
-            self.done(ident, uid)
-            self.run(uid)
-        elif kind == L_STOP:
-            if uid not in self.vms:
-                return self.err(ident, uid, -2, b"no such vm")
-            self.done(ident, uid)
-            if self.vms[uid][0] != LV_GONE:
-                self.exit(uid, EXIT_STOPPED)
-        elif kind == L_RELEASE:
-            self.vms.pop(uid, None)
-            self.done(ident, uid)
-        else:
-            raise AssertionError("launchd was told 0x%x" % kind)
-
-    def run(self, uid):
-        v = self.vms[uid]
-        v[0] = LV_RUNNING
-        self.event(uid, LE_RUNNING, pid=v[2])
-        v[0] = LV_READY
-        self.event(uid, LE_READY)
+CONN, REQ, RES = "=Q", "=QQII128s128s", "=QIIQQ"
 
 
 class Client:
@@ -416,7 +69,7 @@ class Peers:
     """One orchd and everybody around it."""
 
     def __init__(self, program=None, root=ROOT, fresh=True, **conf):
-        self.program = program or BUILD + "/mews-orchd"
+        self.program = program or PROGRAM or BUILD + "/mews-orchd"
         self.root = root
         self.store = root + "/store"
         self.uids = int(os.environ["MEWS_TEST_UIDS"])
@@ -699,3 +352,80 @@ class Peers:
         with open("/proc/%d/stat" % self.p.pid) as f:
             v = f.read().rsplit(")", 1)[1].split()
         return (int(v[11]) + int(v[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def up(**kw):
+    l = Peers(**kw)
+    return l.start()
+
+
+def eq(got, want):
+    assert got == want, "%r, not %r" % (got, want)
+
+
+def held_up(l, where, kind):
+    """From now on helper requests of one kind wait in the list returned."""
+    waiting = []
+
+    def hook(k, ident, p):
+        if k == kind:
+            waiting.append((k, ident, p))
+            return True
+        return False
+    where.hook = hook
+    return waiting
+
+
+def let_go(where, waiting):
+    where.hook = None
+    for m in waiting:
+        where.act(*m)
+    waiting.clear()
+
+
+def refused(l, room, send, told=True):
+    """The channel of that room is closed, mewsd told of it, and orchd lives on."""
+    chan = l.api.get(room) or {ROOM_NETD: l.net, ROOM_LAUNCHD: l.launch}[room].chan
+    l.settle(0.02)
+    l.faults.clear()
+    l.ended.clear()
+    life = l.lives[room]
+    with contextlib.suppress(Gone):
+        send(chan)
+    l.until(lambda: chan.closed, "refusal", 3)
+    if told:
+        l.until(lambda: l.faults == [(room, life)], "BOOT_FAULT", 3)
+    else:
+        l.until(lambda: l.ended == [(room, life)], "BOOT_ENDED", 3)
+        eq(l.faults, [])
+    assert l.alive()
+    l.api.pop(room, None)
+    l.plumb(room)
+
+
+# -- a test's run ------------------------------------------------------------
+
+def control(rule, fn):
+    global PROGRAM
+    PROGRAM = os.path.join(suite.TOP, rules.off(rule, "mews-orchd"))
+    try:
+        fn()
+    except (AssertionError, Gone, KeyError, TimeoutError):
+        return
+    finally:
+        PROGRAM = None
+    raise AssertionError("with %s off it does not fail" % rule)
+
+
+def run(path, *cases):
+    """Runs the functions that are a test's cases, and with each rule of theirs
+    off the case that must then fail."""
+    named = {f.__name__.replace("_", "-"): f for f in cases}
+    of = rules.of(path, "mews-orchd") if CONTROLS else ()
+    if "MEWS_TEST_HOST" not in os.environ and of:
+        rules.build(*[rules.off(r, "mews-orchd") for r, _ in of])
+    suite.enter()
+    for rule, name in of:
+        named["%s without %s" % (name, rule)] = \
+            lambda r=rule, f=named[name]: control(r, f)
+    sys.exit(suite.run(named))

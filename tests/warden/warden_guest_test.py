@@ -2,8 +2,6 @@
 """The warden with the real hypervisor, kernel and agent."""
 import os
 import random
-import shutil
-import subprocess
 import sys
 import time
 
