@@ -11,7 +11,6 @@
 
 #include "common/fds.h"
 #include "common/log.h"
-#include "common/num.h"
 #include "common/util.h"
 #include "proto/uids.h"
 #include "spawner/group.h"
@@ -68,7 +67,7 @@ held_remove(struct spawner *sp, struct held *h)
 	free(h);
 }
 
-const struct held *
+static const struct held *
 held_by_uid(struct spawner *sp, uint32_t uid)
 {
 	struct held *h;
@@ -81,6 +80,19 @@ held_by_uid(struct spawner *sp, uint32_t uid)
 		}
 	}
 	return NULL;
+}
+
+const struct held *
+held_clash(struct spawner *sp, const struct record *rec, uint32_t *uid)
+{
+	const struct held *other = NULL;
+	uint32_t i;
+
+	for (i = 0; i < rec->nprogs && other == NULL; i++) {
+		*uid = rec->prog[i].uid;
+		other = held_by_uid(sp, *uid);
+	}
+	return other;
 }
 
 uint32_t
@@ -145,7 +157,7 @@ fits(const struct spawner *sp, const struct record *rec)
 		if (!uids_has(&u, rec->prog[i].uid))
 			return false;
 	}
-	return uids_has(&u, rec->uid);
+	return true;
 }
 
 /*
@@ -159,27 +171,29 @@ end_stranger(
 	int pidfd = pidfd_open((pid_t)rec->pid, 0);
 
 	log_error(
-	    "vm %s: uid %u is no longer in mews.conf's range", name, rec->uid);
+	    "jail %s: uid %u is not in mews.conf's range", name, rec->uid);
 	if (is_alive(sp, rec, pidfd) == 0 &&
 	    proc_has_uid((pid_t)rec->pid, rec->uid) &&
 	    pidfd_send_signal(pidfd, SIGKILL, NULL, 0) == 0)
-		log_warn("vm %s: killed", name);
+		log_warn("jail %s: killed", name);
 	close_fd(&pidfd);
 }
 
 static void
-load(struct spawner *sp, uint64_t id, const char *name)
+load(struct spawner *sp, const struct jail_id *j, const char *name)
 {
 	struct record rec = { 0 };
 	const struct held *other;
+	char theirs[JAIL_NAME_MAX + 1];
+	uint32_t uid;
 	int r, pidfd;
 
 	if ((r = record_read(sp->run_fd, name, &rec)) < 0) {
-		log_warn("vm %s: no record (%s)", name, strerrordesc_np(-r));
+		log_warn("jail %s: no record (%s)", name, strerrordesc_np(-r));
 		return;
 	}
-	if (rec.jail.kind != JAIL_VM || rec.jail.id != id) {
-		log_warn("vm %s: record is not ours", name);
+	if (rec.jail.kind != j->kind || rec.jail.id != j->id) {
+		log_warn("jail %s: record is another's", name);
 		return;
 	}
 	if (!fits(sp, &rec)) {
@@ -188,9 +202,10 @@ load(struct spawner *sp, uint64_t id, const char *name)
 	}
 	if (rec.cgroup && rec.group[0] == '\0') /* of version 1 */
 		group_of(sp, &rec.jail, rec.group);
-	if ((other = held_by_uid(sp, rec.uid)) != NULL) {
-		log_error("vm %s: uid %u is that of vm %016llx", name, rec.uid,
-		    (unsigned long long)other->rec.jail.id);
+	if ((other = held_clash(sp, &rec, &uid)) != NULL) {
+		jail_name(&other->rec.jail, theirs);
+		log_error(
+		    "jail %s: uid %u is that of jail %s", name, uid, theirs);
 		return;
 	}
 	pidfd = pidfd_open((pid_t)rec.pid, 0);
@@ -198,7 +213,7 @@ load(struct spawner *sp, uint64_t id, const char *name)
 	if (is_alive(sp, &rec, pidfd) < 0 ||
 	    (RULE(RECORD_UID) && !proc_has_uid((pid_t)rec.pid, rec.uid)))
 		close_fd(&pidfd);
-	log_info("vm %s: %s", name, pidfd < 0 ? "dead" : "alive");
+	log_info("jail %s: %s", name, pidfd < 0 ? "dead" : "alive");
 	if (held_add(sp, &rec, pidfd) == NULL)
 		fatal("out of memory");
 }
@@ -209,13 +224,13 @@ held_load(struct spawner *sp)
 	int fd = openat(sp->run_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *de;
-	uint64_t id;
+	struct jail_id j;
 
 	if (d == NULL)
 		fatal("run directory: %m");
 	while ((de = readdir(d)) != NULL) {
-		if (parse_hex64(de->d_name, &id) == 0 && id != 0)
-			load(sp, id, de->d_name);
+		if (jail_name_parse(de->d_name, &j) == 0)
+			load(sp, &j, de->d_name);
 	}
 	(void)closedir(d);
 }

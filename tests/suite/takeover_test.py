@@ -591,6 +591,7 @@ def jail(vm, kind=JAIL_VM, pad=0):
 
 
 TCG, KVM = 1, 2  # enum machine_accel
+VMM = 1 << 2  # JAIL_ROLE_BIT()
 
 
 def prepare(vm, mem, slot, vcpus, flags=0, accel=TCG, pad=0, **kw):
@@ -626,11 +627,11 @@ def well_formed(r, web):
         return verb, prepare(vm, mem, slot, vcpus, flags, accel), (REFUSED,)
     if verb == VERIFY:
         if r.randrange(8):
-            return verb, struct.pack("<IIQII", JAIL_VM, 0, evil, r.randint(1, 3), 0), \
+            return verb, jail(evil) + struct.pack("<II", r.randint(1, 7), 0), \
                 (REFUSED,)
-        what = r.randint(1, 3)  # to look is all it may do with web
-        return verb, struct.pack("<IIQII", JAIL_VM, 0, web, what, 0), \
-            (REFUSED,) if what == 1 else (VERIFIED,)
+        what = r.randint(1, 7)  # to look is all it may do with web
+        return verb, jail(web) + struct.pack("<II", what, 0), \
+            (VERIFIED,) if what & VMM else (REFUSED,)
     if verb == KILL:
         return verb, jail(evil), (REFUSED,)
     if r.randrange(2):
@@ -657,7 +658,8 @@ def ill_formed(r, web):
                   prepare(1, 64, 5, 1, accel=3),
                   prepare(1, 64, 5, 1, 0, kind=2)),
         VERIFY: tuple(j + struct.pack("<II", 1, 0) for j in jails) + tuple(
-            jail(web) + struct.pack("<II", *v) for v in ((0, 0), (4, 0), (3, 1))),
+            jail(web) + struct.pack("<II", *v) for v in (
+                (0, 0), (8, 0), (1 << 31, 0), (6, 1))),
         KILL: jails, RELEASE: jails,
         ACCEL: tuple(struct.pack("<II", *v)
                      for v in ((0, 0), (3, 0), (1 << 31, 0), (1, 1))),
