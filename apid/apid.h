@@ -10,7 +10,7 @@
 #include "apid/request.h"
 #include "common/frame.h"
 #include "common/tree.h"
-#include "proto/boot.h"
+#include "proto/boot_room.h"
 #include "proto/orch.h"
 
 struct chan;
@@ -130,7 +130,8 @@ struct apid {
 	struct event *sigterm;
 	struct event *reaper; /* frees the dead */
 	struct event *alone; /* orchd is gone for too long */
-	struct chan *parent;
+	struct boot_room mewsd; /* descriptor 3 */
+	struct chan *parent; /* its channel */
 	struct chan *orchd; /* NULL: gone */
 	struct client_tree clients;
 	struct client_list dead;
@@ -237,7 +238,7 @@ int on_res(void *arg, struct chan *chan, struct msg *m);
 extern const struct client_ops serve_ops;
 
 /* dispatch.c */
-extern const struct chan_ops boot_ops;
+extern const struct boot_calls boot_calls;
 extern const struct chan_ops orchd_ops;
 void on_alone(int fd, short what, void *arg);
 

@@ -11,55 +11,25 @@
 /* --- mewsd --- */
 
 static int
-on_peer(void *arg, struct chan *chan, struct msg *m)
+on_peer(void *arg, const struct boot_peer *p, int sock)
 {
 	struct apid *a = arg;
-	struct boot_peer p;
 
-	(void)chan;
-	memcpy(&p, m->data, sizeof(p));
-	if (p.room != ROOM_ORCHD)
-		return -1; /* an apid has one neighbour */
+	if (p->room != ROOM_ORCHD) { /* an apid has one neighbour */
+		close_fd(&sock);
+		return -1;
+	}
 	/* orchd is born again: who its callers were died with it */
 	client_drop_all(a);
 	chan_free(a->orchd);
-	a->orchd = chan_new(a->base, m->fd, "orchd", &orchd_ops, a);
-	m->fd = -1;
+	a->orchd = chan_new(a->base, sock, "orchd", &orchd_ops, a);
 	if (a->orchd == NULL)
 		return -1;
 	(void)event_del(a->alone);
 	return 0;
 }
 
-static int
-on_stop(void *arg, struct chan *chan, struct msg *m)
-{
-	struct apid *a = arg;
-
-	(void)chan;
-	(void)m;
-	(void)event_base_loopexit(a->base, NULL);
-	return 0;
-}
-
-static void
-on_boot_gone(void *arg, struct chan *chan, enum chan_end end, const char *why)
-{
-	struct apid *a = arg;
-
-	(void)end;
-	(void)chan;
-	log_info("mewsd: %s", why);
-	(void)event_base_loopbreak(a->base);
-}
-
-static const struct msg_handler boot_handlers[] = {
-	{ BOOT_PEER, sizeof(struct boot_peer), 0, 1, PH_ANY, boot_peer_check,
-	    on_peer },
-	{ BOOT_STOP, 0, 0, 0, PH_ANY, NULL, on_stop },
-};
-const struct chan_ops boot_ops = { boot_handlers, nitems(boot_handlers),
-	on_boot_gone };
+const struct boot_calls boot_calls = { .peer = on_peer };
 
 /* --- orchd --- */
 

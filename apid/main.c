@@ -41,7 +41,7 @@ events_set(struct apid *a)
 	if (a->sigterm == NULL || event_add(a->sigterm, NULL) < 0 ||
 	    a->reaper == NULL || a->alone == NULL)
 		fatal("events");
-	a->parent = chan_new(a->base, BOOT_FD, "mewsd", &boot_ops, a);
+	a->parent = boot_room_open(&a->mewsd, a->base, &boot_calls, a);
 	if (a->parent == NULL)
 		fatal("channel to mewsd");
 }

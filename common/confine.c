@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/landlock.h>
+#include <signal.h>
 #include <sys/capability.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -141,6 +142,8 @@ set_caps(uint64_t keep)
 void
 proc_confine(const struct confinement *c)
 {
+	const pid_t parent = getppid();
+
 	if (RULE(CONFINE_ROOT) && c->root != NULL &&
 	    (chroot(c->root) < 0 || chdir("/") < 0))
 		fatal("chroot %s: %m", c->root);
@@ -162,6 +165,11 @@ proc_confine(const struct confinement *c)
 	/* a core or a ptrace of a room would show what others told it */
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		fatal("PR_SET_DUMPABLE: %m");
+	/* here, because a change of uid undoes it */
+	if (c->tied &&
+	    (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 ||
+		getppid() != parent))
+		fatal("whoever started this room is gone");
 	if (RULE(CONFINE_LANDLOCK) && !c->mounts)
 		landlock_apply(c->paths, c->npaths);
 	if (RULE(CONFINE_CORE))

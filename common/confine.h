@@ -28,6 +28,8 @@ struct confinement {
 	unsigned int nofile; /* RLIMIT_NOFILE lowered to this; 0: keep */
 	unsigned int nproc; /* RLIMIT_NPROC; 0: keep */
 	int mounts; /* 1: no Landlock, which forbids every mount(2) */
+	int tied; /* 1: the kernel kills it when who started it ends; its filter
+		   * must not allow prctl(2) */
 };
 
 void proc_confine(const struct confinement *c);

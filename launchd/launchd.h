@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
-#include "proto/boot.h"
+#include "proto/boot_room.h"
 #include "proto/launch.h"
 
 struct chan;
@@ -18,7 +18,8 @@ struct launchd {
 	struct boot_common boot;
 	struct launchd_conf conf;
 	struct event_base *base;
-	struct chan *parent; /* mewsd */
+	struct boot_room mewsd; /* descriptor 3 */
+	struct chan *parent; /* its channel */
 	uint32_t orchd_life; /* which orchd it is */
 	struct chan *spawner;
 	struct chan *orchd; /* NULL while it is away */

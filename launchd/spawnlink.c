@@ -259,10 +259,5 @@ spawnlink_open(struct launchd *ld, int sock)
 	ld->spawner = chan_new(ld->base, sock, "spawner", &ops, ld);
 	if (ld->spawner == NULL)
 		fatal("out of memory");
-}
-
-void
-spawnlink_list(struct launchd *ld)
-{
 	say(ld, SPAWN_LIST, ID_LIST, "", 0, NULL, 0);
 }

@@ -12,10 +12,8 @@ struct vm;
  * answered is written into the VM, which is woken.  A spawner that does not
  * keep up, or is gone, is the end of launchd too.
  */
-/* Takes sock over. */
+/* Takes sock over, and asks what it holds, for adopt.c. */
 void spawnlink_open(struct launchd *ld, int sock);
-/* What it holds, for adopt.c. */
-void spawnlink_list(struct launchd *ld);
 /* The probe's verdict, for it to keep. */
 void spawnlink_accel(struct launchd *ld, uint32_t accel);
 void spawnlink_prepare(struct vm *v);

@@ -5,46 +5,12 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "common/err.h"
-#include "common/log.h"
-#include "proto/boot.h"
-#include "proto/launch.h"
-#include "proto/net.h"
-#include "proto/orch.h"
+#include "mewsd/conf.h"
+#include "mewsd/oneshot.h"
+#include "proto/chan.h"
 
 struct event;
 struct event_base;
-
-struct room_user {
-	uid_t uid;
-	gid_t gid;
-};
-
-/* mews.conf, checked as a whole. */
-struct conf {
-	char instance[32];
-	char lib[BOOT_PATH_MAX]; /* state */
-	char run[BOOT_PATH_MAX]; /* sockets, records, the lock */
-	char log[BOOT_PATH_MAX];
-	char stage[BOOT_PATH_MAX]; /* staged tree */
-	struct room_user user[ROOM_MAX];
-	char root[ROOM_MAX][BOOT_PATH_MAX]; /* what becomes the room's "/" */
-	enum log_level log_level;
-	uint32_t max_conns;
-	uint32_t nofile; /* RLIMIT_NOFILE of a room */
-	uint32_t idle_ms;
-	struct orchd_conf orchd;
-	struct net_conf netd;
-	struct launchd_conf launchd;
-	struct kill_at kill; /* test builds: "kill_at" */
-};
-
-/*
- * Reads path, which must be a regular file that only root can write.
- * root: the -r directory, or NULL for the installed layout.
- */
-int conf_load(
-    const char *path, const char *root, struct conf *ret, struct err *e);
 
 /* Makes and checks the directories of an instance. Start-up: dies. */
 void dirs_make(const struct conf *c);
@@ -57,13 +23,14 @@ int listener_open(const struct conf *c);
 /* A child room as mewsd sees it. */
 struct child {
 	uint32_t room; /* enum room */
-	const char *program; /* in the directory mewsd was started from */
 	pid_t pid; /* 0: not running */
 	bool ready;
 	bool doomed; /* killed by us, not reaped yet */
 	struct chan *chan; /* descriptor 3 of the room */
 	struct mewsd *mewsd;
-	struct event *restart; /* back-off timer */
+	/* down: its back-off, on the first of those that start together.  Told
+	 * to end because another of them has: its patience */
+	struct event *timer;
 	int64_t started_ms;
 	uint32_t life; /* starts so far */
 	unsigned int failures; /* deaths; counted from 1 after a long life */
@@ -80,6 +47,7 @@ struct mewsd {
 	bool stopping;
 	bool told; /* the service manager: all rooms serve */
 	struct child child[ROOM_MAX];
+	struct oneshot oneshot[UIDS_ONESHOTS_MAX]; /* by place in their plane */
 };
 
 /* Starts every room and keeps them running until rooms_stop(). */

@@ -1,10 +1,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -13,26 +10,15 @@
 #include "common/clock.h"
 #include "common/fds.h"
 #include "common/util.h"
+#include "mewsd/exec.h"
 #include "mewsd/mewsd.h"
 #include "mewsd/notify.h"
+#include "mewsd/table.h"
 
 #define BACKOFF_MIN_MS 50
 #define BACKOFF_MAX_MS 5000
 #define QUICK_MS 10000 /* a room that lived longer starts afresh */
 #define STOP_MS 5000 /* what a room may take to end in order */
-#define LOG_MODE 0640
-
-/* What mewsd starts; the spawner is launchd's own affair. */
-static const struct {
-	uint32_t room;
-	const char *program;
-} rooms[] = {
-	{ ROOM_ORCHD, "mews-orchd" },
-	{ ROOM_API, "mews-apid" },
-	{ ROOM_API_ADMIN, "mews-apid" },
-	{ ROOM_NETD, "mews-netd" },
-	{ ROOM_LAUNCHD, "mews-launchd" },
-};
 
 static void room_start(struct child *c);
 
@@ -40,10 +26,10 @@ static void room_start(struct child *c);
 static void
 tell_ready(struct mewsd *m)
 {
-	size_t i;
+	uint32_t i;
 
-	for (i = 0; i < nitems(rooms) && !m->told; i++) {
-		if (!m->child[rooms[i].room].ready)
+	for (i = 0; i < ROOM_MAX && !m->told; i++) {
+		if (room_stays(i) && !m->child[i].ready)
 			return;
 	}
 	if (!m->told)
@@ -64,18 +50,11 @@ on_room_ready(void *arg, struct chan *chan, struct msg *m)
 	return 0;
 }
 
-/*
- * Who may have whom replaced: those that heard it.  No apid: strangers talk to
- * it, and it has no business with anyone's life.
- */
 static bool
 may_fault(uint32_t from, uint32_t room)
 {
-	if (from == ROOM_ORCHD)
-		return room == ROOM_API || room == ROOM_API_ADMIN ||
-		    room == ROOM_NETD || room == ROOM_LAUNCHD;
-	return (from == ROOM_NETD || from == ROOM_LAUNCHD) &&
-	    room == ROOM_ORCHD;
+	return room_row(room) != NULL &&
+	    (room_row(room)->judges & ROOM_BIT(from)) != 0;
 }
 
 /* SIGCHLD starts it again, no sooner than its back-off says. */
@@ -149,6 +128,29 @@ on_ended(void *arg, struct chan *chan, struct msg *m)
 	return 0;
 }
 
+static int
+on_oneshot(void *arg, struct chan *chan, struct msg *m)
+{
+	const struct child *c = arg;
+	struct boot_oneshot a;
+
+	(void)chan;
+	memcpy(&a, m->data, sizeof(a));
+	return c->room == ROOM_ORCHD ? oneshot_ask(c->mewsd, &a) : -EPERM;
+}
+
+static int
+on_oneshot_fd(void *arg, struct chan *chan, struct msg *m)
+{
+	const struct child *c = arg;
+	struct boot_oneshot_fd a;
+
+	(void)chan;
+	memcpy(&a, m->data, sizeof(a));
+	return c->room == ROOM_ORCHD ? oneshot_attach(c->mewsd, &a, &m->fd)
+				     : -EPERM;
+}
+
 /* netd's answers to NET_TEARDOWN. */
 static int
 on_torn_down(void *arg, struct chan *chan, struct msg *m)
@@ -184,6 +186,10 @@ static const struct msg_handler handlers[] = {
 	    on_fault },
 	{ BOOT_ENDED, sizeof(struct boot_peer), 0, 0, PH_ANY, boot_peer_check,
 	    on_ended },
+	{ BOOT_ONESHOT, sizeof(struct boot_oneshot), 0, 0, PH_ANY,
+	    boot_oneshot_check, on_oneshot },
+	{ BOOT_ONESHOT_FD, sizeof(struct boot_oneshot_fd), 0, 1, PH_ANY,
+	    boot_oneshot_fd_check, on_oneshot_fd },
 	{ NET_DONE, 0, 0, 0, PH_ANY, NULL, on_torn_down },
 	{ NET_ERR, sizeof(struct net_err), 0, 0, PH_ANY, net_err_check,
 	    on_not_torn_down },
@@ -213,269 +219,207 @@ on_room_gone(void *arg, struct chan *chan, enum chan_end end, const char *why)
 
 static const struct chan_ops ops = { handlers, nitems(handlers), on_room_gone };
 
-/*
- * The staged tree by its real name: "current" may point elsewhere after an
- * upgrade, and what a life of launchd started is verified against what it
- * was started from.
- */
+/* The config as one message: boot_common, then the room's own struct. */
 static void
-stage_pin(struct launchd_conf *launch)
+conf_send(struct child *c)
 {
-	char path[PATH_MAX];
+	const struct room_row *row = room_row(c->room);
+	const struct conf *conf = &c->mewsd->conf;
+	_Alignas(8) uint8_t own[MSG_PAYLOAD_MAX];
+	struct boot_common bc;
 
-	if (realpath(launch->stage, path) == NULL)
-		log_error("stage %s: %m", launch->stage);
-	else if (strlen(path) >= sizeof(launch->stage))
-		log_error("stage %s: its real path is too long", launch->stage);
-	else
-		memcpy(launch->stage, path, strlen(path) + 1);
-}
-
-/* The room's own struct behind boot_common; returns its size. */
-static size_t
-room_conf(const struct conf *c, uint32_t room, uint8_t *buf)
-{
-	const struct apid_conf api = { .max_conns = c->max_conns,
-		.idle_ms = c->idle_ms };
-	struct launchd_conf launch;
-	const void *src = &api;
-	size_t len = sizeof(api);
-
-	switch ((enum room)room) {
-	case ROOM_ORCHD:
-		src = &c->orchd;
-		len = sizeof(c->orchd);
-		break;
-	case ROOM_NETD:
-		src = &c->netd;
-		len = sizeof(c->netd);
-		break;
-	case ROOM_LAUNCHD:
-		launch = c->launchd;
-		stage_pin(&launch);
-		src = &launch;
-		len = sizeof(launch);
-		break;
-	case ROOM_API:
-	case ROOM_API_ADMIN:
-		break;
-	case ROOM_MEWSD:
-	case ROOM_SPAWNER:
-	case ROOM_MAX:
-		return 0;
-	}
-	memcpy(buf, src, len);
-	return len;
-}
-
-static size_t
-boot_fill(const struct child *child, uint8_t *buf)
-{
-	const struct conf *c = &child->mewsd->conf;
-	const uint32_t room = child->room;
-	struct boot_common bc = { .version = BOOT_VERSION,
-		.room = room,
-		.uid = c->user[room].uid,
-		.gid = c->user[room].gid,
-		.log_level = (uint32_t)c->log_level,
-		.nofile = c->nofile };
-	size_t len;
-
+	exec_common(conf, c->room, &bc);
 	/* a kill point is for the first life only */
-	if (child->failures == 0)
-		bc.kill = c->kill;
-	len = room_conf(c, room, buf + sizeof(bc));
-	memcpy(bc.root, c->root[room], sizeof(bc.root));
-	memcpy(buf, &bc, sizeof(bc));
-	return sizeof(bc) + len;
+	if (c->failures == 0)
+		bc.kill = conf->kill;
+	memcpy(own, (const char *)conf + row->conf, row->conf_len);
+	if (row->fill != NULL)
+		row->fill(own);
+	(void)chan_send2(
+	    c->chan, BOOT_CONF, 0, &bc, sizeof(bc), own, row->conf_len, -1);
 }
 
 /* One end to each; a room that is not running gets it when it starts. */
 static void
-plumb(struct mewsd *m, uint32_t room)
+plumb(struct child *a, struct child *b)
 {
-	struct child *orch = &m->child[ROOM_ORCHD], *c = &m->child[room];
-	struct boot_peer p = { .room = ROOM_ORCHD, .life = orch->life };
+	struct boot_peer p = { .room = a->room, .life = a->life };
 	int sv[2];
 
-	if (orch->chan == NULL || c->chan == NULL)
+	if (a->chan == NULL || b->chan == NULL)
 		return;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK,
 		0, sv) < 0) {
-		log_error("channel orchd-%s: %m", room_name(room));
+		log_error("channel %s-%s: %m", room_name(a->room),
+		    room_name(b->room));
 		return;
 	}
-	(void)chan_send(c->chan, BOOT_PEER, 0, &p, sizeof(p), sv[0]);
-	p.room = room;
-	p.life = c->life;
-	(void)chan_send(orch->chan, BOOT_PEER, 0, &p, sizeof(p), sv[1]);
+	(void)chan_send(b->chan, BOOT_PEER, 0, &p, sizeof(p), sv[0]);
+	p.room = b->room;
+	p.life = b->life;
+	(void)chan_send(a->chan, BOOT_PEER, 0, &p, sizeof(p), sv[1]);
+}
+
+/* Whom a new life can talk with, and what it accepts callers on. */
+static void
+plumb_all(struct child *c)
+{
+	const struct room_row *row = room_row(c->room);
+	struct mewsd *m = c->mewsd;
+	uint32_t i;
+
+	for (i = 0; i < ROOM_MAX; i++) {
+		if (room_stays(i) &&
+		    ((row->peers & ROOM_BIT(i)) != 0 ||
+			(room_row(i)->peers & ROOM_BIT(c->room)) != 0))
+			plumb(&m->child[i], c);
+	}
+	if (row->listener)
+		(void)chan_send(c->chan, BOOT_LISTENER, 0, NULL, 0,
+		    fcntl(m->listener, F_DUPFD_CLOEXEC, 10));
+}
+
+/* The first of those that it starts and ends with; most are alone. */
+static struct child *
+leader(struct child *c)
+{
+	const enum room with = room_row(c->room)->with;
+
+	return with != ROOM_MEWSD ? &c->mewsd->child[with] : c;
+}
+
+/* The next one that starts and ends with c, c included; NULL: that was all. */
+static struct child *
+next_together(struct child *c, uint32_t *i)
+{
+	struct mewsd *m = c->mewsd;
+
+	while (*i < ROOM_MAX) {
+		struct child *other = &m->child[(*i)++];
+
+		if (room_stays(other->room) && leader(other) == leader(c))
+			return other;
+	}
+	return NULL;
 }
 
 static void
-plumb_all(struct mewsd *m, uint32_t room)
+timer_set(struct child *c, long ms)
 {
-	size_t i;
+	const struct timeval tv = { .tv_sec = ms / 1000,
+		.tv_usec = (ms % 1000) * 1000 };
 
-	if (room != ROOM_ORCHD) {
-		plumb(m, room);
-		return;
-	}
-	for (i = 0; i < nitems(rooms); i++) {
-		if (rooms[i].room != ROOM_ORCHD)
-			plumb(m, rooms[i].room);
-	}
-	(void)chan_send(m->child[ROOM_ORCHD].chan, BOOT_LISTENER, 0, NULL, 0,
-	    fcntl(m->listener, F_DUPFD_CLOEXEC, 10));
-}
-
-static int
-log_open(const struct conf *c, uint32_t room)
-{
-	char path[2 * BOOT_PATH_MAX];
-	int fd;
-
-	(void)snprintf(
-	    path, sizeof(path), "%s/%s.log", c->log, room_name(room));
-	fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC,
-	    LOG_MODE);
-	if (fd < 0)
-		log_error("%s: %m", path);
-	return fd;
-}
-
-/* In the child: descriptors 0-4 as boot.h says, nothing else, then exec. */
-_Noreturn static void
-child_exec(const struct child *c, int chan, int log)
-{
-	const struct mewsd *m = c->mewsd;
-	char *argv[] = { (char *)(uintptr_t)c->program, NULL };
-	/* no environment; its place is what setproctitle(3bsd) writes to */
-	static char title[] = "_=                                             "
-			      "                                              ";
-	char *envp[] = { title, NULL };
-	sigset_t none;
-	int nul, bindir, fds[BOOT_NFDS], i;
-
-	(void)sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
-	/* Ctrl-C is for mewsd: rooms end by their channels, netd not before
-	 * it has taken its bridge down */
-	(void)setsid();
-	if ((nul = open("/dev/null", O_RDWR | O_CLOEXEC)) < 0)
-		_exit(127);
-	fds[0] = fds[1] = nul;
-	fds[2] = log;
-	fds[BOOT_FD] = chan;
-	fds[BOOT_LOCK_FD] = m->lock;
-	/* out of the way first, so that none is overwritten before its turn */
-	for (i = 0; i < BOOT_NFDS; i++) {
-		fds[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 64);
-		if (fds[i] < 0)
-			_exit(127);
-	}
-	bindir = fcntl(m->bindir, F_DUPFD_CLOEXEC, 64);
-	for (i = 0; i < BOOT_NFDS; i++) {
-		if (dup2(fds[i], i) < 0)
-			_exit(127);
-	}
-	(void)execveat(bindir, c->program, argv, envp, 0);
-	fatal("%s: %m", c->program);
+	if (event_add(c->timer, &tv) < 0)
+		fatal("timer of %s", room_name(c->room));
 }
 
 static void
 restart_later(struct child *c)
 {
 	long ms = 0;
-	struct timeval tv;
 
-	if (c->mewsd->stopping)
-		return;
-	if (clock_ms() - c->started_ms >= QUICK_MS && c->failures > 1)
-		c->failures = 1;
-	if (c->failures > 1) {
+	/* this death is counted already; the first two cost no time */
+	if (clock_ms() - c->started_ms >= QUICK_MS && c->failures > 2)
+		c->failures = 2;
+	if (c->failures > 2) {
 		ms = BACKOFF_MIN_MS;
-		ms <<= c->failures < 8 ? c->failures - 2 : 6;
+		ms <<= c->failures < 9 ? c->failures - 3 : 6;
 		if (ms > BACKOFF_MAX_MS)
 			ms = BACKOFF_MAX_MS;
 	}
+	timer_set(c, ms);
+}
+
+/*
+ * It is down: what lives with it is told to end, too, and when all of them are
+ * down they start again, so that none meets another's former life.
+ */
+static void
+room_down(struct child *c)
+{
+	struct child *other;
+	bool all = true;
+	uint32_t i = 0;
+
 	c->failures++;
-	tv.tv_sec = ms / 1000;
-	tv.tv_usec = (ms % 1000) * 1000;
-	if (event_add(c->restart, &tv) < 0)
-		fatal("restart timer");
+	while ((other = next_together(c, &i)) != NULL) {
+		if (other->pid == 0)
+			continue;
+		all = false;
+		if (other->chan != NULL)
+			(void)chan_send(other->chan, BOOT_STOP, 0, NULL, 0, -1);
+		timer_set(other, STOP_MS);
+	}
+	if (all && !c->mewsd->stopping)
+		restart_later(leader(c));
 }
 
 static void
-on_restart(int fd, short what, void *arg)
+on_timer(int fd, short what, void *arg)
 {
+	struct child *c = arg, *other;
+	uint32_t i = 0;
+
 	(void)fd;
 	(void)what;
-	room_start(arg);
+	if (c->pid != 0) {
+		log_error("%s: does not end: killed", room_name(c->room));
+		child_kill(c);
+		return;
+	}
+	while ((other = next_together(c, &i)) != NULL)
+		room_start(other);
 }
 
 static void
 room_start(struct child *c)
 {
 	struct mewsd *m = c->mewsd;
-	_Alignas(8) uint8_t conf[MSG_PAYLOAD_MAX];
-	int sv[2] = { -1, -1 }, log;
-	size_t len;
+	const struct exec x = { .room = c->room,
+		.program = room_row(c->room)->program };
+	int sock = -1;
 	pid_t pid;
 
-	if (m->stopping)
+	if (m->stopping || c->pid != 0)
 		return;
 	c->started_ms = clock_ms();
-	log = log_open(&m->conf, c->room);
-	if (log < 0 ||
-	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK,
-		0, sv) < 0) {
-		log_error("start %s: %m", room_name(c->room));
-		goto again;
+	if ((pid = exec_room(m, &x, &sock)) < 0) {
+		log_error(
+		    "start %s: %s", room_name(c->room), strerrordesc_np(-pid));
+		room_down(c);
+		return;
 	}
-	if ((pid = fork()) < 0) {
-		log_error("fork %s: %m", room_name(c->room));
-		goto again;
-	}
-	if (pid == 0)
-		child_exec(c, sv[1], log);
-	close_fd(&sv[1]);
-	close_fd(&log);
 	c->pid = pid;
 	c->ready = c->doomed = false;
 	c->life++;
-	c->chan = chan_new(m->base, sv[0], room_name(c->room), &ops, c);
+	c->chan = chan_new(m->base, sock, room_name(c->room), &ops, c);
 	if (c->chan == NULL) {
-		(void)kill(pid, SIGKILL); /* SIGCHLD starts it again */
+		child_kill(c); /* SIGCHLD starts it again */
 		return;
 	}
-	len = boot_fill(c, conf);
-	(void)chan_send(c->chan, BOOT_CONF, 0, conf, len, -1);
-	plumb_all(m, c->room);
-	return;
-again:
-	close_fd(&log);
-	close_fd(&sv[0]);
-	close_fd(&sv[1]);
-	restart_later(c);
+	conf_send(c);
+	plumb_all(c);
 }
 
 void
 rooms_start(struct mewsd *m)
 {
-	size_t i;
+	uint32_t i;
 
-	for (i = 0; i < nitems(rooms); i++) {
-		struct child *c = &m->child[rooms[i].room];
+	oneshot_init(m);
+	for (i = 0; i < ROOM_MAX; i++) {
+		struct child *c = &m->child[i];
 
-		c->room = rooms[i].room;
-		c->program = rooms[i].program;
+		c->room = i;
 		c->mewsd = m;
-		c->restart = evtimer_new(m->base, on_restart, c);
-		if (c->restart == NULL)
-			fatal("restart timer");
+		c->timer = evtimer_new(m->base, on_timer, c);
+		if (c->timer == NULL)
+			fatal("timer");
 	}
-	for (i = 0; i < nitems(rooms); i++)
-		room_start(&m->child[rooms[i].room]);
+	for (i = 0; i < ROOM_MAX; i++) {
+		if (room_stays(i))
+			room_start(&m->child[i]);
+	}
 }
 
 static struct child *
@@ -499,7 +443,30 @@ all_ended(const struct mewsd *m)
 		if (m->child[i].pid != 0)
 			return false;
 	}
-	return true;
+	return !oneshot_any(m);
+}
+
+static void
+child_reap(struct child *c, int status)
+{
+	struct mewsd *m = c->mewsd;
+
+	if (WIFSIGNALED(status))
+		log_warn("%s (pid %d) ended by signal %d", room_name(c->room),
+		    c->pid, WTERMSIG(status));
+	else
+		log_info("%s (pid %d) ended with %d", room_name(c->room),
+		    c->pid, WEXITSTATUS(status));
+	c->pid = 0;
+	c->ready = c->doomed = false;
+	(void)event_del(c->timer);
+	if (c->chan != NULL)
+		chan_drain(c->chan); /* its last words */
+	chan_free(c->chan);
+	c->chan = NULL;
+	if (c->room == ROOM_ORCHD)
+		oneshot_end_all(m);
+	room_down(c);
 }
 
 void
@@ -510,21 +477,10 @@ rooms_reap(struct mewsd *m)
 	pid_t pid;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		if ((c = child_find(m, pid)) == NULL)
-			continue; /* an orphan: mewsd is the subreaper */
-		if (WIFSIGNALED(status))
-			log_warn("%s (pid %d) ended by signal %d",
-			    room_name(c->room), pid, WTERMSIG(status));
-		else
-			log_info("%s (pid %d) ended with %d",
-			    room_name(c->room), pid, WEXITSTATUS(status));
-		c->pid = 0;
-		c->ready = c->doomed = false;
-		if (c->chan != NULL)
-			chan_drain(c->chan); /* its last words */
-		chan_free(c->chan);
-		c->chan = NULL;
-		restart_later(c);
+		if ((c = child_find(m, pid)) != NULL)
+			child_reap(c, status);
+		else /* or an orphan: mewsd is the subreaper */
+			(void)oneshot_reaped(m, pid, status);
 	}
 	if (m->stopping && all_ended(m))
 		(void)event_base_loopbreak(m->base);
@@ -544,11 +500,24 @@ on_stop_deadline(int fd, short what, void *arg)
 	}
 }
 
+/* One that lives with another ends by the end of the channel they share. */
+static void
+room_stop(struct child *c)
+{
+	const struct room_row *row = room_row(c->room);
+
+	if (c->chan == NULL || (leader(c) != c && leader(c)->pid != 0))
+		return;
+	if (row->farewell != 0)
+		(void)chan_send(c->chan, row->farewell, 0, NULL, 0, -1);
+	(void)chan_send(c->chan, BOOT_STOP, 0, NULL, 0, -1);
+}
+
 void
 rooms_stop(struct mewsd *m)
 {
 	const struct timeval tv = { .tv_sec = STOP_MS / 1000 };
-	size_t i;
+	uint32_t i;
 
 	if (m->stopping)
 		return;
@@ -556,15 +525,9 @@ rooms_stop(struct mewsd *m)
 	m->stop_timer = evtimer_new(m->base, on_stop_deadline, m);
 	if (m->stop_timer == NULL || event_add(m->stop_timer, &tv) < 0)
 		fatal("stop timer");
-	/* bridge and rules stay while a tap is held: netd looks by itself */
-	if (m->child[ROOM_NETD].chan != NULL)
-		(void)chan_send(
-		    m->child[ROOM_NETD].chan, NET_TEARDOWN, 0, NULL, 0, -1);
-	for (i = 0; i < ROOM_MAX; i++) {
-		if (m->child[i].chan != NULL)
-			(void)chan_send(
-			    m->child[i].chan, BOOT_STOP, 0, NULL, 0, -1);
-	}
+	oneshot_end_all(m);
+	for (i = 0; i < ROOM_MAX; i++)
+		room_stop(&m->child[i]);
 	if (all_ended(m))
 		(void)event_base_loopbreak(m->base);
 }

@@ -29,7 +29,7 @@ asan-release: guest $(addprefix build/,$(ASAN_PARTS))
 
 ifneq ($(SANITIZED),)
 .PHONY: asan-daemons
-asan-daemons: $(PROGRAMS) $(B)/fake/mews-launchd $(addprefix $(B)/,$(ASAN_PARTS)) $(KILL_STAGES)
+asan-daemons: $(PROGRAMS) $(addprefix $(B)/fake/,mews-launchd mews-spawner) $(addprefix $(B)/,$(ASAN_PARTS)) $(KILL_STAGES)
 $(addprefix $(B)/,$(ASAN_PARTS)): $(B)/%: build/%
 	@mkdir -p $(@D)
 	$(Q)cp $< $@

@@ -22,7 +22,8 @@ $(eval $(call in_room,mewsd,in_mewsd.c,mewsd_confine))
 $(eval $(call in_room,mews-apid,in_apid.c,apid_confine))
 $(eval $(call in_room,mews-orchd,in_orchd.c,orchd_confine))
 $(eval $(call in_room,mews-netd,in_netd.c,netd_confine))
-$(eval $(call in_room,mews-launchd,in_launchd.c,launchd_confine spawner_confine))
+$(eval $(call in_room,mews-launchd,in_launchd.c,launchd_confine))
+$(eval $(call in_room,mews-spawner,in_spawner.c,spawner_confine))
 $(eval $(call in_room,mews-keeper,in_keeper.c,filter_install))
 $(eval $(call in_room,mews-warden,in_warden.c,warden_filter))
 
@@ -33,16 +34,18 @@ $(eval $(call evil,mews-apid,evil_apid.c,client_new))
 $(eval $(call evil,mews-warden,evil_warden.c,warden_filter chan_send))
 
 # On a kernel that has AF_VSOCK, for machines that do not.
-$(eval $(call hostile,fake,mews-launchd,tests/launchd/fake_vsock.c,vhost_open \
-	vhost_set_cid guestsock_open guestsock_connect guestsock_peer))
+$(eval $(call hostile,fake,mews-launchd,tests/launchd/fake_vsock.c,\
+	guestsock_open guestsock_connect guestsock_peer))
+$(eval $(call hostile,fake,mews-spawner,tests/launchd/fake_vhost.c,vhost_open \
+	vhost_set_cid))
 
 # A spawner whose jails have one thing wrong, for the read-back to find.
 WRONG_JAIL := setgroups setresgid setresuid prctl syscall execve seccomp_deny
-$(eval $(call hostile,wrong,mews-launchd,tests/hostile/wrong_jail.c,$(WRONG_JAIL)))
+$(eval $(call hostile,wrong,mews-spawner,tests/hostile/wrong_jail.c,$(WRONG_JAIL)))
 
 # A spawner whose rows have one kind of jail and one program more, which it may
 # get wrong like the one above.
-$(eval $(call hostile,side,mews-launchd,tests/spawner/side_rows.c \
+$(eval $(call hostile,side,mews-spawner,tests/spawner/side_rows.c \
 	tests/hostile/wrong_jail.c,jail_kind jail_prog $(WRONG_JAIL)))
 
 # A keeper of version 1, for a launchd that is newer.

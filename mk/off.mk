@@ -48,7 +48,8 @@ endef
 $(foreach r,$(RULES),$(eval $(call off_rule,$(call off_word,$(r),1),$(call off_word,$(r),2),$(call off_word,$(r),3))))
 
 # What cases of the lab run without a rule, where the lab is brought it from.
-OFF_LAB := $(shell awk '!/^\#/ && NF >= 4 { print $$1 "/" $$3 }' tests/lab/rules) \
+OFF_LAB := $(shell awk '!/^\#/ && NF >= 4 { n = split($$3, p, ","); \
+	for (i = 1; i <= n; i++) print $$1 "/" p[i] }' tests/lab/rules) \
 	JAIL_KEEPER_FILTER/mews-keeper KEEPER_PEER/mews-keeper
 $(addprefix $(B)/off/,$(OFF_LAB)): $(B)/off/%: build-off/%
 	@mkdir -p $(@D)

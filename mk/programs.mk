@@ -26,7 +26,8 @@ LIB_JSON := -ljson-c
 # libnl's headers are not where the others are.
 CPPFLAGS += -I/usr/include/libnl3
 
-$(eval $(call room,mews-launchd,$(call room_src,launchd) $(call room_src,spawner),$(LIB_EVENT) -lseccomp -lcap -lbsd))
+$(eval $(call room,mews-launchd,$(call room_src,launchd),$(LIB_EVENT) -lseccomp -lcap -lbsd))
+$(eval $(call room,mews-spawner,$(call room_src,spawner),-lseccomp -lcap -lbsd))
 # Pid 1 of each jail: static, so that it needs nothing of the staged tree.
 # (with the library in builds that name what filters refuse)
 $(eval $(call room,mews-keeper,$(call room_src,keeper),$(if \

@@ -152,8 +152,19 @@ $(KILL_STAGES): mk/stage $(GUEST_FILES) $(STAGE_OURS) $(STANDIN)
 	$(Q)mk/stage $(@D) $(GUEST_FILES) $(STAGE_OURS)
 	$(Q)touch $@
 
+# A one-shot room, which only a test build of mewsd starts, and an orchd whose
+# part a test plays.
+TRIALS := $(B)/tests/mews-trial $(B)/tests/played/mews-orchd
+$(B)/tests/mews-trial: $(call obj,tests/mewsd/trial.c) $(LIBPROTO) $(LIBCOMMON)
+$(B)/tests/played/mews-orchd: $(call obj,tests/mewsd/played_orchd.c) \
+    $(LIBPROTO) $(LIBCOMMON)
+$(TRIALS):
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $^ -lseccomp -lcap
+
 .PHONY: test-build kill-build
-kill-build: $(PROGRAMS) $(KILL_STAGES)
+kill-build: $(PROGRAMS) $(KILL_STAGES) $(TRIALS)
 test-build: guest	## programs with kill points, in build-test/
 	$(Q)$(MAKE) --no-print-directory B=build-test EXTRA=-DMEWS_TEST kill-build
 check check-long: test-build

@@ -9,7 +9,6 @@
 #include "common/util.h"
 #include "netd/dispatch.h"
 #include "netd/netd.h"
-#include "proto/boot.h"
 #include "proto/chan.h"
 #include "proto/net.h"
 
@@ -146,21 +145,15 @@ on_teardown(void *arg, struct chan *c, struct msg *m)
 	return answer(c, m->id, netd_teardown(arg, &e), &e);
 }
 
-static int
-on_stop(void *arg, struct chan *c, struct msg *m)
+static void
+on_stop(void *arg)
 {
 	struct netd *nd = arg;
 
-	(void)m;
 	reap(nd);
 	if (nd->orchd != NULL)
 		chan_flush(nd->orchd);
-	chan_flush(c);
-	(void)event_base_loopbreak(nd->base);
-	return 0;
 }
-
-static int on_peer(void *arg, struct chan *c, struct msg *m);
 
 #define REQUEST(type, payload, check, fn)                      \
 	{                                                      \
@@ -180,9 +173,6 @@ static const struct msg_handler from_orchd[] = {
 };
 
 static const struct msg_handler from_mewsd[] = {
-	{ BOOT_PEER, sizeof(struct boot_peer), 0, 1, PH_ANY, boot_peer_check,
-	    on_peer },
-	BARE(BOOT_STOP, on_stop),
 	BARE(NET_ENSURE, on_ensure),
 	BARE(NET_TEARDOWN, on_teardown),
 };
@@ -201,41 +191,29 @@ orchd_gone(void *arg, struct chan *c, enum chan_end end, const char *why)
 	chan_free(c);
 }
 
-static void
-mewsd_gone(void *arg, struct chan *c, enum chan_end end, const char *why)
-{
-	struct netd *nd = arg;
-
-	(void)end;
-	(void)c;
-	log_info("mewsd: %s", why);
-	(void)event_base_loopbreak(nd->base);
-}
-
 static const struct chan_ops orchd_ops = { from_orchd, nitems(from_orchd),
 	orchd_gone };
-static const struct chan_ops mewsd_ops = { from_mewsd, nitems(from_mewsd),
-	mewsd_gone };
-
 /* A new channel takes the old one's place: orchd was started anew. */
 static int
-on_peer(void *arg, struct chan *c, struct msg *m)
+on_peer(void *arg, const struct boot_peer *p, int sock)
 {
 	struct netd *nd = arg;
-	struct boot_peer p;
-	int fd = m->fd;
 
-	(void)c;
-	memcpy(&p, m->data, sizeof(p));
-	if (p.room != ROOM_ORCHD)
+	if (p->room != ROOM_ORCHD) {
+		close_fd(&sock);
 		return -EPERM;
+	}
 	chan_free(nd->orchd);
 	nd->nclosing = 0;
-	nd->orchd_life = p.life;
-	m->fd = -1;
-	nd->orchd = chan_new(nd->base, fd, "orchd", &orchd_ops, nd);
+	nd->orchd_life = p->life;
+	nd->orchd = chan_new(nd->base, sock, "orchd", &orchd_ops, nd);
 	return nd->orchd != NULL ? 0 : -ENOMEM;
 }
+
+static const struct boot_calls boot_calls = { .peer = on_peer,
+	.stop = on_stop,
+	.own = from_mewsd,
+	.nown = nitems(from_mewsd) };
 
 int
 dispatch_start(struct netd *nd)
@@ -243,7 +221,7 @@ dispatch_start(struct netd *nd)
 	nd->reap = event_new(nd->base, -1, 0, on_reap, nd);
 	if (nd->reap == NULL)
 		return -ENOMEM;
-	nd->parent = chan_new(nd->base, BOOT_FD, "mewsd", &mewsd_ops, nd);
+	nd->parent = boot_room_open(&nd->mewsd, nd->base, &boot_calls, nd);
 	return nd->parent != NULL ? 0 : -ENOMEM;
 }
 

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "netd/policy.h"
+#include "proto/boot_room.h"
 #include "proto/net.h"
 
 struct chan;
@@ -27,7 +28,8 @@ struct netd {
 	struct nl_sock *rt; /* rtnetlink */
 	struct nft_ctx *nft;
 	struct event_base *base;
-	struct chan *parent; /* mewsd */
+	struct boot_room mewsd; /* descriptor 3 */
+	struct chan *parent; /* its channel */
 	uint32_t orchd_life; /* which orchd it is */
 	struct chan *orchd; /* NULL while orchd is away */
 	struct event *reap; /* runs when the messages at hand are done */

@@ -47,55 +47,21 @@ peer(struct orchd *o, uint32_t room, int sock)
 /* --- mewsd --- */
 
 static int
-on_peer(void *arg, struct chan *c, struct msg *m)
+on_peer(void *arg, const struct boot_peer *p, int sock)
 {
 	struct orchd *o = arg;
-	struct boot_peer p;
 
-	(void)c;
-	memcpy(&p, m->data, sizeof(p));
-	peer(o, p.room, m->fd);
-	o->life[p.room] = p.life; /* after the old one's gone() */
-	m->fd = -1;
+	peer(o, p->room, sock);
+	o->life[p->room] = p->life; /* after the old one's gone() */
 	return 0;
 }
 
 static int
-on_listener(void *arg, struct chan *c, struct msg *m)
+on_listener(void *arg, int sock)
 {
-	(void)c;
-	conn_listen(arg, m->fd);
-	m->fd = -1;
+	conn_listen(arg, sock);
 	return 0;
 }
 
-static int
-on_stop(void *arg, struct chan *c, struct msg *m)
-{
-	struct orchd *o = arg;
-
-	(void)c;
-	(void)m;
-	(void)event_base_loopexit(o->base, NULL);
-	return 0;
-}
-
-static void
-on_boot_gone(void *arg, struct chan *c, enum chan_end end, const char *why)
-{
-	struct orchd *o = arg;
-
-	(void)end;
-	(void)c;
-	log_info("mewsd: %s", why);
-	(void)event_base_loopbreak(o->base);
-}
-
-static const struct msg_handler boot_handlers[] = {
-	{ BOOT_PEER, sizeof(struct boot_peer), 0, 1, PH_ANY, boot_peer_check,
-	    on_peer },
-	{ BOOT_LISTENER, 0, 0, 1, PH_ANY, NULL, on_listener },
-	{ BOOT_STOP, 0, 0, 0, PH_ANY, NULL, on_stop },
-};
-const struct chan_ops dispatch_ops = { boot_handlers, nitems(boot_handlers),
-	on_boot_gone };
+const struct boot_calls dispatch_calls = { .peer = on_peer,
+	.listener = on_listener };

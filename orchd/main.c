@@ -91,7 +91,7 @@ events_set(struct orchd *o)
 	o->sigterm = evsignal_new(o->base, SIGTERM, on_sigterm, o);
 	if (o->sigterm == NULL || event_add(o->sigterm, NULL) < 0)
 		fatal("SIGTERM");
-	o->parent = chan_new(o->base, BOOT_FD, "mewsd", &dispatch_ops, o);
+	o->parent = boot_room_open(&o->mewsd, o->base, &dispatch_calls, o);
 	if (o->parent == NULL)
 		fatal("channel to mewsd");
 }

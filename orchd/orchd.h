@@ -11,7 +11,7 @@
 #include "orchd/store.h"
 #include "orchd/vm/part.h"
 #include "orchd/vm/vm.h"
-#include "proto/boot.h"
+#include "proto/boot_room.h"
 #include "proto/launch.h"
 #include "proto/orch.h"
 #include "proto/room.h"
@@ -37,6 +37,7 @@ struct orchd {
 	struct orchd_conf conf;
 	struct event_base *base;
 	struct event *sigterm;
+	struct boot_room mewsd; /* descriptor 3 */
 	struct chan *parent;
 	uint32_t life[ROOM_MAX]; /* of each room: which one is there */
 	/* rows and store */
@@ -63,6 +64,6 @@ void orchd_confine(const struct boot_common *bc);
 void orchd_filter(void);
 
 /* dispatch.c: the channel to mewsd; others come over it. */
-extern const struct chan_ops dispatch_ops;
+extern const struct boot_calls dispatch_calls;
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "common/log.h"
 #include "proto/boot.h"
+#include "proto/chan.h"
 
 void
 boot_recv(uint32_t room, struct boot_common *bc, void *conf, size_t len)
@@ -16,7 +17,8 @@ boot_recv(uint32_t room, struct boot_common *bc, void *conf, size_t len)
 	if (m.type != BOOT_CONF || m.fd != -1 || m.len != sizeof(*bc) + len)
 		fatal("boot config: message 0x%04x of %u bytes", m.type, m.len);
 	memcpy(bc, m.data, sizeof(*bc));
-	memcpy(conf, (const uint8_t *)m.data + sizeof(*bc), len);
+	if (len > 0)
+		memcpy(conf, (const uint8_t *)m.data + sizeof(*bc), len);
 	explicit_bzero(buf, sizeof(buf));
 	/* one binary, two rooms */
 	if (room == ROOM_API && bc->room == ROOM_API_ADMIN)
@@ -34,25 +36,6 @@ boot_ready(void)
 		fatal("mewsd is gone");
 }
 
-void
-boot_fault(struct chan *mewsd, uint32_t room, uint32_t life, enum chan_end end)
-{
-	const struct boot_peer p = { .room = room, .life = life };
-
-	if (end == CHAN_REFUSED || end == CHAN_STALLED)
-		(void)chan_send(mewsd, BOOT_FAULT, 0, &p, sizeof(p), -1);
-}
-
-void
-boot_ended(struct chan *mewsd, uint32_t room, uint32_t life, enum chan_end end)
-{
-	const struct boot_peer p = { .room = room, .life = life };
-
-	boot_fault(mewsd, room, life, end);
-	if (end == CHAN_CLOSED)
-		(void)chan_send(mewsd, BOOT_ENDED, 0, &p, sizeof(p), -1);
-}
-
 int
 boot_peer_check(const void *payload)
 {
@@ -60,4 +43,22 @@ boot_peer_check(const void *payload)
 
 	memcpy(&p, payload, sizeof(p));
 	return p.room < ROOM_MAX ? 0 : -EINVAL;
+}
+
+int
+boot_oneshot_check(const void *payload)
+{
+	struct boot_oneshot a;
+
+	memcpy(&a, payload, sizeof(a));
+	return a.room < ROOM_MAX && a.pad == 0 ? 0 : -EINVAL;
+}
+
+int
+boot_oneshot_fd_check(const void *payload)
+{
+	struct boot_oneshot_fd a;
+
+	memcpy(&a, payload, sizeof(a));
+	return a.index < ONESHOT_FDS_MAX && a.pad == 0 ? 0 : -EINVAL;
 }

@@ -4,7 +4,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "proto/chan.h"
 #include "proto/kill.h"
 #include "proto/room.h"
 
@@ -33,6 +32,11 @@ enum boot_msg {
 	    0x0106, /* room -> mewsd: struct boot_peer, to be replaced */
 	BOOT_ENDED =
 	    0x0107, /* orchd -> mewsd: struct boot_peer, its channel ended */
+	/* orchd -> mewsd: start one, which begins when its descriptors came, in
+	 * the order of their index; answered by BOOT_ONESHOT_END, once */
+	BOOT_ONESHOT = 0x0108, /* struct boot_oneshot */
+	BOOT_ONESHOT_FD = 0x0109, /* struct boot_oneshot_fd + descriptor */
+	BOOT_ONESHOT_END = 0x010a, /* mewsd -> orchd: struct boot_oneshot_end */
 };
 
 struct boot_common {
@@ -53,31 +57,51 @@ struct boot_peer {
 };
 
 /*
+ * One-shot rooms.  What one is handed is its descriptors BOOT_NFDS and up; how
+ * many, how many rooms at once and for how long is in its row in mewsd.
+ */
+#define ONESHOT_FDS_MAX 8
+struct boot_oneshot {
+	uint64_t id; /* orchd's choice, not that of another one under way */
+	uint32_t room; /* enum room */
+	uint32_t pad;
+};
+
+struct boot_oneshot_fd {
+	uint64_t id; /* of one that has ended: the descriptor is dropped */
+	uint32_t index; /* 0, 1, ... */
+	uint32_t pad;
+};
+
+enum oneshot_how {
+	ONESHOT_EXITED, /* status: what it exited with */
+	ONESHOT_KILLED, /* status: the signal */
+	ONESHOT_LATE, /* its deadline came */
+	ONESHOT_BUSY, /* not started: there are as many as there may be */
+	ONESHOT_FAILED, /* not started: status is a negative errno */
+};
+struct boot_oneshot_end {
+	uint64_t id;
+	uint32_t how; /* enum oneshot_how */
+	int32_t status;
+};
+_Static_assert(sizeof(struct boot_oneshot) == 16 &&
+	sizeof(struct boot_oneshot_fd) == 16 &&
+	sizeof(struct boot_oneshot_end) == 16,
+    "wire layout");
+
+/*
  * The one blocking read of a room: its config from descriptor 3, checked for
  * version, room and exact size, or fatal().  Arms the kill point.
  * ROOM_API also takes the config of ROOM_API_ADMIN: one binary is both.
+ * A room without a config of its own has len 0 and conf NULL.
  */
 void boot_recv(uint32_t room, struct boot_common *bc, void *conf, size_t len);
 /* Tells mewsd that the room serves.  Fatal if mewsd is gone. */
 void boot_ready(void);
-/*
- * For gone() of a channel to another room: unless the peer went by itself
- * (CHAN_CLOSED) or was replaced, mewsd is asked for a fresh one in its place.
- * A room that was refused may be somebody else's by now and stay for ever, deaf
- * and mute.
- */
-void boot_fault(
-    struct chan *mewsd, uint32_t room, uint32_t life, enum chan_end end);
-
-/*
- * The same for orchd, which also says whose channel ended without a refusal:
- * a room that died is being replaced as it is, and one that closed its end,
- * or said something that reads like that, would stay, deaf and mute.
- */
-void boot_ended(
-    struct chan *mewsd, uint32_t room, uint32_t life, enum chan_end end);
-
 /* For the handler table of descriptor 3. */
 int boot_peer_check(const void *payload);
+int boot_oneshot_check(const void *payload);
+int boot_oneshot_fd_check(const void *payload);
 
 #endif

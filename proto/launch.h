@@ -195,7 +195,8 @@ int launch_err_check(const void *p);
 /* AF_VSOCK: where /dev/vhost-vsock can be opened, or nowhere. */
 enum vsock_mode { VSOCK_AUTO = 0, VSOCK_OFF = 1 };
 
-/* Boot config of launchd: host policy of the launcher (I2). */
+/* Boot config of launchd and of the spawner, to each from mewsd: host policy
+ * of the launcher (I2). */
 struct launchd_conf {
 	uint32_t uid_base; /* first uid for VMs; a VM has uid_base + slot */
 	uint32_t uid_count;
@@ -206,7 +207,8 @@ struct launchd_conf {
 	uint32_t accel; /* 0 probe, else enum machine_accel */
 	uint32_t vsock; /* enum vsock_mode */
 	uint32_t cid_base; /* a VM's AF_VSOCK address is cid_base + slot */
-	uint32_t pad;
+	uint32_t uid; /* launchd itself: who may connect to what jails serve */
+	uint32_t gid;
 	char state[160]; /* DIR/lib/vm: per-VM directories */
 	char run[160]; /* DIR/run/vm: records and sockets */
 	char stage[160]; /* staged tree that jails bind read-only */

@@ -9,6 +9,7 @@ static const char *const names[ROOM_MAX] = {
 	[ROOM_NETD] = "netd",
 	[ROOM_LAUNCHD] = "launchd",
 	[ROOM_SPAWNER] = "spawner",
+	[ROOM_TRIAL] = "trial",
 };
 
 const char *

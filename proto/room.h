@@ -12,6 +12,7 @@ enum room {
 	ROOM_NETD,
 	ROOM_LAUNCHD,
 	ROOM_SPAWNER,
+	ROOM_TRIAL, /* a one-shot room of test builds; no other starts it */
 	ROOM_MAX
 };
 

@@ -8,7 +8,7 @@
 #include "proto/machine.h"
 
 /*
- * launchd <-> spawner (its root half).  Verbs by jail; the
+ * launchd <-> spawner, which is root for it.  Verbs by jail; the
  * spawner answers from its own root-owned records and believes nothing else.
  * It never touches a byte, a descriptor or a directory of a VM (I12).
  */

@@ -23,8 +23,10 @@ enum uids_plane {
 #define UIDS_MIN 1000U /* below it live the distribution's own users */
 #define UIDS_END 0xfffffff0U /* past it are the kernel's odd values */
 /* A slot is 16 bits, and a VM and the accelerator's probe need one each. */
-#define UIDS_COUNT_MIN (2U * UIDS_PLANES)
-#define UIDS_COUNT_MAX (UINT16_MAX * (uint32_t)UIDS_PLANES)
+#define UIDS_COUNT_MIN 32U
+#define UIDS_COUNT_MAX 1048560U
+_Static_assert(UIDS_COUNT_MIN == 2U * UIDS_PLANES, "two slots");
+_Static_assert(UIDS_COUNT_MAX == UINT16_MAX * 1U * UIDS_PLANES, "16 bits");
 
 struct uids {
 	uint32_t base;

@@ -11,6 +11,7 @@
 
 #include "common/fds.h"
 #include "common/log.h"
+#include "common/uid.h"
 #include "common/util.h"
 #include "proto/uids.h"
 #include "spawner/group.h"
@@ -101,7 +102,7 @@ held_busy_uid(const struct held *h)
 	uint32_t i;
 
 	for (i = 0; i < h->rec.nprogs; i++) {
-		if (proc_uid_in_use(h->rec.prog[i].uid))
+		if (uid_in_use(h->rec.prog[i].uid))
 			return h->rec.prog[i].uid;
 	}
 	return 0;

@@ -286,7 +286,7 @@ jail_child(const struct jail *j)
 
 	place_fds(j);
 	(void)snprintf(path, sizeof(path), "%s", first->path);
-	(void)snprintf(uid, sizeof(uid), "%u", j->sp->boot.uid);
+	(void)snprintf(uid, sizeof(uid), "%u", j->sp->conf.uid);
 	(void)snprintf(cid, sizeof(cid), "%u", j->cid);
 	make_root(j);
 	if (sethostname(j->kind->name, strlen(j->kind->name)) < 0 ||

@@ -1,6 +1,7 @@
 #include <bsd/unistd.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,8 +32,8 @@ check_conf(const struct spawner *sp)
 
 	if (uids_check(&u) < 0)
 		fatal("uid_base %u, uid_count %u", c->uid_base, c->uid_count);
-	if (sp->boot.uid == 0 || uids_has(&u, sp->boot.uid))
-		fatal("launchd's uid %u is a VM's or root", sp->boot.uid);
+	if (c->uid == 0 || uids_has(&u, c->uid))
+		fatal("launchd's uid %u is a VM's or root", c->uid);
 	if (c->max_vms > uids_slots(&u) - 1)
 		fatal("max_vms %u: uid_count %u has %u slots, one of them the "
 		      "probe's",
@@ -111,10 +112,10 @@ set_signals(void)
 }
 
 /*
- * launchd is started anew as soon as it died, but the spawner of that life
- * may still be making a jail, and the child it made may not be the keeper
- * yet: neither dead nor what its record says.  The lock is theirs until the
- * one ended and the other has exec'ed, so records are read of what is.
+ * A spawner is started anew as soon as the last one died, but the child that
+ * one made may not be the keeper yet: neither dead nor what its record says.
+ * The lock is theirs until the one ended and the other has exec'ed, so records
+ * are read of what is.
  */
 static void
 wait_turn(struct spawner *sp)
@@ -134,7 +135,6 @@ spawner_open(struct spawner *sp)
 {
 	int stage;
 
-	sp->chan = BOOT_FD;
 	sp->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (sp->null_fd < 0)
 		fatal("/dev/null: %m");
@@ -151,13 +151,61 @@ spawner_open(struct spawner *sp)
 	vsock_find(sp);
 }
 
-void
-spawner_main(void)
+/* Its one neighbour, which starts with it: whose channel comes by itself. */
+static void
+find_launchd(struct spawner *sp)
 {
 	_Alignas(8) static uint8_t buf[MSG_MAX];
-	static struct spawner sp;
+	struct msg m = { .fd = -1 };
+	struct boot_peer p;
+	int r = msg_wait(BOOT_FD, buf, &m, -1);
+
+	if (r == -ECONNRESET || (r == 0 && m.type == BOOT_STOP))
+		exit(0);
+	if (r < 0)
+		fatal("mewsd: %s", strerrordesc_np(-r));
+	if (m.type != BOOT_PEER || m.len != sizeof(p) || m.fd < 0)
+		fatal("mewsd: message 0x%04x", m.type);
+	memcpy(&p, m.data, sizeof(p));
+	if (p.room != ROOM_LAUNCHD)
+		fatal("mewsd: a channel to %s", room_name(p.room));
+	sp->chan = m.fd;
+}
+
+/* launchd's next message, if it is that. */
+static void
+serve(struct spawner *sp)
+{
+	_Alignas(8) static uint8_t buf[MSG_MAX];
+	struct pollfd p[] = { { .fd = BOOT_FD, .events = POLLIN },
+		{ .fd = sp->chan, .events = POLLIN } };
+	struct msg m = { .fd = -1 };
 	int r;
 
+	if (poll(p, nitems(p), -1) < 0) {
+		if (errno == EINTR)
+			return;
+		fatal("poll: %m");
+	}
+	/* mewsd ended, or says that we do: there is nothing else it could say
+	 */
+	if (p[0].revents != 0)
+		exit(0);
+	r = msg_wait(sp->chan, buf, &m, 0);
+	if (r == -ECONNRESET)
+		exit(0); /* launchd ended: so do we, VMs stay */
+	if (r < 0)
+		fatal("channel: %s", strerrordesc_np(-r));
+	spawner_dispatch(sp, &m);
+	close_fd(&m.fd);
+}
+
+int
+main(int argc, char *argv[], char *envp[])
+{
+	static struct spawner sp = { .chan = -1 };
+
+	setproctitle_init(argc, argv, envp);
 	log_init("spawner", LOG_INFO);
 	fds_expect(BOOT_NFDS);
 	boot_recv(ROOM_SPAWNER, &sp.boot, &sp.conf, sizeof(sp.conf));
@@ -173,17 +221,10 @@ spawner_main(void)
 		fatal("this kernel does not count seccomp filters");
 	held_load(&sp);
 	setproctitle("-mews: spawner");
-	if (msg_send(BOOT_FD, SPAWN_CAPS, 0, &sp.caps, sizeof(sp.caps), -1) < 0)
-		fatal("launchd is gone");
-	for (;;) {
-		struct msg m = { .fd = -1 };
-
-		r = msg_wait(BOOT_FD, buf, &m, -1);
-		if (r == -ECONNRESET)
-			exit(0); /* launchd ended: so do we, VMs stay */
-		if (r < 0)
-			fatal("channel: %s", strerrordesc_np(-r));
-		spawner_dispatch(&sp, &m);
-		close_fd(&m.fd);
-	}
+	find_launchd(&sp);
+	if (msg_send(sp.chan, SPAWN_CAPS, 0, &sp.caps, sizeof(sp.caps), -1) < 0)
+		exit(0); /* launchd ended: so do we */
+	boot_ready();
+	for (;;)
+		serve(&sp);
 }

@@ -15,6 +15,7 @@
 
 #include "common/fds.h"
 #include "common/log.h"
+#include "common/uid.h"
 #include "common/util.h"
 #include "proto/uids.h"
 #include "spawner/group.h"
@@ -92,7 +93,7 @@ check_free(struct spawner *sp, const struct making *m, struct err *e)
 	}
 	for (i = 0; i < m->rec.nprogs; i++) {
 		uid = m->rec.prog[i].uid;
-		if (RULE(UID_UNUSED) && proc_uid_in_use(uid))
+		if (RULE(UID_UNUSED) && uid_in_use(uid))
 			return err_set(
 			    e, -EBUSY, "uid %u still has a process", uid);
 	}
@@ -190,7 +191,7 @@ bind_socket(const struct spawner *sp, int dir, const char *name, int *ret)
 	if (fchdir(dir) < 0 ||
 	    bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 ||
 	    fchownat(
-		dir, name, sp->boot.uid, sp->boot.gid, AT_SYMLINK_NOFOLLOW) < 0)
+		dir, name, sp->conf.uid, sp->conf.gid, AT_SYMLINK_NOFOLLOW) < 0)
 		r = -errno;
 	(void)umask(old);
 	if (chdir("/") < 0)

@@ -2,7 +2,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -143,11 +142,4 @@ proc_own_filters(unsigned int *ret)
 		return -EBADMSG;
 	*ret = (unsigned int)v;
 	return 0;
-}
-
-bool
-proc_uid_in_use(uid_t uid)
-{
-	errno = 0;
-	return getpriority(PRIO_USER, uid) != -1 || errno != ESRCH;
 }

@@ -18,8 +18,6 @@ int proc_start_time(pid_t pid, uint64_t *ret);
 /* Inode of /proc/PID/ns/NAME; task 0: the process's own. */
 int proc_ns(pid_t pid, pid_t task, const char *name, uint64_t *ret);
 int proc_ns_all(pid_t pid, uint64_t ns[NS_N]);
-/* True while any process has this real uid. */
-bool proc_uid_in_use(uid_t uid);
 /* All four of its uids are uid. */
 bool proc_has_uid(pid_t pid, uid_t uid);
 int proc_boot_id(char buf[BOOT_ID_LEN]);

@@ -37,7 +37,7 @@ _Static_assert(offsetof(struct record_v2, group) == V1_LEN, "on disk");
 static void
 from_v2(const struct record_v2 *old, struct record *ret)
 {
-	uint16_t role;
+	uint32_t role;
 
 	*ret = (struct record){ .magic = RECORD_MAGIC,
 		.version = RECORD_VERSION,
@@ -56,7 +56,7 @@ from_v2(const struct record_v2 *old, struct record *ret)
 	memcpy(ret->boot_id, old->boot_id, sizeof(ret->boot_id));
 	memcpy(ret->group, old->group, sizeof(ret->group));
 	for (role = 0; role < nitems(old->prog); role++) {
-		const uint16_t filters = role + 1U; /* one more each */
+		const uint16_t filters = (uint16_t)(role + 1); /* one more */
 
 		ret->prog[role] = (struct record_prog){ .role = role,
 			.uid = old->uid,

@@ -8,14 +8,16 @@
 
 #include "common/err.h"
 #include "proto/boot.h"
+#include "proto/chan.h"
 #include "proto/spawn.h"
 #include "spawner/cgroup.h"
 #include "spawner/held.h"
 
 /*
- * launchd's root half.  It makes jails, reads them back, kills and removes
- * them, by their ids, from records that only root can write.  It reads nothing
- * that a VM wrote and resolves no name that a VM could have made (I12).
+ * What launchd cannot do without root: it makes jails, reads them back, kills
+ * and removes them, by their ids, from records that only root can write.  It
+ * reads nothing that a VM wrote and resolves no name that a VM could have made
+ * (I12).
  */
 
 struct spawner {
@@ -37,7 +39,6 @@ struct spawner {
 	struct held_tree held; /* every jail there is */
 };
 
-_Noreturn void spawner_main(void);
 /* dispatch.c, confine.c */
 void spawner_confine(const struct spawner *sp);
 /* One message; nothing it says can end the process. */

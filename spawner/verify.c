@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -294,8 +295,10 @@ check_process(struct readback *rb, pid_t pid)
 	const struct record_prog *p = NULL;
 	int r;
 
-	if ((r = find_role(rb, pid, &p)) < 0 ||
-	    (r = check_root(rb, p, pid)) < 0 ||
+	if ((r = find_role(rb, pid, &p)) < 0)
+		return r;
+	assert(p != NULL);
+	if ((r = check_root(rb, p, pid)) < 0 ||
 	    (r = check_cgroup(rb, p, pid)) < 0)
 		return r;
 	return each_thread(rb, pid, p, check_thread);

@@ -18,8 +18,8 @@
 #include "common/util.h"
 
 /*
- * launchd with its spawner as they ship, but for one thing in the jails they
- * make, which MEWS_WRONG names: the read-back has to find it.
+ * The spawner as it ships, but for one thing in the jails it makes, which
+ * MEWS_WRONG names: the read-back has to find it.
  */
 #define STRAY_CAP CAP_KILL /* one of the spawner's own */
 
@@ -134,9 +134,7 @@ __wrap_prctl(int what, ...)
 	for (i = 0; i < nitems(a); i++)
 		a[i] = va_arg(ap, unsigned long);
 	va_end(ap);
-	/* launchd's own half needs it */
-	if (what == PR_SET_NO_NEW_PRIVS && wrong("nnp") &&
-	    strcmp(program_invocation_short_name, "mews-spawner") == 0)
+	if (what == PR_SET_NO_NEW_PRIVS && wrong("nnp"))
 		return 0;
 	if (what == PR_CAPBSET_DROP && in_jail && wrong("bounding") &&
 	    a[0] == STRAY_CAP)
@@ -189,9 +187,6 @@ __wrap_syscall(long nr, ...)
 int
 __wrap_execve(const char *path, char *const argv[], char *const envp[])
 {
-	/* the spawner, which has no environment, learns what is wrong */
-	if (strcmp(path, "/proc/self/exe") == 0)
-		return __real_execve(path, argv, environ);
 	if (in_jail && wrong("user") && unshare(CLONE_NEWUSER) < 0)
 		_exit(126);
 	return __real_execve(path, argv, envp);

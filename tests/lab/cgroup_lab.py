@@ -240,7 +240,7 @@ def require():
                     s.start()
 
                     def said():
-                        with open(suite.ROOT + "/log/launchd.log") as f:
+                        with open(suite.ROOT + "/log/spawner.log") as f:
                             return re.search("cgroup = require, but .*%s" % why,
                                              f.read())
                     wait_for(said, why)
@@ -281,10 +281,10 @@ def placed():
     with group(), running() as s:  # guests of the lab's KVM have one only
         limits(create(s, "web", cpu_cores=2), 2)
     with group(), running(off("JAIL_CGROUP+VERIFY_CGROUP",
-                              "mews-launchd")) as s:
+                              "mews-spawner")) as s:
         vm = create(s, "web")
         eq(read(at(vm) + "/cgroup.procs"), "", "nobody, without the rule")
-    with group(), running(off("CGROUP_SWAP", "mews-launchd")) as s:
+    with group(), running(off("CGROUP_SWAP", "mews-spawner")) as s:
         vm = create(s, "web")
         eq(read(at(vm) + "/memory.swap.max"), "max", "without the rule")
 
@@ -315,7 +315,7 @@ def memory_bomb():
                  == "crashed", "crash")
         reason = s.get("/api/v1/vms/evil").json()["reason"]
         assert reason.startswith("hypervisor killed"), reason
-    with group(), running(off("CGROUP_MEMORY", "mews-launchd")) as s:
+    with group(), running(off("CGROUP_MEMORY", "mews-spawner")) as s:
         create(s, "evil")
         eq(bomb(s, "evil", "memory", much), (much, "ok"), "limit off")
 
@@ -340,7 +340,7 @@ def thread_bomb():
             assert NPROC + 1 < made < PIDS, made
             alive(s, "good")
             alive(s, "evil")
-        with running(warden, off("CGROUP_PIDS", "mews-launchd")) as s:
+        with running(warden, off("CGROUP_PIDS", "mews-spawner")) as s:
             vm = create(s, "evil")
             made, why = bomb(s, "evil", "threads", many)
             assert made > PIDS + 1, made
@@ -408,7 +408,7 @@ def kill_group():
                 remove(s, "web")
                 eq(p.wait(SLOW), -signal.SIGKILL)
             assert not os.path.exists(at(vm))
-        with running(off("KILL_GROUP", "mews-launchd")) as s:
+        with running(off("KILL_GROUP", "mews-spawner")) as s:
             vm = create(s, "web")
             with stranger(vm) as p:
                 with contextlib.suppress(OSError):

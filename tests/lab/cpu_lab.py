@@ -48,7 +48,7 @@ def cpu_hog():
             # a period more or less at both ends
             assert used < 1.25 and throttled > 0, (used, throttled)
             alive(s, "good")
-        with running(off("CGROUP_CPU", "mews-launchd")) as s:
+        with running(off("CGROUP_CPU", "mews-spawner")) as s:
             vm = create(s, "evil")
             eq(bomb(s, "evil", "spin", 2), (2, "ok"))
             # its second thread runs when this machine gives the lab as much

@@ -54,25 +54,30 @@ VM = 0x0123456789abcdef
 
 
 def off(rules):
-    return os.path.join(BUILD, "off", rules, "wrong/mews-launchd")
+    """(launchd, spawner) with the rules off that are theirs."""
+    launchd, spawner = "mews-launchd", "wrong/mews-spawner"
+    if "LINK_PEER" in rules:
+        launchd = "off/%s/%s" % (rules, launchd)
+    if "VERIFY" in rules:
+        spawner = "off/%s/%s" % (rules, spawner)
+    return os.path.join(BUILD, launchd), os.path.join(BUILD, spawner)
 
 
 def row(name, text, rules, before=None):
     """The wrong row is what the VM is refused for; without its rule it runs;
     and with nothing wrong the same program runs, read back."""
-    on = off(before) if before else os.path.join(BUILD, "wrong/mews-launchd")
+    on = off(before or "")
     keeper = KEEPERS.get(name) and os.path.join(
         BUILD, "off", KEEPERS[name], "mews-keeper")
-    for launchd, wrong, runs in ((on, name, False), (off(rules), name, True),
-                                 (on, "", True)):
+    for programs, wrong, runs in ((on, name, False), (off(rules), name, True),
+                                  (on, "", True)):
         os.environ["MEWS_WRONG"] = wrong
-        s = l.Suite(launchd=launchd, keeper=keeper if wrong else None,
-                    cgroup=CGROUP)
+        s = l.Suite(*programs, keeper=keeper if wrong else None, cgroup=CGROUP)
         try:
             s.start(VM)
             e = s.o.event(VM, l.LE_RUNNING, l.LE_EXITED)
             got = e["kind"] == l.LE_RUNNING
-            assert got == runs, "%r with %r: %r" % (launchd, wrong, e)
+            assert got == runs, "%r with %r: %r" % (programs, wrong, e)
             if not runs:
                 assert e["reason"] == l.X_START and text in e["detail"], e
             s.release(VM)

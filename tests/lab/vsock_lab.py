@@ -399,7 +399,7 @@ def jail():
             s.close()
 
     def denied_control():
-        s = l.Suite(launchd=off("SPAWNER_FILTER+VERIFY_FILTERS+VERIFY_SECCOMP", "mews-launchd"),
+        s = l.Suite(spawner=off("SPAWNER_FILTER+VERIFY_FILTERS+VERIFY_SECCOMP", "mews-spawner"),
                     keeper=off("JAIL_KEEPER_FILTER", "mews-keeper"))
         try:
             s.ready(1)

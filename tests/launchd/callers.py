@@ -1,4 +1,5 @@
-"""Plays mewsd and orchd for a real mews-launchd inside private namespaces.
+"""Plays mewsd and orchd for a real mews-launchd and mews-spawner inside private
+namespaces.
 
 Everything lives below one tmpfs; the process that runs this is pid 1 of its
 own pid namespace, so whatever is left dies with it.
@@ -38,7 +39,7 @@ LE_RUNNING, LE_READY, LE_NEED_SPEC, LE_EXITED, LE_RUNG, LE_WARDEN = range(1, 7)
  X_KEEPER, X_NO_AGENT) = range(11)
 TCG, KVM = 1, 2
 POLL = float(os.environ.get("TEST_POLL", "0.002"))  # seconds
-ROOM_ORCHD, ROOM_LAUNCHD = 1, 5
+ROOM_ORCHD, ROOM_LAUNCHD, ROOM_SPAWNER = 1, 5, 6
 CONFINED = "<BBHIII"
 OUTER = int(os.environ.get("MEWS_IN_NS", "0"))  # tells runs apart
 UID_BASE, UID_COUNT = 200000 + (OUTER % 64) * 4096, 4096
@@ -192,12 +193,15 @@ class Chan:
 
 
 class Suite:
-    def __init__(self, launchd=None, keeper=None, **conf):
+    def __init__(self, launchd=None, spawner=None, keeper=None, **conf):
         for path in filter(None, PROGRAM.split(":")):
+            path = os.path.join(TOP, path)
             if path.endswith("mews-keeper"):
                 keeper = path
+            elif path.endswith("mews-spawner"):
+                spawner = path
             else:
-                launchd = os.path.join(TOP, path)
+                launchd = path
         self.dir = "/tmp/mwj%d" % OUTER
         os.makedirs(self.dir, exist_ok=True)
         subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0755", "mews",
@@ -220,7 +224,8 @@ class Suite:
                         os.symlink("usr/" + d, self.stage + "/" + d)
                 os.makedirs(self.stage + os.path.dirname(lib), exist_ok=True)
                 shutil.copy(lib, self.stage + lib)
-        self.bin = launchd or BUILD + "/mews-launchd"
+        self.programs = (launchd or BUILD + "/mews-launchd",
+                         spawner or BUILD + "/mews-spawner")
         self.conf = dict(uid_base=UID_BASE, uid_count=UID_COUNT, max_vcpus=4,
                          max_mem_mib=512, max_vms=8, cgroup=0, accel=TCG,
                          vsock=0, cid_base=UID_BASE)
@@ -234,11 +239,11 @@ class Suite:
             self.close()
             raise Fail("start: %s\n%s" % (e, log))
 
-    def up(self):
-        self.parent, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.parent = Chan(self.parent)
-        self.pid = os.fork()
-        if self.pid == 0:
+    def exec(self, room, program, uid):
+        """A room as mewsd starts it: its pid and its descriptor 3."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        pid = os.fork()
+        if pid == 0:
             try:
                 null = os.open("/dev/null", os.O_RDWR)
                 log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -247,23 +252,40 @@ class Suite:
                 high = [os.dup2(h, 50 + i) for i, h in enumerate(high)]
                 for i, h in enumerate(high):
                     os.dup2(h, i)
-                os.execv(self.bin, ["mews-launchd"])
+                os.execv(program, [os.path.basename(program)])
             finally:
                 os._exit(127)
         theirs.close()
         c = self.conf
-        boot = struct.pack("<6I4I160s", 1, ROOM_LAUNCHD, LAUNCH_UID, LAUNCH_UID,
-                           3, 512, 0, 0, 0, 0, self.run.encode())
-        conf = struct.pack("<10I160s160s160s160s", c["uid_base"], c["uid_count"],
+        boot = struct.pack("<6I4I160s", 1, room, uid, uid, 3, 512, 0, 0, 0, 0,
+                           self.run.encode() if uid else b"")
+        conf = struct.pack("<11I160s160s160s160s", c["uid_base"], c["uid_count"],
                            c["max_vcpus"], c["max_mem_mib"], c["max_vms"],
                            c["cgroup"], c["accel"], c["vsock"], c["cid_base"],
-                           0, self.state.encode(),
+                           LAUNCH_UID, LAUNCH_UID, self.state.encode(),
                            self.run.encode(), self.stage.encode(),
                            c.get("cgroup_path", "").encode())
-        self.parent.send(BOOT_CONF, boot + conf)
-        m = self.parent.recv()
-        if m is None or m[0] != BOOT_READY:
-            raise Fail("launchd did not start: %s" % self.tail())
+        chan = Chan(ours)
+        chan.send(BOOT_CONF, boot + conf)
+        return pid, chan
+
+    def up(self):
+        self.pid, self.parent = self.exec(ROOM_LAUNCHD, self.programs[0],
+                                          LAUNCH_UID)
+        self.root, self.above = self.exec(ROOM_SPAWNER, self.programs[1], 0)
+        a, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        for chan, room, end in ((self.parent, ROOM_SPAWNER, a),
+                                (self.above, ROOM_LAUNCHD, b)):
+            with contextlib.suppress(BrokenPipeError):  # READY does not come
+                chan.send(BOOT_PEER, struct.pack("<II", room, 1), end.fileno())
+            end.close()
+        for chan, room in ((self.parent, "launchd"), (self.above, "spawner")):
+            try:
+                m = chan.recv()
+            except OSError:
+                m = None
+            if m is None or m[0] != BOOT_READY:
+                raise Fail("%s did not start: %s" % (room, self.tail()))
         self.orchd()
 
     def orchd(self):
@@ -274,8 +296,7 @@ class Suite:
         return self.o
 
     def spawner(self):
-        with open("/proc/%d/task/%d/children" % (self.pid, self.pid)) as f:
-            return int(f.read().split()[0])
+        return self.root
 
     def kill(self, pid=None, sp=None):
         """SIGKILL to launchd (or its spawner); both are gone afterwards."""
@@ -405,9 +426,9 @@ def relink(name, src, rules):
     out = os.path.join(d, name + "-" + "-".join(rules))
     if os.path.exists(out):
         return out
-    keeper = name == "mews-keeper"
-    objs, dirs = [], ["keeper"] if keeper else ["launchd", "spawner"]
-    for dd in dirs:
+    room = name.removeprefix("mews-")
+    objs = []
+    for dd in (room,):
         for f in sorted(os.listdir(os.path.join(TOP, dd))):
             if not f.endswith(".c"):
                 continue
@@ -420,7 +441,7 @@ def relink(name, src, rules):
                     + ["-c", "-o", o, os.path.join(dd, f)], cwd=TOP, check=True)
             objs.append(o)
     libs = [BUILD + "/libproto.a", BUILD + "/libcommon.a"]
-    if keeper:
+    if room == "keeper":
         argv = ["gcc", "-static-pie", "-o", out] + objs + libs
     else:
         argv = ["gcc", "-pie", "-o", out] + objs + libs + [

@@ -2,46 +2,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "launchd/guestsock.h"
-#include "spawner/vhost.h"
+#include "tests/launchd/fake_vsock.h"
 
-/*
- * launchd and its spawner on a kernel that has AF_VSOCK and /dev/vhost-vsock,
- * for machines that have neither: linked in their place (mk/hostile.mk).  An
- * address is the socket vsock-CID-PORT in run/vm, launchd's root, where a test
- * listens.  By the address's last four bits:
- */
-#define LIES 3 /* another answers than was called */
-#define HANGS 4 /* it rings, until the test accepts and reads */
-#define TAKEN 5 /* somebody else has it */
-#define ODDITY(cid) ((cid)&15)
+/* The dialling half of fake_vsock.h, in launchd. */
 
-int __wrap_vhost_open(void);
-int __wrap_vhost_set_cid(int fd, uint64_t cid);
 int __wrap_guestsock_open(void);
 int __wrap_guestsock_connect(int fd, uint32_t cid, uint32_t port);
 int __wrap_guestsock_peer(int fd, uint32_t *cid, uint32_t *port);
-
-int
-__wrap_vhost_open(void)
-{
-	int fd = memfd_create("vhost-vsock", MFD_CLOEXEC);
-
-	return fd < 0 ? -errno : fd;
-}
-
-int
-__wrap_vhost_set_cid(int fd, uint64_t cid)
-{
-	if (ODDITY(cid) == TAKEN)
-		return -EADDRINUSE;
-	return ftruncate(fd, (off_t)cid) < 0 ? -errno : 0;
-}
 
 int
 __wrap_guestsock_open(void)

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """launchd, its spawner and the keeper, with a stand-in warden and hypervisor.
 
-Each case starts a real mews-launchd on a temporary root; rules that can be
-switched off are, and their case must then see the difference.
+Each case starts a real mews-launchd and mews-spawner on a temporary root; rules
+that can be switched off are, and their case must then see the difference.
 """
 import contextlib
 import os
@@ -67,8 +67,9 @@ def life():
         s.down()
 
 
-FAKE = os.path.join(BUILD, "fake/mews-launchd")
-CID = UID_BASE & ~15  # tests/launchd/fake_vsock.c looks at the last bits
+FAKE = dict(launchd=os.path.join(BUILD, "fake/mews-launchd"),
+            spawner=os.path.join(BUILD, "fake/mews-spawner"))
+CID = UID_BASE & ~15  # tests/launchd/fake_vsock.h looks at the last bits
 LIES, HANGS, TAKEN = 3, 4, 5
 ECONNREFUSED, EACCES, EPERM, EBUSY, ENODEV, ETIMEDOUT = (
     -111, -13, -1, -16, -19, -110)
@@ -76,7 +77,7 @@ ECONNREFUSED, EACCES, EPERM, EBUSY, ENODEV, ETIMEDOUT = (
 
 def faked(**kw):
     """A launchd whose kernel has AF_VSOCK."""
-    return suite(launchd=None if PROGRAM else FAKE, cid_base=CID, **kw)
+    return suite(cid_base=CID, **FAKE, **kw)
 
 
 @contextlib.contextmanager
@@ -348,8 +349,10 @@ def hostile_warden():
         clean(s)
 
 
-def unread(pid, fd):
-    """Bytes that wait in a Unix socket."""
+def unread(pid):
+    """Bytes that wait in the spawner's channel to launchd."""
+    fd, = [fd for fd in map(int, os.listdir("/proc/%d/fd" % pid)) if fd > 3 and
+           os.readlink("/proc/%d/fd/%d" % (pid, fd)).startswith("socket:")]
     inode = os.readlink("/proc/%d/fd/%d" % (pid, fd)).strip("socket:[]")
     out = subprocess.run(["ss", "-xan"], stdout=subprocess.PIPE, text=True)
     for f in map(str.split, out.stdout.splitlines()):
@@ -366,7 +369,7 @@ def late_answer():
         spawner, keeper = s.spawner(), s.procs()["keeper"]
         os.kill(spawner, signal.SIGSTOP)
         os.kill(s.procs()["warden"], signal.SIGKILL)
-        wait("read-back to be asked for", lambda: unread(spawner, 3))
+        wait("read-back to be asked for", lambda: unread(spawner))
         os.kill(s.procs()["vmm"], signal.SIGKILL)
         eq(s.o.event(VM, LE_EXITED)["reason"], X_KILLED)
         os.kill(keeper, signal.SIGSTOP)
@@ -376,7 +379,7 @@ def late_answer():
         while m is None or m[0] != LIST_END:  # so the release was read
             m = s.o.recv()
         os.kill(spawner, signal.SIGCONT)
-        wait("answer of the spawner", lambda: not unread(spawner, 3))
+        wait("answer of the spawner", lambda: not unread(spawner))
         os.kill(keeper, signal.SIGCONT)
         m = s.o.recv()
         while s.o._file(m):
@@ -617,12 +620,12 @@ def pid_reuse():
         # any of the three alone still refuses
         off = [r for r in ("RECORD_START", "RECORD_NS", "RECORD_UID")
                if r not in rule]
-        with suite(launchd=relink("mews-launchd", ["spawner/held.c"],
+        with suite(spawner=relink("mews-spawner", ["spawner/held.c"],
                                   off)) as s:
             s.ready(VM)
             eq(tamper(s), True, "%s alone" % rule)
     off = ["RECORD_START", "RECORD_NS", "RECORD_UID"]
-    with suite(launchd=relink("mews-launchd", ["spawner/held.c"],
+    with suite(spawner=relink("mews-spawner", ["spawner/held.c"],
                               off)) as s:
         s.ready(VM)
         eq(tamper(s), False, "with the rules off")
@@ -732,8 +735,8 @@ def policy():
     for rule, kw in (("POLICY_SLOT", dict(slot=8)),
                      ("POLICY_VCPUS", dict(vcpus=3)),
                      ("POLICY_MEM", dict(mem=129))):
-        with suite(max_vcpus=2, max_mem_mib=128, launchd=relink(
-                "mews-launchd", ["spawner/prepare.c"], [rule])) as s:
+        with suite(max_vcpus=2, max_mem_mib=128, spawner=relink(
+                "mews-spawner", ["spawner/prepare.c"], [rule])) as s:
             s.ready(VM, **kw)  # so the case above fails
 
 
@@ -744,9 +747,9 @@ def uid_unused():
             refused(s, "still has a process", slot=1)
             s.ready(VM, slot=2)
         if CONTROLS:
-            off = relink("mews-launchd", ["spawner/prepare.c"],
+            off = relink("mews-spawner", ["spawner/prepare.c"],
                          ["UID_UNUSED"])
-            with suite(launchd=off) as s:
+            with suite(spawner=off) as s:
                 s.start(VM, slot=1)
                 s.o.event(VM, LE_RUNNING)
     finally:
@@ -846,13 +849,13 @@ def readback():
          "net namespace"),
     )
     for rule, src, check, text in table:
-        with suite(launchd=relink("mews-launchd", [src], [rule])) as s:
+        with suite(spawner=relink("mews-spawner", [src], [rule])) as s:
             refused(s, text)
             clean(s)
-        with suite(launchd=relink("mews-launchd", [src, verify],
+        with suite(spawner=relink("mews-spawner", [src, verify],
                                   [rule, check])) as s:
             s.ready(VM)
-    with suite(launchd=relink("mews-launchd", [jail], ["JAIL_UID"])) as s:
+    with suite(spawner=relink("mews-spawner", [jail], ["JAIL_UID"])) as s:
         refused(s, "not the recorded one")
 
 
@@ -863,15 +866,15 @@ def readback_filters():
         clean(s)
     if not CONTROLS:
         return
-    off = relink("mews-launchd", ["spawner/verify.c"],
+    off = relink("mews-spawner", ["spawner/verify.c"],
                  ["VERIFY_FILTERS"])
-    with suite(launchd=off) as s:
+    with suite(spawner=off) as s:
         s.ready(VM, mem=NO_FILTER)
     keeper = relink("mews-keeper", ["keeper/main.c"],
                     ["JAIL_KEEPER_FILTER"])
     with suite(keeper=keeper) as s:
         refused(s, "Seccomp_filters")
-    with suite(launchd=relink("mews-launchd", ["spawner/confine.c"],
+    with suite(spawner=relink("mews-spawner", ["spawner/confine.c"],
                               ["SPAWNER_FILTER"])) as s:
         # inherited by nobody, counted as none: still consistent
         eq(s.ready(VM)["conf"][3], 3)
@@ -936,7 +939,7 @@ def confinement_off():
               "setuid": "EPERM", "pidfd": "ok"}),
             (["VERIFY_FILTERS"], [verify], ["KEEPER_DUMPABLE"],
              {"keeper-mem": "ok"})):
-        with suite(launchd=relink("mews-launchd", src, rules),
+        with suite(spawner=relink("mews-spawner", src, rules),
                    keeper=keeper and relink(
                        "mews-keeper", ["keeper/main.c"],
                        keeper)) as s:

@@ -37,7 +37,7 @@ def told():
             assert s.recv(4096) == b"READY=1"
             rooms = S.rooms()
             missing = {"orchd", "apid", "apid-admin", "netd",
-                       "launchd"} - set(rooms)
+                       "launchd", "spawner"} - set(rooms)
             assert not missing, missing
             # a room's second life is no second start of the suite
             os.kill(rooms["netd"], 9)
@@ -77,7 +77,12 @@ WRONG = [
     ("max_vms = many", "line 1: "),
     ("max_vms = 0", "max_vms = 0: must be 1 to "),
     ("max_vms = 100000", "max_vms = 100000: must be 1 to "),
-    ("max_vms = 200\nuid_count = 100", "uid_count must be at least one more"),
+    ("max_vms = 200\nuid_count = 100",
+     "max_vms = 200: uid_count must be at least 3216 (16 for each VM and as "
+     "many for a probe); it is 100"),
+    ("max_vms = 200\nuid_count = 3215", "must be at least 3216"),
+    ("uid_count = 31", "uid_count = 31: must be 32 to "),
+    ("user_net = \"116383\"\nuid_base = 100000", "include netd's"),
     ("subnet = \"10.0.0.0\"", "must be a.b.c.d/n"),
     ("subnet = \"10.0.0.0/31\"", "with n from 8 to 30"),
     ("subnet = \"10.0.0.1/24\"", "has bits set past its prefix"),
@@ -127,6 +132,10 @@ def conf():
     assert (rc, said) == (0, suite.ROOT + "/n.conf: good\n"), said
     rc, said = check("cgroup_path = \"/a.slice/b.service\"")
     assert rc == 0, said
+    for fits in ("max_vms = 200\nuid_count = 3216",
+                 "user_net = \"116384\"\nuid_base = 100000"):
+        rc, said = check(fits)
+        assert rc == 0, (fits, said)
     for text, want in WRONG:
         rc, said = check(text)
         assert rc == 1 and want in said, (text[:80], want, rc, said)
@@ -199,7 +208,7 @@ def descriptors():
             assert int(files.split()[3]) >= 3 * 200 + 2 * 4 + 100, (room, files)
     # and a host that cannot give them is told so
     path = suite.ROOT + "/n.conf"
-    check("max_vms = 1000\nuid_count = 2000\nsubnet = \"10.0.0.0/16\"")
+    check("max_vms = 1000\nuid_count = 16384\nsubnet = \"10.0.0.0/16\"")
     for limit, rc in ((4000, 1), (6000, 0)):
         p = subprocess.run(["prlimit", "--nofile=%d:%d" % (limit, limit),
                             suite.BUILD + "/mewsd", "-n", "-f", path],

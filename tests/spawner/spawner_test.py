@@ -19,7 +19,7 @@ VM = 0x0123456789abcdef
 SIDE = 2  # kind, and the bit of its only program
 SIDE_BIT = 1 << 3
 SLOTS = UID_COUNT // 16
-SPAWNER = BUILD + "/side/mews-launchd"
+SPAWNER = BUILD + "/side/mews-spawner"
 # in a record of version 3
 REC_NPROGS, REC_ID, REC_PID, REC_UID, REC_SLOT, REC_PROG = 12, 24, 80, 84, 88, 368
 
@@ -29,7 +29,7 @@ class Jails(callers.Suite):
 
     def __init__(self, side=True, env=(), files=(), **conf):
         self.side, self.env, self.files = side, dict(env), files
-        super().__init__(launchd=None if PROGRAM else SPAWNER, **conf)
+        super().__init__(spawner=None if PROGRAM else SPAWNER, **conf)
 
     def up(self):
         if self.side and not os.path.exists(self.stage + "/usr/bin/side"):
@@ -41,7 +41,7 @@ class Jails(callers.Suite):
         self.pid = -1
         try:
             self.sp = spawn.Spawner(
-                self.bin, self.log, dict(
+                self.programs[1], self.log, dict(
                     self.conf, launchd=LAUNCH_UID, state=self.state,
                     run=self.run, stage=self.stage), self.env)
         except (AssertionError, OSError):

@@ -4,9 +4,11 @@ change something, the retry that a careful client makes, the leak check.
 Every row there is: tests/suite/kill_matrix_long.py."""
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import kills as k  # noqa: E402
@@ -50,21 +52,31 @@ def report(prefix, results):
 
 
 def spawners_take_turns():
-    """The spawner of launchd's former life may still be at work."""
+    """The spawner of launchd's former life may still be at work: no launchd
+    meets it, and both start anew when it is done."""
     s = suite.Suite(programs=k.BUILD, stage=k.STANDIN).start()
     s.wait_helpers()
     old = s.rooms()
     os.kill(old["spawner"], signal.SIGSTOP)
     os.kill(old["launchd"], signal.SIGKILL)
-
-    def waits():
-        with open("/proc/locks") as f:
-            return any("-> FLOCK" in l for l in f)
-    suite.wait_for(waits, "spawner that waits for the one before")
+    suite.wait_for(lambda: "launchd (pid %d) ended" % old["launchd"]
+                   in s.logs(), "end of launchd")
+    end = time.monotonic() + 0.5
+    while time.monotonic() < end:
+        now = s.rooms()
+        assert "launchd" not in now and now["spawner"] == old["spawner"], now
+        select.select([], [], [], 0.02)
     os.kill(old["spawner"], signal.SIGCONT)
     s.wait_helpers()
-    with contextlib.suppress(KeyError):
-        assert s.rooms()["spawner"] != old["spawner"]
+    now = s.rooms()
+    assert now["spawner"] != old["spawner"], now
+    assert now["launchd"] != old["launchd"], now
+    # and one that does not end is ended
+    os.kill(now["spawner"], signal.SIGSTOP)
+    os.kill(now["launchd"], signal.SIGKILL)
+    suite.wait_for(lambda: "spawner: does not end: killed" in s.logs(),
+                   "end of the spawner")
+    s.wait_helpers()
     s.stop()
 
 

@@ -101,8 +101,6 @@ class Story:
         if self.row[3] & HALT:
             return self.boom is not None and not self.boom.is_alive()
         room = ROOMS[self.row[0]]
-        if room == "spawner":
-            return "spawner: closed" in self.text("log/launchd.log")
         return re.search(r"\b%s \(pid \d+\) ended by signal 9" % room,
                          self.text("mewsd.log")) is not None
 

@@ -14,13 +14,15 @@ import re
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import suite  # noqa: E402
 
 PROGRAMS = "/run/programs"
-ROOMS = ("apid", "apid-admin", "netd", "launchd", "orchd")
+ROOMS = ("apid", "apid-admin", "netd", "launchd", "spawner", "orchd")
+TOGETHER = ("launchd", "spawner")  # neither meets another's former life
 BACK = 15  # seconds until a room must have been replaced
 SYS_PIDFD_GETFD = 438
 libc = ctypes.CDLL(None, use_errno=True)
@@ -39,21 +41,26 @@ def take(pid, fd):
         os.close(pidfd)
 
 
-def channels(pid):
-    """{"mewsd": fd, "orchd": fd} of a room: mewsd made both ends.  Of orchd
-    itself the second is any other room's."""
-    found = {"mewsd": 3}
+def sockets(pid):
+    """{inode: fd}"""
+    found = {}
     for fd in map(int, os.listdir("/proc/%d/fd" % pid)):
         with contextlib.suppress(OSError):
-            if fd == 3 or not os.readlink("/proc/%d/fd/%d" % (
-                    pid, fd)).startswith("socket:"):
-                continue
-            with take(pid, fd) as sock:
-                peer = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 4)
-                if (sock.type == socket.SOCK_SEQPACKET and
-                        int.from_bytes(peer, "little") == s.proc.pid):
-                    found["orchd"] = fd
+            to = os.readlink("/proc/%d/fd/%d" % (pid, fd))
+            if to.startswith("socket:["):
+                found[to[8:-1]] = fd
     return found
+
+
+def channels(pid):
+    """{"mewsd": fd, "orchd": fd, ...} of a room: mewsd made both ends."""
+    owner = {inode: room for room, other in s.rooms().items()
+             if other != pid for inode in sockets(other)}
+    out = subprocess.run(["ss", "-xan"], stdout=subprocess.PIPE, text=True,
+                         check=True).stdout
+    peer = {f[5]: f[7] for f in map(str.split, out.splitlines()) if len(f) > 7}
+    return {owner[peer[inode]]: fd for inode, fd in sockets(pid).items()
+            if peer.get(inode) in owner}
 
 
 def mewsd_log(mark=0):
@@ -95,7 +102,9 @@ def life():
 
 
 def replaced(room, act):
-    """act(pid) makes it useless: then it, and it alone, is another one."""
+    """act(pid) makes it useless: then it, and it alone, is another one, or it
+    and who lives with it."""
+    new = TOGETHER if room in TOGETHER else (room,)
     before, mark = s.rooms(), os.path.getsize(suite.ROOT + "/mewsd.log")
     act(before[room])
     suite.wait_for(lambda: s.rooms().get(room, before[room]) != before[room],
@@ -103,9 +112,9 @@ def replaced(room, act):
     works()
     after = s.rooms()
     for r in ROOMS:
-        assert (after[r] == before[r]) == (r != room), (r, before, after)
+        assert (after[r] == before[r]) == (r not in new), (r, before, after)
     # nor was the fresh one, which would have begun twice
-    assert starts(mark) == {room: 1}, mewsd_log(mark)
+    assert starts(mark) == {r: 1 for r in new}, mewsd_log(mark)
 
 
 def shut(which):
@@ -123,18 +132,20 @@ def empty(which):
 
 
 def closes(room):
-    """Its channel to orchd ends while it lives on."""
+    """Its channel to orchd, or the spawner's to launchd, ends while it lives
+    on."""
     def case():
-        replaced(room, shut("orchd"))
-        replaced(room, empty("orchd"))
-        if room in ("netd", "launchd"):
+        other = "launchd" if room == "spawner" else "orchd"
+        replaced(room, shut(other))
+        replaced(room, empty(other))
+        if room in ("netd", "launchd", "spawner"):
             life()
     return case
 
 
 def hangs_up():
     """The channel to mewsd ends: an empty packet is no end to the sender."""
-    for room in ("apid", "netd", "launchd", "orchd"):
+    for room in ("apid", "netd", "launchd", "spawner", "orchd"):
         replaced(room, empty("mewsd"))
 
 

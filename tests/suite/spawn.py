@@ -1,5 +1,5 @@
 """The spawner's messages (proto/spawn.h), and a real spawner at the other end
-of launchd's channel."""
+of launchd's channel and mewsd's."""
 import array
 import os
 import socket
@@ -9,7 +9,8 @@ import machine
 
 (PREPARE, VERIFY, KILL, RELEASE, LIST, ACCEL) = range(0x501, 0x507)
 (PREPARED, VERIFIED, DONE, HELD, LIST_END, REFUSED, CAPS) = range(0x581, 0x588)
-BOOT_CONF, ROOM = 0x101, 6
+BOOT_CONF, BOOT_PEER = 0x101, 0x102
+ROOM_LAUNCHD, ROOM_SPAWNER = 5, 6
 JAIL_VM = 1
 KEEPER, WARDEN, VMM = 1 << 0, 1 << 1, 1 << 2  # JAIL_ROLE_BIT()
 TCG, KVM = 1, 2  # enum machine_accel
@@ -29,7 +30,7 @@ def verify(vm, what, pad=0, **kw):
 
 
 class Spawner:
-    """A real one, started as launchd starts it.
+    """A real one, started as mewsd starts it; we are launchd, too.
 
     conf: launchd, state, run, stage, and mews.conf's numbers.
     """
@@ -45,22 +46,28 @@ class Spawner:
                     (null, null, log, theirs.fileno(), null))]
                 for i, fd in enumerate(high):
                     os.dup2(fd, i)
-                os.execve(program, ["mews-spawner", "spawner"],
+                os.execve(program, ["mews-spawner"],
                           dict(env, _=" " * 60))
             finally:
                 os._exit(127)
         for fd in (log, null):
             os.close(fd)
         theirs.close()
-        self.s = ours
+        self.above = self.s = ours
         self.s.settimeout(10)
         c = conf
         self.send(BOOT_CONF, struct.pack(
-            "<6I16x160s10I160s160s160s160s", 1, ROOM, c["launchd"],
-            c["launchd"], 3, 512, c["run"].encode(), c["uid_base"],
-            c["uid_count"], c["max_vcpus"], c["max_mem_mib"], c["max_vms"],
-            c["cgroup"], c["accel"], c["vsock"], c["cid_base"], 0,
-            c["state"].encode(), c["run"].encode(), c["stage"].encode(), b""))
+            "<6I16x160s11I160s160s160s160s", 1, ROOM_SPAWNER, 0, 0, 3, 512, b"",
+            c["uid_base"], c["uid_count"], c["max_vcpus"], c["max_mem_mib"],
+            c["max_vms"], c["cgroup"], c["accel"], c["vsock"], c["cid_base"],
+            c["launchd"], c["launchd"], c["state"].encode(), c["run"].encode(),
+            c["stage"].encode(), b""))
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.send(BOOT_PEER, struct.pack("<II", ROOM_LAUNCHD, 1),
+                  fds=(theirs.fileno(),))
+        theirs.close()
+        self.s = ours
+        self.s.settimeout(10)
         t, _, _ = self.recv()
         assert t == CAPS, hex(t)
 
@@ -88,4 +95,6 @@ class Spawner:
     def end(self):
         """Exit status, after launchd's end (or its own refusal)."""
         self.s.close()
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        self.above.close()
+        return status

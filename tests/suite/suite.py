@@ -286,23 +286,25 @@ class Suite:
     # -- processes
 
     def rooms(self):
-        """{room: pid} of mewsd's children, launchd's spawner included.
+        """{room: pid} of mewsd's children.
 
-        What a room has just forked bears its title until it is another.
+        What the spawner has just made bears its title until it is another.
         """
-        found, spawners = {}, []
+        found, spawners = {}, {}
         for pid, name in processes().items():
             m = re.match(r"mews[:-] ?(apid-admin|[a-z]+)", name)
             if not m or m.group(1) in ("keeper", "warden"):
                 continue
             with contextlib.suppress(OSError, KeyError):
                 parent = int(status(pid)["PPid"])
+                if self.proc is not None and parent != self.proc.pid:
+                    continue
                 if m.group(1) == "spawner":
-                    spawners.append((parent, pid))
-                elif self.proc is None or parent == self.proc.pid:
+                    spawners[pid] = parent
+                else:
                     found[m.group(1)] = pid
-        found.update({"spawner": pid for parent, pid in spawners
-                      if parent == found.get("launchd")})
+        found.update({"spawner": pid for pid, parent in spawners.items()
+                      if parent not in spawners})
         if self.proc is not None:
             found["mewsd"] = self.proc.pid
         return found

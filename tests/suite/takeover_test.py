@@ -530,7 +530,7 @@ VCPUS, MEM = 2, 512  # host policy here
 def start_spawner():
     """One on the suite's folders."""
     return spawn.Spawner(
-        PROGRAMS + "/mews-launchd", suite.ROOT + "/log/spawner.log",
+        PROGRAMS + "/mews-spawner", suite.ROOT + "/log/spawner.log",
         dict(launchd=s.uids + suite.ROOMS["launchd"], max_vcpus=VCPUS,
              max_mem_mib=MEM, cgroup=2, accel=TCG, vsock=1,
              cid_base=s.conf["uid_base"], uid_base=s.conf["uid_base"],

@@ -1,0 +1,232 @@
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include <linux/vm_sockets.h>
+
+#include "common/util.h"
+#include "mewsd/conf_int.h"
+#include "mewsd/table.h"
+
+/* Descriptors that a room may hold: for each connection orchd's and a copy on
+ * its way to apid; for each VM launchd's pidfd and two channels, and one on
+ * its way; for everything else. */
+#define NOFILE_CONN 2U
+#define NOFILE_VM 4U
+#define NOFILE_RESERVE 256U
+#define STOP_KILL_MS 1000
+
+int
+conf_path(const char *what, const char *dir, const char *sub,
+    char ret[BOOT_PATH_MAX], struct err *e)
+{
+	int n = snprintf(ret, BOOT_PATH_MAX, "%s%s", dir, sub);
+
+	if (dir[0] != '/')
+		return err_set(e, -EINVAL, "%s: %s is not absolute", what, dir);
+	if (n < 0 || n >= BOOT_PATH_MAX)
+		return err_set(e, -ENAMETOOLONG, "%s: longer than %d bytes",
+		    what, BOOT_PATH_MAX - 1);
+	return 0;
+}
+
+/* DIR/lib, DIR/run, DIR/log, or the installed places of this instance. */
+static int
+check_dirs(struct conf *c, const char *root, struct err *e)
+{
+	char buf[3][BOOT_PATH_MAX + 64];
+	const char *i = c->instance;
+	int r;
+
+	if (root != NULL) {
+		(void)snprintf(buf[0], sizeof(buf[0]), "%s/lib", root);
+		(void)snprintf(buf[1], sizeof(buf[1]), "%s/run", root);
+		(void)snprintf(buf[2], sizeof(buf[2]), "%s/log", root);
+	} else {
+		(void)snprintf(buf[0], sizeof(buf[0]), "/var/lib/%s", i);
+		(void)snprintf(buf[1], sizeof(buf[1]), "/run/%s", i);
+		(void)snprintf(buf[2], sizeof(buf[2]), "/var/log/%s", i);
+	}
+	if ((r = conf_path("state directory", buf[0], "", c->lib, e)) < 0 ||
+	    (r = conf_path("run directory", buf[1], "", c->run, e)) < 0 ||
+	    (r = conf_path("log directory", buf[2], "", c->log, e)) < 0)
+		return r;
+	if (c->stage[0] == '\0' &&
+	    (r = conf_path("stage", c->lib, "/stage/current", c->stage, e)) < 0)
+		return r;
+	if ((r = conf_path(
+		 "state directory", c->lib, "/vm", c->launchd.state, e)) < 0 ||
+	    (r = conf_path("run directory", c->run, "/vm", c->launchd.run, e)) <
+		0)
+		return r;
+	return conf_path("stage", c->stage, "", c->launchd.stage, e);
+}
+
+/* The directory each room is shut into. */
+static int
+check_roots(struct conf *c, struct err *e)
+{
+	const struct room_row *row;
+	uint32_t i;
+	int r;
+
+	for (i = 0; i < ROOM_MAX; i++) {
+		row = room_row(i);
+		if (row == NULL || row->root == NULL)
+			continue;
+		r = conf_path("directory", row->root_is_state ? c->lib : c->run,
+		    row->root, c->root[i], e);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* One user for two rooms would let one reach into the other. */
+static int
+check_users(const struct conf *c, struct err *e)
+{
+	uint32_t i, j;
+
+	for (i = 0; i < ROOM_MAX; i++) {
+		const struct room_user *u = &c->user[i];
+
+		if (room_row(i) == NULL || room_row(i)->user_key == NULL)
+			continue;
+		if (u->uid == 0 || u->gid == 0)
+			return err_set(e, -EPERM, "%s: must not be root",
+			    room_row(i)->user_key);
+		for (j = 0; j < i; j++) {
+			if (c->user[j].uid == u->uid)
+				return err_set(e, -EINVAL,
+				    "%s and %s: one user for both would let "
+				    "one room reach into the other",
+				    room_row(j)->user_key,
+				    room_row(i)->user_key);
+		}
+	}
+	return 0;
+}
+
+/* What a VM or a one-shot room runs as must be nobody else: no room, no
+ * person. */
+static int
+check_uids(struct conf *c, struct err *e)
+{
+	const struct uids *u = &c->uids;
+	size_t i;
+
+	for (i = 0; i < ROOM_MAX; i++) {
+		if (uids_has(u, c->user[i].uid))
+			return err_set(e, -EINVAL,
+			    "uid_base: the VMs' uids %u to %u include %s's",
+			    u->base, u->base + u->count - 1,
+			    room_name((uint32_t)i));
+	}
+	for (i = 0; i < c->orchd.nadmins; i++) {
+		if (uids_has(u, c->orchd.admins[i]))
+			return err_set(e, -EINVAL,
+			    "admins: uid %u is one of the VMs'",
+			    c->orchd.admins[i]);
+	}
+	for (i = 0; i < c->orchd.nusers; i++) {
+		if (uids_has(u, c->orchd.users[i]))
+			return err_set(e, -EINVAL,
+			    "users: uid %u is one of the VMs'",
+			    c->orchd.users[i]);
+	}
+	c->launchd.uid_base = u->base;
+	c->launchd.uid_count = u->count;
+	c->launchd.uid = c->user[ROOM_LAUNCHD].uid;
+	c->launchd.gid = c->user[ROOM_LAUNCHD].gid;
+	return 0;
+}
+
+/* Each VM has a slot of its own, and so has the accelerator's probe. */
+static int
+check_slots(const struct conf *c, struct err *e)
+{
+	const uint32_t vms = c->launchd.max_vms;
+
+	if (vms < uids_slots(&c->uids))
+		return 0;
+	return err_set(e, -ERANGE,
+	    "max_vms = %u: uid_count must be at least %u (%u for each VM and "
+	    "as many for a probe); it is %u",
+	    vms, UIDS_PLANES * (vms + 1), (unsigned int)UIDS_PLANES,
+	    c->uids.count);
+}
+
+/* 0, the default: uid_base, which no other instance has either. */
+static int
+check_cids(struct conf *c, struct err *e)
+{
+	struct launchd_conf *l = &c->launchd;
+
+	if (l->cid_base == 0)
+		l->cid_base = c->uids.base;
+	if (l->cid_base <= VMADDR_CID_HOST)
+		return err_set(e, -ERANGE,
+		    "vsock_cid_base = %u: up to %d they are the host's own",
+		    l->cid_base, VMADDR_CID_HOST);
+	return 0;
+}
+
+/* Descriptors are what VMs and connections cost: never promise more. */
+static int
+check_nofile(struct conf *c, struct err *e)
+{
+	const uint32_t vms = c->launchd.max_vms;
+	uint32_t *conns = &c->apid.max_conns;
+	struct rlimit rl;
+
+	c->nofile = NOFILE_RESERVE + NOFILE_VM * vms;
+	if (getrlimit(RLIMIT_NOFILE, &rl) == 0 &&
+	    rl.rlim_max < c->nofile + NOFILE_CONN * *conns) {
+		if (rl.rlim_max < c->nofile + NOFILE_CONN * CONF_CONNS_MIN)
+			return err_set(e, -ERANGE,
+			    "max_vms = %u: needs %u descriptors, and the limit "
+			    "is %llu (ulimit -Hn)",
+			    vms, c->nofile + NOFILE_CONN * CONF_CONNS_MIN,
+			    (unsigned long long)rl.rlim_max);
+		*conns = (uint32_t)(rl.rlim_max - c->nofile) / NOFILE_CONN;
+	}
+	c->nofile += NOFILE_CONN * *conns;
+	return 0;
+}
+
+static int
+check_network(struct conf *c, struct err *e)
+{
+	const uint32_t hosts = (1U << (32 - c->orchd.prefix)) - 3;
+
+	if (c->netd.bridge[0] == '\0' ||
+	    strcmp(c->netd.bridge, c->netd.uplink) == 0)
+		return err_set(e, -EINVAL,
+		    "bridge: must have a name, and not the uplink's");
+	if (c->launchd.max_vms > hosts)
+		return err_set(e, -ERANGE,
+		    "max_vms = %u: the subnet has room for %u",
+		    c->launchd.max_vms, hosts);
+	c->netd.max_taps = (uint16_t)c->launchd.max_vms;
+	return 0;
+}
+
+int
+conf_check(struct conf *c, const char *root, struct err *e)
+{
+	int r;
+
+	if ((r = check_dirs(c, root, e)) < 0 || (r = check_roots(c, e)) < 0 ||
+	    (r = check_users(c, e)) < 0 || (r = check_uids(c, e)) < 0 ||
+	    (r = check_slots(c, e)) < 0 || (r = check_cids(c, e)) < 0 ||
+	    (r = check_network(c, e)) < 0 || (r = check_nofile(c, e)) < 0)
+		return r;
+	c->orchd.stop_ms[STOP_KILL] = STOP_KILL_MS;
+	c->orchd.max_vms = c->launchd.max_vms;
+	c->orchd.max_vcpus = c->launchd.max_vcpus;
+	c->orchd.max_mem_mib = c->launchd.max_mem_mib;
+	c->orchd.max_conns = c->apid.max_conns;
+	return 0;
+}
