@@ -11,6 +11,7 @@
 #include "common/log.h"
 #include "common/util.h"
 #include "keeper/keeper.h"
+#include "proto/jail.h"
 #include "proto/ward.h"
 
 #define CHILD_FDS_MAX (MACHINE_FDS_MAX + 1)
@@ -58,9 +59,13 @@ child_warden(const struct keeper *k)
 {
 	static char path[] = STAGE_WARDEN;
 	char *const argv[] = { path, k->launchd_arg, NULL };
-	const int fds[] = { KEEPER_WARDEN_FD, KEEPER_CONSOLE_FD };
+	const struct jail_prog *p = jail_prog(JAIL_WARDEN);
+	int fds[JAIL_FDS_MAX];
+	size_t n;
 
-	return child_start(argv, fds, nitems(fds));
+	for (n = 0; p->fds[n] != JAIL_FD_NONE; n++)
+		fds[n] = jail_fd(JAIL_KEEPER, p->fds[n]);
+	return child_start(argv, fds, n);
 }
 
 /* A name only this jail's network namespace knows. */

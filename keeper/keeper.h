@@ -8,10 +8,9 @@
 
 #include "proto/keep.h"
 
-/* What the spawner left open: see the end of proto/ward.h. */
+/* What the spawner left open, as the keeper's row says (proto/jail_rows.c):
+ * numbers that never change, see the end of proto/ward.h. */
 #define KEEPER_FD 3
-#define KEEPER_WARDEN_FD 4
-#define KEEPER_CONSOLE_FD 5
 #define KEEPER_VSOCK_FD 6
 #define KEEPER_NFDS 7
 

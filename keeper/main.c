@@ -93,7 +93,7 @@ vmm_ended(struct keeper *k, int status)
 static void
 child_ended(struct keeper *k, enum jail_role role, int status)
 {
-	if (jail_progs[role].restarts)
+	if (jail_prog(role)->restarts)
 		warden_died(k);
 	else
 		vmm_ended(k, status);

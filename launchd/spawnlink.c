@@ -53,7 +53,7 @@ void
 spawnlink_verify(struct vm *v)
 {
 	struct spawn_verify sv = { .jail = { JAIL_VM, 0, v->vmid },
-		.what = SPAWN_VERIFY_WARDEN | SPAWN_VERIFY_VMM };
+		.what = JAIL_ROLE_BIT(JAIL_WARDEN) | JAIL_ROLE_BIT(JAIL_VMM) };
 
 	ask(v, SPAWN_VERIFY, &sv, sizeof(sv), NULL, 0);
 }

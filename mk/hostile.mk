@@ -40,8 +40,13 @@ $(eval $(call hostile,fake,mews-spawner,tests/launchd/fake_vhost.c,vhost_open \
 	vhost_set_cid))
 
 # A spawner whose jails have one thing wrong, for the read-back to find.
-$(eval $(call hostile,wrong,mews-spawner,tests/hostile/wrong_jail.c,setgroups \
-	setresgid setresuid prctl syscall execve seccomp_deny))
+WRONG_JAIL := setgroups setresgid setresuid prctl syscall execve seccomp_deny
+$(eval $(call hostile,wrong,mews-spawner,tests/hostile/wrong_jail.c,$(WRONG_JAIL)))
+
+# A spawner whose rows have one kind of jail and one program more, which it may
+# get wrong like the one above.
+$(eval $(call hostile,side,mews-spawner,tests/spawner/side_rows.c \
+	tests/hostile/wrong_jail.c,jail_kind jail_prog $(WRONG_JAIL)))
 
 # A keeper of version 1, for a launchd that is newer.
 $(eval $(call hostile,old,mews-keeper,tests/launchd/keeper_v1.c,msg_send))

@@ -109,6 +109,13 @@ $(B)/standin/jail-%: $(B)/obj/tests/launchd/jail_%.o \
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS_ALL) $(STATIC_LD) -o $@ $^
+# The program of one kind of jail more (tests/spawner/side_rows.c).
+STANDINS += $(B)/standin/side
+$(B)/standin/side: $(call obj,tests/spawner/side.c \
+    tests/launchd/jail_filter.c)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) $(STATIC_LD) -o $@ $^
 check check-long: $(STANDINS)
 
 # A hypervisor for tests: QEMU's arguments and QMP, an agent, no guest.

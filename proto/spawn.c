@@ -41,11 +41,10 @@ int
 spawn_verify_check(const void *p)
 {
 	struct spawn_verify v;
-	const uint32_t all = SPAWN_VERIFY_WARDEN | SPAWN_VERIFY_VMM;
 
 	LOAD(v, p);
 	return jail_id_check(&v.jail) == 0 && v.what != 0 &&
-		(v.what & ~all) == 0 && v.pad == 0
+		(v.what & ~jail_roles(v.jail.kind)) == 0 && v.pad == 0
 	    ? 0
 	    : -EINVAL;
 }

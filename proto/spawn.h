@@ -23,7 +23,7 @@ enum spawn_msg {
 	SPAWN_ACCEL = 0x0506, /* spawn_accel: remember the probe's verdict */
 	SPAWN_COUNT = 0x0507, /* spawn_jail -> SPAWN_COUNTED, whatever it is */
 	/* spawner -> launchd */
-	SPAWN_PREPARED = 0x0581, /* spawn_held + pidfd of the keeper */
+	SPAWN_PREPARED = 0x0581, /* spawn_held + pidfd of its pid 1 */
 	SPAWN_VERIFIED = 0x0582, /* spawn_verified */
 	SPAWN_DONE = 0x0583, /* spawn_jail */
 	SPAWN_HELD = 0x0584, /* spawn_held + pidfd when alive */
@@ -56,18 +56,20 @@ struct spawn_accel {
 	uint32_t pad;
 };
 
-#define SPAWN_VERIFY_WARDEN 1U /* keeper and warden */
-#define SPAWN_VERIFY_VMM 2U /* the hypervisor too */
+/*
+ * Which programs must be there: pid 1 and these.  Of the others those that come
+ * and go (jail_prog.restarts) may be, the rest must not.
+ */
 struct spawn_verify {
 	struct jail_id jail;
-	uint32_t what; /* SPAWN_VERIFY_*: which must be there */
+	uint32_t what; /* JAIL_ROLE_BIT()s; at least one */
 	uint32_t pad;
 };
 
 struct spawn_held {
 	struct jail_id jail;
-	uint32_t pid; /* keeper, host's pid namespace; 0: dead */
-	uint32_t uid; /* its keeper's; 0: a directory without a record */
+	uint32_t pid; /* its pid 1, host's pid namespace; 0: dead */
+	uint32_t uid; /* 0: a directory without a record */
 	uint16_t slot;
 	uint8_t alive;
 	uint8_t pad;
@@ -76,7 +78,7 @@ struct spawn_held {
 
 struct spawn_verified {
 	struct jail_id jail;
-	uint32_t vmm_pid; /* 0 when it was not asked for */
+	uint32_t vmm_pid; /* 0: not there */
 	uint32_t warden_pid;
 	struct launch_confined conf;
 };

@@ -5,13 +5,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "proto/jail.h"
+
 /*
- * cgroup v2 (cgroups(7)): one group per VM with memory, pids and cpu, below
+ * cgroup v2 (cgroups(7)): one group per jail with memory, pids and cpu, below
  * the group that was delegated to the suite.  All of it is root's and in no
  * jail, so names and numbers in it are the kernel's and ours (I12).
  */
 #define CGROUP_BASE_MAX 200
-#define CGROUP_PATH_MAX 224 /* base, slash, 16 digits */
+/* base, slash, a jail's name */
+#define CGROUP_PATH_MAX (CGROUP_BASE_MAX + 1 + JAIL_NAME_MAX)
 struct cgroup {
 	int fd; /* where cgroup v2 is mounted; -1: nowhere */
 	bool used; /* VMs that are started now get groups */

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "common/log.h"
-#include "common/num.h"
 #include "common/util.h"
 #include "proto/kill.h"
 #include "spawner/accel.h"
@@ -129,12 +128,14 @@ on_count(struct spawner *sp, const struct msg *m)
 {
 	struct spawn_jail v;
 	struct spawn_counted c = { 0 };
+	char name[JAIL_NAME_MAX + 1];
 	int r;
 
 	memcpy(&v, m->data, sizeof(v));
-	if ((r = jail_count(sp, &v.jail, &c)) < 0)
-		log_warn("vm %016llx: its group: %s",
-		    (unsigned long long)v.jail.id, strerrordesc_np(-r));
+	if ((r = jail_count(sp, &v.jail, &c)) < 0) {
+		jail_name(&v.jail, name);
+		log_warn("jail %s: its group: %s", name, strerrordesc_np(-r));
+	}
 	answer(sp, SPAWN_COUNTED, m->id, &c, sizeof(c), -1);
 }
 
@@ -148,10 +149,9 @@ list_orphans(struct spawner *sp, uint64_t id, int parent)
 	uint32_t n = 0;
 
 	while (d != NULL && (de = readdir(d)) != NULL) {
-		struct spawn_held h = { .jail = { .kind = JAIL_VM },
-			.slot = UINT16_MAX };
+		struct spawn_held h = { .slot = UINT16_MAX };
 
-		if (parse_hex64(de->d_name, &h.jail.id) < 0 || h.jail.id == 0 ||
+		if (jail_name_parse(de->d_name, &h.jail) < 0 ||
 		    held_find(sp, &h.jail) != NULL)
 			continue;
 		answer(sp, SPAWN_HELD, id, &h, sizeof(h), -1);

@@ -1,7 +1,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/num.h"
 #include "spawner/group.h"
 #include "spawner/spawner.h"
 
@@ -9,10 +8,10 @@ void
 group_of(const struct spawner *sp, const struct jail_id *j,
     char ret[CGROUP_PATH_MAX])
 {
-	char name[HEX64_LEN + 1];
+	char name[JAIL_NAME_MAX + 1];
 
 	memset(ret, 0, CGROUP_PATH_MAX);
-	format_hex64(j->id, name);
+	jail_name(j, name);
 	if (sp->cg.used)
 		(void)snprintf(
 		    ret, CGROUP_PATH_MAX, "%s/%s", sp->cg.path, name);

@@ -11,7 +11,6 @@
 
 #include "common/fds.h"
 #include "common/log.h"
-#include "common/num.h"
 #include "common/uid.h"
 #include "common/util.h"
 #include "proto/uids.h"
@@ -69,7 +68,7 @@ held_remove(struct spawner *sp, struct held *h)
 	free(h);
 }
 
-const struct held *
+static const struct held *
 held_by_uid(struct spawner *sp, uint32_t uid)
 {
 	struct held *h;
@@ -82,6 +81,19 @@ held_by_uid(struct spawner *sp, uint32_t uid)
 		}
 	}
 	return NULL;
+}
+
+const struct held *
+held_clash(struct spawner *sp, const struct record *rec, uint32_t *uid)
+{
+	const struct held *other = NULL;
+	uint32_t i;
+
+	for (i = 0; i < rec->nprogs && other == NULL; i++) {
+		*uid = rec->prog[i].uid;
+		other = held_by_uid(sp, *uid);
+	}
+	return other;
 }
 
 uint32_t
@@ -146,7 +158,7 @@ fits(const struct spawner *sp, const struct record *rec)
 		if (!uids_has(&u, rec->prog[i].uid))
 			return false;
 	}
-	return uids_has(&u, rec->uid);
+	return true;
 }
 
 /*
@@ -160,28 +172,29 @@ end_stranger(
 	int pidfd = pidfd_open((pid_t)rec->pid, 0);
 
 	log_error(
-	    "vm %s: uid %u is no longer in mews.conf's range", name, rec->uid);
+	    "jail %s: uid %u is not in mews.conf's range", name, rec->uid);
 	if (is_alive(sp, rec, pidfd) == 0 &&
 	    proc_has_uid((pid_t)rec->pid, rec->uid) &&
 	    pidfd_send_signal(pidfd, SIGKILL, NULL, 0) == 0)
-		log_warn("vm %s: killed", name);
+		log_warn("jail %s: killed", name);
 	close_fd(&pidfd);
 }
 
 static void
-load(struct spawner *sp, uint64_t id, const char *name)
+load(struct spawner *sp, const struct jail_id *j, const char *name)
 {
 	struct record rec = { 0 };
 	const struct held *other;
-	uint32_t i;
+	char theirs[JAIL_NAME_MAX + 1];
+	uint32_t uid;
 	int r, pidfd;
 
 	if ((r = record_read(sp->run_fd, name, &rec)) < 0) {
-		log_warn("vm %s: no record (%s)", name, strerrordesc_np(-r));
+		log_warn("jail %s: no record (%s)", name, strerrordesc_np(-r));
 		return;
 	}
-	if (rec.jail.kind != JAIL_VM || rec.jail.id != id) {
-		log_warn("vm %s: record is not ours", name);
+	if (rec.jail.kind != j->kind || rec.jail.id != j->id) {
+		log_warn("jail %s: record is another's", name);
 		return;
 	}
 	if (!fits(sp, &rec)) {
@@ -190,12 +203,10 @@ load(struct spawner *sp, uint64_t id, const char *name)
 	}
 	if (rec.cgroup && rec.group[0] == '\0') /* of version 1 */
 		group_of(sp, &rec.jail, rec.group);
-	for (i = 0; i < rec.nprogs; i++) {
-		other = held_by_uid(sp, rec.prog[i].uid);
-		if (other == NULL)
-			continue;
-		log_error("vm %s: uid %u is that of vm %016llx", name,
-		    rec.prog[i].uid, (unsigned long long)other->rec.jail.id);
+	if ((other = held_clash(sp, &rec, &uid)) != NULL) {
+		jail_name(&other->rec.jail, theirs);
+		log_error(
+		    "jail %s: uid %u is that of jail %s", name, uid, theirs);
 		return;
 	}
 	pidfd = pidfd_open((pid_t)rec.pid, 0);
@@ -203,7 +214,7 @@ load(struct spawner *sp, uint64_t id, const char *name)
 	if (is_alive(sp, &rec, pidfd) < 0 ||
 	    (RULE(RECORD_UID) && !proc_has_uid((pid_t)rec.pid, rec.uid)))
 		close_fd(&pidfd);
-	log_info("vm %s: %s", name, pidfd < 0 ? "dead" : "alive");
+	log_info("jail %s: %s", name, pidfd < 0 ? "dead" : "alive");
 	if (held_add(sp, &rec, pidfd) == NULL)
 		fatal("out of memory");
 }
@@ -214,13 +225,13 @@ held_load(struct spawner *sp)
 	int fd = openat(sp->run_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *de;
-	uint64_t id;
+	struct jail_id j;
 
 	if (d == NULL)
 		fatal("run directory: %m");
 	while ((de = readdir(d)) != NULL) {
-		if (parse_hex64(de->d_name, &id) == 0 && id != 0)
-			load(sp, id, de->d_name);
+		if (jail_name_parse(de->d_name, &j) == 0)
+			load(sp, &j, de->d_name);
 	}
 	(void)closedir(d);
 }

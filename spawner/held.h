@@ -13,7 +13,7 @@ struct spawner;
 
 struct held {
 	RB_ENTRY(held) entry;
-	int pidfd; /* of its keeper; -1: it was dead when we looked */
+	int pidfd; /* of its pid 1; -1: it was dead when we looked */
 	struct record rec;
 };
 RB_HEAD(held_tree, held);
@@ -27,10 +27,12 @@ struct held *held_next(struct spawner *sp, struct held *h);
 /* Takes pidfd over.  NULL: out of memory, and pidfd is the caller's. */
 struct held *held_add(struct spawner *sp, const struct record *rec, int pidfd);
 void held_remove(struct spawner *sp, struct held *h);
-/* 0 while the keeper is the recorded one and lives, else -ESRCH. */
+/* 0 while its pid 1 is the recorded one and lives, else -ESRCH. */
 int held_alive(const struct spawner *sp, const struct held *h);
-/* Whose uid it is, be it dead or alive, or NULL. */
-const struct held *held_by_uid(struct spawner *sp, uint32_t uid);
+/* The first jail, dead or alive, that has a uid of one of rec's programs (that
+ * one in *uid), or NULL. */
+const struct held *held_clash(
+    struct spawner *sp, const struct record *rec, uint32_t *uid);
 /* One of its uids that a process still has; 0: none has. */
 uint32_t held_busy_uid(const struct held *h);
 

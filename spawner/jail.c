@@ -18,7 +18,6 @@
 
 #include "common/confine.h"
 #include "common/util.h"
-#include "proto/ward.h"
 #include "spawner/jail.h"
 
 /* Where no limit of the machine's is higher: the warden's streams. */
@@ -30,11 +29,10 @@
 #define JAIL_TOP_MAX 16 /* top folders of the staged tree */
 #define KVM_MAJOR 10
 #define KVM_MINOR 232
-/* 0-6 as proto/ward.h says; the gate and the lock end with exec */
-#define GATE_FD 7
-#define LOCK_FD 8
-#define FIRST_FREE_FD 9
-#define LISTEN_FD 3 /* the keeper's */
+/* past all that pid 1 can have; the gate and the lock end with exec */
+#define GATE_FD (JAIL_FD_FIRST + JAIL_FDS_MAX)
+#define LOCK_FD (GATE_FD + 1)
+#define FIRST_FREE_FD (LOCK_FD + 1)
 #define LISTEN_BACKLOG 4
 
 static _Noreturn void
@@ -47,25 +45,35 @@ give_up(int gate, const char *what)
 	_exit(127);
 }
 
-/* Every descriptor to its place of proto/ward.h, nothing else stays. */
+/* Every descriptor to the place that pid 1's row says, nothing else stays. */
 static void
 place_fds(const struct jail *j)
 {
-	const int from[FIRST_FREE_FD] = { j->sp->null_fd, j->sp->null_fd,
-		j->log_fd, j->keeper_fd, j->warden_fd, j->console_fd,
-		j->vsock_fd >= 0 ? j->vsock_fd : j->sp->null_fd, j->gate,
-		j->sp->lock_fd };
-	int high[FIRST_FREE_FD];
-	int i;
+	const uint8_t *row = jail_prog(j->kind->first)->fds;
+	int from[FIRST_FREE_FD], high[FIRST_FREE_FD];
+	unsigned int i, n = 0;
 
-	for (i = 0; i < FIRST_FREE_FD; i++) {
+	from[n++] = j->sp->null_fd;
+	from[n++] = j->sp->null_fd;
+	from[n++] = j->log_fd;
+	for (i = 0; row[i] != JAIL_FD_NONE; i++)
+		from[n++] = j->fds[i] >= 0 ? j->fds[i] : j->sp->null_fd;
+	while (n < GATE_FD) /* not to stay */
+		from[n++] = j->sp->null_fd;
+	from[n++] = j->gate;
+	from[n++] = j->sp->lock_fd;
+	for (i = 0; i < n; i++) {
 		if ((high[i] = fcntl(from[i], F_DUPFD, 64)) < 0)
 			give_up(j->gate, "descriptors");
 	}
-	for (i = 0; i < FIRST_FREE_FD; i++) {
-		if (dup2(high[i], i) < 0)
+	for (i = 0; i < n; i++) {
+		if (dup2(high[i], (int)i) < 0)
 			give_up(high[GATE_FD], "descriptors");
 	}
+	for (i = 0; row[i] != JAIL_FD_NONE; i++)
+		;
+	for (i += JAIL_FD_FIRST; i < GATE_FD; i++)
+		(void)close((int)i);
 	if (close_range(FIRST_FREE_FD, ~0U, 0) < 0 ||
 	    fcntl(GATE_FD, F_SETFD, FD_CLOEXEC) < 0 ||
 	    fcntl(LOCK_FD, F_SETFD, FD_CLOEXEC) < 0)
@@ -269,17 +277,20 @@ reset_signals(void)
 void
 jail_child(const struct jail *j)
 {
-	static char path[] = STAGE_KEEPER;
 	static char *const no_env[] = { NULL };
-	char uid[12], cid[12], go;
+	const struct jail_prog *first = jail_prog(j->kind->first);
+	const int listener = jail_fd(j->kind->first, JAIL_FD_KEEPER);
+	char path[64], uid[12], cid[12], go;
 	char *const argv[] = { path, uid, cid, NULL };
 	ssize_t n;
 
 	place_fds(j);
+	(void)snprintf(path, sizeof(path), "%s", first->path);
 	(void)snprintf(uid, sizeof(uid), "%u", j->sp->conf.uid);
 	(void)snprintf(cid, sizeof(cid), "%u", j->cid);
 	make_root(j);
-	if (sethostname("vm", 2) < 0 || setsid() < 0)
+	if (sethostname(j->kind->name, strlen(j->kind->name)) < 0 ||
+	    setsid() < 0)
 		give_up(GATE_FD, "session");
 	reset_signals();
 	set_limits(j->limits);
@@ -293,8 +304,8 @@ jail_child(const struct jail *j)
 	become_vm(j->uid);
 	/* as the VM's uid, like the keeper itself will again: whoever hears
 	 * of the exec can connect, instead of trying until it listens */
-	if (listen(LISTEN_FD, LISTEN_BACKLOG) < 0)
+	if (listener >= 0 && listen(listener, LISTEN_BACKLOG) < 0)
 		give_up(GATE_FD, "listen");
-	(void)execve(path, argv, no_env);
-	give_up(GATE_FD, "exec of the keeper");
+	(void)execve(first->path, argv, no_env);
+	give_up(GATE_FD, "exec of its pid 1");
 }

@@ -10,15 +10,13 @@
 /* What the child half needs; descriptors are the child's copies. */
 struct jail {
 	const struct spawner *sp;
+	const struct jail_kind_row *kind;
 	uid_t uid;
 	const struct machine_limits *limits;
 	bool kvm;
-	int keeper_fd; /* bound, for launchd */
-	int warden_fd; /* bound, for the warden */
-	int console_fd;
+	const int *fds; /* as pid 1's row lists them; -1: /dev/null instead */
 	int log_fd;
-	int vsock_fd; /* towards the hypervisor; -1: none */
-	uint32_t cid; /* the address it has; 0: none */
+	uint32_t cid; /* its AF_VSOCK address; 0: none */
 	int gate; /* one byte: go on; end of file: the spawner died */
 };
 

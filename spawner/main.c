@@ -19,6 +19,7 @@
 #include "proto/uids.h"
 #include "spawner/accel.h"
 #include "spawner/proc.h"
+#include "spawner/programs.h"
 #include "spawner/spawner.h"
 #include "spawner/vsock.h"
 
@@ -61,27 +62,6 @@ open_root_dir(const char *path)
 	if (st.st_uid != 0 || (st.st_mode & 022) != 0)
 		fatal("%s: must be root's and only root may write", path);
 	return fd;
-}
-
-static void
-find_programs(struct spawner *sp)
-{
-	int dir = open_root_dir(sp->conf.stage);
-	struct stat st;
-	unsigned int i;
-
-	for (i = 0; i < JAIL_ROLES; i++) {
-		const char *path = jail_progs[i].path;
-
-		if (fstatat(dir, path + 1, &st, AT_SYMLINK_NOFOLLOW) < 0)
-			fatal("%s%s: %m", sp->conf.stage, path);
-		if (!S_ISREG(st.st_mode) || st.st_uid != 0 ||
-		    (st.st_mode & 022) != 0)
-			fatal("%s%s: must be root's own", sp->conf.stage, path);
-		sp->prog[i].dev = st.st_dev;
-		sp->prog[i].ino = st.st_ino;
-	}
-	close_fd(&dir);
 }
 
 static void
@@ -153,6 +133,8 @@ wait_turn(struct spawner *sp)
 static void
 spawner_open(struct spawner *sp)
 {
+	int stage;
+
 	sp->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (sp->null_fd < 0)
 		fatal("/dev/null: %m");
@@ -160,7 +142,9 @@ spawner_open(struct spawner *sp)
 	sp->run_fd = open_root_dir(sp->conf.run);
 	wait_turn(sp);
 	RB_INIT(&sp->held);
-	find_programs(sp);
+	stage = open_root_dir(sp->conf.stage);
+	programs_find(sp, stage);
+	close_fd(&stage);
 	find_host(sp);
 	find_cgroup(sp);
 	accel_load(sp);

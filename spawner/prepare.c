@@ -15,7 +15,6 @@
 
 #include "common/fds.h"
 #include "common/log.h"
-#include "common/num.h"
 #include "common/uid.h"
 #include "common/util.h"
 #include "proto/uids.h"
@@ -27,20 +26,21 @@
 
 #define PREPARE_DEADLINE_MS 5000
 
-/* What is open while a VM is made; all of it closed again at the end. */
+/* A jail that is being made, and what is open meanwhile: all of it closed again
+ * at the end. */
 struct making {
-	char name[HEX64_LEN + 1];
-	int run; /* run/vm/<uid> */
-	int state; /* lib/vm/<uid> */
-	int keeper;
-	int warden;
-	int console;
+	struct spawner *sp;
+	const struct jail_kind_row *kind;
+	const struct machine *mach;
+	struct record rec; /* what it will be */
+	char name[JAIL_NAME_MAX + 1];
+	int run; /* run/vm/<name> */
+	int state; /* lib/vm/<name> */
+	int fds[JAIL_FDS_MAX]; /* pid 1's, as its row lists them */
 	int log;
 	int cgroup;
-	int vsock;
 	int gate[2]; /* ours, the child's */
 	int pidfd;
-	pid_t pid;
 };
 
 /* Host policy (I2): none of these numbers is orchd's to choose. */
@@ -74,25 +74,25 @@ check_policy(const struct spawner *sp, const struct spawn_prepare *p,
 	return 0;
 }
 
-/* The uids of its programs must be nobody's yet (I15): neither those of a
+/* Each uid that it will have must be nobody's yet (I15): neither that of a
  * jail there is, dead or alive, nor of any process. */
 static int
-check_free(struct spawner *sp, const struct record *rec, struct err *e)
+check_free(struct spawner *sp, const struct making *m, struct err *e)
 {
-	uint32_t i;
+	const struct held *other;
+	char theirs[JAIL_NAME_MAX + 1];
+	uint32_t i, uid = 0;
 
-	if (held_find(sp, &rec->jail) != NULL)
-		return err_set(e, -EEXIST, "VM %016llx exists",
-		    (unsigned long long)rec->jail.id);
-	for (i = 0; i < rec->nprogs; i++) {
-		const uint32_t uid = rec->prog[i].uid;
-		const struct held *other = held_by_uid(sp, uid);
-
-		if (other != NULL)
-			return err_set(e, -EBUSY,
-			    "slot %u is in use: uid %u is VM %016llx's",
-			    rec->slot, uid,
-			    (unsigned long long)other->rec.jail.id);
+	if (held_find(sp, &m->rec.jail) != NULL)
+		return err_set(e, -EEXIST, "jail %s exists", m->name);
+	if ((other = held_clash(sp, &m->rec, &uid)) != NULL) {
+		jail_name(&other->rec.jail, theirs);
+		return err_set(e, -EBUSY,
+		    "slot %u is in use: uid %u is jail %s's", m->rec.slot, uid,
+		    theirs);
+	}
+	for (i = 0; i < m->rec.nprogs; i++) {
+		uid = m->rec.prog[i].uid;
 		if (RULE(UID_UNUSED) && uid_in_use(uid))
 			return err_set(
 			    e, -EBUSY, "uid %u still has a process", uid);
@@ -100,13 +100,31 @@ check_free(struct spawner *sp, const struct record *rec, struct err *e)
 	return 0;
 }
 
+static int
+add_prog(const struct spawner *sp, struct record *rec, unsigned int role,
+    struct err *e)
+{
+	const struct jail_prog *p = jail_prog(role);
+
+	if (sp->prog[role].ino == 0)
+		return err_set(
+		    e, -ENOENT, "this staged tree has no %s", p->path);
+	rec->prog[rec->nprogs++] = (struct record_prog){ .role = role,
+		.uid = rec->uid,
+		.filters_min = p->filters_min,
+		.filters_max = p->filters_max,
+		.flags = p->userns ? PROG_USERNS : 0,
+		.file = sp->prog[role] };
+	return 0;
+}
+
 /* What it will be, as far as that is known before it is made. */
 static int
-fill_record(const struct spawner *sp, const struct spawn_prepare *p,
-    const struct machine *mach, struct record *rec)
+fill_record(struct making *m, const struct spawn_prepare *p, struct err *e)
 {
+	const struct spawner *sp = m->sp;
 	const struct uids u = { sp->conf.uid_base, sp->conf.uid_count };
-	const struct record_prog *keeper;
+	struct record *rec = &m->rec;
 	unsigned int role;
 	int r;
 
@@ -116,31 +134,18 @@ fill_record(const struct spawner *sp, const struct spawn_prepare *p,
 		.jail = p->jail,
 		.slot = p->slot,
 		.cgroup = sp->cg.used,
-		.kvm = mach->accel == ACCEL_KVM,
+		.kvm = m->kind->kvm && m->mach->accel == ACCEL_KVM,
 		.filters = sp->filters };
 	memcpy(rec->boot_id, sp->boot_id, sizeof(rec->boot_id));
 	group_of(sp, &p->jail, rec->group);
-	for (role = 0; role < JAIL_ROLES; role++) {
-		const struct jail_prog *prog = &jail_progs[role];
-		struct record_prog *rp = &rec->prog[rec->nprogs];
-
-		if (!jail_holds(p->jail.kind, role))
-			continue;
-		if ((r = uids_at(
-			 &u, UIDS_VM + prog->uid_role, p->slot, &rp->uid)) < 0)
-			return r;
-		rp->role = role;
-		rp->filters_min = prog->filters_min;
-		rp->filters_max = prog->filters_max;
-		rp->userns = prog->userns;
-		rp->file = sp->prog[role];
-		rec->nprogs++;
+	if ((r = uids_at(&u, m->kind->plane, p->slot, &rec->uid)) < 0)
+		return err_set(e, r, "slot %u has no uid", p->slot);
+	r = add_prog(sp, rec, m->kind->first, e);
+	for (role = 0; role < JAIL_ROLES_MAX && r == 0; role++) {
+		if (role != m->kind->first && jail_holds(p->jail.kind, role))
+			r = add_prog(sp, rec, role, e);
 	}
-	/* pid 1 of every jail; a kind without has no row yet */
-	if ((keeper = record_prog(rec, JAIL_KEEPER)) == NULL)
-		return -EINVAL;
-	rec->uid = keeper->uid;
-	return 0;
+	return r;
 }
 
 /* Both parents are root's alone, so no name below can be anyone else's. */
@@ -207,26 +212,63 @@ open_log(int dir, const char *name, int *ret)
 	return *ret < 0 ? -errno : 0;
 }
 
-static int
-make_files(const struct spawner *sp, struct making *m, struct err *e)
+/* Without it everything goes over virtio-serial, as on a host that has no such
+ * device: no reason not to start. */
+static void
+make_vsock(struct making *m, int *ret)
 {
-	int r;
+	const struct spawner *sp = m->sp;
+	int fd;
 
-	if ((r = make_dir(sp->state_fd, m->name, 0700, &m->state)) < 0)
+	if (!sp->caps.vsock || (m->mach->flags & MACHINE_PROBE) != 0)
+		return;
+	if ((fd = vsock_make(sp, m->rec.slot, &m->rec.cid)) >= 0)
+		*ret = fd;
+	else
+		log_warn("jail %s: no AF_VSOCK at %u: %s", m->name,
+		    sp->conf.cid_base + m->rec.slot, strerrordesc_np(-fd));
+}
+
+static int
+make_fd(struct making *m, enum jail_fd what, int *ret)
+{
+	switch (what) {
+	case JAIL_FD_KEEPER:
+		return bind_socket(m->sp, m->run, "keeper.sock", ret);
+	case JAIL_FD_WARDEN:
+		return bind_socket(m->sp, m->run, "warden.sock", ret);
+	case JAIL_FD_CONSOLE:
+		return open_log(m->state, "console.log", ret);
+	case JAIL_FD_VSOCK:
+		make_vsock(m, ret);
+		return 0;
+	case JAIL_FD_NONE:
+		break;
+	}
+	return -EINVAL;
+}
+
+static int
+make_files(struct making *m, struct err *e)
+{
+	const uint8_t *row = jail_prog(m->kind->first)->fds;
+	int i, r;
+
+	if ((r = make_dir(m->sp->state_fd, m->name, 0700, &m->state)) < 0)
 		return err_errno(e, r, "lib/vm/%s", m->name);
-	if ((r = make_dir(sp->run_fd, m->name, 0711, &m->run)) < 0)
+	if ((r = make_dir(m->sp->run_fd, m->name, 0711, &m->run)) < 0)
 		return err_errno(e, r, "run/vm/%s", m->name);
-	if ((r = bind_socket(sp, m->run, "keeper.sock", &m->keeper)) < 0 ||
-	    (r = bind_socket(sp, m->run, "warden.sock", &m->warden)) < 0)
-		return err_errno(e, r, "sockets of VM %s", m->name);
-	if ((r = open_log(m->state, "console.log", &m->console)) < 0 ||
-	    (r = open_log(m->state, "vmm.log", &m->log)) < 0)
-		return err_errno(e, r, "logs of VM %s", m->name);
+	if ((r = open_log(m->state, "vmm.log", &m->log)) < 0)
+		return err_errno(e, r, "log of jail %s", m->name);
+	for (i = 0; row[i] != JAIL_FD_NONE; i++) {
+		if ((r = make_fd(m, row[i], &m->fds[i])) < 0)
+			return err_errno(e, r, "files of jail %s", m->name);
+	}
 	return 0;
 }
 
 static pid_t
-start_child(struct spawner *sp, struct making *m, const struct jail *j)
+start_child(struct making *m, const struct jail *j)
 {
 	uint64_t flags = CLONE_PIDFD | CLONE_NEWNS | CLONE_NEWPID |
 	    CLONE_NEWIPC | CLONE_NEWUTS;
@@ -243,7 +285,6 @@ start_child(struct spawner *sp, struct making *m, const struct jail *j)
 		args.cgroup = (uint64_t)m->cgroup;
 	}
 	args.flags = flags;
-	(void)sp;
 	pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
 	if (pid == 0) {
 		/* our end of the gate, or its end would never show */
@@ -254,18 +295,19 @@ start_child(struct spawner *sp, struct making *m, const struct jail *j)
 }
 
 static int
-make_record(const struct making *m, struct record *rec)
+make_record(struct making *m, pid_t pid)
 {
 	int r;
 
-	rec->pid = (uint32_t)m->pid;
-	if ((r = proc_start_time(m->pid, &rec->start_time)) < 0 ||
-	    (r = proc_ns_all(m->pid, rec->ns)) < 0)
+	m->rec.pid = (uint32_t)pid;
+	if ((r = proc_start_time(pid, &m->rec.start_time)) < 0 ||
+	    (r = proc_ns_all(pid, m->rec.ns)) < 0)
 		return r;
-	return record_write(m->run, rec);
+	return record_write(m->run, &m->rec);
 }
 
-/* Opens the gate and waits until the child is the keeper, or says why not. */
+/* Opens the gate and waits until the child is pid 1's program, or says why
+ * not. */
 static int
 pass_gate(struct making *m, struct err *e)
 {
@@ -286,79 +328,67 @@ pass_gate(struct making *m, struct err *e)
 	    f.what);
 }
 
-static int
-spawn(struct spawner *sp, const struct spawn_prepare *p,
-    const struct machine *mach, struct making *m, struct record *rec,
-    struct err *e)
+/* Ours of what the child has: or connecting to a dead keeper would succeed and
+ * hang, and an AF_VSOCK address would be taken for as long as we live. */
+static void
+close_childs(struct making *m)
 {
-	const struct machine_limits limits = machine_limits(mach);
-	struct jail j = { .sp = sp,
-		.uid = rec->uid,
+	size_t i;
+
+	for (i = 0; i < nitems(m->fds); i++)
+		close_fd(&m->fds[i]);
+	close_fd(&m->log);
+	close_fd(&m->gate[1]);
+}
+
+static int
+spawn(struct making *m, struct err *e)
+{
+	const struct machine_limits limits = machine_limits(m->mach);
+	struct jail j = { .sp = m->sp,
+		.kind = m->kind,
+		.uid = m->rec.uid,
 		.limits = &limits,
-		.kvm = rec->kvm != 0,
-		.keeper_fd = m->keeper,
-		.warden_fd = m->warden,
-		.console_fd = m->console,
-		.log_fd = m->log };
+		.kvm = m->rec.kvm != 0,
+		.fds = m->fds,
+		.log_fd = m->log,
+		.cid = m->rec.cid };
 	const struct cgroup_size size = { .mem_mib = limits.group_mib,
 		.pids = limits.group_pids,
-		.vcpus = mach->vcpus_max };
+		.vcpus = m->mach->vcpus_max };
+	pid_t pid;
 	int r;
 
-	if (rec->cgroup) {
-		m->cgroup = cgroup_make(&sp->cg, rec->group, &size);
+	if (m->rec.cgroup) {
+		m->cgroup = cgroup_make(&m->sp->cg, m->rec.group, &size);
 		if (m->cgroup < 0)
 			return err_errno(e, m->cgroup, "cgroup");
 	}
-	if (sp->caps.vsock && (mach->flags & MACHINE_PROBE) == 0) {
-		/* without it everything goes over virtio-serial, as on a host
-		 * that has no such device: no reason not to start */
-		m->vsock = vsock_make(sp, p->slot, &rec->cid);
-		if (m->vsock < 0) {
-			log_warn("vm %s: no AF_VSOCK at %u: %s", m->name,
-			    sp->conf.cid_base + p->slot,
-			    strerrordesc_np(-m->vsock));
-			m->vsock = -1;
-		}
-	}
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, m->gate) < 0)
 		return err_errno(e, -errno, "gate");
-	j.vsock_fd = m->vsock;
-	j.cid = rec->cid;
 	j.gate = m->gate[1];
-	if ((r = start_child(sp, m, &j)) < 0)
-		return err_errno(e, r, "clone");
-	m->pid = r;
-	/* or connecting to a dead keeper would succeed and hang */
-	close_fd(&m->gate[1]);
-	close_fd(&m->keeper);
-	close_fd(&m->warden);
-	/* or the address would be taken for as long as we live */
-	close_fd(&m->vsock);
-	if ((r = make_record(m, rec)) < 0)
-		return err_errno(e, r, "record of VM %s", m->name);
+	if ((pid = start_child(m, &j)) < 0)
+		return err_errno(e, pid, "clone");
+	close_childs(m);
+	if ((r = make_record(m, pid)) < 0)
+		return err_errno(e, r, "record of jail %s", m->name);
 	return pass_gate(m, e);
 }
 
 static void
 making_clear(struct making *m)
 {
+	close_childs(m);
 	close_fd(&m->run);
 	close_fd(&m->state);
-	close_fd(&m->keeper);
-	close_fd(&m->warden);
-	close_fd(&m->console);
-	close_fd(&m->log);
 	close_fd(&m->cgroup);
-	close_fd(&m->vsock);
 	close_fd(&m->gate[0]);
-	close_fd(&m->gate[1]);
 	close_fd(&m->pidfd);
 }
 
 /* The half-made child dies, and then its traces go. */
 static void
-undo(struct spawner *sp, struct making *m, const struct record *rec)
+undo(struct making *m)
 {
 	struct pollfd p = { .fd = m->pidfd, .events = POLLIN };
 	struct err e;
@@ -367,40 +397,36 @@ undo(struct spawner *sp, struct making *m, const struct record *rec)
 		(void)pidfd_send_signal(m->pidfd, SIGKILL, NULL, 0);
 		(void)poll(&p, 1, PREPARE_DEADLINE_MS);
 	}
-	if (jail_remove(sp, &rec->jail, rec->group, &e) < 0)
-		log_warn("vm %s: %s", m->name, e.msg);
+	if (jail_remove(m->sp, &m->rec.jail, m->rec.group, &e) < 0)
+		log_warn("jail %s: %s", m->name, e.msg);
 }
 
 int
 jail_prepare(struct spawner *sp, const struct spawn_prepare *p,
     const struct machine *mach, struct held **ret, struct err *e)
 {
-	struct making m = { .run = -1,
+	struct making m = { .sp = sp,
+		.kind = jail_kind(p->jail.kind),
+		.mach = mach,
+		.run = -1,
 		.state = -1,
-		.keeper = -1,
-		.warden = -1,
-		.console = -1,
 		.log = -1,
 		.cgroup = -1,
-		.vsock = -1,
 		.gate = { -1, -1 },
 		.pidfd = -1 };
-	struct record rec;
 	struct held *h;
+	size_t i;
 	int r;
 
-	if ((r = check_policy(sp, p, mach, e)) < 0)
+	for (i = 0; i < nitems(m.fds); i++)
+		m.fds[i] = -1;
+	jail_name(&p->jail, m.name);
+	if ((r = check_policy(sp, p, mach, e)) < 0 ||
+	    (r = fill_record(&m, p, e)) < 0 || (r = check_free(sp, &m, e)) < 0)
 		return r;
-	if ((r = fill_record(sp, p, mach, &rec)) < 0)
-		return err_set(
-		    e, r, "slot %u: no such jail can be made", p->slot);
-	if ((r = check_free(sp, &rec, e)) < 0)
-		return r;
-	format_hex64(p->jail.id, m.name);
-	if ((r = make_files(sp, &m, e)) < 0 ||
-	    (r = spawn(sp, p, mach, &m, &rec, e)) < 0)
+	if ((r = make_files(&m, e)) < 0 || (r = spawn(&m, e)) < 0)
 		goto fail;
-	if ((h = held_add(sp, &rec, m.pidfd)) == NULL) {
+	if ((h = held_add(sp, &m.rec, m.pidfd)) == NULL) {
 		r = err_set(e, -ENOMEM, "out of memory");
 		goto fail;
 	}
@@ -409,7 +435,7 @@ jail_prepare(struct spawner *sp, const struct spawn_prepare *p,
 	making_clear(&m);
 	return 0;
 fail:
-	undo(sp, &m, &rec);
+	undo(&m);
 	making_clear(&m);
 	return r;
 }

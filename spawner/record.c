@@ -69,6 +69,7 @@ from_v2(const struct record_v2 *old, struct record *ret)
 static int
 check(const struct record *rec)
 {
+	const struct jail_kind_row *kind = jail_kind(rec->jail.kind);
 	uint32_t i;
 
 	if (rec->magic != RECORD_MAGIC || jail_id_check(&rec->jail) < 0 ||
@@ -84,7 +85,9 @@ check(const struct record *rec)
 		    record_prog(rec, p->role) != p)
 			return -EBADMSG;
 	}
-	return record_prog(rec, JAIL_KEEPER) != NULL ? 0 : -EBADMSG;
+	return rec->prog[0].role == kind->first && rec->prog[0].uid == rec->uid
+	    ? 0
+	    : -EBADMSG;
 }
 
 int

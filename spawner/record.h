@@ -8,10 +8,10 @@
 #include "spawner/cgroup.h"
 
 /*
- * run/vm/<id>/record: what a jail is, root's and written before the keeper may
- * go on.  It outlives builds: a later one appends fields and counts the
- * version up, and this one reads of it what it knows.  What is read is
- * converted to the form of today.
+ * run/vm/<jail>/record: what a jail is, root's and written before its pid 1 may
+ * go on.  It outlives builds: a later one appends fields or takes bits of a
+ * word of flags, counts the version up, and this one reads of it what it knows.
+ * What is read is converted to the form of today.
  */
 
 /* Namespaces a jail has of its own, in the order of record.ns[]. */
@@ -28,10 +28,12 @@ struct record_prog {
 	uint32_t role; /* enum jail_role */
 	uint32_t uid;
 	uint16_t filters_min, filters_max; /* on top of record.filters */
-	uint32_t userns; /* 0: the host's user namespace; else its own */
+	uint32_t
+	    flags; /* PROG_*; of a later build's others mean nothing here */
 	struct file_id file;
 };
 _Static_assert(sizeof(struct record_prog) == 32, "on disk");
+#define PROG_USERNS 1U /* a user namespace of its own; else the host's */
 
 #define BOOT_ID_LEN 40
 #define RECORD_MAGIC 0x6d657773
@@ -45,8 +47,8 @@ struct record {
 	struct jail_id jail;
 	uint64_t start_time; /* proc_pid_stat(5) field 22 */
 	uint64_t ns[NS_N]; /* inodes of its namespaces */
-	uint32_t pid; /* keeper's, in the spawner's pid namespace */
-	uint32_t uid; /* keeper's */
+	uint32_t pid; /* of its pid 1, in the spawner's pid namespace */
+	uint32_t uid; /* of that */
 	uint16_t slot;
 	uint8_t cgroup;
 	uint8_t kvm;
@@ -57,9 +59,11 @@ struct record {
 	/* its cgroup, "": none.  mews.conf may name another by the time it is
 	 * read back, killed or removed. */
 	char group[CGROUP_PATH_MAX];
-	struct record_prog prog[RECORD_PROGS_MAX]; /* nprogs of them */
+	struct record_prog prog[RECORD_PROGS_MAX]; /* nprogs of them; the first
+						      is pid 1's */
 };
 _Static_assert(sizeof(struct record) == 880, "on disk");
+_Static_assert(JAIL_ROLES_MAX <= RECORD_PROGS_MAX, "each has a place");
 /* A record of a later build is longer; nothing of ours is. */
 #define RECORD_LEN_MAX 4096
 

@@ -8,13 +8,12 @@
 #include <unistd.h>
 
 #include "common/fds.h"
-#include "common/num.h"
 #include "common/util.h"
 #include "spawner/group.h"
 #include "spawner/spawner.h"
 #include "spawner/verbs.h"
 
-/* More than a VM's folder ever holds; a bound, not a quota. */
+/* More than a jail's folder ever holds; a bound, not a quota. */
 #define REMOVE_ENTRIES_MAX 64
 
 int
@@ -24,7 +23,7 @@ jail_kill(struct spawner *sp, const struct jail_id *j, struct err *e)
 	int r;
 
 	if (h == NULL)
-		return err_set(e, -ENOENT, "no such VM");
+		return err_set(e, -ENOENT, "no such jail");
 	/* all that is in its group, a child on its way to exec included */
 	if (RULE(KILL_GROUP) && (r = cgroup_kill(&sp->cg, h->rec.group)) < 0)
 		return err_errno(e, r, "kill of the group");
@@ -89,12 +88,12 @@ int
 jail_remove(const struct spawner *sp, const struct jail_id *j,
     const char *group, struct err *e)
 {
-	char name[HEX64_LEN + 1];
+	char name[JAIL_NAME_MAX + 1];
 	int r;
 
-	format_hex64(j->id, name);
+	jail_name(j, name);
 	if ((r = cgroup_remove(&sp->cg, group)) < 0)
-		return err_errno(e, r, "cgroup of VM %s", name);
+		return err_errno(e, r, "cgroup of jail %s", name);
 	if ((r = remove_dir(sp->state_fd, name)) < 0)
 		return err_errno(e, r, "lib/vm/%s", name);
 	if ((r = remove_dir(sp->run_fd, name)) < 0)

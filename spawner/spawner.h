@@ -33,7 +33,7 @@ struct spawner {
 	uint64_t host_ns[NS_N];
 	uint64_t user_ns;
 	struct file_id host_root;
-	struct file_id prog[JAIL_ROLES]; /* staged programs */
+	struct file_id prog[JAIL_ROLES_MAX]; /* staged programs; {0}: none */
 	struct cgroup cg;
 	struct launch_caps caps;
 	struct held_tree held; /* every jail there is */

@@ -16,7 +16,7 @@
 
 /*
  * Read-back (I4): what the kernel says about every thread of every process
- * of a VM, compared word for word with what it has to say.
+ * of a jail, compared word for word with what it has to say.
  */
 #define JAIL_PROCS_MAX 8
 #define STATUS_MAX 8192
@@ -25,7 +25,7 @@ struct readback {
 	const struct spawner *sp;
 	const struct record *rec;
 	struct err *e;
-	pid_t pids[JAIL_PROCS_MAX]; /* 0 is the keeper, then its descendants */
+	pid_t pids[JAIL_PROCS_MAX]; /* 0 is pid 1, then its descendants */
 	size_t npids;
 	pid_t found[RECORD_PROGS_MAX]; /* by row of the record */
 	unsigned int threads; /* of the process read last */
@@ -35,7 +35,9 @@ struct readback {
 static const char *
 name_of(const struct record_prog *p)
 {
-	return p->role < JAIL_ROLES ? jail_progs[p->role].name : "program";
+	const struct jail_prog *row = jail_prog(p->role);
+
+	return row != NULL ? row->name : "program";
 }
 
 static int
@@ -133,7 +135,7 @@ check_namespaces(
 	 * the program is made of */
 	if ((r = proc_ns(pid, tid, "user", &ino)) < 0)
 		return err_errno(rb->e, r, "%s", name_of(p));
-	return (ino != rb->sp->user_ns) == (p->userns != 0)
+	return (ino != rb->sp->user_ns) == ((p->flags & PROG_USERNS) != 0)
 	    ? 0
 	    : err_set(rb->e, -EPERM, "%s %d thread %d: user namespace",
 		  name_of(p), (int)pid, (int)tid);
@@ -311,6 +313,37 @@ found(const struct readback *rb, enum jail_role role)
 	return p == NULL ? 0 : rb->found[p - rb->rec->prog];
 }
 
+/* All that was asked for, and nothing else that does not come and go by
+ * itself. */
+static int
+check_there(struct readback *rb, uint32_t what)
+{
+	uint32_t i;
+
+	for (i = 1; i < rb->rec->nprogs; i++) {
+		const struct record_prog *p = &rb->rec->prog[i];
+		const struct jail_prog *row = jail_prog(p->role);
+		const bool is = rb->found[i] != 0;
+
+		if (row == NULL)
+			continue; /* of a later build: it may be */
+		if ((what & JAIL_ROLE_BIT(p->role)) != 0) {
+			what &= ~JAIL_ROLE_BIT(p->role);
+			if (!is)
+				return err_set(
+				    rb->e, -EAGAIN, "no %s", row->name);
+		} else if (is && !row->restarts)
+			return err_set(
+			    rb->e, -EAGAIN, "a %s too many", row->name);
+	}
+	what &= ~JAIL_ROLE_BIT(rb->rec->prog[0].role);
+	return what == 0 ? 0
+			 : err_set(rb->e, -EPERM,
+			       "it was made without a program that is asked "
+			       "for (roles %#x)",
+			       what);
+}
+
 static int
 check_all(struct readback *rb, uint32_t what, struct spawn_verified *ret)
 {
@@ -328,14 +361,10 @@ check_all(struct readback *rb, uint32_t what, struct spawn_verified *ret)
 	}
 	if (r < 0)
 		return r;
-	if (found(rb, JAIL_KEEPER) != (pid_t)rb->rec->pid)
-		return err_set(rb->e, -EPERM, "pid 1 is not the keeper");
-	if ((what & SPAWN_VERIFY_WARDEN) != 0 && found(rb, JAIL_WARDEN) == 0)
-		return err_set(rb->e, -EAGAIN, "no warden");
-	if (((what & SPAWN_VERIFY_VMM) != 0) != (found(rb, JAIL_VMM) != 0))
-		return err_set(
-		    rb->e, -EAGAIN, "no hypervisor, or one too many");
-	return 0;
+	if (rb->found[0] != (pid_t)rb->rec->pid)
+		return err_set(rb->e, -EPERM, "pid 1 is not the %s",
+		    name_of(&rb->rec->prog[0]));
+	return check_there(rb, what);
 }
 
 int
@@ -348,15 +377,15 @@ jail_verify(struct spawner *sp, const struct spawn_verify *v,
 	int r;
 
 	if (h == NULL)
-		return err_set(e, -ENOENT, "no such VM");
+		return err_set(e, -ENOENT, "no such jail");
 	if (held_alive(sp, h) < 0)
-		return err_set(e, -ESRCH, "its keeper is dead");
+		return err_set(e, -ESRCH, "its pid 1 is dead");
 	rb.rec = &h->rec;
 	ret->jail = v->jail;
 	if ((r = check_all(&rb, v->what, ret)) < 0)
 		return r == -ENOENT ? -ESRCH : r;
 	if (held_alive(sp, h) < 0) /* it was this one all along */
-		return err_set(e, -ESRCH, "its keeper died");
+		return err_set(e, -ESRCH, "its pid 1 died");
 	ret->vmm_pid = (uint32_t)found(&rb, JAIL_VMM);
 	ret->warden_pid = (uint32_t)found(&rb, JAIL_WARDEN);
 	ret->conf.verified = 1;

@@ -29,7 +29,8 @@ PROGRAMS, STAGE = "/run/programs", "/run/stage"
 REAL = os.path.join(lab.BUILD, "stage/current")
 STANDIN = os.path.join(lab.BUILD, "stage-standin/current")
 CONTROLLERS = "+memory +pids +cpu"
-OVERHEAD, PIDS, PERIOD = 256, 128, 100000  # spawner/cgroup.c
+# proto/machine.c, of a VM with a NIC; spawner/cgroup.c
+OVERHEAD, PIDS, PERIOD = 256, 128, 100000
 NPROC = 96  # warden/compose.c, beside vCPUs
 MEM = 96
 SLOW = 120  # seconds: a guest under emulation in the lab

@@ -175,9 +175,13 @@ test_limits(void)
 	t_eq(l.threads, 98);
 	t_eq(l.locked_mib, 0);
 	t_eq(l.fds, 244);
+	t_eq(l.group_mib, 128 + 248);
+	t_eq(machine_add(&m, DEV_NIC, 0x020000000001), 0);
+	t_eq(machine_limits(&m).group_mib, 128 + 256); /* cgroup_lab.py's */
 	m = full();
 	l = machine_limits(&m);
 	t_eq(l.data_mib, 128 + 1024 + 2 * 16 + 8 + 1);
+	t_eq(l.group_mib, 128 + 248 + 8 + 1);
 	/* the jail has 256 (spawner/jail.c), which nothing in it can raise */
 	t_true(l.fds <= 256);
 }

@@ -72,7 +72,7 @@ check_vm(const struct record *rec, bool has_group)
 		t_eq(p->uid, rec->uid);
 		t_eq(p->filters_min, i + 1);
 		t_eq(p->filters_max, i + 1);
-		t_eq(p->userns, 0);
+		t_eq(p->flags, 0);
 		t_eq(p->file.dev, 11 + 2 * i);
 		t_eq(p->file.ino, 12 + 2 * i);
 	}
@@ -112,6 +112,13 @@ test_today(void)
 	memcpy(buf + 8, &(uint32_t){ (uint32_t)len }, 4);
 	t_eq(record_parse(buf, len, &later), 0);
 	t_eq(later.jail.id, rec.jail.id);
+	t_row("of a later build, with flags and a role that are its own");
+	later.prog[2].flags = 1U << 31 | PROG_USERNS;
+	later.prog[1].role = 4711;
+	memcpy(buf, &later, sizeof(later));
+	t_eq(record_parse(buf, len, &rec), 0);
+	t_eq(record_prog(&rec, JAIL_VMM)->flags & PROG_USERNS, PROG_USERNS);
+	t_true(record_prog(&rec, JAIL_WARDEN) == NULL);
 }
 
 /* Cut at any byte, or longer than it says: no record, and nothing is set. */
@@ -152,6 +159,8 @@ test_spoilt(void)
 		{ "a role twice", offsetof(struct record, prog[1].role), 0 },
 		{ "filters", offsetof(struct record, prog[0].filters_min),
 		    0x00010002 },
+		{ "pid 1 with another uid",
+		    offsetof(struct record, prog[0].uid), 7 },
 		{ "no keeper", offsetof(struct record, prog[0].role), 9 },
 	};
 	size_t i;

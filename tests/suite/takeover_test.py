@@ -8,7 +8,6 @@ what the VM was trusted with stands where others can read it.
 
 usage: takeover_test.py [CASE...]   MEWS_PROGRAM: another room, evil or not
 """
-import array
 import concurrent.futures
 import contextlib
 import glob
@@ -17,14 +16,14 @@ import os
 import random
 import re
 import shutil
-import socket
 import struct
 import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import machine  # noqa: E402
+import spawn  # noqa: E402
 import suite  # noqa: E402
+from spawn import *  # noqa: E402,F403
 
 PROGRAMS, STAGE = "/run/programs", "/run/stage"
 SECRET = "I11-" + os.urandom(12).hex()
@@ -524,84 +523,20 @@ def agent():
 
 # -- the spawner's verbs, by whoever holds launchd's end of the channel
 
-(PREPARE, VERIFY, KILL, RELEASE, LIST, ACCEL) = range(0x501, 0x507)
-(PREPARED, VERIFIED, DONE, HELD, LIST_END, REFUSED, CAPS) = range(0x581, 0x588)
 FUZZ, LIVES, SEED = 20000, 250, 0x6D657773
 VCPUS, MEM = 2, 512  # host policy here
 
 
-class Spawner:
-    """A real one, started as mewsd starts it; we are launchd, too."""
-
-    def __init__(self):
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        log = os.open(suite.ROOT + "/log/spawner.log",
-                      os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
-        null = os.open("/dev/null", os.O_RDWR)
-        self.pid = os.fork()
-        if self.pid == 0:
-            high = [os.dup2(fd, 100 + i) for i, fd in enumerate(
-                (null, null, log, theirs.fileno(), null))]
-            for i, fd in enumerate(high):
-                os.dup2(fd, i)
-            os.execve(PROGRAMS + "/mews-spawner", ["mews-spawner"],
-                      {"_": " " * 60})
-        for fd in (log, null):
-            os.close(fd)
-        theirs.close()
-        self.above = self.s = ours
-        c, launchd = s.conf, s.uids + suite.ROOMS["launchd"]
-        self.send(0x101, struct.pack(
-            "<6I16x160s11I160s160s160s160s", 1, 6, 0, 0, 3, 512, b"",
-            c["uid_base"], c["uid_count"], VCPUS, MEM, c["max_vms"], 2, 1, 1,
-            c["uid_base"], launchd, launchd,
-            (suite.ROOT + "/lib/vm").encode(),
-            (suite.ROOT + "/run/vm").encode(),
-            os.path.realpath(c["stage"]).encode(), b""))
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.send(0x102, struct.pack("<II", 5, 1), fds=(theirs.fileno(),))
-        theirs.close()
-        self.s = ours
-        self.s.settimeout(10)
-        t, _, _ = self.recv()
-        assert t == CAPS, hex(t)
-
-    def send(self, typ, data=b"", mid=1, fds=(), ln=None):
-        head = struct.pack("<IIQ", typ, len(data) if ln is None else ln, mid)
-        self.s.sendmsg([head, data], [(
-            socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
-            if fds else [])
-
-    def recv(self):
-        data, fds, _, _ = socket.recv_fds(self.s, 20000, 4)
-        for fd in fds:
-            os.close(fd)
-        assert data, "the spawner ended"
-        typ, ln, mid = struct.unpack_from("<IIQ", data)
-        assert ln == len(data) - 16
-        return typ, mid, data[16:]
-
-    def end(self):
-        """Exit status, after launchd's end (or its own refusal)."""
-        self.s.close()
-        status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        self.above.close()
-        return status
-
-
-JAIL_VM = 1
-
-
-def jail(vm, kind=JAIL_VM, pad=0):
-    return struct.pack("<IIQ", kind, pad, vm)
-
-
-TCG, KVM = 1, 2  # enum machine_accel
-
-
-def prepare(vm, mem, slot, vcpus, flags=0, accel=TCG, pad=0, **kw):
-    return jail(vm, **kw) + struct.pack("<HHI", slot, pad & 0xffff, pad >> 16) \
-        + machine.machine(vcpus=vcpus, mem=mem, accel=accel, flags=flags)
+def start_spawner():
+    """One on the suite's folders."""
+    return spawn.Spawner(
+        PROGRAMS + "/mews-spawner", suite.ROOT + "/log/spawner.log",
+        dict(launchd=s.uids + suite.ROOMS["launchd"], max_vcpus=VCPUS,
+             max_mem_mib=MEM, cgroup=2, accel=TCG, vsock=1,
+             cid_base=s.conf["uid_base"], uid_base=s.conf["uid_base"],
+             uid_count=s.conf["uid_count"], max_vms=s.conf["max_vms"],
+             state=suite.ROOT + "/lib/vm", run=suite.ROOT + "/run/vm",
+             stage=os.path.realpath(s.conf["stage"])))
 
 
 def well_formed(r, web):
@@ -632,11 +567,11 @@ def well_formed(r, web):
         return verb, prepare(vm, mem, slot, vcpus, flags, accel), (REFUSED,)
     if verb == VERIFY:
         if r.randrange(8):
-            return verb, struct.pack("<IIQII", JAIL_VM, 0, evil, r.randint(1, 3), 0), \
+            return verb, verify(evil, r.randint(1, 7)), \
                 (REFUSED,)
-        what = r.randint(1, 3)  # to look is all it may do with web
-        return verb, struct.pack("<IIQII", JAIL_VM, 0, web, what, 0), \
-            (REFUSED,) if what == 1 else (VERIFIED,)
+        what = r.randint(1, 7)  # to look is all it may do with web
+        return verb, verify(web, what), \
+            (VERIFIED,) if what & VMM else (REFUSED,)
     if verb == KILL:
         return verb, jail(evil), (REFUSED,)
     if r.randrange(2):
@@ -663,7 +598,8 @@ def ill_formed(r, web):
                   prepare(1, 64, 5, 1, accel=3),
                   prepare(1, 64, 5, 1, 0, kind=2)),
         VERIFY: tuple(j + struct.pack("<II", 1, 0) for j in jails) + tuple(
-            jail(web) + struct.pack("<II", *v) for v in ((0, 0), (4, 0), (3, 1))),
+            verify(web, *v) for v in (
+                (0, 0), (8, 0), (1 << 31, 0), (6, 1))),
         KILL: jails, RELEASE: jails,
         ACCEL: tuple(struct.pack("<II", *v)
                      for v in ((0, 0), (3, 0), (1 << 31, 0), (1, 1))),
@@ -701,7 +637,7 @@ def spawner():
     before = host()
     r = random.Random(SEED)
     print("# seed %#x" % SEED)
-    sp = Spawner()
+    sp = start_spawner()
     for n in range(FUZZ):
         verb, data, right = well_formed(r, web)
         mid = r.getrandbits(64)
@@ -719,7 +655,7 @@ def spawner():
     # what launchd never says: that spawner ends, and nothing else happens
     for n in range(LIVES):
         what, args = ill_formed(r, web)
-        sp = Spawner()
+        sp = start_spawner()
         if isinstance(args, bytes):
             sp.s.send(args)
         else:
