@@ -35,6 +35,9 @@ UNIT_OBJ_stored_test := $(UNIT_OBJ_store_test) $(B)/obj/orchd/stored.o
 UNIT_LIBS_stored_test := $(UNIT_LIBS_store_test)
 $(B)/unit/orchd/stored_test: $(UNIT_OBJ_stored_test)
 
+UNIT_OBJ_reader_test := $(call obj,orchd/api/reader.c orchd/stored.c)
+$(B)/unit/orchd/reader_test: $(UNIT_OBJ_reader_test)
+
 UNIT_OBJ_vm_fsm_test := $(B)/obj/orchd/vm/vm_fsm.o
 $(B)/unit/orchd/vm_fsm_test: $(UNIT_OBJ_vm_fsm_test)
 

@@ -91,11 +91,15 @@ answer(struct conn *c, bool at_once)
 int
 reader_ask(struct conn *c, uint64_t after, bool at_once)
 {
-	const uint64_t told = c->orchd->tenant.told_seq;
+	const struct tenant *t = &c->orchd->tenant;
 	int r;
 
-	/* API_NOW, or a number of another store: from here on */
-	c->events_after = after > told ? told : after;
+	/*
+	 * API_NOW, or a number of another store: from here on.  One between
+	 * told and given is ours: the store shows what is committed before
+	 * orchd knows, and its reader must not get it twice.
+	 */
+	c->events_after = after > t->last_seq ? t->told_seq : after;
 	if ((r = answer(c, at_once)) < 0)
 		return r;
 	if (r == 0)
