@@ -6,7 +6,7 @@
 
 ASAN := address,undefined
 # Tests that hold in such a build; docs/testing.md says which do not.
-ASAN_RUN := orchd_test netd_test apid_test launchd_test warden_test \
+ASAN_RUN := orchd_test netd_test apid/ launchd_test warden_test \
 	cli_test system_test http_diff_test reports_asan
 ASAN_MAKE = $(MAKE) --no-print-directory B=build-asan OPT='-O1 -g' \
 	EXTRA='-fsanitize=$(ASAN) -fno-sanitize-recover=all -fno-omit-frame-pointer -U_FORTIFY_SOURCE -DMEWS_ASAN -DMEWS_TEST' \

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""tests/check ends when it is told to, and takes its tests along.
+"""tests/check runs what has a source; it ends when it is told to, and takes its
+tests along.
 
 It runs here over a folder of its own, with tests that hang, each with a
 program that holds a lock on a file: the locks' end is theirs.
@@ -38,14 +39,19 @@ def locked(path):
     return False
 
 
+def runner(d):
+    """tests/check, in a folder of its own."""
+    os.makedirs(d + "/tests/suite")
+    shutil.copy(suite.TOP + "/tests/check", d + "/tests/check")
+    for n in ("suite.py", "sanitized.py"):
+        shutil.copy(suite.TOP + "/tests/suite/" + n, d + "/tests/suite")
+
+
 def ends_by(sig, group=False, make=False):
     def case():
         # of this private host; below /tmp the runner has one of its own
         with tempfile.TemporaryDirectory(dir="/run") as d:
-            os.makedirs(d + "/tests/suite")
-            shutil.copy(suite.TOP + "/tests/check", d + "/tests/check")
-            for n in ("suite.py", "sanitized.py"):
-                shutil.copy(suite.TOP + "/tests/suite/" + n, d + "/tests/suite")
+            runner(d)
             marks = [d + "/a", d + "/b"]
             for m in marks:
                 with open("%s/tests/suite/%s_test.py" % (d, m[-1]), "w") as f:
@@ -76,12 +82,33 @@ def ends_by(sig, group=False, make=False):
     return case
 
 
+def without_a_source():
+    """What a build left of a test that was moved is not run."""
+    with tempfile.TemporaryDirectory(dir="/run") as d:
+        runner(d)
+        os.makedirs(d + "/build/unit/suite")
+        for n in ("here", "gone"):
+            path = "%s/build/unit/suite/%s_test" % (d, n)
+            with open(path, "w") as f:
+                f.write("#!/bin/sh\necho ok %s\n" % n)
+            os.chmod(path, 0o755)
+        with open(d + "/tests/suite/here_test.c", "w"):
+            pass
+        p = subprocess.run([sys.executable, d + "/tests/check", "unit"], cwd=d,
+                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT, text=True, timeout=60)
+        assert p.returncode == 0 and p.stdout.endswith(
+            "1 passed, 0 failed, 0 skipped\n"), p.stdout
+        assert "suite/here_test" in p.stdout, p.stdout
+
+
 if __name__ == "__main__":
     suite.enter()
     # the inner has its own
-    for n in ("MEWS_CHECK", "MAKELEVEL", "MAKEFLAGS", "R"):
+    for n in ("B", "MEWS_CHECK", "MAKELEVEL", "MAKEFLAGS", "R"):
         os.environ.pop(n, None)
     sys.exit(suite.run({
+        "without a source": without_a_source,
         "Ctrl-C": ends_by(signal.SIGINT, group=True),
         "Ctrl-C, make": ends_by(signal.SIGINT, group=True, make=True),
         "SIGTERM": ends_by(signal.SIGTERM),

@@ -16,26 +16,14 @@ import subprocess
 import sys
 import time
 
-TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+import rules
+from rules import JOBS, TOP
+
 DEADLINE = 300
-JOBS = int(os.environ.get("TEST_JOBS", "2"))
 # One of each kind, for `make check`: they take a second or two each.
 SAMPLE = ("CONFINE_ROOT", "CONFINE_UID", "CONFINE_BOUNDING", "CONFINE_CAPS",
           "CONFINE_LANDLOCK", "API_FILTER", "ORCH_FILTER", "NET_FILTER",
           "WARDEN_FILTER", "MEWSD_FILTER")
-
-
-def lines():
-    """(rule, programs, test, case, how it must fail) of each line."""
-    with open(os.path.join(TOP, "tests/rules"), encoding="ascii") as f:
-        for n, line in enumerate(f, 1):
-            if line.startswith("#") or not line.strip():
-                continue
-            words = line.split(None, 4)
-            if len(words) != 5 or ":" not in words[3]:
-                raise SystemExit("tests/rules:%d: not a rule" % n)
-            rule, _, program, case, text = words
-            yield (rule, program, *case.split(":", 1), text.strip())
 
 
 def said(out):
@@ -85,7 +73,7 @@ def judge(line, on):
     if good is not True:
         return False, "with the rule on: " + out[-2000:]
     good, out = verdict(test, case, ":".join(
-        os.path.join(TOP, "build-off", rule, p) for p in program.split(",")))
+        os.path.join(TOP, rules.off(rule, p)) for p in program.split(",")))
     if good is not False:
         return False, "with the rule off: " + out[-2000:]
     if not re.search(text, out, re.M):
@@ -94,21 +82,13 @@ def judge(line, on):
     return True, out
 
 
-def build(todo):
-    targets = sorted({"build-off/%s/%s" % (rule, p)
-                      for rule, programs, *_ in todo
-                      for p in programs.split(",")})
-    env = {k: v for k, v in os.environ.items() if k != "MAKEFLAGS"}
-    subprocess.run(["make", "-j%d" % JOBS, *targets], cwd=TOP, check=True,
-                   env=env, stdout=subprocess.DEVNULL)
-
-
 def main(argv):
     sample, show = "--sample" in argv, "--show" in argv
     want = [a for a in argv if not a.startswith("-")]
-    todo = [l for l in lines() if (not sample or l[0] in SAMPLE)
+    todo = [l for l in rules.lines() if (not sample or l[0] in SAMPLE)
             and (not want or l[0] in want)]
-    build(todo)
+    rules.build(*sorted({rules.off(rule, p) for rule, programs, *_ in todo
+                         for p in programs.split(",")}))
     start, bad = time.monotonic(), 0
     with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
         on = {c: None for c in [(l[2], l[3]) for l in todo]}
