@@ -7,9 +7,9 @@
 /*
  * Who runs as which of the suite's own uids: mews.conf's uid_base and
  * uid_count, cut into equal planes.  A VM has the same place, its slot, in
- * each of its planes; one plane is one role, so what must not touch each other
- * within a VM has uids of its own.  Nothing here is stored: a record keeps the
- * uid that was given.
+ * each of its planes; one plane is one kind of jail's (proto/jail_rows.c), so
+ * what must not touch each other within a VM has uids of its own.  Nothing here
+ * is stored: a record keeps the uid that was given.
  */
 enum uids_plane {
 	UIDS_VM = 0, /* VMs: 0 to 7, of which 0 is keeper, warden, hypervisor */

@@ -28,8 +28,7 @@ struct record_prog {
 	uint32_t role; /* enum jail_role */
 	uint32_t uid;
 	uint16_t filters_min, filters_max; /* on top of record.filters */
-	uint32_t
-	    flags; /* PROG_*; of a later build's others mean nothing here */
+	uint32_t flags; /* PROG_*; further bits of a later build mean nothing */
 	struct file_id file;
 };
 _Static_assert(sizeof(struct record_prog) == 32, "on disk");
