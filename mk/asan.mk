@@ -6,8 +6,9 @@
 
 ASAN := address,undefined
 # Tests that hold in such a build; docs/testing.md says which do not.
-ASAN_RUN := orchd/ netd/ apid/ launchd_test warden_test warden_vsock_test \
-	warden_hostile_test cli/ system_test http_diff_test reports_asan
+ASAN_RUN := orchd/ netd/ apid/ launchd/launchd_ warden_test warden_vsock_test \
+	warden_hostile_test spawner_policy_test spawner_records_test \
+	spawner_readback_test cli/ suite/system_ http_diff_test reports_asan
 ASAN_MAKE = $(MAKE) --no-print-directory B=build-asan OPT='-O1 -g' \
 	EXTRA='-fsanitize=$(ASAN) -fno-sanitize-recover=all -fno-omit-frame-pointer -U_FORTIFY_SOURCE -DMEWS_ASAN -DMEWS_TEST' \
 	EXTRA_LD='-fsanitize=$(ASAN) build-asan/obj/common/asan.o'

@@ -42,8 +42,12 @@ POLL = float(os.environ.get("TEST_POLL", "0.002"))  # seconds
 ROOM_ORCHD, ROOM_LAUNCHD, ROOM_SPAWNER = 1, 5, 6
 CONFINED = "<BBHIII"
 OUTER = int(os.environ.get("MEWS_IN_NS", "0"))  # tells runs apart
-UID_BASE, UID_COUNT = 200000 + (OUTER % 64) * 4096, 4096
+UID_BASE, UID_COUNT = 200000 + (OUTER % 4096) * 4096, 4096
 LAUNCH_UID = 199999
+VM = 0x0123456789abcdef
+# behaviours of the stand-in, tests/launchd/jail.h
+(WELL, NO_AGENT_STOP, NO_SOFT_STOP, DEAF, NO_AGENT, EXIT_3, CRASH, REBOOT,
+ NO_QMP, NO_FILTER, EXTRA, EXIT_4, SPIN, LATE) = range(64, 78)
 DEADLINE = float(os.environ.get("CASE_DEADLINE", "10"))
 
 
@@ -450,7 +454,46 @@ def relink(name, src, rules):
     return out
 
 
+@contextlib.contextmanager
+def suite(**kw):
+    s = Suite(**kw)
+    try:
+        yield s
+    except BaseException:
+        print(s.tail())
+        raise
+    finally:
+        s.close()
+
+
+def eq(got, want, what=""):
+    if got != want:
+        raise Fail("%s: got %r, want %r" % (what, got, want))
+
+
+def clean(s):
+    eq(s.leaks(), [], "leaks")
+
+
+def refused(s, text, vm=VM, **kw):
+    t, p = s.start(vm, **kw)
+    if t == ERR:
+        detail = p[16:].split(b"\0")[0].decode()
+    else:
+        e = s.o.event(vm, LE_EXITED, LE_RUNNING)
+        if e["kind"] == LE_RUNNING:
+            raise Fail("%s ran" % kw)
+        eq(e["reason"], X_START, "reason")
+        detail = e["detail"]
+    if text not in detail:
+        raise Fail("%r lacks %r" % (detail, text))
+    if t == DONE:
+        s.release(vm)
+
+
 def run(cases):
+    """Runs [(name, function)], or those that the command line has a part of
+    (=NAME: the whole) of."""
     bad = 0
     only = sys.argv[1:]
     for name, fn in cases:

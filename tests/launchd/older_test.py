@@ -8,15 +8,9 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from callers import *  # noqa: E402,F403
 
-VM = 0x0123456789abcdef  # in keeper_v1.c
 KEEPER = BUILD + "/old/mews-keeper"
 
 enter(__file__)
-
-
-def eq(got, want, what=""):
-    if got != want:
-        raise Fail("%s: got %r, want %r" % (what, got, want))
 
 
 def suite():
