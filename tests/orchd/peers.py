@@ -349,9 +349,12 @@ class Peers:
         return bad
 
     def cpu(self):
-        with open("/proc/%d/stat" % self.p.pid) as f:
-            v = f.read().rsplit(")", 1)[1].split()
-        return (int(v[11]) + int(v[12])) / os.sysconf("SC_CLK_TCK")
+        """Seconds of all its threads; /proc/PID/stat counts in ticks."""
+        total = 0
+        for t in os.listdir("/proc/%d/task" % self.p.pid):
+            with open("/proc/%d/task/%s/schedstat" % (self.p.pid, t)) as f:
+                total += int(f.read().split()[0])
+        return total / 1e9
 
 
 def up(**kw):
