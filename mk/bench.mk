@@ -13,5 +13,5 @@ $(BENCH_STANDIN): $(call obj,bench/stamp.c $(STANDIN_SRC)) $(LIBPROTO) $(LIBCOMM
 	$(Q)$(CC) $(CFLAGS_ALL) $(STATIC_LD) -o $@ $^ $(LIB_JSON) -lseccomp
 
 .PHONY: bench
-bench: all guest stage $(BENCH_STANDIN)	## measure against the bare tools (N=10 VMS=100)
+bench: all guest stage $(BENCH_STANDIN) $(WIRE)	## measure against the bare tools (N=10 VMS=100)
 	$(Q)B=$(B) /usr/bin/env python3 bench/bench.py $(N) $(VMS) $(PARTS)

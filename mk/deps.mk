@@ -6,7 +6,7 @@ DEPS_BUILD := gcc libc6-dev pkg-config libevent-dev libconfuse-dev \
 	libnftables-dev libnftnl-dev libmnl-dev libseccomp-dev libcap-dev \
 	libcurl4-openssl-dev libsmartcols-dev libwslay-dev libbsd-dev libmd-dev
 DEPS_RUN := qemu-system-x86 busybox-static iproute2 cpio
-DEPS_TEST := python3 python3-h11 nftables procps
+DEPS_TEST := python3 python3-h11 python3-pyelftools nftables procps
 DEPS_LINT := clang clang-tidy clang-format cppcheck pmccabe libclang-rt-14-dev
 # The lab's image is made of packages that are unpacked, not installed.
 DEPS_LAB := qemu-system-x86 busybox-static cpio e2fsprogs util-linux

@@ -16,7 +16,7 @@ lab: lab-files		## run the lab's suites, or one (T=name)
 lab-shell: lab-files	## a shell in the lab (T=systemd: that configuration)
 	$(Q)B=$(B) /usr/bin/env python3 tests/lab/lab.py --shell $(T_LAB)
 
-lab-files: all guest stage test-build lab-image $(LAB_TOOLS) $(B)/tsc-khz \
+lab-files: all guest stage test-build lab-image $(WIRE) $(LAB_TOOLS) $(B)/tsc-khz \
     $(STANDIN) $(PROBE) $(STANDINS)
 
 lab-image: $(B)/.deps-lab

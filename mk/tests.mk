@@ -86,7 +86,23 @@ $(HTTP_PROBE): $(B)/obj/tests/common/http_probe.o $(LIBCOMMON)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $^
 
-unit-build: $(UNIT_BIN) $(HTTP_PROBE)
+# Messages and documents as the C has them, for tests in Python.
+WIRE := $(B)/wire.json $(B)/tables.json
+unit-build: $(UNIT_BIN) $(HTTP_PROBE) $(WIRE)
+
+# Debugging information is where a compiler says how it laid a struct out.
+$(B)/wire.json: tests/suite/layouts.c mk/layouts $(wildcard proto/*.h)
+	@mkdir -p $(@D)
+	$(call say,WIRE,$@)
+	$(Q)$(CC) -std=gnu17 $(CPPFLAGS) -g -O0 -fno-eliminate-unused-debug-types \
+	    -c -o $@.o $<
+	$(Q)mk/layouts $@.o $(filter %.h,$^) > $@
+$(B)/tables.json: $(B)/tests/tables
+	$(Q)$< > $@
+$(B)/tests/tables: $(call obj,tests/suite/tables.c) $(LIBPROTO) $(LIBCOMMON)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $^
 
 unit: unit-build	## run the unit tests only
 	$(Q)tests/check unit
@@ -167,7 +183,7 @@ $(TRIALS):
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $^ -lseccomp -lcap
 
 .PHONY: test-build kill-build
-kill-build: $(PROGRAMS) $(KILL_STAGES) $(TRIALS)
+kill-build: $(PROGRAMS) $(WIRE) $(KILL_STAGES) $(TRIALS)
 test-build: guest	## programs with kill points, in build-test/
 	$(Q)$(MAKE) --no-print-directory B=build-test EXTRA=-DMEWS_TEST kill-build
 check check-long: test-build
