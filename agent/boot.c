@@ -36,7 +36,7 @@ set_entropy(const struct boot_spec *spec, struct err *e)
 	if (fd < 0 || ioctl(fd, RNDADDENTROPY, &pool) < 0)
 		r = err_errno(e, -errno, "entropy");
 	explicit_bzero(&pool, sizeof(pool));
-	close_fd(&fd);
+	fd_close(&fd);
 	return r;
 }
 
@@ -158,7 +158,7 @@ set_network(const struct boot_spec *spec, struct err *e)
 	else if ((r = set_ipv4(s, spec, nic)) < 0)
 		(void)err_errno(e, r, "address of %s", nic);
 out:
-	close_fd(&s);
+	fd_close(&s);
 	return r;
 }
 

@@ -40,7 +40,7 @@ on_input(void *arg, uint32_t events)
 		}
 		/* a device that went away would wake us for ever */
 		if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
-			watch_del(w);
+			loop_unwatch(w);
 	}
 }
 
@@ -61,8 +61,8 @@ buttons_open(struct buttons *b, void (*pressed)(void *arg), void *arg)
 		if (fd < 0)
 			continue;
 		*w = (struct watch){ .fn = on_input, .arg = b, .fd = fd };
-		if (!has_power_key(fd) || watch_set(w, EPOLLIN) < 0) {
-			close_fd(&fd);
+		if (!has_power_key(fd) || loop_watch(w, EPOLLIN) < 0) {
+			fd_close(&fd);
 			continue;
 		}
 		b->n++;

@@ -156,7 +156,7 @@ line_done(struct conn *c)
 
 	c->line[c->line_len] = '\0';
 	if (strncmp(c->line, word, sizeof(word) - 1) != 0 ||
-	    parse_num(c->line + sizeof(word) - 1, 1, 65535, &port) < 0)
+	    num_parse(c->line + sizeof(word) - 1, 1, 65535, &port) < 0)
 		return -EPROTO;
 	if (port != AGENT_PORT)
 		return -ECONNREFUSED;

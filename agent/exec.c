@@ -49,8 +49,8 @@ static LIST_HEAD(execs, exec) execs = LIST_HEAD_INITIALIZER(execs);
 static void
 stream_close(struct watch *w)
 {
-	watch_del(w);
-	close_fd(&w->fd);
+	loop_unwatch(w);
+	fd_close(&w->fd);
 }
 
 static void
@@ -170,7 +170,7 @@ in_flush(struct exec *ex)
 		    ex->waits.len - ex->waits_off);
 
 		if (n < 0 && errno == EAGAIN) {
-			(void)watch_set(&ex->in, EPOLLOUT);
+			(void)loop_watch(&ex->in, EPOLLOUT);
 			return false;
 		}
 		if (n < 0)
@@ -179,11 +179,11 @@ in_flush(struct exec *ex)
 			ex->waits_off += (uint32_t)n;
 	}
 	ex->waits.len = ex->waits_off = 0;
-	watch_set(&ex->in, 0);
+	loop_watch(&ex->in, 0);
 	if (ex->in_ending && ex->in.fd >= 0) {
 		/* a terminal has no half: its end-of-file character */
 		if (ex->tty)
-			(void)write_all(ex->in.fd, "\4", 1);
+			(void)fd_write_all(ex->in.fd, "\4", 1);
 		stream_close(&ex->in);
 	}
 	return true;
@@ -294,7 +294,7 @@ out_pump(struct exec *ex, struct watch *w, enum frame_channel ch)
 	while (w->fd >= 0) {
 		room = duct_room(&ex->c->d);
 		if (room <= FRAME_HEAD_LEN) {
-			watch_set(w, 0);
+			loop_watch(w, 0);
 			duct_want_write(&ex->c->d);
 			return;
 		}
@@ -302,7 +302,7 @@ out_pump(struct exec *ex, struct watch *w, enum frame_channel ch)
 		n = read(
 		    w->fd, buf + FRAME_HEAD_LEN, room < PIECE ? room : PIECE);
 		if (n < 0 && errno == EAGAIN && ex->pid != 0) {
-			(void)watch_set(w, EPOLLIN);
+			(void)loop_watch(w, EPOLLIN);
 			return;
 		}
 		if (n <= 0) /* also a terminal's EIO */

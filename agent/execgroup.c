@@ -32,7 +32,7 @@ put(int dir, const char *file, const char *text, size_t len)
 		return -errno;
 	if (write(fd, text, len) < 0)
 		r = -errno;
-	close_fd(&fd);
+	fd_close(&fd);
 	return r;
 }
 
@@ -96,7 +96,7 @@ move_out(int root, int dir)
 		return -errno;
 	len = read(fd, buf, MOVE_MAX);
 	n = len < 0 ? -errno : 0;
-	close_fd(&fd);
+	fd_close(&fd);
 	buf[len < 0 ? 0 : len] = '\0';
 	while ((line = strsep(&p, "\n")) != NULL) {
 		if (p == NULL)
@@ -116,7 +116,7 @@ execgroup_remove(const struct execgroups *gs, struct execgroup *g)
 		return;
 	name_of(g->id, name);
 	(void)unlinkat(gs->root, name, AT_REMOVEDIR);
-	close_fd(&g->dir);
+	fd_close(&g->dir);
 }
 
 void
@@ -141,5 +141,5 @@ void
 execgroups_close(struct execgroups *gs)
 {
 	execgroup_remove(gs, &gs->spare);
-	close_fd(&gs->root);
+	fd_close(&gs->root);
 }

@@ -20,7 +20,7 @@ file_write(const char *path, const char *text)
 		text = "\n";
 	if (write(fd, text, strlen(text)) < 0)
 		r = -errno;
-	close_fd(&fd);
+	fd_close(&fd);
 	return r;
 }
 
@@ -32,8 +32,8 @@ file_put(const char *path, const char *text, mode_t mode)
 	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
 	if (fd < 0)
 		return -errno;
-	r = write_all(fd, text, strlen(text));
-	close_fd(&fd);
+	r = fd_write_all(fd, text, strlen(text));
+	fd_close(&fd);
 	return r;
 }
 
@@ -58,7 +58,7 @@ file_read(const char *path, char *buf, size_t size)
 		r = -E2BIG;
 	else
 		buf[len] = '\0';
-	close_fd(&fd);
+	fd_close(&fd);
 	return r;
 }
 
@@ -82,7 +82,7 @@ file_copy(const char *from, const char *to, mode_t mode)
 	if (n < 0)
 		r = -errno;
 out:
-	close_fd(&in);
-	close_fd(&out);
+	fd_close(&in);
+	fd_close(&out);
 	return r;
 }

@@ -89,7 +89,7 @@ module_load(const char *name)
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || syscall(SYS_finit_module, fd, "", 0) < 0)
 		log_warn("module %s: %m", name);
-	close_fd(&fd);
+	fd_close(&fd);
 	module_drop(name);
 }
 

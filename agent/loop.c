@@ -37,12 +37,12 @@ loop_turn(void)
  * or not, and a source that waits for its sink must not spin.
  */
 int
-watch_set(struct watch *w, uint32_t events)
+loop_watch(struct watch *w, uint32_t events)
 {
 	struct epoll_event ev = { .events = events, .data.ptr = w };
 
 	if (events == 0) {
-		watch_del(w);
+		loop_unwatch(w);
 		return 0;
 	}
 	if (w->is_on && w->events == events)
@@ -56,7 +56,7 @@ watch_set(struct watch *w, uint32_t events)
 }
 
 void
-watch_del(struct watch *w)
+loop_unwatch(struct watch *w)
 {
 	if (w->is_on)
 		(void)epoll_ctl(loop_fd, EPOLL_CTL_DEL, w->fd, NULL);

@@ -11,7 +11,7 @@
 struct watch {
 	void (*fn)(void *arg, uint32_t events);
 	void *arg;
-	int fd; /* the owner closes it, after watch_del */
+	int fd; /* the owner closes it, after loop_unwatch */
 	uint32_t events; /* EPOLL*; 0: asleep */
 	bool is_on; /* in the epoll set */
 };
@@ -22,8 +22,8 @@ void loop_init(void);
 void loop_turn(void);
 
 /* 0 or -errno. */
-int watch_set(struct watch *w, uint32_t events);
+int loop_watch(struct watch *w, uint32_t events);
 /* Fine on one that was never set. */
-void watch_del(struct watch *w);
+void loop_unwatch(struct watch *w);
 
 #endif

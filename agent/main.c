@@ -82,7 +82,7 @@ signals_open(struct agent *a)
 	(void)sigdelset(&set, SIGPIPE);
 	a->signals = (struct watch){ .fn = on_signal, .arg = a };
 	a->signals.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (a->signals.fd < 0 || watch_set(&a->signals, EPOLLIN) < 0)
+	if (a->signals.fd < 0 || loop_watch(&a->signals, EPOLLIN) < 0)
 		fatal("signals: %m");
 	(void)reboot(RB_DISABLE_CAD);
 }
@@ -112,7 +112,7 @@ main(void)
 	guest_setup();
 	loop_init();
 	signals_open(&a);
-	(void)write_all(STDOUT_FILENO, ready, sizeof(ready) - 1);
+	(void)fd_write_all(STDOUT_FILENO, ready, sizeof(ready) - 1);
 	port_open(&a.port, &a);
 	guest_modules_late();
 	vsock_open(&a.vsock, &a);

@@ -48,12 +48,12 @@ port_flush(struct port *p)
 		if (n <= 0) {
 			/* the edge comes when there is room again; asked for
 			 * always, each write would wake us for nothing */
-			(void)watch_set(&p->w, EPOLLIN | EPOLLOUT | EPOLLET);
+			(void)loop_watch(&p->w, EPOLLIN | EPOLLOUT | EPOLLET);
 			return;
 		}
 		sess_drained(p->sess, (size_t)n);
 	}
-	(void)watch_set(&p->w, EPOLLIN | EPOLLET);
+	(void)loop_watch(&p->w, EPOLLIN | EPOLLET);
 }
 
 /*
@@ -122,6 +122,6 @@ port_open(struct port *p, struct agent *a)
 	p->sess = sess_new(NULL, CONNS_MAX, &ops, a);
 	if (p->sess == NULL)
 		fatal("out of memory");
-	if (watch_set(&p->w, EPOLLIN | EPOLLET) < 0)
+	if (loop_watch(&p->w, EPOLLIN | EPOLLET) < 0)
 		fatal("port: %m");
 }

@@ -51,7 +51,7 @@ power_begin(struct agent *a, int reboot_cmd)
 	a->grace.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
 	if (a->grace.fd < 0 ||
 	    timerfd_settime(a->grace.fd, 0, &its, NULL) < 0 ||
-	    watch_set(&a->grace, EPOLLIN) < 0)
+	    loop_watch(&a->grace, EPOLLIN) < 0)
 		power_now(a);
 	exec_term_all();
 	port_flush(&a->port); /* the answer, before all ends */

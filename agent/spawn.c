@@ -115,8 +115,8 @@ ends_close(struct ends *p)
 	size_t i;
 
 	for (i = 0; i < nitems(fds); i++) {
-		close_fd(&fds[i][0]);
-		close_fd(&fds[i][1]);
+		fd_close(&fds[i][0]);
+		fd_close(&fds[i][1]);
 	}
 }
 

@@ -39,8 +39,8 @@ keyless_free(struct vsock *v, struct vcaller *c)
 {
 	TAILQ_REMOVE(&v->keyless, c, link);
 	v->nkeyless--;
-	watch_del(&c->w);
-	close_fd(&c->w.fd);
+	loop_unwatch(&c->w);
+	fd_close(&c->w.fd);
 	explicit_bzero(c->got, sizeof(c->got));
 	free(c);
 }
@@ -48,7 +48,7 @@ keyless_free(struct vsock *v, struct vcaller *c)
 static void
 caller_free(struct vcaller *c)
 {
-	watch_del(&c->w);
+	loop_unwatch(&c->w);
 	c->v->nconns--;
 	sockq_clear(&c->q);
 	free(c);
@@ -76,7 +76,7 @@ q_arm(struct sockq *q)
 		ev |= EPOLLIN;
 	if ((want & SOCKQ_WR) != 0)
 		ev |= EPOLLOUT;
-	(void)watch_set(&c->w, ev);
+	(void)loop_watch(&c->w, ev);
 }
 
 static void
@@ -222,7 +222,7 @@ on_accept(void *arg, uint32_t events)
 	/* not the workload by a loopback, nor another guest */
 	if (from.svm_cid != VMADDR_CID_HOST ||
 	    (c = calloc(1, sizeof(*c))) == NULL) {
-		close_fd(&fd);
+		fd_close(&fd);
 		return;
 	}
 	/* who has the key says it at once: the longest silence is the one
@@ -235,7 +235,7 @@ on_accept(void *arg, uint32_t events)
 	c->until_ms = clock_ms() + KEY_MS;
 	TAILQ_INSERT_TAIL(&v->keyless, c, link);
 	v->nkeyless++;
-	if (watch_set(&c->w, EPOLLIN | EPOLLRDHUP) < 0)
+	if (loop_watch(&c->w, EPOLLIN | EPOLLRDHUP) < 0)
 		keyless_free(v, c);
 	timer_arm(v);
 }
@@ -258,13 +258,13 @@ listen_on(struct vsock *v)
 		goto fail;
 	}
 	v->listener = (struct watch){ .fn = on_accept, .arg = v, .fd = fd };
-	if ((r = watch_set(&v->timer, EPOLLIN)) == 0 &&
-	    (r = watch_set(&v->listener, EPOLLIN)) == 0)
+	if ((r = loop_watch(&v->timer, EPOLLIN)) == 0 &&
+	    (r = loop_watch(&v->listener, EPOLLIN)) == 0)
 		return 0;
 fail:
-	watch_del(&v->timer);
-	close_fd(&v->timer.fd);
-	close_fd(&fd);
+	loop_unwatch(&v->timer);
+	fd_close(&v->timer.fd);
+	fd_close(&fd);
 	v->listener.fd = -1;
 	return r;
 }

@@ -93,7 +93,7 @@ pids_max(void)
 	if (file_read("/proc/sys/kernel/threads-max", text, sizeof(text)) < 0)
 		return n;
 	text[strcspn(text, "\n")] = '\0';
-	if (parse_num(text, 2, INT32_MAX, &n) < 0)
+	if (num_parse(text, 2, INT32_MAX, &n) < 0)
 		n = PIDS_MAX;
 	return n / 2 < PIDS_MAX ? n / 2 : PIDS_MAX;
 }
@@ -164,7 +164,7 @@ work_child(const struct work *w, const struct boot_spec *spec, int tell)
 		r = root_build(spec, &e);
 	if (r == 0 && (r = work_drop_caps()) < 0)
 		(void)err_errno(&e, r, "capabilities");
-	(void)write_all(
+	(void)fd_write_all(
 	    tell, r < 0 ? e.msg : "", r < 0 ? strlen(e.msg) + 1 : 1);
 	if (r < 0)
 		_exit(1);
@@ -215,10 +215,10 @@ work_undo(struct work *w)
 		(void)waitpid(w->pid, NULL, 0);
 	}
 	w->pid = 0;
-	close_fd(&w->pidfd);
+	fd_close(&w->pidfd);
 	execgroups_close(&w->groups);
-	close_fd(&w->procs_fd);
-	close_fd(&w->pts_fd);
+	fd_close(&w->procs_fd);
+	fd_close(&w->pts_fd);
 }
 
 int
@@ -241,7 +241,7 @@ work_start(struct work *w, const struct boot_spec *spec, struct err *e)
 		work_child(w, spec, tell[1]);
 		_exit(1);
 	}
-	close_fd(&tell[1]);
+	fd_close(&tell[1]);
 	if (pid < 0) {
 		r = err_errno(e, -errno, "clone");
 		goto out;
@@ -250,7 +250,7 @@ work_start(struct work *w, const struct boot_spec *spec, struct err *e)
 	if ((r = work_wait(tell[0], e)) == 0)
 		r = work_adopt(w, e);
 out:
-	close_fd(&tell[0]);
+	fd_close(&tell[0]);
 	if (r < 0)
 		work_undo(w);
 	return r;

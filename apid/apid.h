@@ -232,7 +232,7 @@ void stream_update(struct stream *s);
 /* ask.c: questions to orchd and its answers. */
 void ask_request(struct client *c);
 void ask_events(struct client *c);
-int on_res(void *arg, struct chan *chan, struct msg *m);
+int ask_on_res(void *arg, struct chan *chan, struct msg *m);
 
 /* serve.c: what a connection's bytes, silence and end lead to. */
 extern const struct client_ops serve_ops;
@@ -240,6 +240,6 @@ extern const struct client_ops serve_ops;
 /* dispatch.c */
 extern const struct boot_calls boot_calls;
 extern const struct chan_ops orchd_ops;
-void on_alone(int fd, short what, void *arg);
+void dispatch_on_alone(int fd, short what, void *arg);
 
 #endif

@@ -215,7 +215,7 @@ res_begin(struct client *c, const struct api_res *res, const struct msg *m)
 }
 
 int
-on_res(void *arg, struct chan *chan, struct msg *m)
+ask_on_res(void *arg, struct chan *chan, struct msg *m)
 {
 	struct apid *a = arg;
 	struct api_res res;

@@ -85,7 +85,7 @@ client_free(struct client *c)
 		event_free(c->wr);
 	if (c->timer != NULL)
 		event_free(c->timer);
-	close_fd(&c->fd);
+	fd_close(&c->fd);
 	c->apid->client_ops->freed(c);
 	client_http_free(c);
 	outbuf_clear(&c->out);
@@ -119,7 +119,7 @@ client_drop(struct client *c, bool tell)
 	(void)event_del(c->timer);
 	/* orchd holds a copy: without this the client would see no end */
 	(void)shutdown(c->fd, SHUT_RDWR);
-	close_fd(&c->fd);
+	fd_close(&c->fd);
 	client_release(c);
 	(void)RB_REMOVE(client_tree, &a->clients, c);
 	a->nclients--;
@@ -284,7 +284,7 @@ client_new(struct apid *a, uint64_t id, int fd)
 	if (a->nclients >= a->conf.max_conns || !is_socket(fd) ||
 	    (c = calloc(1, sizeof(*c))) == NULL) {
 		(void)shutdown(fd, SHUT_RDWR);
-		close_fd(&fd);
+		fd_close(&fd);
 		return -ENOBUFS;
 	}
 	c->apid = a;

@@ -16,7 +16,7 @@ on_peer(void *arg, const struct boot_peer *p, int sock)
 	struct apid *a = arg;
 
 	if (p->room != ROOM_ORCHD) { /* an apid has one neighbour */
-		close_fd(&sock);
+		fd_close(&sock);
 		return -1;
 	}
 	/* orchd is born again: who its callers were died with it */
@@ -89,7 +89,7 @@ on_orchd_gone(void *arg, struct chan *chan, enum chan_end end, const char *why)
 }
 
 void
-on_alone(int fd, short what, void *arg)
+dispatch_on_alone(int fd, short what, void *arg)
 {
 	struct apid *a = arg;
 
@@ -106,7 +106,7 @@ static const struct msg_handler orchd_handlers[] = {
 	{ API_GONE, sizeof(struct api_conn), 0, 0, PH_ANY, api_conn_check,
 	    on_gone },
 	{ API_RES, sizeof(struct api_res), API_TAIL_MAX, FD_OPT, PH_ANY,
-	    api_res_check, on_res },
+	    api_res_check, ask_on_res },
 };
 const struct chan_ops orchd_ops = { orchd_handlers, nitems(orchd_handlers),
 	on_orchd_gone };

@@ -37,7 +37,7 @@ events_set(struct apid *a)
 	a->base = loop_new();
 	a->sigterm = evsignal_new(a->base, SIGTERM, on_sigterm, a);
 	a->reaper = evtimer_new(a->base, on_reap, a);
-	a->alone = evtimer_new(a->base, on_alone, a);
+	a->alone = evtimer_new(a->base, dispatch_on_alone, a);
 	if (a->sigterm == NULL || event_add(a->sigterm, NULL) < 0 ||
 	    a->reaper == NULL || a->alone == NULL)
 		fatal("events");

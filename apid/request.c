@@ -112,7 +112,7 @@ take_vars(
 
 	for (i = 0; i < API_VARS_MAX && vars[i] != NULL && route_var(path, &v);
 	     i++) {
-		if (RULE(API_NAME) && parse_hex64(vars[i], &uid) < 0 &&
+		if (RULE(API_NAME) && num_parse_hex64(vars[i], &uid) < 0 &&
 		    name_check(vars[i], strlen(vars[i]), &e) < 0)
 			return request_refuse(no, 404, "%.*s not found: %s",
 			    v.what_len, v.what, e.msg);
@@ -204,7 +204,7 @@ take_after(struct request *q, const struct http *h, const struct url_query *u,
 	q->req.after = API_NOW;
 	if (r == -ENOENT)
 		return 0;
-	if (r < 0 || parse_num(text, 0, INT64_MAX, &v) < 0)
+	if (r < 0 || num_parse(text, 0, INT64_MAX, &v) < 0)
 		return request_refuse(no, 400, "invalid %s", what);
 	q->req.after = (uint64_t)v;
 	return 0;

@@ -26,7 +26,7 @@ stream_close(struct stream *s)
 	(void)event_del(s->rd);
 	(void)event_del(s->wr);
 	(void)shutdown(s->fd, SHUT_RDWR);
-	close_fd(&s->fd);
+	fd_close(&s->fd);
 	outbuf_clear(&s->up);
 }
 
@@ -39,7 +39,7 @@ stream_free(struct stream *s)
 		event_free(s->rd);
 	if (s->wr != NULL)
 		event_free(s->wr);
-	close_fd(&s->fd);
+	fd_close(&s->fd);
 	outbuf_clear(&s->up);
 	explicit_bzero(s, sizeof(*s));
 	free(s);
@@ -351,7 +351,7 @@ stream_new(struct client *c, int fd)
 
 	if (!client_hold(c, sizeof(*s) + EXEC_REQUEST_MAX) ||
 	    (s = calloc(1, sizeof(*s))) == NULL) {
-		close_fd(&fd);
+		fd_close(&fd);
 		return NULL;
 	}
 	s->c = c;

@@ -104,8 +104,8 @@ key_new(char key[KEY_LEN + 1])
 
 	if (getrandom(v, sizeof(v), 0) != (ssize_t)sizeof(v))
 		return -EIO;
-	format_hex64(v[0], key);
-	format_hex64(v[1], key + HEX64_LEN);
+	num_format_hex64(v[0], key);
+	num_format_hex64(v[1], key + HEX64_LEN);
 	return 0;
 }
 
@@ -346,7 +346,7 @@ retry_after_ms(const struct api *a, const struct api_reply *rp)
 	if (rp->status != 503 ||
 	    curl_easy_header(a->easy, "Retry-After", 0, CURLH_HEADER, -1, &h) !=
 		CURLHE_OK ||
-	    parse_num(h->value, 0, 3600, &s) < 0)
+	    num_parse(h->value, 0, 3600, &s) < 0)
 		return -1;
 	return s == 0 ? 50 : (int)s * 1000;
 }

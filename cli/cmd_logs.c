@@ -23,11 +23,11 @@ on_bytes(void *arg, const char *p, size_t len)
 	int r;
 
 	if (!l->escape)
-		return write_all(STDOUT_FILENO, p, len);
+		return fd_write_all(STDOUT_FILENO, p, len);
 	for (; len > 0; p += n, len -= n) {
 		n = len < 1024 ? len : 1024;
 		w = esc_feed(&l->esc, p, n, out);
-		if ((r = write_all(STDOUT_FILENO, out, w)) < 0)
+		if ((r = fd_write_all(STDOUT_FILENO, out, w)) < 0)
 			return r;
 	}
 	return 0;
@@ -55,7 +55,7 @@ console(struct cli *c, const char *name, bool follow, bool raw, struct err *e)
 	if (r < 0 && e->msg[0] == '\0')
 		err_errno(e, r, "cannot write");
 	n = esc_end(&l.esc, rest);
-	(void)write_all(STDOUT_FILENO, rest, n);
+	(void)fd_write_all(STDOUT_FILENO, rest, n);
 	api_reply_free(&rp);
 	return r;
 }

@@ -40,7 +40,7 @@ parse_cpus(const char *s, uint32_t *ret, struct err *e)
 {
 	long long v;
 
-	if (parse_num(s, 1, VM_CPUS_MAX, &v) < 0)
+	if (num_parse(s, 1, VM_CPUS_MAX, &v) < 0)
 		return err_set(e, -EINVAL,
 		    "%.32s is no number of CPUs: 1 to %d", s, VM_CPUS_MAX);
 	*ret = (uint32_t)v;

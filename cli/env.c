@@ -190,7 +190,7 @@ out:
 	if (buf != NULL)
 		explicit_bzero(buf, len);
 	free(buf);
-	close_fd(&fd);
+	fd_close(&fd);
 	return r;
 }
 

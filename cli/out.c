@@ -92,14 +92,14 @@ ps_row(struct out_table *t, const struct vm_view *vm, int64_t now)
 	const char *cells[] = { vm->name, uid, vm->image, status,
 		vm->ready ? "yes" : "no", cpus, mem, vm->ip_address, age };
 
-	format_hex64(vm->uid, uid);
+	num_format_hex64(vm->uid, uid);
 	uid[UID_SHOWN] = '\0';
 	(void)snprintf(status, sizeof(status), "%s%s%s%s", state,
 	    plain ? "" : " (", plain ? "" : vm->reason, plain ? "" : ")");
 	(void)snprintf(cpus, sizeof(cpus), "%" PRIu32, vm->cpu_cores);
 	size_format_mib(vm->memory_mb, mem);
 	if (vm->created_at != 0)
-		age_format((now - vm->created_at) / 1000000000, age);
+		size_format_age((now - vm->created_at) / 1000000000, age);
 	return out_table_row(t, cells, nitems(cells));
 }
 

@@ -115,7 +115,7 @@ send_resize(struct session *s)
 }
 
 bool
-leave_filter(struct leave *l, uint8_t *buf, size_t *len)
+session_leave_filter(struct leave *l, uint8_t *buf, size_t *len)
 {
 	uint8_t out[READ_PART + 2] = { 0 };
 	size_t i, n = 0;
@@ -162,7 +162,7 @@ on_stdin(struct session *s)
 	len = (size_t)n;
 	if (s->exec)
 		return wsc_binary(s->ws, &channel, 1, buf, len);
-	s->left = leave_filter(&s->leave, buf, &len);
+	s->left = session_leave_filter(&s->leave, buf, &len);
 	return len > 0 ? wsc_binary(s->ws, NULL, 0, buf, len) : 0;
 }
 

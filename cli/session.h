@@ -33,6 +33,6 @@ struct leave {
 	bool armed;
 };
 /* buf has room for one byte more than *len: a held Ctrl-] may come first */
-bool leave_filter(struct leave *l, uint8_t *buf, size_t *len);
+bool session_leave_filter(struct leave *l, uint8_t *buf, size_t *len);
 
 #endif

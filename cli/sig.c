@@ -48,7 +48,7 @@ sig_close(void)
 {
 	if (sig.fd < 0)
 		return;
-	close_fd(&sig.fd);
+	fd_close(&sig.fd);
 	(void)sigprocmask(SIG_SETMASK, &sig.old, NULL);
 }
 

@@ -28,7 +28,7 @@ size_parse_mib(const char *s, uint32_t max, uint32_t *ret, struct err *e)
 		goto bad;
 	memcpy(digits, s, len);
 	digits[len] = '\0';
-	if (parse_num(digits, 1, (long long)max, &v) < 0 ||
+	if (num_parse(digits, 1, (long long)max, &v) < 0 ||
 	    __builtin_mul_overflow(v, unit, &v) || v > (long long)max)
 		goto bad;
 	*ret = (uint32_t)v;
@@ -51,7 +51,7 @@ size_format_mib(uint32_t mib, char buf[SIZE_TEXT_MAX])
 }
 
 void
-age_format(int64_t seconds, char buf[AGE_TEXT_MAX])
+size_format_age(int64_t seconds, char buf[AGE_TEXT_MAX])
 {
 	static const struct {
 		int64_t unit;

@@ -14,6 +14,6 @@ void size_format_mib(uint32_t mib, char buf[SIZE_TEXT_MAX]);
 
 /* "12 seconds", "3 minutes", "2 days"; negative is 0. */
 #define AGE_TEXT_MAX 32
-void age_format(int64_t seconds, char buf[AGE_TEXT_MAX]);
+void size_format_age(int64_t seconds, char buf[AGE_TEXT_MAX]);
 
 #endif

@@ -30,7 +30,7 @@ dial(const char *path, int *ret)
 	if (connect(fd, (struct sockaddr *)&un, sizeof(un)) < 0)
 		r = -errno;
 	if (r < 0)
-		close_fd(&fd);
+		fd_close(&fd);
 	else
 		*ret = fd;
 	return r;
@@ -125,7 +125,7 @@ retry_after(const struct http *h)
 	long long s;
 
 	if (h->status != 503 || http_get(h, "Retry-After", &v) < 0 ||
-	    parse_num(v, 0, 3600, &s) < 0)
+	    num_parse(v, 0, 3600, &s) < 0)
 		return -1;
 	return s == 0 ? 50 : (int)s * 1000;
 }
@@ -200,7 +200,7 @@ upgrade_open(struct cli *c, const char *target, const char *protocols,
 	int again, r;
 
 	for (;;) {
-		close_fd(fd);
+		fd_close(fd);
 		r = try_once(c, target, protocols, name, up, fd, &again, e);
 		if (r >= 0 || again < 0)
 			return r;

@@ -169,7 +169,7 @@ void
 vm_ref(const struct vm_view *vm, char ref[VM_REF_MAX])
 {
 	if (vm->uid != 0)
-		format_hex64(vm->uid, ref);
+		num_format_hex64(vm->uid, ref);
 	else
 		(void)snprintf(ref, VM_REF_MAX, "%s", vm->name);
 }

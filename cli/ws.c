@@ -152,7 +152,7 @@ wsc_free(struct wsc *w)
 		return;
 	if (w->ctx != NULL)
 		wslay_event_context_free(w->ctx);
-	close_fd(&w->fd);
+	fd_close(&w->fd);
 	free(w);
 }
 

@@ -11,7 +11,7 @@
 #define SEALS (F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK)
 
 void
-close_fd(int *fd)
+fd_close(int *fd)
 {
 	int saved = errno;
 
@@ -51,7 +51,7 @@ fd_keep(int fd)
 }
 
 int
-write_all(int fd, const void *buf, size_t len)
+fd_write_all(int fd, const void *buf, size_t len)
 {
 	const char *p = buf;
 	ssize_t n;
@@ -76,11 +76,11 @@ memfd_sealed(const char *name, const void *buf, size_t len)
 	fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fd < 0)
 		return -errno;
-	r = write_all(fd, buf, len);
+	r = fd_write_all(fd, buf, len);
 	if (r == 0 && fcntl(fd, F_ADD_SEALS, SEALS | F_SEAL_SEAL) < 0)
 		r = -errno;
 	if (r < 0) {
-		close_fd(&fd);
+		fd_close(&fd);
 		return r;
 	}
 	return fd;

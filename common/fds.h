@@ -5,7 +5,7 @@
 #include <sys/types.h>
 
 /* Closes *fd unless it is -1 and sets it to -1.  errno is kept. */
-void close_fd(int *fd);
+void fd_close(int *fd);
 
 /*
  * A room starts with descriptors 0..n-1 open and nothing else that matters:
@@ -19,7 +19,7 @@ int fd_nonblock(int fd);
 int fd_keep(int fd);
 
 /* Writes all of it (regular files, pipes).  0 or a negative errno. */
-int write_all(int fd, const void *buf, size_t len);
+int fd_write_all(int fd, const void *buf, size_t len);
 
 /*
  * A memfd holding a copy of buf, sealed against any change (memfd_create(2),

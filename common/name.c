@@ -65,7 +65,7 @@ name_check(const char *s, size_t len, struct err *e)
 }
 
 int
-hostname_check(const char *s, size_t len, struct err *e)
+name_check_hostname(const char *s, size_t len, struct err *e)
 {
 	return word_check(s, len, "-", e);
 }

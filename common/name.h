@@ -21,6 +21,6 @@ int name_check(const char *s, size_t len, struct err *e);
  * A host name of one label (RFC 1123): 1 to 63 letters, digits, dashes, no
  * dash at either end.  As name_check.
  */
-int hostname_check(const char *s, size_t len, struct err *e);
+int name_check_hostname(const char *s, size_t len, struct err *e);
 
 #endif

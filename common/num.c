@@ -5,7 +5,7 @@
 #include "common/num.h"
 
 int
-parse_num(const char *s, long long min, long long max, long long *ret)
+num_parse(const char *s, long long min, long long max, long long *ret)
 {
 	bool neg = false, over = false;
 	long long v = 0;
@@ -34,7 +34,7 @@ parse_num(const char *s, long long min, long long max, long long *ret)
 }
 
 int
-parse_hex64(const char *s, uint64_t *ret)
+num_parse_hex64(const char *s, uint64_t *ret)
 {
 	uint64_t v = 0;
 	size_t i;
@@ -57,7 +57,7 @@ parse_hex64(const char *s, uint64_t *ret)
 }
 
 void
-format_hex64(uint64_t v, char buf[HEX64_LEN + 1])
+num_format_hex64(uint64_t v, char buf[HEX64_LEN + 1])
 {
 	static const char hex[] = "0123456789abcdef";
 	int i;

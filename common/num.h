@@ -9,13 +9,13 @@
  * within [min, max].  0, or -EINVAL for anything that is no such number, or
  * -ERANGE; *ret is written on success only.
  */
-int parse_num(const char *s, long long min, long long max, long long *ret);
+int num_parse(const char *s, long long min, long long max, long long *ret);
 
 /* Exactly 16 lower-case hex digits, as uids are written.  0 or -EINVAL. */
-int parse_hex64(const char *s, uint64_t *ret);
+int num_parse_hex64(const char *s, uint64_t *ret);
 
 #define HEX64_LEN 16
 /* Writes 16 lower-case hex digits and a NUL. */
-void format_hex64(uint64_t v, char buf[HEX64_LEN + 1]);
+void num_format_hex64(uint64_t v, char buf[HEX64_LEN + 1]);
 
 #endif

@@ -25,7 +25,7 @@ sockq_init(struct sockq *q, int fd, const struct sockq_ops *ops)
 void
 sockq_clear(struct sockq *q)
 {
-	close_fd(&q->fd);
+	fd_close(&q->fd);
 	if (q->in != NULL)
 		explicit_bzero(q->in, SOCKQ_IN);
 	if (q->out != NULL)

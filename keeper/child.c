@@ -84,7 +84,7 @@ listen_abstract(const char *name)
 	    listen(fd, 4) < 0) {
 		int r = -errno;
 
-		close_fd(&fd);
+		fd_close(&fd);
 		return r;
 	}
 	return fd;
@@ -151,6 +151,6 @@ child_vmm(struct keeper *k)
 	if ((fds[0] = memfd_sealed("machine", &x, sizeof(x))) < 0)
 		return fds[0];
 	pid = child_start(argv, fds, 1 + x.nfds);
-	close_fd(&fds[0]);
+	fd_close(&fds[0]);
 	return pid;
 }

@@ -41,7 +41,7 @@ tell(struct keeper *k, uint64_t id)
 	}
 	if (k->conn >= 0 &&
 	    msg_send(k->conn, KEEP_STATE2, id, buf, len, -1) < 0)
-		close_fd(&k->conn);
+		fd_close(&k->conn);
 }
 
 static void
@@ -220,9 +220,9 @@ serve(struct keeper *k)
 
 	if (r == 0)
 		r = dispatch(k, &m);
-	close_fd(&m.fd);
+	fd_close(&m.fd);
 	if (r < 0 && r != -EAGAIN)
-		close_fd(&k->conn);
+		fd_close(&k->conn);
 }
 
 /*
@@ -241,10 +241,10 @@ accept_launchd(struct keeper *k)
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &uc, &len) < 0 ||
 	    (RULE(KEEPER_PEER) && (uc.uid != k->launchd || uc.pid != 0))) {
 		log_warn("refused uid %u pid %d", uc.uid, uc.pid);
-		close_fd(&fd);
+		fd_close(&fd);
 		return;
 	}
-	close_fd(&k->conn); /* the newer launchd is the living one */
+	fd_close(&k->conn); /* the newer launchd is the living one */
 	k->conn = fd;
 }
 
@@ -257,7 +257,7 @@ watch_take(struct keeper *k)
 
 	if (msg_recv(k->watch, buf, &m) == 0)
 		k->watched = m.fd;
-	close_fd(&k->watch);
+	fd_close(&k->watch);
 }
 
 /* The hypervisor's list has no handler that could speak: said here, and then
@@ -266,7 +266,7 @@ static void
 watch_say(struct keeper *k, short what)
 {
 	if ((what & POLLIN) == 0 || k->vmm == 0) {
-		close_fd(&k->watched);
+		fd_close(&k->watched);
 		return;
 	}
 	seccomp_debug_say(k->watched, "hypervisor");
@@ -335,8 +335,8 @@ main(int argc, char *argv[])
 	log_init("keeper", LOG_INFO);
 	fds_expect(KEEPER_NFDS);
 	/* more than two: from a spawner that is newer */
-	if (argc < 3 || parse_num(argv[1], 0, UINT32_MAX, &uid) < 0 ||
-	    parse_num(argv[2], 0, UINT32_MAX, &cid) < 0)
+	if (argc < 3 || num_parse(argv[1], 0, UINT32_MAX, &uid) < 0 ||
+	    num_parse(argv[2], 0, UINT32_MAX, &cid) < 0)
 		fatal("usage: mews-keeper UID CID");
 	k.launchd = (uid_t)uid;
 	k.launchd_arg = argv[1];

@@ -37,7 +37,7 @@ dial_free(struct dial *d)
 		return;
 	if (d->ev != NULL)
 		event_free(d->ev);
-	close_fd(&d->fd);
+	fd_close(&d->fd);
 	free(d);
 }
 
@@ -77,11 +77,11 @@ answer(struct vm *v, uint64_t id, int code, int fd)
 	struct ward_dialled a = { .code = code };
 
 	if (v->ward.phase != LINK_UP) {
-		close_fd(&fd);
+		fd_close(&fd);
 		return;
 	}
 	if (fd >= 0 && make_cookie(v, &a.cookie) < 0) {
-		close_fd(&fd);
+		fd_close(&fd);
 		a.code = -EAGAIN;
 	}
 	(void)chan_send(v->ward.chan, WARD_DIALLED, id, &a, sizeof(a), fd);

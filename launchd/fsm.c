@@ -76,7 +76,7 @@ static const char *const events[EV_EVENTS] = {
 };
 
 int
-vm_next(enum vm_state s, enum vm_event ev)
+fsm_next(enum vm_state s, enum vm_event ev)
 {
 	if ((unsigned int)s >= VM_STATES || (unsigned int)ev >= EV_EVENTS)
 		return VM_REFUSED;
@@ -84,13 +84,13 @@ vm_next(enum vm_state s, enum vm_event ev)
 }
 
 const char *
-vm_state_name(uint32_t s)
+fsm_state_name(uint32_t s)
 {
 	return s > 0 && s < nitems(states) ? states[s] : "?";
 }
 
 const char *
-vm_event_name(uint32_t ev)
+fsm_event_name(uint32_t ev)
 {
 	return ev < nitems(events) ? events[ev] : "?";
 }

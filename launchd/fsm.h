@@ -48,9 +48,9 @@ enum vm_event {
 /* Where a table cell is empty: no VM is in this state. */
 #define VM_REFUSED 0
 /* The next state, or VM_REFUSED. */
-int vm_next(enum vm_state s, enum vm_event ev);
+int fsm_next(enum vm_state s, enum vm_event ev);
 /* "?" for what is none. */
-const char *vm_state_name(uint32_t s);
-const char *vm_event_name(uint32_t ev);
+const char *fsm_state_name(uint32_t s);
+const char *fsm_event_name(uint32_t ev);
 
 #endif

@@ -34,7 +34,7 @@ close_all(struct vm *v)
 	link_close(&v->ward);
 	dial_clear(v);
 	machine_fds_clear(&v->fds);
-	close_fd(&v->boot_spec);
+	fd_close(&v->boot_spec);
 }
 
 static void
@@ -137,7 +137,7 @@ enter(struct vm *v)
 		break;
 	case VM_READY:
 		vm_arm(v, -1);
-		close_fd(&v->boot_spec);
+		fd_close(&v->boot_spec);
 		vm_tell(v, LE_READY);
 		break;
 	case VM_STOPPING:

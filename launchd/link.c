@@ -118,7 +118,7 @@ link_open(const char *name, const char *sock, uint32_t uid, pid_t pid, int *ret)
 	    (uc.uid != uid || (pid > 0 && uc.pid != pid)))
 		r = -EPERM;
 	if (r < 0)
-		close_fd(&fd);
+		fd_close(&fd);
 	else
 		*ret = fd;
 	return r;

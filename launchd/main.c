@@ -23,10 +23,10 @@ on_peer(void *arg, const struct boot_peer *p, int sock)
 		return 0;
 	}
 	if (p->room != ROOM_ORCHD) {
-		close_fd(&sock);
+		fd_close(&sock);
 		return -EINVAL;
 	}
-	close_fd(&ld->orchd_fd);
+	fd_close(&ld->orchd_fd);
 	ld->orchd_fd = sock;
 	ld->orchd_life = p->life;
 	orchd_open(ld);

@@ -154,7 +154,7 @@ on_attach(void *arg, struct chan *c, struct msg *m)
 	if ((v = find_or_new(arg, a.vm)) == NULL)
 		return say_err(c, m->id, a.vm, -ENOBUFS, "too many VMs");
 	if (a.role == FDR_SPEC) { /* which alone may come late */
-		close_fd(&v->boot_spec);
+		fd_close(&v->boot_spec);
 		v->boot_spec = m->fd;
 		v->spec_sent = false;
 		v->gives_spec = true;

@@ -175,7 +175,7 @@ vm_due(const struct vm *v)
 	unsigned int ev;
 
 	for (ev = 0; ev < EV_EVENTS; ev++) {
-		if (vm_next(v->state, (enum vm_event)ev) != VM_REFUSED &&
+		if (fsm_next(v->state, (enum vm_event)ev) != VM_REFUSED &&
 		    is_so(v, (enum vm_event)ev))
 			break;
 	}
@@ -185,12 +185,12 @@ vm_due(const struct vm *v)
 int
 vm_step(struct vm *v, enum vm_event ev)
 {
-	int to = vm_next(v->state, ev);
+	int to = fsm_next(v->state, ev);
 
 	if (to == VM_REFUSED)
 		return -EPROTO;
-	log_info("vm %s: %s -> %s (%s)", v->name, vm_state_name(v->state),
-	    vm_state_name((uint32_t)to), vm_event_name(ev));
+	log_info("vm %s: %s -> %s (%s)", v->name, fsm_state_name(v->state),
+	    fsm_state_name((uint32_t)to), fsm_event_name(ev));
 	v->state = (enum vm_state)to;
 	v->is_due = false; /* that was the former state's */
 	return 0;
@@ -226,7 +226,7 @@ on_death(int fd, short what, void *arg)
 	v->pid = 0;
 	v->is_dead = true;
 	(void)event_del(v->death);
-	close_fd(&v->pidfd);
+	fd_close(&v->pidfd);
 	vm_wake(v);
 }
 
@@ -273,9 +273,9 @@ clear(struct vm *v)
 		event_free(v->death);
 	if (v->timer != NULL)
 		event_free(v->timer);
-	close_fd(&v->pidfd);
+	fd_close(&v->pidfd);
 	machine_fds_clear(&v->fds);
-	close_fd(&v->boot_spec);
+	fd_close(&v->boot_spec);
 	free(v);
 }
 
@@ -306,7 +306,7 @@ vm_new(struct launchd *ld, uint64_t vmid)
 	v->ld = ld;
 	v->vmid = vmid;
 	v->state = VM_NEW;
-	format_hex64(vmid, v->name);
+	num_format_hex64(vmid, v->name);
 	v->rung = UINT32_MAX;
 	LIST_INIT(&v->dials);
 	v->pidfd = v->boot_spec = -1;

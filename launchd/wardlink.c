@@ -112,7 +112,7 @@ wardlink_stream(struct vm *v, const struct launch_stream *s, int fd)
 	 * our limit no other VM's stream would get through (I9) */
 	if (v->ward.phase != LINK_UP ||
 	    (RULE(STREAM_BACKLOG) && chan_queued(v->ward.chan) > 0)) {
-		close_fd(&fd);
+		fd_close(&fd);
 		return -EAGAIN;
 	}
 	if (chan_send(v->ward.chan, WARD_STREAM, 0, s, sizeof(*s), fd) < 0)

@@ -111,7 +111,7 @@ read_checked(const char *path, char **ret, struct err *e)
 		return err_errno(e, -errno, "%s", path);
 	if (fstat(fd, &st) < 0) {
 		r = err_errno(e, -errno, "%s", path);
-		close_fd(&fd);
+		fd_close(&fd);
 		return r;
 	}
 	if (!S_ISREG(st.st_mode))
@@ -132,7 +132,7 @@ read_checked(const char *path, char **ret, struct err *e)
 		r = err_errno(e, -errno, "%s", path);
 	else if (strlen(buf) != (size_t)n)
 		r = err_set(e, -EINVAL, "%s: has a NUL byte", path);
-	close_fd(&fd);
+	fd_close(&fd);
 	if (r < 0) {
 		free(buf);
 		return r;

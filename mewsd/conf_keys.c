@@ -77,7 +77,7 @@ conf_user(
 	const struct passwd *pw;
 	long long v;
 
-	if (parse_num(text, 0, UID_LIMIT, &v) == 0) {
+	if (num_parse(text, 0, UID_LIMIT, &v) == 0) {
 		ret->uid = (uid_t)v;
 		ret->gid = (gid_t)v;
 		return 0;
@@ -166,7 +166,7 @@ set_subnet(cfg_t *cfg, const struct conf_key *k, struct conf *c, struct err *e)
 		    e, -EINVAL, "%s = %s: must be a.b.c.d/n", k->name, text);
 	*slash = '\0';
 	if (inet_pton(AF_INET, buf, &in) != 1 ||
-	    parse_num(slash + 1, k->min, k->max, &prefix) < 0)
+	    num_parse(slash + 1, k->min, k->max, &prefix) < 0)
 		return err_set(e, -EINVAL,
 		    "%s = %s: must be a.b.c.d/n with n from %ld to %ld",
 		    k->name, text, k->min, k->max);
@@ -300,9 +300,9 @@ const struct conf_key conf_keys[] = {
 	WORD("vsock", launchd.vsock, "off", vsocks),
 	NUM("vsock_cid_base", launchd.cid_base, 0, 0, 0x7fffffff),
 	NUM("max_vms", launchd.max_vms, 200, 1, NET_TAPS_MAX),
-	NUM("max_vcpus", launchd.max_vcpus, 8, 1, LAUNCH_VCPUS_MAX),
-	NUM("max_memory", launchd.max_mem_mib, 8192, LAUNCH_MEM_MIN_MIB,
-	    LAUNCH_MEM_MAX_MIB),
+	NUM("max_vcpus", launchd.max_vcpus, 8, 1, MACHINE_VCPUS_MAX),
+	NUM("max_memory", launchd.max_mem_mib, 8192, MACHINE_MEM_MIN_MIB,
+	    MACHINE_MEM_MAX_MIB),
 	NUM("max_connections", apid.max_conns, 1000, CONF_CONNS_MIN, 100000),
 	SECONDS("idle_timeout", apid.idle_ms, 120, 1, 86400),
 	SECONDS("ready_timeout", orchd.ready_ms, 60, 1, 3600),

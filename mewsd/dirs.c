@@ -36,7 +36,7 @@ dir_make(const char *base, const char *name, uid_t uid, gid_t gid, mode_t mode)
 		fatal("%s belongs to uid %u; move it away", path, st.st_uid);
 	if (fchown(fd, uid, gid) < 0 || fchmod(fd, mode) < 0)
 		fatal("chown %s: %m", path);
-	close_fd(&fd);
+	fd_close(&fd);
 }
 
 void
@@ -54,7 +54,7 @@ dirs_make(const struct conf *c)
 }
 
 int
-lock_take(const struct conf *c)
+dirs_lock(const struct conf *c)
 {
 	const struct timespec step = { .tv_nsec = 20000000L };
 	char path[2 * BOOT_PATH_MAX];
@@ -78,7 +78,7 @@ lock_take(const struct conf *c)
 }
 
 int
-listener_open(const struct conf *c)
+dirs_listen(const struct conf *c)
 {
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
 	int fd;

@@ -102,9 +102,9 @@ exec_room(const struct mewsd *m, const struct exec *x, int *sock)
 	*sock = sv[0];
 	sv[0] = -1; /* the caller's now */
 out:
-	close_fd(&log);
-	close_fd(&sv[0]);
-	close_fd(&sv[1]);
+	fd_close(&log);
+	fd_close(&sv[0]);
+	fd_close(&sv[1]);
 	return r < 0 ? r : pid;
 }
 

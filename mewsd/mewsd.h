@@ -16,9 +16,9 @@ struct event_base;
 void dirs_make(const struct conf *c);
 /* The suite's lock: waits until the last room of an earlier suite has let
  * go (design: no two orchds ever share a store).  Start-up: dies. */
-int lock_take(const struct conf *c);
+int dirs_lock(const struct conf *c);
 /* Binds DIR/run/api.sock anew and listens.  Start-up: dies. */
-int listener_open(const struct conf *c);
+int dirs_listen(const struct conf *c);
 
 /* A child room as mewsd sees it. */
 struct child {

@@ -47,5 +47,5 @@ notify_send(const char *state)
 	    sendto(fd, state, strlen(state), MSG_NOSIGNAL,
 		(struct sockaddr *)&manager, manager_len) < 0)
 		log_warn("service manager not told \"%s\": %m", state);
-	close_fd(&fd);
+	fd_close(&fd);
 }

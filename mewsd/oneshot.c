@@ -88,9 +88,9 @@ place_clear(struct oneshot *o)
 	uint32_t i;
 
 	for (i = 0; i < o->nfds; i++)
-		close_fd(&o->fds[i]);
+		fd_close(&o->fds[i]);
 	o->nfds = 0;
-	close_fd(&o->sock);
+	fd_close(&o->sock);
 	(void)event_del(o->timer);
 	o->room = 0;
 	o->pid = 0;
@@ -154,7 +154,7 @@ start(struct oneshot *o)
 	}
 	o->pid = pid;
 	for (i = 0; i < o->nfds; i++)
-		close_fd(&o->fds[i]); /* they are its own now */
+		fd_close(&o->fds[i]); /* they are its own now */
 	log_info("%s %016" PRIx64 ": runs (pid %d, uid %u)", room_name(o->room),
 	    o->id, pid, uid_of(o));
 	if (conf_send(o) < 0)

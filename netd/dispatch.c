@@ -200,7 +200,7 @@ on_peer(void *arg, const struct boot_peer *p, int sock)
 	struct netd *nd = arg;
 
 	if (p->room != ROOM_ORCHD) {
-		close_fd(&sock);
+		fd_close(&sock);
 		return -EPERM;
 	}
 	chan_free(nd->orchd);

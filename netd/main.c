@@ -43,7 +43,7 @@ netd_start(struct netd *nd, const struct boot_common *bc)
 	    (fd != NETD_DEV_FD && dup3(fd, NETD_DEV_FD, O_CLOEXEC) < 0))
 		fatal("private root: %m");
 	if (fd != NETD_DEV_FD)
-		close_fd(&fd);
+		fd_close(&fd);
 	nd->devfd = NETD_DEV_FD;
 }
 

@@ -223,7 +223,7 @@ tap_make(struct netd *nd, const struct net_tap *id, int *ifindex, int *fd,
 	*fd = tun;
 	tun = -1; /* the caller owns it now */
 out:
-	close_fd(&tun);
+	fd_close(&tun);
 	return r;
 }
 

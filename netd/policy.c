@@ -154,7 +154,7 @@ tap_slot(const char *name, uint16_t *slot)
 	long long v;
 
 	if (strncmp(name, TAP_PREFIX, strlen(TAP_PREFIX)) != 0 ||
-	    parse_num(name + strlen(TAP_PREFIX), 0, NET_TAPS_MAX - 1, &v) < 0)
+	    num_parse(name + strlen(TAP_PREFIX), 0, NET_TAPS_MAX - 1, &v) < 0)
 		return -EINVAL;
 	tap_name((uint16_t)v, again);
 	if (strcmp(name, again) != 0) /* mw01 is not ours */
@@ -168,7 +168,7 @@ tap_alias(const struct net_tap *t, char alias[TAP_ALIAS])
 {
 	char uid[HEX64_LEN + 1];
 
-	format_hex64(t->vm, uid);
+	num_format_hex64(t->vm, uid);
 	(void)snprintf(alias, TAP_ALIAS,
 	    "mews1 %s %04x %08x %02x%02x%02x%02x%02x%02x", uid, t->nic,
 	    ntohl(t->ipv4), t->mac[0], t->mac[1], t->mac[2], t->mac[3],
@@ -182,7 +182,7 @@ hex(const char *s, size_t n, uint64_t *v)
 	char all[HEX64_LEN + 1] = "0000000000000000";
 
 	memcpy(all + HEX64_LEN - n, s, n);
-	return parse_hex64(all, v);
+	return num_parse_hex64(all, v);
 }
 
 int

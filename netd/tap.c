@@ -37,7 +37,7 @@ tap_create(int devfd, uint16_t slot, struct err *e)
 	ifr.ifr_flags |= (short)IFF_TUN_EXCL; /* never attach to another's */
 	if (ioctl(fd, TUNSETIFF, &ifr) < 0) {
 		r = -errno;
-		close_fd(&fd);
+		fd_close(&fd);
 		return err_errno(e, r, "make tap %s", ifr.ifr_name);
 	}
 	return fd;

@@ -41,7 +41,7 @@ peer(struct orchd *o, uint32_t room, int sock)
 		}
 	}
 	log_error("a channel to %s makes no sense", room_name(room));
-	close_fd(&sock);
+	fd_close(&sock);
 }
 
 /* --- mewsd --- */

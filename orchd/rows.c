@@ -352,7 +352,7 @@ row_label(const struct row_type *t, sqlite3_stmt *st, char *buf, size_t cap)
 			continue;
 		s = (const char *)sqlite3_column_text(st, (int)i);
 		if ((c->flags & COL_HEX) != 0) {
-			format_hex64(
+			num_format_hex64(
 			    (uint64_t)sqlite3_column_int64(st, (int)i), hex);
 			s = hex;
 		}

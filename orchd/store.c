@@ -426,7 +426,7 @@ store_free(struct store *s)
 		event_free(s->turn);
 	if (s->wake != NULL)
 		event_free(s->wake);
-	close_fd(&s->efd);
+	fd_close(&s->efd);
 	sql_finalize(s->stmt, STMT_MAX);
 	sql_finalize(&s->events, 1);
 	(void)sqlite3_close(s->rdb);

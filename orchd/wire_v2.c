@@ -128,7 +128,7 @@ conv_number(struct cur *c, struct said *s)
 	if (s->f->type == V2_TIME)
 		rfc3339_format((int64_t)v, true, text);
 	else
-		format_hex64(v, text);
+		num_format_hex64(v, text);
 	jbuf_str(s->b, text, strlen(text));
 	return 0;
 }

@@ -49,7 +49,7 @@ out_free(struct out *o)
 {
 	if (o == NULL)
 		return;
-	close_fd(&o->fd);
+	fd_close(&o->fd);
 	explicit_bzero(o->data, o->len); /* may have been a secret */
 	free(o);
 }
@@ -69,7 +69,7 @@ chan_destroy(struct chan *c)
 		event_free(c->wr);
 	if (c->retry != NULL)
 		event_free(c->retry);
-	close_fd(&c->sock);
+	fd_close(&c->sock);
 	explicit_bzero(c->buf, sizeof(c->buf));
 	free(c);
 }
@@ -149,7 +149,7 @@ chan_handle(struct chan *c, struct msg *m)
 		r = h->fn(c->arg, c, m);
 		c->depth--;
 	}
-	close_fd(&m->fd);
+	fd_close(&m->fd);
 	kill_point(m->type, KILL_AFTER);
 	/* an answer that found nobody: what it answered was no fault */
 	if (r == -EPIPE)
@@ -274,7 +274,7 @@ chan_new(struct event_base *base, int sock, const char *peer,
 	struct chan *c = calloc(1, sizeof(*c));
 
 	if (c == NULL) {
-		close_fd(&sock);
+		fd_close(&sock);
 		return NULL;
 	}
 	STAILQ_INIT(&c->queue);
@@ -367,7 +367,7 @@ chan_send(struct chan *c, uint32_t type, uint64_t id, const void *data,
 	} else if (r == 0)
 		kill_point(type, KILL_AFTER);
 out:
-	close_fd(&fd);
+	fd_close(&fd);
 	return r;
 }
 
@@ -379,7 +379,7 @@ chan_send2(struct chan *c, uint32_t type, uint64_t id, const void *head,
 	int r;
 
 	if (headlen > sizeof(buf) || taillen > sizeof(buf) - headlen) {
-		close_fd(&fd);
+		fd_close(&fd);
 		return -EMSGSIZE;
 	}
 	memcpy(buf, head, headlen);

@@ -48,7 +48,7 @@ exit_code(const struct exec_status *s, int *code, struct err *e)
 
 	for (i = 0; i < s->details.causes.count; i++)
 		if (strcmp(c[i].reason, "ExitCode") == 0) {
-			if (parse_num(c[i].message, 1, 255, &v) < 0)
+			if (num_parse(c[i].message, 1, 255, &v) < 0)
 				break;
 			*code = (int)v;
 			return 0;

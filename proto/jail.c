@@ -111,7 +111,7 @@ jail_name(const struct jail_id *j, char ret[JAIL_NAME_MAX + 1])
 	const struct jail_kind_row *k = jail_kind(j->kind);
 	char hex[HEX64_LEN + 1];
 
-	format_hex64(j->id, hex);
+	num_format_hex64(j->id, hex);
 	(void)snprintf(ret, JAIL_NAME_MAX + 1, "%.*s%s%s", JAIL_PREFIX_MAX,
 	    k->prefix, k->prefix[0] != '\0' ? "-" : "", hex);
 }
@@ -124,7 +124,7 @@ jail_name_parse(const char *name, struct jail_id *ret)
 	const size_t len = dash == NULL ? 0 : (size_t)(dash - name);
 	struct jail_id j = { 0 };
 
-	if (parse_hex64(hex, &j.id) < 0 || j.id == 0)
+	if (num_parse_hex64(hex, &j.id) < 0 || j.id == 0)
 		return -EINVAL;
 	for (j.kind = 0; j.kind < JAIL_KINDS_MAX; j.kind++) {
 		const struct jail_kind_row *k = jail_kind(j.kind);

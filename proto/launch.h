@@ -44,10 +44,6 @@ struct launch_attach {
 	uint32_t index; /* of the device that needs it; else 0 */
 };
 
-#define LAUNCH_VCPUS_MAX MACHINE_VCPUS_MAX
-#define LAUNCH_MEM_MIN_MIB MACHINE_MEM_MIN_MIB
-#define LAUNCH_MEM_MAX_MIB MACHINE_MEM_MAX_MIB
-
 enum launch_then { /* what follows verification */
 	LAUNCH_RUN = 1,
 };

@@ -308,7 +308,7 @@ machine_fds_put(
 		return -EINVAL;
 	assert(i < MACHINE_FDS_MAX);
 	if (i < t->n)
-		close_fd(&t->fd[i]);
+		fd_close(&t->fd[i]);
 	else
 		t->n++;
 	t->id[i] = (struct machine_fd){ (uint16_t)role, (uint16_t)index };
@@ -329,7 +329,7 @@ void
 machine_fds_clear(struct machine_fds *t)
 {
 	while (t->n > 0)
-		close_fd(&t->fd[--t->n]);
+		fd_close(&t->fd[--t->n]);
 }
 
 const struct machine_dev *

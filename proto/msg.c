@@ -68,13 +68,13 @@ take_fd(struct msghdr *mh, int *ret)
 			continue;
 		for (off = 0; CMSG_LEN(off + sizeof(int)) <= c->cmsg_len;
 		     off += sizeof(int)) {
-			close_fd(&fd);
+			fd_close(&fd);
 			memcpy(&fd, CMSG_DATA(c) + off, sizeof(int));
 			n++;
 		}
 	}
 	if (n > 1) {
-		close_fd(&fd);
+		fd_close(&fd);
 		return -EBADMSG;
 	}
 	*ret = fd;
@@ -106,7 +106,7 @@ msg_recv(int sock, void *buf, struct msg *m)
 	r = take_fd(&mh, &fd);
 	if (n == 0) {
 		/* the end, or an empty packet, which nobody honest sends */
-		close_fd(&fd);
+		fd_close(&fd);
 		return -ECONNRESET;
 	}
 	if (r < 0)
@@ -124,7 +124,7 @@ msg_recv(int sock, void *buf, struct msg *m)
 	m->fd = fd;
 	return 0;
 bad:
-	close_fd(&fd);
+	fd_close(&fd);
 	return -EBADMSG;
 }
 

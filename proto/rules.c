@@ -81,7 +81,7 @@ port_ok(const char *s, size_t len, struct err *e)
 {
 	long long v;
 
-	if (len <= 5 && parse_num(s, 0, 65535, &v) == 0)
+	if (len <= 5 && num_parse(s, 0, 65535, &v) == 0)
 		return 0;
 	return err_set(e, -EINVAL, "not a port");
 }
@@ -136,7 +136,7 @@ path_ok(const char *s, size_t len, struct err *e)
 
 const struct text_rule rule_name = { name_check,
 	"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$" };
-const struct text_rule rule_hostname = { hostname_check,
+const struct text_rule rule_hostname = { name_check_hostname,
 	"^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$" };
 const struct text_rule rule_word = { word_ok, "^[A-Za-z0-9][A-Za-z0-9._-]*$" };
 const struct text_rule rule_image = { image_ok,

@@ -172,7 +172,7 @@ get_uid(
 
 	if ((r = get_form(d, buf, sizeof(buf), &len)) < 0)
 		return r;
-	if (parse_hex64(buf, field_at(f, obj)) < 0)
+	if (num_parse_hex64(buf, field_at(f, obj)) < 0)
 		return where_err(
 		    w, d->e, -EINVAL, "expected 16 lower-case hex digits");
 	return 0;

@@ -102,7 +102,7 @@ put_uid(struct jbuf *b, uint64_t uid)
 {
 	char buf[HEX64_LEN + 1];
 
-	format_hex64(uid, buf);
+	num_format_hex64(uid, buf);
 	put_text(b, buf);
 }
 

@@ -53,7 +53,7 @@ set_value(const struct field *f, void *obj, const char *value, size_t len,
 
 	switch (f->type) {
 	case FT_INT:
-		if (parse_num(value, f->min, f->max, &v) < 0)
+		if (num_parse(value, f->min, f->max, &v) < 0)
 			return err_set(e, -EINVAL, "invalid %s", f->name);
 		field_store(f, obj, v);
 		return 0;

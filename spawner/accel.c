@@ -44,13 +44,13 @@ accel_load(struct spawner *sp)
 		sp->caps.accel = ACCEL_TCG; /* nothing to probe */
 		return;
 	}
-	close_fd(&fd);
+	fd_close(&fd);
 	fd =
 	    openat(sp->state_fd, ACCEL_FILE, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return;
 	n = read(fd, buf, sizeof(buf) - 1);
-	close_fd(&fd);
+	fd_close(&fd);
 	buf[n < 0 ? 0 : n] = '\0';
 	if (accel_is(sp, buf, ACCEL_TCG))
 		sp->caps.accel = ACCEL_TCG;
@@ -71,7 +71,7 @@ accel_save(const struct spawner *sp, uint32_t accel)
 	if (fd < 0)
 		return -errno;
 	/* half a line is no line: the next start probes again */
-	r = write_all(fd, line, len);
-	close_fd(&fd);
+	r = fd_write_all(fd, line, len);
+	fd_close(&fd);
 	return r;
 }

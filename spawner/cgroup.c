@@ -62,8 +62,8 @@ put(int dir, const char *file, const char *text)
 
 	if (fd < 0)
 		return -errno;
-	r = write_all(fd, text, strlen(text));
-	close_fd(&fd);
+	r = fd_write_all(fd, text, strlen(text));
+	fd_close(&fd);
 	return r;
 }
 
@@ -81,7 +81,7 @@ get(int dir, const char *file, char *buf, size_t cap)
 		n = -errno;
 	else
 		buf[n] = '\0';
-	close_fd(&fd);
+	fd_close(&fd);
 	return n;
 }
 
@@ -146,7 +146,7 @@ clear_group(int dir)
 				(void)put(keep, "cgroup.procs", pid);
 		}
 	}
-	close_fd(&keep);
+	fd_close(&keep);
 	return r;
 }
 
@@ -182,7 +182,7 @@ make_base(int dir, bool ours)
 	if (fd < 0)
 		return -errno;
 	r = put(fd, "cgroup.subtree_control", CONTROLLERS);
-	close_fd(&fd);
+	fd_close(&fd);
 	return r;
 }
 
@@ -218,7 +218,7 @@ cgroup_find(struct cgroup *cg, const char *group, char *why, size_t len)
 		(void)snprintf(why, len, "cgroup v2 is not delegated: %s",
 		    strerrordesc_np(-r));
 	cg->used = r == 0;
-	close_fd(&fd);
+	fd_close(&fd);
 	return r;
 }
 
@@ -268,7 +268,7 @@ cgroup_make(
 	if ((fd = open_group(cg, path)) < 0)
 		return fd;
 	if ((r = put_limits(fd, size)) < 0) {
-		close_fd(&fd);
+		fd_close(&fd);
 		(void)cgroup_remove(cg, path);
 		return r;
 	}
@@ -283,7 +283,7 @@ cgroup_kill(const struct cgroup *cg, const char *path)
 	if (fd < 0)
 		return fd == -ENOENT ? 0 : fd;
 	r = put(fd, "cgroup.kill", "1");
-	close_fd(&fd);
+	fd_close(&fd);
 	return r == -ENOENT ? 0 : r; /* a kernel before 5.14 */
 }
 
@@ -308,13 +308,13 @@ cgroup_oom_kills(const struct cgroup *cg, const char *path, uint32_t *ret)
 	if (fd < 0)
 		return fd;
 	n = get(fd, "memory.events", buf, sizeof(buf));
-	close_fd(&fd);
+	fd_close(&fd);
 	if (n < 0)
 		return (int)n;
 	while ((line = strsep(&p, "\n")) != NULL) {
 		if (strncmp(line, key, sizeof(key) - 1) != 0)
 			continue;
-		if (parse_num(line + sizeof(key) - 1, 0, UINT32_MAX, &v) < 0)
+		if (num_parse(line + sizeof(key) - 1, 0, UINT32_MAX, &v) < 0)
 			return -EBADMSG;
 		*ret = (uint32_t)v;
 		return 0;

@@ -64,7 +64,7 @@ void
 held_remove(struct spawner *sp, struct held *h)
 {
 	(void)RB_REMOVE(held_tree, &sp->held, h);
-	close_fd(&h->pidfd);
+	fd_close(&h->pidfd);
 	free(h);
 }
 
@@ -177,7 +177,7 @@ end_stranger(
 	    proc_has_uid((pid_t)rec->pid, rec->uid) &&
 	    pidfd_send_signal(pidfd, SIGKILL, NULL, 0) == 0)
 		log_warn("jail %s: killed", name);
-	close_fd(&pidfd);
+	fd_close(&pidfd);
 }
 
 static void
@@ -213,7 +213,7 @@ load(struct spawner *sp, const struct jail_id *j, const char *name)
 	/* the uid only here: of our own children, read-back judges it */
 	if (is_alive(sp, &rec, pidfd) < 0 ||
 	    (RULE(RECORD_UID) && !proc_has_uid((pid_t)rec.pid, rec.uid)))
-		close_fd(&pidfd);
+		fd_close(&pidfd);
 	log_info("jail %s: %s", name, pidfd < 0 ? "dead" : "alive");
 	if (held_add(sp, &rec, pidfd) == NULL)
 		fatal("out of memory");

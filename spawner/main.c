@@ -144,7 +144,7 @@ spawner_open(struct spawner *sp)
 	RB_INIT(&sp->held);
 	stage = open_root_dir(sp->conf.stage);
 	programs_find(sp, stage);
-	close_fd(&stage);
+	fd_close(&stage);
 	find_host(sp);
 	find_cgroup(sp);
 	accel_load(sp);
@@ -197,7 +197,7 @@ serve(struct spawner *sp)
 	if (r < 0)
 		fatal("channel: %s", strerrordesc_np(-r));
 	spawner_dispatch(sp, &m);
-	close_fd(&m.fd);
+	fd_close(&m.fd);
 }
 
 int

@@ -163,7 +163,7 @@ make_dir(int parent, const char *name, mode_t mode, int *ret)
 		return -errno;
 	if (fstat(fd, &st) < 0 || st.st_uid != 0 || (st.st_mode & 022) != 0 ||
 	    fchmod(fd, mode) < 0) {
-		close_fd(&fd);
+		fd_close(&fd);
 		return -EPERM;
 	}
 	*ret = fd;
@@ -197,7 +197,7 @@ bind_socket(const struct spawner *sp, int dir, const char *name, int *ret)
 	if (chdir("/") < 0)
 		r = -errno;
 	if (r < 0)
-		close_fd(&fd);
+		fd_close(&fd);
 	*ret = fd;
 	return r;
 }
@@ -336,9 +336,9 @@ close_childs(struct making *m)
 	size_t i;
 
 	for (i = 0; i < nitems(m->fds); i++)
-		close_fd(&m->fds[i]);
-	close_fd(&m->log);
-	close_fd(&m->gate[1]);
+		fd_close(&m->fds[i]);
+	fd_close(&m->log);
+	fd_close(&m->gate[1]);
 }
 
 static int
@@ -379,11 +379,11 @@ static void
 making_clear(struct making *m)
 {
 	close_childs(m);
-	close_fd(&m->run);
-	close_fd(&m->state);
-	close_fd(&m->cgroup);
-	close_fd(&m->gate[0]);
-	close_fd(&m->pidfd);
+	fd_close(&m->run);
+	fd_close(&m->state);
+	fd_close(&m->cgroup);
+	fd_close(&m->gate[0]);
+	fd_close(&m->pidfd);
 }
 
 /* The half-made child dies, and then its traces go. */

@@ -25,12 +25,12 @@ proc_read(const char *path, char *buf, size_t cap)
 			continue;
 		if (n < 0) {
 			n = -errno;
-			close_fd(&fd);
+			fd_close(&fd);
 			return n;
 		}
 		len += (size_t)n;
 	}
-	close_fd(&fd);
+	fd_close(&fd);
 	if (n != 0)
 		return -E2BIG; /* half a file proves nothing */
 	buf[len] = '\0';
@@ -48,7 +48,7 @@ word_num(char *s, int nth, uint64_t *ret)
 	while ((w = strsep(&p, " \n")) != NULL) {
 		if (nth-- > 0)
 			continue;
-		if ((r = parse_num(w, 0, INT64_MAX, &v)) == 0)
+		if ((r = num_parse(w, 0, INT64_MAX, &v)) == 0)
 			*ret = (uint64_t)v;
 		return r;
 	}
@@ -138,7 +138,7 @@ proc_own_filters(unsigned int *ret)
 		return -ENOTSUP;
 	p += sizeof(key) - 1;
 	p[strcspn(p, "\n")] = '\0';
-	if (parse_num(p, 0, 1000, &v) < 0)
+	if (num_parse(p, 0, 1000, &v) < 0)
 		return -EBADMSG;
 	*ret = (unsigned int)v;
 	return 0;

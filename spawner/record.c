@@ -123,13 +123,13 @@ record_write(int dirfd, const struct record *rec)
 	    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
-	r = write_all(fd, rec, sizeof(*rec));
+	r = fd_write_all(fd, rec, sizeof(*rec));
 	if (r == 0 &&
 	    (fsync(fd) < 0 ||
 		renameat(dirfd, "record.new", dirfd, "record") < 0 ||
 		fsync(dirfd) < 0))
 		r = -errno;
-	close_fd(&fd);
+	fd_close(&fd);
 	return r;
 }
 
@@ -151,7 +151,7 @@ record_read(int run_fd, const char *name, struct record *ret)
 	    (st.st_mode & 022) == 0 && (n = read(fd, buf, sizeof(buf))) > 0 &&
 	    n <= RECORD_LEN_MAX)
 		r = record_parse(buf, (size_t)n, ret);
-	close_fd(&fd);
+	fd_close(&fd);
 	return r;
 }
 

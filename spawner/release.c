@@ -60,7 +60,7 @@ remove_dir(int parent, const char *name)
 
 	if (d == NULL) {
 		r = errno == ENOENT ? 0 : -errno;
-		close_fd(&fd);
+		fd_close(&fd);
 		return r;
 	}
 	while (r == 0 && (de = readdir(d)) != NULL) {

@@ -219,7 +219,7 @@ add_children(struct readback *rb, pid_t pid, pid_t tid)
 	if ((n = proc_read(path, buf, sizeof(buf))) < 0)
 		return err_errno(rb->e, (int)n, "children of %d", (int)pid);
 	while ((w = strsep(&p, " \n")) != NULL) {
-		if (parse_num(w, 1, INT32_MAX, &v) < 0)
+		if (num_parse(w, 1, INT32_MAX, &v) < 0)
 			continue;
 		if (rb->npids == JAIL_PROCS_MAX)
 			return err_set(rb->e, -EPERM, "too many processes");
@@ -244,7 +244,7 @@ each_thread(struct readback *rb, pid_t pid, const struct record_prog *p,
 		return err_errno(rb->e, -errno, "process %d", (int)pid);
 	rb->threads = 0;
 	while (r == 0 && (de = readdir(d)) != NULL) {
-		if (parse_num(de->d_name, 1, INT32_MAX, &tid) < 0)
+		if (num_parse(de->d_name, 1, INT32_MAX, &tid) < 0)
 			continue;
 		rb->threads++;
 		r = fn(rb, p, pid, (pid_t)tid);

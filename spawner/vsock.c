@@ -23,7 +23,7 @@ vsock_find(struct spawner *sp)
 		    why, len, VHOST_VSOCK ": %s", strerrordesc_np(-fd));
 		return;
 	}
-	close_fd(&fd);
+	fd_close(&fd);
 	sp->caps.vsock = 1;
 }
 
@@ -40,7 +40,7 @@ vsock_make(const struct spawner *sp, uint16_t slot, uint32_t *cid)
 	if (fd < 0)
 		return fd;
 	if ((r = vhost_set_cid(fd, want)) < 0) {
-		close_fd(&fd);
+		fd_close(&fd);
 		return r;
 	}
 	*cid = want;

@@ -131,7 +131,7 @@ hang_up(struct agent *a)
 	a->sess = NULL;
 	free_event(&a->rd);
 	free_event(&a->wr);
-	close_fd(&a->fd);
+	fd_close(&a->fd);
 	(void)evtimer_del(a->pong);
 }
 

@@ -52,14 +52,14 @@ trim(struct console *c)
 static void
 append(struct console *c, const char *p, size_t len)
 {
-	int r = write_all(c->log_fd, p, len);
+	int r = fd_write_all(c->log_fd, p, len);
 	off_t end;
 
 	if (r == -EFBIG) {
 		/* the jail's RLIMIT_FSIZE counts offsets, holes and all: a
 		 * guest that talks for long would be unheard from then on */
 		begin_anew(c);
-		r = write_all(c->log_fd, p, len);
+		r = fd_write_all(c->log_fd, p, len);
 	}
 	end = lseek(c->log_fd, 0, SEEK_END);
 	/* a full disk loses console output, and nothing else */
@@ -81,7 +81,7 @@ hang_up(struct console *c)
 	if (c->wr != NULL)
 		event_free(c->wr);
 	c->rd = c->wr = NULL;
-	close_fd(&c->fd);
+	fd_close(&c->fd);
 }
 
 static void

@@ -30,7 +30,7 @@ connect_abstract(const char *name)
 		(socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + len)) <
 	    0) {
 		r = -errno;
-		close_fd(&fd);
+		fd_close(&fd);
 		return r;
 	}
 	return fd;

@@ -168,7 +168,7 @@ on_accept(int listener, short what, void *arg)
 		return;
 	if (!is_launchd(w, fd)) {
 		log_warn("a stranger called");
-		close_fd(&fd);
+		fd_close(&fd);
 		return;
 	}
 	/* a launchd that is starting anew replaces the one that was */

@@ -145,7 +145,7 @@ main(int argc, char *argv[])
 	log_init("warden", LOG_INFO);
 	if (argc == 2 && strcmp(argv[1], "-x") == 0)
 		compose_exec(&qemu_backend);
-	if (argc != 2 || parse_num(argv[1], 0, UINT32_MAX - 1, &uid) < 0)
+	if (argc != 2 || num_parse(argv[1], 0, UINT32_MAX - 1, &uid) < 0)
 		fatal("usage: mews-warden -x | UID");
 	return serve((uid_t)uid);
 }

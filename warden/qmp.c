@@ -60,7 +60,7 @@ hang_up(struct vmm *v)
 	if (v->wr != NULL)
 		event_free(v->wr);
 	v->rd = v->wr = NULL;
-	close_fd(&v->fd);
+	fd_close(&v->fd);
 	free(v->in);
 	v->in = NULL;
 	v->inlen = v->incap = v->outlen = 0;

@@ -64,7 +64,7 @@ stream_kill(struct stream *st)
 	(void)event_del(st->wr);
 	let_go(st);
 	drain(st->fd);
-	close_fd(&st->fd);
+	fd_close(&st->fd);
 	event_active(st->timer, EV_TIMEOUT, 0);
 }
 
@@ -80,7 +80,7 @@ stream_free(struct stream *st)
 		event_free(st->wr);
 	if (st->timer != NULL)
 		event_free(st->timer);
-	close_fd(&st->fd);
+	fd_close(&st->fd);
 	free(st->up);
 	free(st->down);
 	free(st->chunk);
@@ -411,5 +411,5 @@ stream_refuse(int fd, const char *text)
 
 	(void)send(fd, buf, len, MSG_NOSIGNAL | MSG_DONTWAIT);
 	drain(fd);
-	close_fd(&fd);
+	fd_close(&fd);
 }

@@ -47,7 +47,7 @@ streams_add(struct streams *ss, uint32_t kind, uint32_t flags, int fd)
 	struct stream *st;
 
 	if (!is_stream_socket(fd)) {
-		close_fd(&fd);
+		fd_close(&fd);
 		return;
 	}
 	if (RULE(STREAMS_MAX) && ss->n >= STREAMS_MAX) {

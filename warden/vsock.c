@@ -99,7 +99,7 @@ conn_new(struct vsock *vs, int *fd, struct duct *ret)
 
 	if (c == NULL || sockq_init(&c->q, *fd, &conn_ops) < 0) {
 		free(c);
-		close_fd(fd);
+		fd_close(fd);
 		return -ENOMEM;
 	}
 	c->rd = event_new(vs->base, *fd, EV_READ | EV_PERSIST, on_io, c);
@@ -179,7 +179,7 @@ vsock_dialled(
 	if (a->code < 0 || *fd < 0)
 		vsock_failed(vs, strerrordesc_np(-a->code));
 	else if (!vs->has_key)
-		close_fd(fd); /* the agent went meanwhile */
+		fd_close(fd); /* the agent went meanwhile */
 	else if (conn_new(vs, fd, &d) < 0)
 		vsock_failed(vs, "out of memory");
 	else {

@@ -95,7 +95,7 @@ answer_stream(struct orchd *o, uint64_t conn, uint64_t id, int fd)
 	struct conn *c = request_of(o, conn, id);
 
 	if (c == NULL)
-		close_fd(&fd);
+		fd_close(&fd);
 	else
 		answer_send(c, id, &res, NULL, 0, fd);
 }
@@ -115,7 +115,7 @@ answer_doc(struct orchd *o, uint64_t id, struct api_res *res, const void *buf,
 		}
 	}
 	if ((c = request_of(o, res->conn, id)) == NULL) {
-		close_fd(&fd);
+		fd_close(&fd);
 		return;
 	}
 	answer_send(c, id, res, buf, fd < 0 ? len : 0, fd);

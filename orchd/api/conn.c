@@ -83,7 +83,7 @@ conn_end(struct conn *c, bool told)
 	(void)epoll_ctl(o->conns.hup_epoll, EPOLL_CTL_DEL, c->sock, NULL);
 	/* apid's copy too: nobody serves a caller without an identity */
 	(void)shutdown(c->sock, SHUT_RDWR);
-	close_fd(&c->sock);
+	fd_close(&c->sock);
 	free(c);
 }
 
@@ -189,7 +189,7 @@ on_refused_end(int fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	for (i = 0; i < nitems(o->conns.refused); i++)
-		close_fd(&o->conns.refused[i]);
+		fd_close(&o->conns.refused[i]);
 }
 
 /*
@@ -205,9 +205,9 @@ linger(struct orchd *o, int sock)
 	int *slot =
 	    &o->conns.refused[o->conns.nrefused++ % nitems(o->conns.refused)];
 
-	close_fd(slot);
+	fd_close(slot);
 	if (event_add(o->conns.refused_end, &tv) < 0)
-		close_fd(&sock);
+		fd_close(&sock);
 	*slot = sock;
 }
 
@@ -288,12 +288,12 @@ on_accept(int fd, short what, void *arg)
 		sock = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (sock < 0 && (errno == EMFILE || errno == ENFILE)) {
 			/* the reserve lets us take it and say why not */
-			close_fd(&o->conns.reserve_fd);
+			fd_close(&o->conns.reserve_fd);
 			sock = accept4(
 			    fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 			if (sock >= 0)
 				say_busy(sock);
-			close_fd(&sock);
+			fd_close(&sock);
 			o->conns.reserve_fd =
 			    fcntl(o->conns.listener, F_DUPFD_CLOEXEC, 3);
 			accept_pause(o);
@@ -309,7 +309,7 @@ on_accept(int fd, short what, void *arg)
 		if (r == -EBUSY)
 			linger(o, sock);
 		else if (r < 0)
-			close_fd(&sock);
+			fd_close(&sock);
 	}
 }
 
@@ -319,7 +319,7 @@ conn_listen(struct orchd *o, int sock)
 	size_t i;
 
 	if (o->conns.accept != NULL) {
-		close_fd(&sock); /* there is one listener */
+		fd_close(&sock); /* there is one listener */
 		return;
 	}
 	/* ids begin anywhere, so that no id of an earlier life comes back */

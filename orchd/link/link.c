@@ -137,7 +137,7 @@ link_send(struct orchd *o, enum link_id id, uint32_t type, uint64_t ask,
     const void *data, size_t len, int fd)
 {
 	if (o->link[id].chan == NULL) {
-		close_fd(&fd);
+		fd_close(&fd);
 		return -EPIPE;
 	}
 	return chan_send(o->link[id].chan, type, ask, data, len, fd);

@@ -52,7 +52,7 @@ tap_release(struct part *p, uint64_t id)
 		.slot = (uint16_t)p->vm->row.slot,
 		.nic = (uint16_t)p->index };
 
-	close_fd(&p->fd);
+	fd_close(&p->fd);
 	return link_send(p->vm->obj.orchd, LINK_NET, NET_TAP_CLOSE, id, &req,
 	    sizeof(req), -1);
 }
@@ -116,7 +116,7 @@ on_tap_ready(void *arg, struct chan *c, struct msg *m)
 			part_answered(p, -EBADF, "netd sent no tap");
 			return 0;
 		}
-		close_fd(&p->fd);
+		fd_close(&p->fd);
 		p->fd = m->fd;
 		m->fd = -1;
 	}

@@ -62,7 +62,7 @@ void
 part_clear(struct part *p)
 {
 	ask_clear(p);
-	close_fd(&p->fd);
+	fd_close(&p->fd);
 	if (p->timer != NULL)
 		event_free(p->timer);
 	p->timer = NULL;
@@ -114,7 +114,7 @@ let_go(struct part *p)
 {
 	p->state = PART_NONE;
 	p->adopt = p->stopping = false;
-	close_fd(&p->fd);
+	fd_close(&p->fd);
 	if (p->kind->forget != NULL)
 		p->kind->forget(p);
 }

@@ -188,5 +188,5 @@ verb_vm_stream(const struct req *r)
 		req_refuse(r, 503, "the launcher is busy: try again");
 		break;
 	}
-	close_fd(&sv[0]);
+	fd_close(&sv[0]);
 }

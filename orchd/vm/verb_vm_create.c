@@ -22,12 +22,12 @@ static int
 create_check(const struct req *r, struct vm_create *want)
 {
 	const struct orchd_conf *conf = &r->o->conf;
-	const uint32_t cpus = conf->max_vcpus < LAUNCH_VCPUS_MAX
+	const uint32_t cpus = conf->max_vcpus < MACHINE_VCPUS_MAX
 	    ? conf->max_vcpus
-	    : LAUNCH_VCPUS_MAX;
-	const uint32_t mem = conf->max_mem_mib < LAUNCH_MEM_MAX_MIB
+	    : MACHINE_VCPUS_MAX;
+	const uint32_t mem = conf->max_mem_mib < MACHINE_MEM_MAX_MIB
 	    ? conf->max_mem_mib
-	    : LAUNCH_MEM_MAX_MIB;
+	    : MACHINE_MEM_MAX_MIB;
 	char text[160];
 
 	if (want->image[0] == '\0' && want->plugin[0] == '\0') {
@@ -54,11 +54,11 @@ create_check(const struct req *r, struct vm_create *want)
 		    (int32_t)(mem < DEFAULT_MEM_MIB ? mem : DEFAULT_MEM_MIB);
 	if ((uint32_t)want->cpu_cores > cpus ||
 	    (uint32_t)want->memory_mb > mem ||
-	    want->memory_mb < LAUNCH_MEM_MIN_MIB) {
+	    want->memory_mb < MACHINE_MEM_MIN_MIB) {
 		(void)snprintf(text, sizeof(text),
 		    "cpu_cores must be 1 to %u, memory_mb %d to %u on this "
 		    "host",
-		    cpus, LAUNCH_MEM_MIN_MIB, mem);
+		    cpus, MACHINE_MEM_MIN_MIB, mem);
 		req_refuse(r, 400, text);
 		return -ERANGE;
 	}

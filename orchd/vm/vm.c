@@ -133,10 +133,10 @@ prefix_range(const char *s, uint64_t *lo, uint64_t *hi)
 	memset(buf, '0', HEX64_LEN);
 	buf[HEX64_LEN] = '\0';
 	memcpy(buf, s, len);
-	if (parse_hex64(buf, lo) < 0)
+	if (num_parse_hex64(buf, lo) < 0)
 		return -EINVAL;
 	memset(buf + len, 'f', HEX64_LEN - len);
-	return parse_hex64(buf, hi);
+	return num_parse_hex64(buf, hi);
 }
 
 int

@@ -87,7 +87,7 @@ test_age(void)
 
 	for (i = 0; i < nitems(ages); i++) {
 		t_row(ages[i].want);
-		age_format(ages[i].in, buf);
+		size_format_age(ages[i].in, buf);
 		t_str(buf, ages[i].want);
 	}
 }
@@ -337,13 +337,13 @@ test_leave(void)
 		t_row(leaves[i].name);
 		n = strlen(leaves[i].in);
 		memcpy(buf, leaves[i].in, n);
-		t_eq(leave_filter(&whole, buf, &n), leaves[i].left);
+		t_eq(session_leave_filter(&whole, buf, &n), leaves[i].left);
 		t_mem(buf, n, leaves[i].want, strlen(leaves[i].want));
 		for (k = len = 0; !left && leaves[i].in[k] != '\0'; k++) {
 			uint8_t one[2] = { (uint8_t)leaves[i].in[k] };
 
 			n = 1;
-			left = leave_filter(&split, one, &n);
+			left = session_leave_filter(&split, one, &n);
 			memcpy(got + len, one, n);
 			len += n;
 		}

@@ -127,7 +127,7 @@ test_rows_random_splits(void)
 	int i;
 
 	if (given != NULL)
-		t_eq(parse_num(given, 0, UINT32_MAX, &seed), 0);
+		t_eq(num_parse(given, 0, UINT32_MAX, &seed), 0);
 	printf("# HTTP_SEED=%lld\n", seed);
 	srandom((unsigned int)seed); /* allowed: nothing secret */
 	for (i = 0; i < 20; i++)

@@ -64,7 +64,7 @@ test_names(void)
 		t_row(rows[i].name);
 		t_eq(name_check(rows[i].in, rows[i].len, &e), rows[i].vm);
 		t_eq(e.msg[0] != '\0', rows[i].vm < 0);
-		t_eq(hostname_check(rows[i].in, rows[i].len, NULL),
+		t_eq(name_check_hostname(rows[i].in, rows[i].len, NULL),
 		    rows[i].host);
 	}
 }

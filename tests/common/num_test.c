@@ -42,7 +42,7 @@ test_parse_num(void)
 		long long got = -7;
 
 		t_row(rows[i].name);
-		t_eq(parse_num(rows[i].in, rows[i].min, rows[i].max, &got),
+		t_eq(num_parse(rows[i].in, rows[i].min, rows[i].max, &got),
 		    rows[i].r);
 		t_eq(got, rows[i].want);
 	}
@@ -60,15 +60,15 @@ test_hex64(void)
 
 	for (i = 0; i < nitems(bad); i++) {
 		t_row(bad[i]);
-		t_eq(parse_hex64(bad[i], &v), -EINVAL);
+		t_eq(num_parse_hex64(bad[i], &v), -EINVAL);
 		t_eq(v, 7);
 	}
 	t_row("there and back");
-	t_eq(parse_hex64("0123456789abcdef", &v), 0);
+	t_eq(num_parse_hex64("0123456789abcdef", &v), 0);
 	t_true(v == 0x0123456789abcdefULL);
-	format_hex64(v, buf);
+	num_format_hex64(v, buf);
 	t_str(buf, "0123456789abcdef");
 }
 
-const struct t_case t_cases[] = { { "parse_num", test_parse_num },
+const struct t_case t_cases[] = { { "num_parse", test_parse_num },
 	{ "hex64", test_hex64 }, { NULL, NULL } };

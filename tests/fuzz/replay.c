@@ -37,7 +37,7 @@ replay(int dirfd, const char *file)
 out:
 	if (r < 0)
 		printf("# %s cannot be read\n", file);
-	close_fd(&fd);
+	fd_close(&fd);
 	free(exact);
 	free(buf);
 	return r;

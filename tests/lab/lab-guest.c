@@ -76,7 +76,7 @@ asked(void)
 		return 0;
 	at += strlen("vsock=");
 	at[strcspn(at, " \n")] = '\0';
-	if (parse_num(at, 1, UINT32_MAX, &port) < 0)
+	if (num_parse(at, 1, UINT32_MAX, &port) < 0)
 		fail("vsock=");
 	return (unsigned int)port;
 }

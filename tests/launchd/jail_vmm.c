@@ -307,7 +307,7 @@ t_proc(void)
 	int n = 0;
 
 	while (d != NULL && (de = readdir(d)) != NULL)
-		n += parse_num(de->d_name, 1, 1 << 30, &pid) == 0;
+		n += num_parse(de->d_name, 1, 1 << 30, &pid) == 0;
 	return n <= 5 ? 0 : -1;
 }
 
@@ -368,7 +368,7 @@ probe(int c, char *name)
 
 	if (a != NULL) {
 		*a = '\0';
-		(void)parse_num(a + 1, 0, 1 << 30, &arg);
+		(void)num_parse(a + 1, 0, 1 << 30, &arg);
 	}
 	for (i = 0; i < nitems(probes) && strcmp(name, probes[i].name) != 0;
 	     i++)
@@ -482,7 +482,7 @@ main(int argc, char *argv[])
 {
 	long long b;
 
-	if (argc != 2 || parse_num(argv[1], 1, 1 << 20, &b) < 0)
+	if (argc != 2 || num_parse(argv[1], 1, 1 << 20, &b) < 0)
 		return 2;
 	if (b == BEHAVE_EXIT_3)
 		return 3;

@@ -29,7 +29,7 @@ tell(uint64_t id)
 {
 	if (conn >= 0 &&
 	    msg_send(conn, WARD_STATE, id, &st, sizeof(st), -1) < 0)
-		close_fd(&conn);
+		fd_close(&conn);
 }
 
 static void
@@ -44,7 +44,7 @@ qmp_connect(void)
 		offsetof(struct sockaddr_un, sun_path) + 4) == 0)
 		qmp = fd;
 	else
-		close_fd(&fd);
+		fd_close(&fd);
 }
 
 static void
@@ -90,7 +90,7 @@ qmp_read(void)
 	ssize_t n = recv(qmp, buf, sizeof(buf) - 1, 0);
 
 	if (n <= 0) {
-		close_fd(&qmp);
+		fd_close(&qmp);
 		st.qmp = 0;
 		st.running = 0;
 		tell(0);
@@ -169,7 +169,7 @@ dialled(uint32_t *cookie)
 		else
 			a.code = 1;
 	}
-	close_fd(&m.fd);
+	fd_close(&m.fd);
 	return a.code;
 }
 
@@ -288,11 +288,11 @@ serve(void)
 			if (r == 0)
 				handle(&m);
 			else if (r != -EAGAIN)
-				close_fd(&conn);
-			close_fd(&m.fd);
+				fd_close(&conn);
+			fd_close(&m.fd);
 		}
 		if (p[0].revents != 0) {
-			close_fd(&conn);
+			fd_close(&conn);
 			conn = accept4(LISTENER, NULL, NULL, SOCK_CLOEXEC);
 		}
 	}

@@ -91,7 +91,7 @@ _Static_assert(nitems(picture) == VM_STATES - 1, "a row per state");
 static int
 next(unsigned int s, unsigned int ev)
 {
-	return vm_next((enum vm_state)s, (enum vm_event)ev);
+	return fsm_next((enum vm_state)s, (enum vm_event)ev);
 }
 
 static void
@@ -101,7 +101,7 @@ test_every_cell(void)
 	size_t i;
 
 	for (i = 0; i < nitems(picture); i++) {
-		t_row(vm_state_name(picture[i].s));
+		t_row(fsm_state_name(picture[i].s));
 		t_eq(strlen(picture[i].cells), EV_EVENTS);
 		for (ev = 0; ev < EV_EVENTS; ev++) {
 			int to = next(picture[i].s, ev);
@@ -127,7 +127,7 @@ test_forward(void)
 	for (s = VM_NEW; s < VM_STATES; s++) {
 		unsigned int ways = 0;
 
-		t_row(vm_state_name(s));
+		t_row(fsm_state_name(s));
 		for (ev = 0; ev < EV_EVENTS; ev++) {
 			int to = next(s, ev);
 
@@ -146,7 +146,7 @@ test_users(void)
 	unsigned int s, ev, n;
 
 	for (ev = 0; ev < EV_EVENTS; ev++) {
-		t_row(vm_event_name(ev));
+		t_row(fsm_event_name(ev));
 		for (n = 0, s = VM_NEW; s < VM_STATES; s++)
 			n += next(s, ev) != VM_REFUSED;
 		t_true(n > 0);
@@ -154,7 +154,7 @@ test_users(void)
 	for (s = VM_NEW + 1; s < VM_STATES; s++) {
 		unsigned int from;
 
-		t_row(vm_state_name(s));
+		t_row(fsm_state_name(s));
 		for (n = 0, from = VM_NEW; from < VM_STATES; from++) {
 			for (ev = 0; ev < EV_EVENTS; ev++)
 				n += next(from, ev) == (int)s;
@@ -170,7 +170,7 @@ test_release(void)
 	unsigned int s;
 
 	for (s = VM_NEW; s < VM_FREEING; s++) {
-		t_row(vm_state_name(s));
+		t_row(fsm_state_name(s));
 		/* the spawner's answer brings the pidfd: it is waited for */
 		t_eq(next(s, EV_RELEASE),
 		    s == VM_PREPARE ? VM_REFUSED : (int)VM_FREEING);
@@ -182,14 +182,14 @@ test_names(void)
 {
 	unsigned int i;
 
-	t_str(vm_state_name(VM_RUNNING), "running");
+	t_str(fsm_state_name(VM_RUNNING), "running");
 	for (i = VM_NEW; i < VM_STATES; i++)
-		t_true(strcmp(vm_state_name(i), "?") != 0);
-	t_str(vm_state_name(VM_REFUSED), "?");
-	t_str(vm_state_name(VM_STATES), "?");
+		t_true(strcmp(fsm_state_name(i), "?") != 0);
+	t_str(fsm_state_name(VM_REFUSED), "?");
+	t_str(fsm_state_name(VM_STATES), "?");
 	for (i = 0; i < EV_EVENTS; i++)
-		t_true(strcmp(vm_event_name(i), "?") != 0);
-	t_str(vm_event_name(EV_EVENTS), "?");
+		t_true(strcmp(fsm_event_name(i), "?") != 0);
+	t_str(fsm_event_name(EV_EVENTS), "?");
 }
 
 const struct t_case t_cases[] = { { "every cell", test_every_cell },

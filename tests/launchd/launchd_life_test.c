@@ -349,7 +349,7 @@ test_turns(void)
 		t_row(rows[i].name);
 		play(v, rows[i].script);
 		t_str(asked, rows[i].asked);
-		t_str(vm_state_name(v->state), vm_state_name(rows[i].state));
+		t_str(fsm_state_name(v->state), fsm_state_name(rows[i].state));
 		t_eq(v->reason, rows[i].reason);
 		end(v);
 	}

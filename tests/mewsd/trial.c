@@ -38,7 +38,7 @@ obey(const char *order)
 {
 	long long v;
 
-	if (parse_num(order, 0, 255, &v) == 0)
+	if (num_parse(order, 0, 255, &v) == 0)
 		_exit((int)v);
 	if (strcmp(order, "leave a child") == 0) {
 		if (fork() == 0)

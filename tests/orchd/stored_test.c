@@ -142,7 +142,7 @@ on_vm(void *arg, const struct vm_row *r, struct err *e)
 
 	(void)arg;
 	(void)e;
-	format_hex64(r->vmid, id);
+	num_format_hex64(r->vmid, id);
 	say("vm %s %lld %lld %s desired %u state %u reason %u exit %d slot %u "
 	    "ipv4 %08x mac %02x%02x%02x%02x%02x%02x \"%s\" %lld %lld "
 	    "told %d",

@@ -188,7 +188,7 @@ close_side(struct side *s, int *peer)
 {
 	chan_free(s->c);
 	event_base_free(s->base);
-	close_fd(peer);
+	fd_close(peer);
 }
 
 static void
@@ -227,7 +227,7 @@ test_end_and_empty(void)
 	close_side(&s, &peer);
 
 	open_side(&s, &peer);
-	close_fd(&peer);
+	fd_close(&peer);
 	(void)event_base_loop(s.base, EVLOOP_NONBLOCK);
 	t_eq(s.gone, 1);
 	t_str(s.why, "closed");
@@ -284,7 +284,7 @@ test_queue(void)
 		memcpy(&b, m.data, sizeof(b));
 		t_eq(b.v, got);
 		t_true(m.fd >= 0);
-		close_fd(&m.fd);
+		fd_close(&m.fd);
 		got++;
 	}
 	t_eq(chan_queued(s.c), 0);
@@ -320,9 +320,9 @@ test_wait(void)
 	t_eq(msg_send(sv[1], T_PLAIN, 7, "x", 1, -1), 0);
 	t_eq(msg_wait(sv[0], buf, &m, 1000), 0);
 	t_eq(m.id, 7);
-	close_fd(&sv[1]);
+	fd_close(&sv[1]);
 	t_eq(msg_wait(sv[0], buf, &m, 1000), -ECONNRESET);
-	close_fd(&sv[0]);
+	fd_close(&sv[0]);
 }
 
 #define HELD 24 /* descriptors in flight, over FEW */
@@ -391,8 +391,8 @@ refuse_as_nobody(void)
 	r.writable = poll(&pfd, 1, 0) == 1;
 	for (end = ms_now() + 100; r.queued > 0 && ms_now() < end; r.turns++)
 		(void)event_base_loop(s.base, EVLOOP_ONCE);
-	close_fd(&sv[0]);
-	close_fd(&sv[1]);
+	fd_close(&sv[0]);
+	fd_close(&sv[1]);
 	for (end = ms_now() + 5000; chan_queued(s.c) > 0 && ms_now() < end;)
 		(void)event_base_loop(s.base, EVLOOP_ONCE);
 	/* without its descriptor: FEW leaves no number for it */
@@ -413,7 +413,7 @@ test_in_flight(void)
 		r = refuse_as_nobody();
 		_exit(write(p[1], &r, sizeof(r)) == sizeof(r) ? 0 : 1);
 	}
-	close_fd(&p[1]);
+	fd_close(&p[1]);
 	t_eq(read(p[0], &r, sizeof(r)), sizeof(r));
 	t_eq(waitpid(pid, &status, 0), pid);
 	t_eq(status, 0);
@@ -421,7 +421,7 @@ test_in_flight(void)
 	t_eq(r.writable, 1);
 	t_true(r.turns > 0 && r.turns < 30);
 	t_eq(r.arrived, 1);
-	close_fd(&p[0]);
+	fd_close(&p[0]);
 }
 
 const struct t_case t_cases[] = { { "dispatch", test_dispatch },

@@ -39,7 +39,7 @@ serial_listen(void)
 	len += offsetof(struct sockaddr_un, sun_path) + 1;
 	if (fd < 0 || bind(fd, (struct sockaddr *)&sun, (socklen_t)len) < 0 ||
 	    listen(fd, 1) < 0)
-		close_fd(&fd);
+		fd_close(&fd);
 	return fd;
 }
 
@@ -88,9 +88,9 @@ outgrows_limit(void)
 	rl.rlim_cur = RLIM_INFINITY;
 	t_eq(setrlimit(RLIMIT_FSIZE, &rl), 0);
 	console_free(c);
-	close_fd(&fd);
-	close_fd(&l);
-	close_fd(&log);
+	fd_close(&fd);
+	fd_close(&l);
+	fd_close(&log);
 out:
 	event_base_free(base);
 }

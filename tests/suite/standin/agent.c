@@ -159,7 +159,7 @@ cmd_exit(struct conn *c, struct json_object *cmd)
 {
 	long long code = 0;
 
-	(void)parse_num(word(cmd, 1), 0, 255, &code);
+	(void)num_parse(word(cmd, 1), 0, 255, &code);
 	exit_status(c, (int)code);
 }
 
@@ -187,7 +187,7 @@ cmd_fill(struct conn *c, struct json_object *cmd)
 	long long n = 0;
 
 	memset(data, 'f', sizeof(data));
-	(void)parse_num(word(cmd, 1), 0, 64LL << 20, &n);
+	(void)num_parse(word(cmd, 1), 0, 64LL << 20, &n);
 	for (; n > 0; n -= (long long)sizeof(data))
 		frame(c, FRAME_STDOUT, data,
 		    n < (long long)sizeof(data) ? (size_t)n : sizeof(data));
@@ -213,7 +213,7 @@ cmd_bomb(struct conn *c, struct json_object *cmd)
 	char text[80];
 	size_t i;
 
-	(void)parse_num(word(cmd, 2), 0, 100000, &n);
+	(void)num_parse(word(cmd, 2), 0, 100000, &n);
 	for (i = 0; i < nitems(kinds); i++) {
 		if (strcmp(kinds[i].name, word(cmd, 1)) == 0)
 			made = kinds[i].fn((unsigned int)n, &err);

@@ -66,7 +66,7 @@ chardev(struct vmm *v, const char *arg)
 			continue;
 		(void)snprintf(num, sizeof(num), "%.*s",
 		    (int)strcspn(arg + n, ","), arg + n);
-		if (parse_num(num, 3, 1000, &fd) < 0 ||
+		if (num_parse(num, 3, 1000, &fd) < 0 ||
 		    strcmp(strchr(arg + n, ','), ",server=on,wait=off") != 0)
 			die("bad chardev", arg);
 		v->listener[i] = (int)fd;
@@ -332,7 +332,7 @@ on_bytes(struct vmm *v, enum line line)
 	if (n < 0 && errno == EAGAIN)
 		return;
 	if (n <= 0) {
-		close_fd(&v->conn[line]);
+		fd_close(&v->conn[line]);
 		return;
 	}
 	if (line == L_QMP)
