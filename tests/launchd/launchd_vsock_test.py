@@ -8,7 +8,6 @@ that can be switched off are, and their case must then see the difference.
 import contextlib
 import os
 import socket
-import struct
 import threading
 
 from callers import *  # noqa: F403
@@ -71,7 +70,7 @@ def vsock_dial():
     of it.  Adopted VMs keep their address."""
     with faked() as s, agent(s, 1):
         e = s.ready(VM, slot=1)
-        eq(struct.unpack("<BBB5x112s64s", s.o.caps)[2], 1, "caps")
+        eq(launch_caps.of(s.o.caps).vsock, 1, "caps")
         eq(e["conf"][5], CID + 1, "address")
         eq(dials(s, VM), [1])
         eq(dials(s, VM, n=20), [1] * 20)
@@ -131,7 +130,7 @@ def vsock_hangs():
         s.ready(VM, slot=HANGS)
         s.ready(VM + 1, slot=0)
         a, b = socket.socketpair()
-        s.o.ask(STREAM, struct.pack("<QII", VM, 1, 0), b.fileno())
+        s.o.ask(STREAM, stream_of(VM), b.fileno())
         b.close()
         a.sendall(b"dial 1024 10 2\n")
         eq(dials(s, VM + 1), [1])

@@ -8,7 +8,6 @@ import os
 import random
 import select
 import socket
-import struct
 
 from peers import *  # noqa: F403
 

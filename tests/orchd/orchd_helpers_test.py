@@ -7,7 +7,6 @@ import contextlib
 import os
 import signal
 import socket
-import struct
 
 from peers import *  # noqa: F403
 

@@ -6,7 +6,6 @@ usage: orchd_test.py [CASE...]   MEWS_PROGRAM: another mews-orchd, no controls
 import os
 import select
 import socket
-import struct
 import time
 
 from peers import *  # noqa: F403

@@ -46,6 +46,7 @@ class Wire(ctypes.Structure):
                 array[i].value = v
             else:
                 array[i] = v
+                assert type(v) is not int or array[i] == v, "%d does not fit" % v
 
     @classmethod
     def of(cls, data):
