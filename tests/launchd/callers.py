@@ -152,7 +152,7 @@ class Chan:
             self.events.append(dict(
                 vm=e.vm, kind=e.kind, pid=e.pid, reason=e.reason,
                 status=e.status, rung=e.rung, accel=e.accel,
-                conf=tuple(e.conf.list()), detail=e.detail.decode()))
+                confined=e.confined, detail=e.detail.decode()))
             return True
         if m[0] == CAPS:
             self.caps = m[2]
@@ -183,7 +183,7 @@ class Chan:
                 return held
             h = launch_held.of(m[2])
             held[h.vm] = dict(state=h.state, pid=h.pid, slot=h.slot,
-                              accel=h.accel, conf=tuple(h.conf.list()))
+                              accel=h.accel, confined=h.confined)
 
     def event(self, vm, *kinds, deadline=None):
         """The next event of that VM of one of the kinds; others are kept."""

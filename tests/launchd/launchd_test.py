@@ -19,13 +19,13 @@ def life():
     with suite() as s:
         eq(s.o.list(), {}, "list")
         e = s.ready(VM)
-        verified, cgroup, threads, filters, uid, _ = e["conf"]
+        verified, cgroup, threads, filters, uid, _ = e["confined"].list()
         eq((verified, threads, uid), (1, 1, UID_BASE), "read-back")
         eq(e["pid"], s.procs()["vmm"], "pid")
         base = int(status(s.spawner())["Seccomp_filters"])
         eq(filters, base + 3, "filters")
         h = s.o.list()[VM]
-        eq((h["state"], h["pid"], h["conf"][0]), (READY, e["pid"], 1), "held")
+        eq((h["state"], h["pid"], h["confined"].verified), (READY, e["pid"], 1), "held")
         eq(s.stop(VM), DONE)
         e = s.o.event(VM, LE_EXITED)
         eq((e["reason"], e["rung"]), (X_STOPPED, 0), "exit")
@@ -112,7 +112,7 @@ def kill_warden():
         for i in range(3):
             os.kill(s.procs()["warden"], signal.SIGKILL)
             e = s.o.event(VM, LE_WARDEN)
-            eq((e["conf"][0], e["pid"]), (1, vmm), "read back again")
+            eq((e["confined"].verified, e["pid"]), (1, vmm), "read back again")
             eq(s.probe(VM, "passwd"), "ENOENT", "stream")
         a.close()
         b.close()
@@ -245,7 +245,7 @@ def adoption():
             held = s.o.list()
             eq([held[VM + i]["pid"] for i in range(n)], vmm, who)
             eq({h["state"] for h in held.values()}, {READY}, who)
-            eq({h["conf"][0] for h in held.values()}, {1}, "verified again")
+            eq({h["confined"].verified for h in held.values()}, {1}, "verified again")
             eq(s.probe(VM, "passwd"), "ENOENT", "stream")
         s.stop(VM)
         eq(s.o.event(VM, LE_EXITED)["reason"], X_STOPPED)

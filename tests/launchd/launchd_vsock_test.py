@@ -71,7 +71,7 @@ def vsock_dial():
     with faked() as s, agent(s, 1):
         e = s.ready(VM, slot=1)
         eq(launch_caps.of(s.o.caps).vsock, 1, "caps")
-        eq(e["conf"][5], CID + 1, "address")
+        eq(e["confined"].cid, CID + 1, "address")
         eq(dials(s, VM), [1])
         eq(dials(s, VM, n=20), [1] * 20)
         for name, pid in (("spawner", s.spawner()), ("launchd", s.pid),
@@ -152,14 +152,14 @@ def vsock_hoard():
 def vsock_taken():
     """Somebody else has the address: no device, and nobody is called."""
     with faked() as s, agent(s, TAKEN):
-        eq(s.ready(VM, slot=TAKEN)["conf"][5], 0, "address")
+        eq(s.ready(VM, slot=TAKEN)["confined"].cid, 0, "address")
         eq(dials(s, VM), [ENODEV])
         assert "no AF_VSOCK at %d" % (CID + TAKEN) in s.tail()
 
 
 def vsock_off():
     with faked(vsock=1) as s, agent(s, 0):
-        eq(s.ready(VM)["conf"][5], 0, "address")
+        eq(s.ready(VM)["confined"].cid, 0, "address")
         eq(dials(s, VM), [ENODEV])
 
 

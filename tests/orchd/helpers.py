@@ -167,10 +167,10 @@ class Launch(Helper):
         self.act(kind, ident, p)
 
     def event(self, uid, kind, pid=0, reason=0, status=0, rung=0, accel=1,
-              detail=b"", conf=CONFINED):
+              detail=b"", confined=CONFINED):
         self.tell(LAUNCH_EVENT, bytes(launch_event(
             vm=uid, kind=kind, pid=pid, reason=reason, status=status,
-            rung=rung, accel=accel, conf=conf, detail=detail)))
+            rung=rung, accel=accel, confined=confined, detail=detail)))
 
     def err(self, ident, uid, code=-5, msg=b"no"):
         self.tell(LAUNCH_ERR, bytes(launch_err(vm=uid, code=code, msg=msg)), ident)
@@ -181,7 +181,7 @@ class Launch(Helper):
     def held(self, uid, state, slot, pid, ident=0):
         self.tell(LAUNCH_HELD, bytes(launch_held(
             vm=uid, state=state, pid=pid, slot=slot, accel=ACCEL_TCG,
-            conf=CONFINED)), ident)
+            confined=CONFINED)), ident)
 
     def exit(self, uid, reason=EXIT_GUEST_OFF, detail=b"", status=0):
         self.vms[uid][0] = LV_GONE

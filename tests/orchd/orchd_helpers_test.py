@@ -354,9 +354,9 @@ def hostile_launchd():
         stopped = l.get(c, "s").vm()["uid"]
 
         def ev(u=uid, kind=LE_RUNNING, pid=1, reason=0, rung=0, accel=1,
-               conf=CONFINED, detail=b""):
+               confined=CONFINED, detail=b""):
             return bytes(launch_event(vm=u, kind=kind, pid=pid, reason=reason,
-                                      rung=rung, accel=accel, conf=conf,
+                                      rung=rung, accel=accel, confined=confined,
                                       detail=detail))
         for i, b in enumerate((
                 lambda ch: ch.send(LAUNCH_EVENT, ev(kind=0)),
@@ -366,7 +366,8 @@ def hostile_launchd():
                 lambda ch: ch.send(LAUNCH_EVENT, ev(accel=3)),
                 lambda ch: ch.send(LAUNCH_EVENT, ev(u=0)),
                 lambda ch: ch.send(LAUNCH_EVENT, ev(pid=2**31)),
-                lambda ch: ch.send(LAUNCH_EVENT, ev(conf=launch_confined(verified=2))),
+                lambda ch: ch.send(LAUNCH_EVENT, ev(
+                    confined=launch_confined(verified=2))),
                 lambda ch: ch.send(LAUNCH_EVENT, ev(detail=b"x" * 128)),
                 lambda ch: ch.send(LAUNCH_EVENT, ev()[:-1]),
                 lambda ch: ch.send(LAUNCH_EVENT, ev(), 0, [0]),
@@ -374,7 +375,8 @@ def hostile_launchd():
                 lambda ch: ch.send(LAUNCH_LIST_END, bytes(8)),
                 lambda ch: ch.send(LAUNCH_ERR, bytes(launch_err(vm=uid, code=5))),
                 lambda ch: ch.send(LAUNCH_CAPS, bytes(launch_caps(accel=3))),
-                lambda ch: ch.send(LAUNCH_CAPS, bytes(launch_caps(accel=1, why=b"x" * 112))),
+                lambda ch: ch.send(LAUNCH_CAPS, bytes(
+                    launch_caps(accel=1, why=b"x" * 112))),
                 lambda ch: ch.send(LAUNCH_START, bytes(32)))):
             try:
                 refused(l, ROOM_LAUNCHD, b)
@@ -392,7 +394,7 @@ def hostile_launchd():
             send(LAUNCH_EVENT, ev(pid=5001))
         l.settle()
         eq(len(l.events(l.client(l.user))), n)
-        send(LAUNCH_EVENT, ev(conf=launch_confined(
+        send(LAUNCH_EVENT, ev(confined=launch_confined(
             verified=1, cgroup=1, threads=9, filters=2**32 - 1, uid=1),
             pid=2**31 - 1))
         l.settle()

@@ -20,7 +20,8 @@ def life():
         r = l.create(c, "web", cpu_cores=2, memory_mb=256, env=["A=1"])
         eq(r.status, 201)
         v = r.vm()
-        eq((v["name"], v["status"], v["cpu_cores"], v["memory_mb"], v["ip_address"], v["id"]),
+        eq((v["name"], v["status"], v["cpu_cores"], v["memory_mb"],
+            v["ip_address"], v["id"]),
            ("web", "running", 2, 256, "10.77.0.2", 1))
         assert v["confinement"]["verified"] and v["pid"]
         eq(l.create(c, "web").status, 409)

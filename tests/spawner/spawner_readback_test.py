@@ -56,7 +56,7 @@ def readback_filters():
     with suite(spawner=relink("mews-spawner", ["spawner/confine.c"],
                               ["SPAWNER_FILTER"])) as s:
         # inherited by nobody, counted as none: still consistent
-        eq(s.ready(VM)["conf"][3], 3)
+        eq(s.ready(VM)["confined"].filters, 3)
 
 
 PROBES = (

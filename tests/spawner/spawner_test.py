@@ -81,7 +81,7 @@ class Jails(callers.Suite):
     def verify(self, what, kind, vm=VM):
         v = spawn_verified.of(self.ask(
             spawn.VERIFY, spawn.verify(vm, what, kind=kind), spawn.VERIFIED))
-        return v.vmm_pid, v.warden_pid, *v.conf.list()
+        return v.vmm_pid, v.warden_pid, *v.confined.list()
 
     def list(self):
         """{(kind, id): Held}, and how many there were."""
