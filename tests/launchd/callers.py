@@ -19,8 +19,16 @@ import time
 sys.path.insert(
     0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../suite"))
 import sanitized  # noqa: E402
-import machines  # noqa: E402
-from wire import *  # noqa: E402,F403
+import machine  # noqa: E402
+import spawn  # noqa: E402
+from wire import (  # noqa: E402
+    ACCEL_TCG, BOOT_CONF, BOOT_PEER, BOOT_READY, BOOT_STOP, EXIT_START_FAILED,
+    FDR_SPEC, LAUNCH_ATTACH, LAUNCH_CAPS, LAUNCH_DONE, LAUNCH_ERR, LAUNCH_EVENT,
+    LAUNCH_LIST, LAUNCH_LIST_END, LAUNCH_RELEASE, LAUNCH_RUN, LAUNCH_START,
+    LAUNCH_STOP, LAUNCH_STREAM, LE_EXITED, LE_READY, LE_RUNNING, ROOM_LAUNCHD,
+    ROOM_ORCHD, ROOM_SPAWNER, STOP_AGENT, STREAM_EXEC, boot_peer, launch_attach,
+    launch_caps, launch_err, launch_event, launch_held, launch_start,
+    launch_stop, launch_stream, launch_vm, msg_hdr)
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(TOP, os.environ.get("B", "build"))
@@ -29,24 +37,11 @@ BUILD = os.path.join(TOP, os.environ.get("B", "build"))
 PROGRAM = os.environ.get("MEWS_PROGRAM", "")
 CONTROLS = not PROGRAM and not sanitized.ON
 
-ATTACH, START, STOP = LAUNCH_ATTACH, LAUNCH_START, LAUNCH_STOP
-RELEASE, LIST, STREAM = LAUNCH_RELEASE, LAUNCH_LIST, LAUNCH_STREAM
-DONE, ERR, HELD = LAUNCH_DONE, LAUNCH_ERR, LAUNCH_HELD
-LIST_END, EVENT, CAPS = LAUNCH_LIST_END, LAUNCH_EVENT, LAUNCH_CAPS
-TAP, SPEC, ARGS = FDR_TAP, FDR_SPEC, FDR_ARGS
-STARTING, RUNNING, READY = LV_STARTING, LV_RUNNING, LV_READY
-STOPPING, GONE = LV_STOPPING, LV_GONE
-X_NONE, X_OFF, X_REBOOT = EXIT_NONE, EXIT_GUEST_OFF, EXIT_GUEST_REBOOT
-X_PANIC, X_STOPPED, X_KILLED = EXIT_GUEST_PANIC, EXIT_STOPPED, EXIT_KILLED
-X_OOM, X_VMM, X_START = EXIT_OOM, EXIT_VMM_ERROR, EXIT_START_FAILED
-X_KEEPER, X_NO_AGENT = EXIT_KEEPER, EXIT_NO_AGENT
-TCG, KVM = ACCEL_TCG, ACCEL_KVM
 POLL = float(os.environ.get("TEST_POLL", "0.002"))  # seconds
 OUTER = int(os.environ.get("MEWS_IN_NS", "0"))  # tells runs apart
 UID_BASE, UID_COUNT = 200000 + (OUTER % 4096) * 4096, 4096
 LAUNCH_UID = 199999
 VM = 0x0123456789abcdef
-MAC = 0x020000000001
 # behaviours of the stand-in, tests/launchd/jail.h
 (WELL, NO_AGENT_STOP, NO_SOFT_STOP, DEAF, NO_AGENT, EXIT_3, CRASH, REBOOT,
  NO_QMP, NO_FILTER, EXTRA, EXIT_4, SPIN, LATE) = range(64, 78)
@@ -125,8 +120,9 @@ class Chan:
         anc = []
         if fd is not None:
             anc = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
-        self.s.sendmsg([bytes(msg_hdr(type=type_, len=len(payload), id=id_)),
-                        payload], anc)
+        payload = bytes(payload)
+        head = msg_hdr(type=type_, len=len(payload), id=id_)
+        self.s.sendmsg([bytes(head) + payload], anc)
 
     def recv(self, deadline=None):
         """(type, id, payload), or None at the end of the channel."""
@@ -139,23 +135,19 @@ class Chan:
             return None
         if not data:
             return None
-        head = msg_hdr.at(data)
-        if head.len != len(data) - head.SIZE:
+        head, data = msg_hdr.of(data[:msg_hdr.SIZE]), data[msg_hdr.SIZE:]
+        if head.len != len(data):
             raise Fail("length lies")
-        return head.type, head.id, data[head.SIZE:]
+        return head.type, head.id, data
 
     def _file(self, m):
         if m is None:
             raise Fail("channel closed")
-        if m[0] == EVENT:
-            e = launch_event.of(m[2])
-            self.events.append(dict(
-                vm=e.vm, kind=e.kind, pid=e.pid, reason=e.reason,
-                status=e.status, rung=e.rung, accel=e.accel,
-                confined=e.confined, detail=e.detail.decode()))
+        if m[0] == LAUNCH_EVENT:
+            self.events.append(launch_event.of(m[2]))
             return True
-        if m[0] == CAPS:
-            self.caps = m[2]
+        if m[0] == LAUNCH_CAPS:
+            self.caps = launch_caps.of(m[2])
             return True
         return False
 
@@ -173,24 +165,23 @@ class Chan:
 
     def list(self):
         self.id += 1
-        self.send(LIST, b"", None, self.id)
+        self.send(LAUNCH_LIST, b"", None, self.id)
         held = {}
         while True:
             m = self.recv()
             if self._file(m):
                 continue
-            if m[0] == LIST_END:
+            if m[0] == LAUNCH_LIST_END:
                 return held
             h = launch_held.of(m[2])
-            held[h.vm] = dict(state=h.state, pid=h.pid, slot=h.slot,
-                              accel=h.accel, confined=h.confined)
+            held[h.vm] = h
 
     def event(self, vm, *kinds, deadline=None):
         """The next event of that VM of one of the kinds; others are kept."""
         end = time.monotonic() + (deadline or DEADLINE)
         while True:
             for i, e in enumerate(self.events):
-                if e["vm"] == vm and e["kind"] in kinds:
+                if e.vm == vm and e.kind in kinds:
                     return self.events.pop(i)
             left = end - time.monotonic()
             if left <= 0:
@@ -234,7 +225,7 @@ class Suite:
         self.programs = (launchd or BUILD + "/mews-launchd",
                          spawner or BUILD + "/mews-spawner")
         self.conf = dict(uid_base=UID_BASE, uid_count=UID_COUNT, max_vcpus=4,
-                         max_mem_mib=512, max_vms=8, cgroup=0, accel=TCG,
+                         max_mem_mib=512, max_vms=8, cgroup=0, accel=ACCEL_TCG,
                          vsock=0, cid_base=UID_BASE)
         self.conf.update(conf)
         self.log = self.dir + "/log/launchd"
@@ -263,19 +254,10 @@ class Suite:
             finally:
                 os._exit(127)
         theirs.close()
-        c = self.conf
-        boot = boot_common(version=BOOT_VERSION, room=room, uid=uid, gid=uid,
-                           log_level=3, nofile=512,
-                           root=self.run.encode() if uid else b"")
-        conf = launchd_conf(
-            uid=LAUNCH_UID, gid=LAUNCH_UID, state=self.state.encode(),
-            run=self.run.encode(), stage=self.stage.encode(),
-            cgroup_path=c.get("cgroup_path", "").encode(),
-            **{n: c[n] for n in (
-                "uid_base", "uid_count", "max_vcpus", "max_mem_mib", "max_vms",
-                "cgroup", "accel", "vsock", "cid_base")})
         chan = Chan(ours)
-        chan.send(BOOT_CONF, bytes(boot) + bytes(conf))
+        chan.send(BOOT_CONF, spawn.boot(room, dict(
+            self.conf, uid=LAUNCH_UID, gid=LAUNCH_UID, state=self.state,
+            run=self.run, stage=self.stage), uid, self.run if uid else ""))
         return pid, chan
 
     def up(self):
@@ -286,7 +268,7 @@ class Suite:
         for chan, room, end in ((self.parent, ROOM_SPAWNER, a),
                                 (self.above, ROOM_LAUNCHD, b)):
             with contextlib.suppress(BrokenPipeError):  # READY does not come
-                chan.send(BOOT_PEER, bytes(boot_peer(room=room, life=1)),
+                chan.send(BOOT_PEER, boot_peer(room=room, life=1),
                           end.fileno())
             end.close()
         for chan, room in ((self.parent, "launchd"), (self.above, "spawner")):
@@ -300,8 +282,7 @@ class Suite:
 
     def orchd(self):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.parent.send(BOOT_PEER, bytes(boot_peer(room=ROOM_ORCHD)),
-                         theirs.fileno())
+        self.parent.send(BOOT_PEER, boot_peer(room=ROOM_ORCHD), theirs.fileno())
         theirs.close()
         self.o = Chan(ours)
         return self.o
@@ -330,36 +311,44 @@ class Suite:
     def start(self, vm, slot=0, mem=64, vcpus=1, ready_ms=5000, spec=True):
         if spec:
             fd = memfd(b"{}")
-            t, _ = self.o.ask(ATTACH, attach_of(vm, SPEC), fd)
+            t, _ = self.o.ask(LAUNCH_ATTACH,
+                              launch_attach(vm=vm, role=FDR_SPEC), fd)
             os.close(fd)
-            assert t == DONE
-        return self.o.ask(START, start(vm, slot, ready_ms, mem=mem, vcpus=vcpus))
+            assert t == LAUNCH_DONE
+        return self.o.ask(LAUNCH_START,
+                          start(vm, slot, ready_ms, mem=mem, vcpus=vcpus))
 
     def ready(self, vm, slot=0, **kw):
         t, p = self.start(vm, slot, **kw)
-        if t != DONE:
+        if t != LAUNCH_DONE:
             raise Fail("start: %r" % p)
         e = self.o.event(vm, LE_RUNNING, LE_EXITED)
-        if e["kind"] == LE_EXITED:
+        if e.kind == LE_EXITED:
             raise Fail("exited: %s" % e)
         self.o.event(vm, LE_READY)
         return e
 
-    def stop(self, vm, from_=0, ms=(2000, 2000, 2000, 2000, 0)):
-        return self.o.ask(STOP, bytes(launch_stop(
-            vm=vm, **{"from": from_}, deadline_ms=ms)))[0]
+    def stop(self, vm, from_=STOP_AGENT, ms=(2000, 2000, 2000, 2000, 0)):
+        return self.o.ask(LAUNCH_STOP, launch_stop(
+            vm=vm, **{"from": from_}, deadline_ms=ms))[0]
 
     def release(self, vm):
-        t, p = self.o.ask(RELEASE, bytes(launch_vm(vm=vm)))
-        if t != DONE:
+        t, p = self.o.ask(LAUNCH_RELEASE, launch_vm(vm=vm))
+        if t != LAUNCH_DONE:
             raise Fail("release: %r" % p)
 
-    def stream(self, vm, line):
+    def connect(self, vm):
+        """Our end of a stream to its warden, and the answer."""
         a, b = socket.socketpair()
-        t, p = self.o.ask(STREAM, stream_of(vm), b.fileno())
+        t, p = self.o.ask(LAUNCH_STREAM,
+                          launch_stream(vm=vm, kind=STREAM_EXEC), b.fileno())
         b.close()
-        if t != DONE:
-            raise Fail("stream: %s" % p[16:].split(b"\0")[0].decode())
+        return a, t, p
+
+    def stream(self, vm, line):
+        a, t, p = self.connect(vm)
+        if t != LAUNCH_DONE:
+            raise Fail("stream: %s" % launch_err.of(p).msg.decode())
         a.sendall(line.encode() + b"\n")
         a.settimeout(DEADLINE)
         out = a.recv(512).decode().strip()
@@ -417,16 +406,8 @@ class Suite:
 
 
 def start(vm, slot=0, ready_ms=5000, then=LAUNCH_RUN, **kw):
-    return bytes(launch_start(vm=vm, slot=slot, then=then, ready_ms=ready_ms)) + \
-        machines.pack(**kw)
-
-
-def attach_of(vm, role, index=0):
-    return bytes(launch_attach(vm=vm, role=role, index=index))
-
-
-def stream_of(vm, kind=STREAM_EXEC, flags=0):
-    return bytes(launch_stream(vm=vm, kind=kind, flags=flags))
+    return bytes(launch_start(vm=vm, slot=slot, then=then, ready_ms=ready_ms)) \
+        + machine.machine(**kw)
 
 
 def memfd(data):
@@ -494,17 +475,17 @@ def clean(s):
 
 def refused(s, text, vm=VM, **kw):
     t, p = s.start(vm, **kw)
-    if t == ERR:
-        detail = p[16:].split(b"\0")[0].decode()
+    if t == LAUNCH_ERR:
+        detail = launch_err.of(p).msg.decode()
     else:
         e = s.o.event(vm, LE_EXITED, LE_RUNNING)
-        if e["kind"] == LE_RUNNING:
+        if e.kind == LE_RUNNING:
             raise Fail("%s ran" % kw)
-        eq(e["reason"], X_START, "reason")
-        detail = e["detail"]
+        eq(e.reason, EXIT_START_FAILED, "reason")
+        detail = e.detail.decode()
     if text not in detail:
         raise Fail("%r lacks %r" % (detail, text))
-    if t == DONE:
+    if t == LAUNCH_DONE:
         s.release(vm)
 
 

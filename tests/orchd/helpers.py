@@ -10,7 +10,7 @@ import time
 
 sys.path.insert(
     0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../suite"))
-import machines  # noqa: E402
+import machine as machines  # noqa: E402
 from wire import *  # noqa: E402,F403
 
 DEADLINE = 10.0

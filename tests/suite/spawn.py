@@ -4,37 +4,44 @@ import array
 import os
 import socket
 
-import machines
-from wire import *  # noqa: F403
+import machine
+from wire import (ACCEL_TCG, BOOT_CONF, BOOT_PEER, BOOT_VERSION, JAIL_VM,
+                  ROOM_LAUNCHD, ROOM_SPAWNER, SPAWN_CAPS, boot_common, boot_peer,
+                  jail_id, launchd_conf, msg_hdr, spawn_jail, spawn_prepare,
+                  spawn_verify)
 
-PREPARE, VERIFY, KILL = SPAWN_PREPARE, SPAWN_VERIFY, SPAWN_KILL
-RELEASE, LIST, ACCEL = SPAWN_RELEASE, SPAWN_LIST, SPAWN_ACCEL
-PREPARED, VERIFIED, DONE = SPAWN_PREPARED, SPAWN_VERIFIED, SPAWN_DONE
-HELD, LIST_END, REFUSED = SPAWN_HELD, SPAWN_LIST_END, SPAWN_ERR
-CAPS = SPAWN_CAPS
-KEEPER, WARDEN, VMM = 1 << JAIL_KEEPER, 1 << JAIL_WARDEN, 1 << JAIL_VMM
-TCG, KVM = ACCEL_TCG, ACCEL_KVM
+
+def jail_of(vm, kind=JAIL_VM, pad=0):
+    return jail_id(kind=kind, pad=pad, id=vm)
 
 
 def jail(vm, kind=JAIL_VM, pad=0):
-    return bytes(spawn_jail(jail=jail_id(kind=kind, pad=pad, id=vm)))
+    return bytes(spawn_jail(jail=jail_of(vm, kind, pad)))
 
 
-def prepare(vm, mem, slot, vcpus, flags=0, accel=TCG, pad=0, kind=JAIL_VM):
-    return bytes(spawn_prepare(
-        jail=jail_id(kind=kind, id=vm), slot=slot,
-        pad=[pad & 0xffff, pad >> 16])) + machines.pack(
-            vcpus=vcpus, mem=mem, accel=accel, flags=flags)
+def prepare(vm, mem, slot, vcpus, flags=0, accel=ACCEL_TCG, pad=(), **kw):
+    return bytes(spawn_prepare(jail=jail_of(vm, **kw), slot=slot, pad=pad)) \
+        + machine.machine(vcpus=vcpus, mem=mem, accel=accel, flags=flags)
 
 
-def verify(vm, what, pad=0, kind=JAIL_VM):
-    return bytes(spawn_verify(jail=jail_id(kind=kind, id=vm), what=what, pad=pad))
+def verify(vm, what, pad=0, **kw):
+    return bytes(spawn_verify(jail=jail_of(vm, **kw), what=what, pad=pad))
+
+
+def boot(room, conf, uid=0, root=""):
+    """BOOT_CONF for launchd or the spawner.  conf: launchd_conf's fields."""
+    def plain(v):
+        return v.encode() if isinstance(v, str) else v
+    return bytes(boot_common(
+        version=BOOT_VERSION, room=room, uid=uid, gid=uid, log_level=3,
+        nofile=512, root=plain(root))) + bytes(
+        launchd_conf(**{name: plain(v) for name, v in conf.items()}))
 
 
 class Spawner:
     """A real one, started as mewsd starts it; we are launchd, too.
 
-    conf: launchd, state, run, stage, and mews.conf's numbers.
+    conf: launchd_conf's fields.
     """
 
     def __init__(self, program, log, conf, env=()):
@@ -57,28 +64,20 @@ class Spawner:
         theirs.close()
         self.above = self.s = ours
         self.s.settimeout(10)
-        c = conf
-        self.send(BOOT_CONF, bytes(boot_common(
-            version=BOOT_VERSION, room=ROOM_SPAWNER, log_level=3,
-            nofile=512)) + bytes(launchd_conf(
-                uid=c["launchd"], gid=c["launchd"], state=c["state"].encode(),
-                run=c["run"].encode(), stage=c["stage"].encode(),
-                **{n: c[n] for n in (
-                    "uid_base", "uid_count", "max_vcpus", "max_mem_mib",
-                    "max_vms", "cgroup", "accel", "vsock", "cid_base")})))
+        self.send(BOOT_CONF, boot(ROOM_SPAWNER, conf))
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.send(BOOT_PEER, bytes(boot_peer(room=ROOM_LAUNCHD, life=1)),
+        self.send(BOOT_PEER, boot_peer(room=ROOM_LAUNCHD, life=1),
                   fds=(theirs.fileno(),))
         theirs.close()
         self.s = ours
         self.s.settimeout(10)
         t, _, _ = self.recv()
-        assert t == CAPS, hex(t)
+        assert t == SPAWN_CAPS, hex(t)
 
     def send(self, typ, data=b"", mid=1, fds=(), ln=None):
-        head = bytes(msg_hdr(type=typ, len=len(data) if ln is None else ln,
-                             id=mid))
-        self.s.sendmsg([head, data], [(
+        data = bytes(data)
+        head = msg_hdr(type=typ, len=len(data) if ln is None else ln, id=mid)
+        self.s.sendmsg([bytes(head), data], [(
             socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
             if fds else [])
 
@@ -87,9 +86,9 @@ class Spawner:
         for fd in fds:
             os.close(fd)
         assert data, "the spawner ended"
-        head = msg_hdr.at(data)
-        assert head.len == len(data) - head.SIZE
-        return head.type, head.id, data[head.SIZE:]
+        head, data = msg_hdr.of(data[:msg_hdr.SIZE]), data[msg_hdr.SIZE:]
+        assert head.len == len(data)
+        return head.type, head.id, data
 
     def ask(self, typ, data):
         """(type, payload) of the one answer."""

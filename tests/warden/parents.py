@@ -20,9 +20,14 @@ import time
 
 sys.path.insert(
     0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../suite"))
-import machines  # noqa: E402
-from wire import *  # noqa: E402,F403
+import machine  # noqa: E402
 import sanitized  # noqa: E402
+from wire import (  # noqa: E402
+    ACCEL_TCG, DEV_VSOCK, FDR_AGENT, FDR_ARGS, FDR_QMP, FDR_SERIAL, FDR_VSOCK,
+    FRAME_OPEN, FRAME_OPENED, STREAM_EXEC, WARD_DIAL, WARD_DIALLED, WARD_HELLO,
+    WARD_RUN, WARD_RUNG, WARD_SPEC, WARD_STATE, WARD_STREAM, WARD_VERSION,
+    launch_stream, msg_hdr, ward_dial, ward_dialled, ward_hello, ward_rung,
+    ward_state)
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
@@ -30,14 +35,7 @@ B = os.path.join(TOP, os.environ.get("B", "build"))
 VM_UID = 612345
 DEADLINE = 10.0
 
-HELLO, SPEC, RUN, STREAM = WARD_HELLO, WARD_SPEC, WARD_RUN, WARD_STREAM
-RUNG, STATE, DIALLED, DIAL = WARD_RUNG, WARD_STATE, WARD_DIALLED, WARD_DIAL
-EXEC, CONSOLE, LOG = STREAM_EXEC, STREAM_CONSOLE, STREAM_CONSOLE_LOG
-FOLLOW = STREAM_FOLLOW
-AGENT, ACPI, QUIT = STOP_AGENT, STOP_ACPI, STOP_QUIT
-TCG, KVM = ACCEL_TCG, ACCEL_KVM
-OFF, REBOOT = EXIT_GUEST_OFF, EXIT_GUEST_REBOOT
-OPEN, OPENED, CLOSE = FRAME_OPEN, FRAME_OPENED, 255
+CLOSE = 255  # common/frame.h
 SEALS = 0x1 | 0x2 | 0x4 | 0x8
 SPEC_JSON = json.dumps({
     "version": 1, "uid": "00000000000000aa", "hostname": "vm",
@@ -135,7 +133,7 @@ class VM:
 
     n = 0
 
-    def __init__(self, stage, args=b"", accel=TCG, mem=128, khz=0, cid=0,
+    def __init__(self, stage, args=b"", accel=ACCEL_TCG, mem=128, khz=0, cid=0,
                  vhost=None):
         VM.n += 1
         self.dir = tempfile.mkdtemp(dir=stage.dir)
@@ -164,14 +162,14 @@ class VM:
         null = os.open("/dev/null", os.O_RDWR)
         if cid:
             fds[FDR_VSOCK] = null if vhost is None else vhost
-        s = memfd(machines.exec_of(fds, machines.pack(
+        s = memfd(machine.ward_exec(fds, machine.machine(
             mem, accel=accel, tsc=khz,
             devs=((DEV_VSOCK, 0, cid),) if cid else ())))
         a = fds[FDR_ARGS]
         self.start_warden()
         self.t0 = time.monotonic()
         self.vmm = start(["/boot/mews-warden", "-x"],
-                         dict(enumerate([s, *fds.values()], WARD_EXEC_FD)), self.err)
+                         dict(enumerate([s, *fds.values()], 3)), self.err)
         for fd in (s, a, null):
             os.close(fd)
         for x in socks:
@@ -200,7 +198,7 @@ class VM:
             self.sock.close()
         self.sock = self.connect()
         self.dials = []
-        self.send(HELLO, bytes(ward_hello(version=version)), mid=7)
+        self.send(WARD_HELLO, ward_hello(version=version), mid=7)
         return self.recv(DEADLINE)
 
     def dial(self, timeout=DEADLINE):
@@ -217,7 +215,7 @@ class VM:
             ours, theirs = socket.socketpair()
             theirs.setblocking(False)
             ours.settimeout(DEADLINE)
-        self.send(DIALLED, bytes(ward_dialled(code=code)), mid=mid,
+        self.send(WARD_DIALLED, ward_dialled(code=code), mid=mid,
                   fd=theirs and theirs.fileno())
         if theirs:
             theirs.close()
@@ -233,8 +231,9 @@ class VM:
         if fd is not None:
             anc = [(socket.SOL_SOCKET, socket.SCM_RIGHTS,
                     array.array("i", [fd]))]
-        self.sock.sendmsg([bytes(msg_hdr(type=typ, len=len(data), id=mid)),
-                           data], anc)
+        data = bytes(data)
+        head = msg_hdr(type=typ, len=len(data), id=mid)
+        self.sock.sendmsg([bytes(head), data], anc)
 
     def recv(self, timeout):
         if not select.select([self.sock], [], [], timeout)[0]:
@@ -242,17 +241,13 @@ class VM:
         data = self.sock.recv(16384)
         if not data:
             raise EOFError("warden hung up; log: " + self.said())
-        head, body = msg_hdr.at(data), data[msg_hdr.SIZE:]
-        assert head.len == len(body), head
-        if head.type == DIAL:
-            self.dials.append((head.id, ward_dial.of(body).port))
+        head, data = msg_hdr.of(data[:msg_hdr.SIZE]), data[msg_hdr.SIZE:]
+        assert head.len == len(data), head
+        if head.type == WARD_DIAL:
+            self.dials.append((head.id, ward_dial.of(data).port))
             return self.state
-        assert head.type == STATE, head
-        v = ward_state.of(body)
-        self.state = {n: getattr(v, n) for n in (
-            "version", "qmp", "running", "agent", "ready", "need_spec")}
-        self.state["event"] = v.guest_event
-        self.state["detail"] = v.detail.decode()
+        assert head.type == WARD_STATE, head
+        self.state = ward_state.of(data)
         return self.state
 
     def wait(self, what, timeout=DEADLINE):
@@ -268,32 +263,32 @@ class VM:
 
     def boot(self, timeout=DEADLINE, spec=SPEC_JSON):
         self.hello()
-        self.wait(lambda s: s["qmp"], timeout)
-        self.send(RUN)
+        self.wait(lambda s: s.qmp, timeout)
+        self.send(WARD_RUN)
         fd = memfd(spec)
-        self.send(SPEC, fd=fd)
+        self.send(WARD_SPEC, fd=fd)
         os.close(fd)
-        return self.wait(lambda s: s["ready"], timeout)
+        return self.wait(lambda s: s.ready, timeout)
 
     def stream(self, kind, flags=0, open_json=b""):
         ours, theirs = socket.socketpair()
-        self.send(STREAM, bytes(launch_stream(vm=0xaa, kind=kind, flags=flags)),
+        self.send(WARD_STREAM, launch_stream(vm=0xaa, kind=kind, flags=flags),
                   fd=theirs.fileno())
         theirs.close()
         st = Stream(ours)
         if open_json is not None:
             try:
-                st.frame(OPEN, open_json)
+                st.frame(FRAME_OPEN, open_json)
             except BrokenPipeError:
                 pass  # refused already: the answer waits to be read
         return st
 
     def exec(self, *cmd):
-        return self.stream(EXEC, 0, json.dumps(
+        return self.stream(STREAM_EXEC, 0, json.dumps(
             {"cmd": list(cmd), "stdin": True}).encode())
 
     def rung(self, rung):
-        self.send(RUNG, bytes(ward_rung(rung=rung)))
+        self.send(WARD_RUNG, ward_rung(rung=rung))
 
     def kill_warden(self, sig=signal.SIGKILL):
         os.kill(self.warden, sig)
@@ -378,7 +373,7 @@ class Stream:
         while True:
             if len(self.buf) >= 5:
                 ch, ln = struct.unpack_from(">BI", self.buf)
-                assert ch in (1, 2, 3, OPENED) and ln <= 65536, (ch, ln)
+                assert ch in (1, 2, 3, FRAME_OPENED) and ln <= 65536, (ch, ln)
                 if len(self.buf) >= 5 + ln:
                     data = self.buf[5:5 + ln]
                     self.buf = self.buf[5 + ln:]
@@ -397,7 +392,7 @@ class Stream:
 
     def opened(self, timeout=DEADLINE):
         f = self.next(timeout)
-        assert f and f[0] == OPENED, f
+        assert f and f[0] == FRAME_OPENED, f
         return struct.unpack_from(">H", f[1])[0], f[1][2:].decode()
 
     def until(self, needle, timeout=DEADLINE):
