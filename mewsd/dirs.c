@@ -17,25 +17,45 @@
 #define LOCK_WAIT_S 10
 #define LISTEN_BACKLOG 128
 
-/* Makes one directory, or insists that what is there is just that. */
+/* Makes one directory, or insists that what is there is just that.  Its
+ * descriptor, or a negative errno with words. */
+static int
+dir_open(const char *path, uid_t uid, gid_t gid, mode_t mode, struct err *e)
+{
+	struct stat st;
+	int fd, r = 0;
+
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return err_errno(e, -errno, "mkdir %s", path);
+	fd = open(path, O_DIRECTORY | O_NOFOLLOW | O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return err_errno(e, -errno, "open %s", path);
+	if (fstat(fd, &st) < 0)
+		r = err_errno(e, -errno, "stat %s", path);
+	else if (st.st_uid != 0 && st.st_uid != uid)
+		r = err_set(e, -EPERM, "%s belongs to uid %u; move it away",
+		    path, st.st_uid);
+	/* one that is as it should be may be read-only */
+	else if ((st.st_uid != uid || st.st_gid != gid ||
+		     (st.st_mode & 07777) != mode) &&
+	    (fchown(fd, uid, gid) < 0 || fchmod(fd, mode) < 0))
+		r = err_errno(e, -errno, "chown %s", path);
+	if (r < 0)
+		fd_close(&fd);
+	return r < 0 ? r : fd;
+}
+
 static void
 dir_make(const char *base, const char *name, uid_t uid, gid_t gid, mode_t mode)
 {
 	char path[2 * BOOT_PATH_MAX];
-	struct stat st;
+	struct err e;
 	int fd;
 
 	(void)snprintf(path, sizeof(path), "%s%s%s", base,
 	    name[0] == '\0' ? "" : "/", name);
-	if (mkdir(path, 0700) < 0 && errno != EEXIST)
-		fatal("mkdir %s: %m", path);
-	fd = open(path, O_DIRECTORY | O_NOFOLLOW | O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, &st) < 0)
-		fatal("open %s: %m", path);
-	if (st.st_uid != 0 && st.st_uid != uid)
-		fatal("%s belongs to uid %u; move it away", path, st.st_uid);
-	if (fchown(fd, uid, gid) < 0 || fchmod(fd, mode) < 0)
-		fatal("chown %s: %m", path);
+	if ((fd = dir_open(path, uid, gid, mode, &e)) < 0)
+		fatal("%s", e.msg);
 	fd_close(&fd);
 }
 
@@ -50,7 +70,12 @@ dirs_make(const struct conf *c)
 	dir_make(c->run, "", 0, 0, 0755);
 	dir_make(c->run, "empty", 0, 0, 0555); /* root of what needs none */
 	dir_make(c->run, "vm", 0, 0, 0711); /* records, sockets */
-	dir_make(c->log, "", 0, 0, 0750);
+}
+
+int
+dirs_log(const struct conf *c, struct err *e)
+{
+	return dir_open(c->log, 0, 0, 0750, e);
 }
 
 int

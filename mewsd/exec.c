@@ -11,22 +11,8 @@
 #include "mewsd/exec.h"
 #include "mewsd/mewsd.h"
 
-#define LOG_MODE 0640
 /* Past every number that a room may be handed. */
 #define FD_PARKED 64
-
-static int
-log_open(const struct conf *c, uint32_t room)
-{
-	char path[2 * BOOT_PATH_MAX];
-	int fd;
-
-	(void)snprintf(
-	    path, sizeof(path), "%s/%s.log", c->log, room_name(room));
-	fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC,
-	    LOG_MODE);
-	return fd < 0 ? -errno : fd;
-}
 
 /* Makes src descriptor 0, 1, ... of this process; they may overlap. */
 static int
@@ -77,17 +63,19 @@ child_exec(const struct mewsd *m, const struct exec *x, int chan, int log)
 	if (fds_place(fds, BOOT_NFDS + (int)x->nfds) < 0)
 		_exit(127);
 	(void)execveat(bindir, x->program, argv, envp, 0);
+	log_init(room_name(x->room), LOG_INFO);
 	fatal("%s: %m", x->program);
 }
 
 pid_t
-exec_room(const struct mewsd *m, const struct exec *x, int *sock)
+exec_room(const struct mewsd *m, const struct exec *x, int *sock, int *log)
 {
-	int sv[2] = { -1, -1 }, log, r = 0;
+	int sv[2] = { -1, -1 }, said[2] = { -1, -1 }, r = 0;
 	pid_t pid = -1;
 
-	if ((log = log_open(&m->conf, x->room)) < 0)
-		return log;
+	/* not waiting is a property of the pipe, so its room has it, too */
+	if (pipe2(said, O_CLOEXEC | O_NONBLOCK) < 0)
+		return -errno;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK,
 		0, sv) < 0) {
 		r = -errno;
@@ -98,11 +86,13 @@ exec_room(const struct mewsd *m, const struct exec *x, int *sock)
 		goto out;
 	}
 	if (pid == 0)
-		child_exec(m, x, sv[1], log);
+		child_exec(m, x, sv[1], said[1]);
 	*sock = sv[0];
-	sv[0] = -1; /* the caller's now */
+	*log = said[0];
+	sv[0] = said[0] = -1; /* the caller's now */
 out:
-	fd_close(&log);
+	fd_close(&said[0]);
+	fd_close(&said[1]);
 	fd_close(&sv[0]);
 	fd_close(&sv[1]);
 	return r < 0 ? r : pid;

@@ -20,9 +20,10 @@ struct exec {
 /*
  * Starts it with descriptors 0-4 as boot.h says, those, and nothing else;
  * returns its pid, or a negative errno.  *sock: our end of its descriptor 3,
- * the caller's to close.
+ * *log: of its descriptor 2, a pipe; the caller's to close.
  */
-pid_t exec_room(const struct mewsd *m, const struct exec *x, int *sock);
+pid_t exec_room(
+    const struct mewsd *m, const struct exec *x, int *sock, int *log);
 /* What every room is told first, without a kill point. */
 void exec_common(const struct conf *c, uint32_t room, struct boot_common *bc);
 

@@ -18,6 +18,9 @@
 #include "mewsd/mewsd.h"
 #include "mewsd/notify.h"
 
+/* Bytes a second of standard error, whose reader is not ours, and at once. */
+#define STDERR_RATE 8192
+#define STDERR_BURST (256 << 10)
 #define DEFAULT_CONF "/etc/mews/mews.conf"
 
 static void
@@ -118,6 +121,8 @@ main(int argc, char *argv[])
 			usage(stderr, 2);
 		}
 	}
+	if (!check)
+		log_never_wait(STDERR_RATE, STDERR_BURST);
 	if (optind != argc)
 		usage(stderr, 2);
 	if (geteuid() != 0)
@@ -133,6 +138,7 @@ main(int argc, char *argv[])
 		return 0;
 	}
 	log_init("mewsd", m.conf.log_level);
+	log_never_wait(STDERR_RATE, STDERR_BURST);
 	notify_init();
 	m.bindir = bindir_open();
 	if (root != NULL && mkdir(root, 0755) < 0 && errno != EEXIST)

@@ -5,7 +5,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "common/bucket.h"
 #include "mewsd/conf.h"
+#include "mewsd/logs.h"
 #include "mewsd/oneshot.h"
 #include "proto/chan.h"
 
@@ -14,6 +16,9 @@ struct event_base;
 
 /* Makes and checks the directories of an instance. Start-up: dies. */
 void dirs_make(const struct conf *c);
+/* The folder of logs, made where there is none: its descriptor, or a negative
+ * errno with words.  Nothing but logs depends on it. */
+int dirs_log(const struct conf *c, struct err *e);
 /* The suite's lock: waits until the last room of an earlier suite has let
  * go (design: no two orchds ever share a store).  Start-up: dies. */
 int dirs_lock(const struct conf *c);
@@ -26,7 +31,11 @@ struct child {
 	pid_t pid; /* 0: not running */
 	bool ready;
 	bool doomed; /* killed by us, not reaped yet */
+	bool leaving; /* its answer to the farewell is to come */
+	struct bucket says; /* messages that it may say */
+	struct event *go_on; /* pending: it said more than that */
 	struct chan *chan; /* descriptor 3 of the room */
+	struct room_log log; /* descriptor 2 of the room */
 	struct mewsd *mewsd;
 	/* down: its back-off, on the first of those that start together.  Told
 	 * to end because another of them has: its patience */
@@ -44,6 +53,7 @@ struct mewsd {
 	int bindir; /* where the programs are */
 	int lock;
 	int listener;
+	struct logs logs;
 	bool stopping;
 	bool told; /* the service manager: all rooms serve */
 	struct child child[ROOM_MAX];

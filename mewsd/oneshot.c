@@ -91,6 +91,7 @@ place_clear(struct oneshot *o)
 		fd_close(&o->fds[i]);
 	o->nfds = 0;
 	fd_close(&o->sock);
+	room_log_end(&o->log);
 	(void)event_del(o->timer);
 	o->room = 0;
 	o->pid = 0;
@@ -143,8 +144,9 @@ start(struct oneshot *o)
 		.program = room_row(o->room)->program,
 		.fds = o->fds,
 		.nfds = o->nfds };
-	pid_t pid = exec_room(o->mewsd, &x, &o->sock);
 	uint32_t i;
+	int log = -1;
+	pid_t pid = exec_room(o->mewsd, &x, &o->sock, &log);
 
 	if (pid < 0) {
 		log_error(
@@ -153,6 +155,7 @@ start(struct oneshot *o)
 		return;
 	}
 	o->pid = pid;
+	room_log_open(&o->log, o->room, log);
 	for (i = 0; i < o->nfds; i++)
 		fd_close(&o->fds[i]); /* they are its own now */
 	log_info("%s %016" PRIx64 ": runs (pid %d, uid %u)", room_name(o->room),
@@ -266,6 +269,7 @@ oneshot_init(struct mewsd *m)
 
 		o->mewsd = m;
 		o->sock = -1;
+		room_log_init(&o->log, m);
 		o->timer = evtimer_new(m->base, on_deadline, o);
 		if (o->timer == NULL)
 			fatal("timer of a one-shot room");

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "mewsd/logs.h"
 #include "proto/boot.h"
 
 struct event;
@@ -24,6 +25,7 @@ struct oneshot {
 	int fds[ONESHOT_FDS_MAX];
 	uint32_t nfds;
 	int sock; /* its descriptor 3, of which it hears our end */
+	struct room_log log; /* its descriptor 2 */
 	bool late; /* killed at its deadline */
 	bool orphan; /* who asked for it is gone */
 	struct event *timer; /* its deadline */

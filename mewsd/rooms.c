@@ -19,6 +19,11 @@
 #define BACKOFF_MAX_MS 5000
 #define QUICK_MS 10000 /* a room that lived longer starts afresh */
 #define STOP_MS 5000 /* what a room may take to end in order */
+/* Messages that mewsd hears from one room: a second, at once, and how long it
+ * hears none once they were more. */
+#define SAYS_RATE 100
+#define SAYS_BURST 1000
+#define SAYS_PAUSE_MS 100
 
 static void room_start(struct child *c);
 
@@ -44,6 +49,8 @@ on_room_ready(void *arg, struct chan *chan, struct msg *m)
 
 	(void)chan;
 	(void)m;
+	if (c->ready && RULE(READY_ONCE))
+		return -EINVAL;
 	c->ready = true;
 	log_info("%s serves (pid %d)", room_name(c->room), c->pid);
 	tell_ready(c->mewsd);
@@ -151,16 +158,17 @@ on_oneshot_fd(void *arg, struct chan *chan, struct msg *m)
 				     : -EPERM;
 }
 
-/* netd's answers to NET_TEARDOWN. */
+/* netd's answers to NET_TEARDOWN: one. */
 static int
 on_torn_down(void *arg, struct chan *chan, struct msg *m)
 {
-	const struct child *c = arg;
+	struct child *c = arg;
 
 	(void)chan;
 	(void)m;
-	if (c->room != ROOM_NETD)
+	if (c->room != ROOM_NETD || !c->leaving)
 		return -EPERM;
+	c->leaving = false;
 	log_info("bridge and rules are removed");
 	return 0;
 }
@@ -168,32 +176,70 @@ on_torn_down(void *arg, struct chan *chan, struct msg *m)
 static int
 on_not_torn_down(void *arg, struct chan *chan, struct msg *m)
 {
-	const struct child *c = arg;
+	struct child *c = arg;
 	struct net_err err;
 
 	(void)chan;
-	if (c->room != ROOM_NETD)
+	if (c->room != ROOM_NETD || !c->leaving)
 		return -EPERM;
+	c->leaving = false;
 	memcpy(&err, m->data, sizeof(err));
 	log_info("bridge and rules stay: %s", err.msg);
 	return 0;
 }
 
-/* All that a room may say to root. */
+static int on_message(void *arg, struct chan *chan, struct msg *m);
+
+/* All that a room may say to root, and who hears it. */
 static const struct msg_handler handlers[] = {
-	{ BOOT_READY, 0, 0, 0, PH_ANY, NULL, on_room_ready },
+	{ BOOT_READY, 0, 0, 0, PH_ANY, NULL, on_message },
 	{ BOOT_FAULT, sizeof(struct boot_peer), 0, 0, PH_ANY, boot_peer_check,
-	    on_fault },
+	    on_message },
 	{ BOOT_ENDED, sizeof(struct boot_peer), 0, 0, PH_ANY, boot_peer_check,
-	    on_ended },
+	    on_message },
 	{ BOOT_ONESHOT, sizeof(struct boot_oneshot), 0, 0, PH_ANY,
-	    boot_oneshot_check, on_oneshot },
+	    boot_oneshot_check, on_message },
 	{ BOOT_ONESHOT_FD, sizeof(struct boot_oneshot_fd), 0, 1, PH_ANY,
-	    boot_oneshot_fd_check, on_oneshot_fd },
-	{ NET_DONE, 0, 0, 0, PH_ANY, NULL, on_torn_down },
+	    boot_oneshot_fd_check, on_message },
+	{ NET_DONE, 0, 0, 0, PH_ANY, NULL, on_message },
 	{ NET_ERR, sizeof(struct net_err), 0, 0, PH_ANY, net_err_check,
-	    on_not_torn_down },
+	    on_message },
 };
+static int (*const hears[nitems(handlers)])(
+    void *arg, struct chan *chan, struct msg *m) = { on_room_ready, on_fault,
+	on_ended, on_oneshot, on_oneshot_fd, on_torn_down, on_not_torn_down };
+
+/* What a room says costs mewsd work: no more than so much, whatever it says.
+ * The rest waits in its socket, at last in the room. */
+static int
+on_message(void *arg, struct chan *chan, struct msg *m)
+{
+	const struct timeval pause = { .tv_usec = SAYS_PAUSE_MS * 1000L };
+	struct child *c = arg;
+	size_t i;
+
+	if (!bucket_take(&c->says, 1, clock_ms()) && RULE(SAYS_PACE)) {
+		chan_hold(chan, true);
+		if (event_add(c->go_on, &pause) < 0)
+			return -ENOMEM;
+	}
+	for (i = 0; i < nitems(handlers); i++) {
+		if (handlers[i].type == m->type)
+			return hears[i](arg, chan, m);
+	}
+	return -EINVAL;
+}
+
+static void
+on_go_on(int fd, short what, void *arg)
+{
+	const struct child *c = arg;
+
+	(void)fd;
+	(void)what;
+	if (c->chan != NULL)
+		chan_hold(c->chan, false);
+}
 
 static void
 on_room_gone(void *arg, struct chan *chan, enum chan_end end, const char *why)
@@ -377,21 +423,23 @@ room_start(struct child *c)
 	struct mewsd *m = c->mewsd;
 	const struct exec x = { .room = c->room,
 		.program = room_row(c->room)->program };
-	int sock = -1;
+	int sock = -1, log = -1;
 	pid_t pid;
 
 	if (m->stopping || c->pid != 0)
 		return;
 	c->started_ms = clock_ms();
-	if ((pid = exec_room(m, &x, &sock)) < 0) {
+	if ((pid = exec_room(m, &x, &sock, &log)) < 0) {
 		log_error(
 		    "start %s: %s", room_name(c->room), strerrordesc_np(-pid));
 		room_down(c);
 		return;
 	}
 	c->pid = pid;
-	c->ready = c->doomed = false;
+	c->ready = c->doomed = c->leaving = false;
 	c->life++;
+	bucket_init(&c->says, SAYS_RATE, SAYS_BURST, c->started_ms);
+	room_log_open(&c->log, c->room, log);
 	c->chan = chan_new(m->base, sock, room_name(c->room), &ops, c);
 	if (c->chan == NULL) {
 		child_kill(c); /* SIGCHLD starts it again */
@@ -406,14 +454,17 @@ rooms_start(struct mewsd *m)
 {
 	uint32_t i;
 
+	logs_init(m);
 	oneshot_init(m);
 	for (i = 0; i < ROOM_MAX; i++) {
 		struct child *c = &m->child[i];
 
 		c->room = i;
 		c->mewsd = m;
+		room_log_init(&c->log, m);
 		c->timer = evtimer_new(m->base, on_timer, c);
-		if (c->timer == NULL)
+		c->go_on = evtimer_new(m->base, on_go_on, c);
+		if (c->timer == NULL || c->go_on == NULL)
 			fatal("timer");
 	}
 	for (i = 0; i < ROOM_MAX; i++) {
@@ -460,6 +511,8 @@ child_reap(struct child *c, int status)
 	c->pid = 0;
 	c->ready = c->doomed = false;
 	(void)event_del(c->timer);
+	(void)event_del(c->go_on);
+	room_log_end(&c->log);
 	if (c->chan != NULL)
 		chan_drain(c->chan); /* its last words */
 	chan_free(c->chan);
@@ -508,7 +561,8 @@ room_stop(struct child *c)
 
 	if (c->chan == NULL || (leader(c) != c && leader(c)->pid != 0))
 		return;
-	if (row->farewell != 0)
+	c->leaving = row->farewell != 0;
+	if (c->leaving)
 		(void)chan_send(c->chan, row->farewell, 0, NULL, 0, -1);
 	(void)chan_send(c->chan, BOOT_STOP, 0, NULL, 0, -1);
 }
