@@ -21,6 +21,8 @@ struct api {
 	CURLM *multi; /* so that a signal ends a wait */
 	CURL *easy;
 	bool reached;
+	bool sent; /* in the last call */
+	int status; /* of the last call's answer */
 	char path[ADDR_PATH_MAX];
 };
 
@@ -85,10 +87,34 @@ api_was_reached(const struct api *a)
 	return a->reached;
 }
 
-void
-api_set_reached(struct api *a)
+int
+api_status(const struct api *a)
 {
-	a->reached = true;
+	return a->status;
+}
+
+void
+api_set_status(struct api *a, int status)
+{
+	a->status = status;
+	a->reached = a->reached || status != 0;
+}
+
+bool
+api_maybe_done(const struct api *a)
+{
+	return a->sent && a->status == 0;
+}
+
+const char *
+api_header(const struct api *a, const char *name)
+{
+	struct curl_header *h;
+
+	return curl_easy_header(a->easy, name, 0, CURLH_HEADER, -1, &h) ==
+		CURLHE_OK
+	    ? h->value
+	    : NULL;
 }
 
 void
@@ -206,29 +232,41 @@ setup(struct try *t, struct curl_slist *list)
 	return r == CURLE_OK ? 0 : -ENOMEM;
 }
 
+/* Waits for more, at most a second; says when nothing came for idle_ms. */
+static int
+wait_more(struct try *t, int *running)
+{
+	struct curl_waitfd sig = { .fd = sig_fd(), .events = CURL_WAIT_POLLIN };
+	const int idle = t->rq->idle == NULL ? 1000 : t->rq->idle_ms;
+	CURLM *m = t->a->multi;
+	int n = 0;
+
+	if (sig_count() > t->rq->deaf)
+		return -EINTR;
+	if (*running > 0 &&
+	    curl_multi_poll(m, &sig, sig_fd() >= 0 ? 1 : 0,
+		idle < 1000 ? idle : 1000, &n) != CURLM_OK)
+		*running = 0;
+	if (*running > 0 && n == 0 && t->rq->idle != NULL && t->has_head)
+		return t->sink_r = t->rq->idle(t->rq->arg);
+	return 0;
+}
+
 /* 0 with the transfer's outcome, or -EINTR. */
 static int
 transfer(struct try *t, CURLcode *ret)
 {
 	CURLM *m = t->a->multi;
-	struct curl_waitfd sig = { .fd = sig_fd(), .events = CURL_WAIT_POLLIN };
 	int running = 1, left = 0, r = 0;
 	CURLMsg *msg;
 
 	*ret = CURLE_FAILED_INIT;
 	if (curl_multi_add_handle(m, t->a->easy) != CURLM_OK)
 		return 0;
-	while (running > 0) {
+	while (running > 0 && r == 0) {
 		if (curl_multi_perform(m, &running) != CURLM_OK)
 			break;
-		if (sig_count() > t->rq->deaf) {
-			r = -EINTR;
-			break;
-		}
-		if (running > 0 &&
-		    curl_multi_poll(
-			m, &sig, sig_fd() >= 0 ? 1 : 0, 1000, NULL) != CURLM_OK)
-			break;
+		r = wait_more(t, &running);
 	}
 	while ((msg = curl_multi_info_read(m, &left)) != NULL) {
 		if (msg->msg == CURLMSG_DONE)
@@ -242,7 +280,6 @@ transfer(struct try *t, CURLcode *ret)
 int
 api_unreachable(const struct api *a, int code, struct err *e)
 {
-	const char *why = strerrordesc_np(-code);
 	char text[64];
 
 	if (code == -ENOENT)
@@ -255,10 +292,7 @@ api_unreachable(const struct api *a, int code, struct err *e)
 		    "the API at %s closed the connection without an answer "
 		    "(is mewsd running?)",
 		    a->path);
-	/* "Connection refused" in the middle of a sentence */
-	(void)snprintf(text, sizeof(text), "%s", why == NULL ? "error" : why);
-	if (text[0] >= 'A' && text[0] <= 'Z')
-		text[0] = (char)(text[0] + ('a' - 'A'));
+	cli_errno_text(code, text, sizeof(text));
 	return err_set(e, code,
 	    "cannot reach the API at %s: %s (is mewsd running? is your user "
 	    "listed in mews.conf?)",
@@ -319,18 +353,18 @@ try_once(struct api *a, const struct api_request *rq, const char *key,
 
 	jbuf_free(&rp->body);
 	jbuf_init(&rp->body, API_BODY_MAX);
-	rp->status = 0;
+	rp->status = a->status = 0;
 	if ((r = headers(rq, key, &list)) < 0 || (r = setup(&t, list)) < 0) {
 		err_set(e, r, "out of memory");
 		goto out;
 	}
-	if ((r = transfer(&t, &c)) < 0)
-		goto out;
-	if ((r = outcome(&t, c, e)) < 0)
+	r = transfer(&t, &c);
+	a->sent = a->sent || c != CURLE_COULDNT_CONNECT;
+	if (r < 0 || (r = outcome(&t, c, e)) < 0)
 		goto out;
 	(void)curl_easy_getinfo(a->easy, CURLINFO_RESPONSE_CODE, &status);
 	rp->status = (int)status;
-	a->reached = true;
+	api_set_status(a, rp->status);
 out:
 	curl_slist_free_all(list);
 	return r;
@@ -340,13 +374,11 @@ out:
 static int
 retry_after_ms(const struct api *a, const struct api_reply *rp)
 {
-	struct curl_header *h;
+	const char *v;
 	long long s;
 
-	if (rp->status != 503 ||
-	    curl_easy_header(a->easy, "Retry-After", 0, CURLH_HEADER, -1, &h) !=
-		CURLHE_OK ||
-	    num_parse(h->value, 0, 3600, &s) < 0)
+	if (rp->status != 503 || (v = api_header(a, "Retry-After")) == NULL ||
+	    num_parse(v, 0, 3600, &s) < 0)
 		return -1;
 	return s == 0 ? 50 : (int)s * 1000;
 }
@@ -388,6 +420,8 @@ api_call(struct api *a, const struct api_request *rq, struct api_reply *rp,
 	int r, ms, wait = 10;
 
 	*rp = (struct api_reply){ 0 };
+	a->sent = false;
+	a->status = 0;
 	if (rq->keyed && (r = key_new(key)) < 0)
 		return err_errno(e, r, "no random numbers");
 	for (;;) {
@@ -413,11 +447,16 @@ api_call(struct api *a, const struct api_request *rq, struct api_reply *rp,
 bool
 api_error_text(const char *body, size_t len, char *buf, size_t cap)
 {
+	static const char volant[] = "orchestrator: ";
 	struct api_error ae;
+	const char *text = ae.error;
 
 	if (len == 0 || table_decode(&api_error_table, 0, body, len, &ae, NULL))
 		return false;
-	(void)snprintf(buf, cap, "%s", ae.error);
+	/* Volant's word for its own inside, which nobody here has met */
+	if (strncmp(text, volant, sizeof(volant) - 1) == 0)
+		text += sizeof(volant) - 1;
+	(void)snprintf(buf, cap, "%s", text);
 	table_clear(&api_error_table, &ae);
 	return buf[0] != '\0';
 }

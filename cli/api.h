@@ -32,6 +32,9 @@ struct api_request {
 	unsigned int deaf; /* how many signals do not end it */
 	/* A stream: where the body of a 2xx goes; negative ends it. */
 	int (*sink)(void *arg, const char *p, size_t len);
+	/* NULL, or: nothing came for idle_ms; negative ends it. */
+	int (*idle)(void *arg);
+	int idle_ms;
 	void *arg;
 };
 
@@ -46,7 +49,16 @@ void api_close(struct api *a);
 const char *api_path(const struct api *a);
 /* The API answered at least once: what breaks now is worth waiting for. */
 bool api_was_reached(const struct api *a);
-void api_set_reached(struct api *a);
+
+/*
+ * What came of the last call, whatever its errno: the answer's HTTP status,
+ * 0 while none came.  Nothing else tells "there is no such VM" (404) from
+ * "there is no such socket".
+ */
+int api_status(const struct api *a);
+void api_set_status(struct api *a, int status);
+/* It was sent at least once and no answer came: it may have been done. */
+bool api_maybe_done(const struct api *a);
 
 /*
  * 0 when there is an answer, of whatever status; else -EINTR (a signal),
@@ -56,6 +68,9 @@ void api_set_reached(struct api *a);
 int api_call(struct api *a, const struct api_request *rq, struct api_reply *rp,
     struct err *e);
 void api_reply_free(struct api_reply *rp);
+
+/* A header of the last answer; NULL: it is not there. */
+const char *api_header(const struct api *a, const char *name);
 
 /* The line of {"error": "..."}; false where there is none. */
 bool api_error_text(const char *body, size_t len, char *buf, size_t cap);

@@ -11,7 +11,10 @@ struct err;
 /* Adds the words of a command to rq->cmd.  0 or a negative errno with e. */
 int attach_words(
     struct exec_request *rq, int argc, char *const argv[], struct err *e);
-/* The exit status for what a session came to; says what went wrong. */
-int attach_end(struct cli *c, int r, int code, const struct err *e);
+
+/* A directory for a command to start in: 0, or -EINVAL with e. */
+int attach_cwd(const char *dir, struct err *e);
+/* Moves optind behind a "--" that stands before the command. */
+void attach_skip(int argc, char *const argv[]);
 
 #endif

@@ -9,11 +9,18 @@
 #include "cli/sig.h"
 #include "cli/sse.h"
 #include "cli/vm.h"
+#include "common/clock.h"
 #include "common/rfc3339.h"
+
+#define LIVED_MS 10000 /* a stream that lasted so long was a good one */
+#define BREAKS_SAID 3 /* bad ones in a row, from which on it is said */
+#define PAUSE_MS 100 /* before the next one; twice as long each time */
+#define PAUSE_MAX_MS 10000
 
 struct events {
 	struct cli *c;
 	struct sse sse;
+	unsigned int breaks; /* bad streams in a row */
 };
 
 static void
@@ -53,7 +60,7 @@ on_event(void *arg, const char *data, size_t len)
 	} else {
 		show(&ev);
 	}
-	return fflush(stdout) == 0 ? 0 : -errno;
+	return out_flush();
 }
 
 static int
@@ -64,6 +71,61 @@ on_bytes(void *arg, const char *p, size_t len)
 	return sse_feed(&s->sse, p, len);
 }
 
+/* One stream to its end: 0, it broke or ended; or a negative errno with e. */
+static int
+one_stream(struct events *s, struct err *e)
+{
+	struct api_request rq = { .method = "GET",
+		.target = "/api/v1/events/vms",
+		.sink = on_bytes,
+		.arg = s };
+	struct api_reply rp = { 0 };
+	char id[SSE_ID_MAX];
+	int r;
+
+	sse_again(&s->sse);
+	(void)snprintf(id, sizeof(id), "%s", s->sse.id);
+	rq.last_event_id = id[0] != '\0' ? id : NULL;
+	r = api_call(s->c->api, &rq, &rp, e);
+	if (r == 0 && rp.status != 200)
+		r = vm_refusal(
+		    s->c, rp.status, rp.body.p, rp.body.len, NULL, e);
+	else if (r == 0 && id[0] == '\0' && s->sse.id[0] == '\0')
+		r = err_set(e, -ECONNRESET,
+		    "the API at %s ended the stream of events",
+		    api_path(s->c->api));
+	api_reply_free(&rp);
+	if (r == -EMSGSIZE)
+		return err_set(
+		    e, r, "an event is longer than %zu bytes", SSE_DATA_MAX);
+	return r == -EPIPE && out_lost() == 0 ? 0 : r;
+}
+
+/* How long to wait for the next stream, after one that lived so long. */
+static int
+next_pause(struct events *s, int64_t lived_ms)
+{
+	unsigned int i;
+	int ms = PAUSE_MS;
+
+	if (lived_ms >= LIVED_MS)
+		s->breaks = 0;
+	s->breaks++;
+	for (i = 1; i < s->breaks && ms < PAUSE_MAX_MS; i++)
+		ms *= 2;
+	if (ms > PAUSE_MAX_MS)
+		ms = PAUSE_MAX_MS;
+	if (s->breaks >= BREAKS_SAID)
+		cli_error(s->c,
+		    "the API at %s broke %u streams of events in a row: "
+		    "trying again in %d.%d seconds%s",
+		    api_path(s->c->api), s->breaks, ms / 1000, ms % 1000 / 100,
+		    s->sse.id[0] == '\0'
+			? ", and what happens until then is not shown"
+			: "");
+	return ms;
+}
+
 /*
  * Ends with an error only: a stream that broke is taken up again where it
  * was, by the id of the last event.
@@ -71,34 +133,14 @@ on_bytes(void *arg, const char *p, size_t len)
 static int
 follow(struct events *s, struct err *e)
 {
-	struct api_request rq = { .method = "GET",
-		.target = "/api/v1/events/vms",
-		.sink = on_bytes,
-		.arg = s };
-	char id[SSE_ID_MAX];
+	int64_t begun;
 	int r;
 
 	for (;;) {
-		struct api_reply rp = { 0 };
-
-		sse_again(&s->sse);
-		(void)snprintf(id, sizeof(id), "%s", s->sse.id);
-		rq.last_event_id = id[0] != '\0' ? id : NULL;
-		r = api_call(s->c->api, &rq, &rp, e);
-		if (r == 0 && rp.status != 200)
-			r = vm_refusal(
-			    s->c, rp.status, rp.body.p, rp.body.len, NULL, e);
-		else if (r == 0 && id[0] == '\0' && s->sse.id[0] == '\0')
-			r = err_set(e, -ECONNRESET,
-			    "the API at %s ended the stream of events",
-			    api_path(s->c->api));
-		api_reply_free(&rp);
-		if (r == -EMSGSIZE)
-			return err_set(e, r, "an event is too long");
-		if (r < 0 && r != -EPIPE)
+		begun = clock_ms();
+		if ((r = one_stream(s, e)) < 0)
 			return r;
-		/* a server that ends every stream at once gets no more */
-		(void)sig_poll(-1, 0, 100);
+		(void)sig_poll(-1, 0, next_pause(s, clock_ms() - begun));
 	}
 }
 
@@ -120,8 +162,7 @@ cmd_events(struct cli *c, int argc, char *argv[])
 	}
 	s->c = c;
 	sse_init(&s->sse, on_event, s);
-	r = follow(s, &e);
-	cli_error(c, "%s", e.msg[0] != '\0' ? e.msg : "cannot write");
+	r = cli_fail(c, follow(s, &e), &e);
 	free(s);
-	return r < 0 ? EXIT_OURS : 0;
+	return r;
 }

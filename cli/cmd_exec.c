@@ -1,5 +1,4 @@
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,6 +10,7 @@
 #include "cli/session.h"
 #include "cli/sig.h"
 #include "cli/vm.h"
+#include "cli/words.h"
 
 int
 attach_words(
@@ -22,27 +22,45 @@ attach_words(
 		r = strs_add(
 		    &rq->cmd, argv[i], strlen(argv[i]), CMD_MAX, CMD_BYTES_MAX);
 		if (r < 0)
-			return err_set(e, r, "%s",
-			    r == -E2BIG ? "the command is too long"
-					: "out of memory");
+			return r == -E2BIG
+			    ? err_set(e, r,
+				  "a command has at most %d words and %d "
+				  "bytes: send a longer one as a script (mews "
+				  "exec -i VM sh < FILE)",
+				  CMD_MAX, CMD_BYTES_MAX)
+			    : err_set(e, r, "out of memory");
 	}
 	return 0;
 }
 
 int
-attach_end(struct cli *c, int r, int code, const struct err *e)
+attach_cwd(const char *dir, struct err *e)
 {
-	switch (r) {
-	case 0:
-		return code;
-	case -EINTR:
-		return EXIT_SIGNAL + (sig_asked() != 0 ? sig_asked() : SIGINT);
-	case -EPIPE: /* as if SIGPIPE had come: the reader had enough */
-		return EXIT_SIGNAL + SIGPIPE;
-	default:
-		cli_error(c, "%s", e->msg);
-		return EXIT_OURS;
+	const size_t max = sizeof(((struct exec_request *)0)->cwd) - 1;
+	const char *p;
+
+	if (dir[0] != '/')
+		return err_set(e, -EINVAL,
+		    "-w %.80s: must be an absolute path, one that begins with "
+		    "a slash",
+		    dir);
+	for (p = dir; *p != '\0'; p++) {
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			return err_set(e, -EINVAL,
+			    "-w: there is a control character in the "
+			    "directory's path");
 	}
+	if (strlen(dir) > max)
+		return err_set(e, -EINVAL,
+		    "-w: the directory's path is longer than %zu bytes", max);
+	return 0;
+}
+
+void
+attach_skip(int argc, char *const argv[])
+{
+	if (optind < argc && strcmp(argv[optind], "--") == 0)
+		optind++;
 }
 
 struct opts {
@@ -71,10 +89,10 @@ parse(struct cli *c, struct opts *o, int argc, char *argv[])
 		r = 0;
 		switch (opt) {
 		case 'i':
-			o->in = true;
+			o->in = opt_flag();
 			break;
 		case 't':
-			o->tty = true;
+			o->tty = opt_flag();
 			break;
 		case 'e':
 			r = env_add(&o->env, optarg, &e);
@@ -83,13 +101,13 @@ parse(struct cli *c, struct opts *o, int argc, char *argv[])
 			r = env_file(&o->env, optarg, &e);
 			break;
 		case 'w':
-			o->cwd = optarg;
+			r = attach_cwd(o->cwd = optarg, &e);
 			break;
 		default:
 			return opt;
 		}
 		if (r < 0) {
-			cli_error(c, "%s", e.msg);
+			(void)cli_fail(c, r, &e);
 			return OPT_BAD;
 		}
 	}
@@ -107,11 +125,11 @@ fill(const struct opts *o, int argc, char *argv[], struct exec_request *rq,
 	if ((r = attach_words(rq, argc, argv, e)) < 0 ||
 	    (r = env_strs(&o->env, &rq->env, e)) < 0)
 		return r;
-	if (o->cwd != NULL &&
-	    snprintf(rq->cwd, sizeof(rq->cwd), "%s", o->cwd) >=
-		(int)sizeof(rq->cwd))
-		return err_set(e, -EINVAL, "the directory's path is too long");
-	return table_check(&exec_request_table, rq, e);
+	if (o->cwd != NULL)
+		(void)snprintf(rq->cwd, sizeof(rq->cwd), "%s", o->cwd);
+	if ((r = table_check(&exec_request_table, rq, e)) < 0)
+		words_ours(words_exec, e);
+	return r;
 }
 
 int
@@ -120,27 +138,33 @@ cmd_exec(struct cli *c, int argc, char *argv[])
 	struct opts o = { 0 };
 	struct exec_request rq = { 0 };
 	struct err e = { 0 };
+	const char *name;
 	int r, code = 0, status;
 
 	if ((r = parse(c, &o, argc, argv)) != 0) {
 		status = r == OPT_HELP ? 0 : EXIT_OURS;
 		goto out;
 	}
-	if (argc - optind < 2) {
-		status = cli_usage(
-		    c, argc == optind ? "which VM?" : "which command?");
+	if (optind == argc) {
+		status = cli_usage(c, "which VM?");
+		goto out;
+	}
+	name = argv[optind++];
+	attach_skip(argc, argv);
+	if (optind == argc) {
+		status = cli_usage(c, "which command?");
 		goto out;
 	}
 	if (o.tty && !(isatty(STDIN_FILENO) && isatty(STDOUT_FILENO))) {
 		status = cli_usage(c, "-t needs a terminal: leave it out");
 		goto out;
 	}
-	r = fill(&o, argc - optind - 1, argv + optind + 1, &rq, &e);
+	r = fill(&o, argc - optind, argv + optind, &rq, &e);
 	if (r == 0 && (r = sig_open()) < 0)
 		err_errno(&e, r, "signals");
 	if (r == 0)
-		r = session_exec(c, argv[optind], &rq, &code, &e);
-	status = attach_end(c, r, code, &e);
+		r = session_exec(c, name, &rq, &code, &e);
+	status = r < 0 ? cli_fail(c, r, &e) : code;
 out:
 	table_clear(&exec_request_table, &rq);
 	env_clear(&o.env);
@@ -165,5 +189,5 @@ cmd_console(struct cli *c, int argc, char *argv[])
 		    stderr, "mews: Ctrl-] then . leaves the console\r\n");
 	if (r == 0)
 		r = session_console(c, argv[optind], &e);
-	return attach_end(c, r, 0, &e);
+	return r < 0 ? cli_fail(c, r, &e) : 0;
 }

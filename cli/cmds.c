@@ -13,61 +13,94 @@ const char cmds_tail[] =
     "  -H, --host URL  where the API is: unix:///run/mews/api.sock, $MEWS_API\n"
     "  -v, --version\n"
     "\n"
-    "A VM goes by its name or the beginning of its uid.\n"
+    "A VM goes by its name or the beginning of its uid.  An option without a\n"
+    "value may be written --NAME=true or --NAME=false.\n"
     "Exit status: the command's own; 125 when mews itself fails, 126 and 127\n"
-    "when the command cannot be run or found, 128 + n after signal n.\n"
+    "when the command cannot be run or found, 128 + n after signal n, 1 when\n"
+    "what it has to say cannot be written.\n"
     "`mews help COMMAND` says more.\n";
 
 const struct cmd cmds[] = {
 	{ "run", cmd_run,
-	    "[-d] [--name N] [--rm] [--cpus N] [-m SIZE] [-e NAME[=VALUE]]...\n"
-	    "           [--env-file FILE] [--kernel-cmdline TEXT] [-t] IMAGE [CMD ARG...]",
+	    "[-d] [-i] [-t] [--name N] [--rm] [--cpus N] [-m SIZE]\n"
+	    "           [-e NAME[=VALUE]]... [--env-file FILE] [-w DIR] [--hostname N]\n"
+	    "           [--kernel-cmdline TEXT] IMAGE [--] [CMD ARG...]",
 	    "Makes a VM and runs a command in it",
 	    "  -d, --detach       return once the VM is ready, print its name\n"
+	    "  -i, --interactive  the command gets standard input\n"
+	    "  -t, --tty          the command gets a terminal\n"
 	    "  --name NAME        default: IMAGE-<4 hex digits>\n"
-	    "  --rm               remove the VM when the command has ended\n"
+	    "  --rm               remove the VM when the command has ended, and\n"
+	    "                     when it did not start\n"
 	    "  --cpus N           default: 1\n"
 	    "  -m, --memory SIZE  256, 256m (MiB), 1g; default: 256m\n"
 	    "  -e, --env NAME[=VALUE]  without a value: this shell's own, so\n"
 	    "                     that it is on no command line\n"
 	    "  --env-file FILE    lines of NAME=VALUE or NAME; # begins a "
 	    "comment\n"
+	    "  -w, --workdir DIR  where the command starts\n"
+	    "  --hostname NAME    default: made from the VM's name\n"
 	    "  --kernel-cmdline TEXT  more arguments for the guest's kernel\n"
-	    "  -t, --tty          the command gets a terminal\n"
 	    "\n"
-	    "The command has this terminal's input and output, and its exit\n"
-	    "status is ours.  The VM stays unless --rm.  Without a command: a\n"
-	    "shell on a terminal, else as -d.  Ctrl-C ends the command (and\n"
-	    "with --rm the VM); another one gives up.\n"
+	    "IMAGE is busybox: there is no other so far.\n"
+	    "\n"
+	    "The command has this terminal's output, and its exit status is\n"
+	    "ours; standard input is left alone without -i.  The VM stays\n"
+	    "unless --rm.  Without a command: a shell on a terminal, else as\n"
+	    "-d.  Ctrl-C ends the command (and with --rm the VM); another one\n"
+	    "gives up.  With -t, it is first the command's to take.\n"
 	    "\n"
 	    "  mews run --rm busybox uname -a\n"
+	    "  mews run --rm -it busybox\n"
+	    "  mews run --rm -i busybox sh < script\n"
 	    "  mews run -d --name web -m 512m -e PASSWORD busybox\n" },
-	{ "ps", cmd_ps, "[-a] [-q]", "Lists VMs",
-	    "  -a, --all    those that are stopped or crashed, too\n"
-	    "  -q, --quiet  only their uids\n"
+	{ "ps", cmd_ps,
+	    "[-a] [-q] [-n N] [--format TEXT] [--filter COLUMN=PATTERN]...",
+	    "Lists VMs",
+	    "  -a, --all        those that are stopped or crashed, too\n"
+	    "  -q, --quiet      only their uids\n"
+	    "  -n, --last N     only the N that were made last, in any state\n"
+	    "  --format TEXT    a line of TEXT for each, with {COLUMN} in it;\n"
+	    "                   \\t, \\n and {{ stand for a tab, a line feed, a {\n"
+	    "  --filter COLUMN=PATTERN  only those that fit; * and ? as in a\n"
+	    "                   shell.  Of one column any, of several all.\n"
+	    "                   With status or state, -a is not needed.\n"
+	    "\n"
+	    "Columns: name uid short image status reason state ready cpus memory\n"
+	    "ip mac up age pid exit accel tenant cmdline.  short is the beginning\n"
+	    "of the uid, state is status and reason, up is how long it runs, exit\n"
+	    "the exit status of what it ran last, accel kvm or tcg.\n"
 	    "\n"
 	    "  mews ps -a\n"
+	    "  mews ps --filter status=crashed --filter 'name=web-*'\n"
+	    "  mews ps --format '{name}\\t{ip}'\n"
 	    "  mews rm $(mews ps -aq)\n" },
 	{ "exec", cmd_exec,
 	    "[-i] [-t] [-w DIR] [-e NAME[=VALUE]]... [--env-file FILE]\n"
-	    "            VM CMD [ARG...]",
+	    "            VM [--] CMD [ARG...]",
 	    "Runs a command in a VM",
 	    "  -i, --interactive  with standard input\n"
 	    "  -t, --tty          with a terminal\n"
 	    "  -w, --workdir DIR  where it starts\n"
 	    "  -e, --env NAME[=VALUE], --env-file FILE  as for `mews run`\n"
 	    "\n"
+	    "With -it every key is the command's.  With -t alone, Ctrl-C and\n"
+	    "Ctrl-\\ go to the command; twice within a second ends it from here.\n"
+	    "\n"
 	    "  mews exec web uname -a\n"
 	    "  mews exec -it web sh\n"
+	    "  mews exec -w /tmp web -- ls -l\n"
 	    "  mews exec -i web sh -c 'cat > /tmp/x' < x\n" },
-	{ "logs", cmd_logs, "--console [-f] [--raw] VM",
+	{ "logs", cmd_logs, "--console [-f] [-n LINES] [--raw] VM",
 	    "Shows what a VM wrote",
-	    "  --console     to its console (the only log so far)\n"
-	    "  -f, --follow  and what it writes from now on\n"
-	    "  --raw         on a terminal, too, as it is: a guest can then do\n"
-	    "                what it likes to your terminal\n"
+	    "  --console        to its console (the only log so far)\n"
+	    "  -f, --follow     and what it writes from now on\n"
+	    "  -n, --tail LINES  only the last LINES of what it wrote\n"
+	    "  --raw            on a terminal, too, as it is: a guest can then\n"
+	    "                   do what it likes to your terminal\n"
 	    "\n"
-	    "  mews logs --console web\n" },
+	    "  mews logs --console web\n"
+	    "  mews logs --console -n 20 -f web\n" },
 	{ "start", cmd_start, "[--no-wait] VM...", "Starts stopped VMs",
 	    "  --no-wait  do not wait until they are ready\n"
 	    "\n"
@@ -76,6 +109,19 @@ const struct cmd cmds[] = {
 	    "  --no-wait  do not wait until they are down\n"
 	    "\n"
 	    "  mews stop web db\n" },
+	{ "restart", cmd_restart, "[--no-wait] VM...",
+	    "Stops VMs and starts them again",
+	    "  --no-wait  do not wait until they are ready\n"
+	    "\n"
+	    "One that is stopped or crashed is started.\n"
+	    "\n"
+	    "  mews restart web db\n" },
+	{ "wait", cmd_wait, "[--for down|ready|gone] [--timeout SECONDS] VM...",
+	    "Waits until VMs are down, ready or gone",
+	    "  --for down|ready|gone  default: down, which is stopped or crashed\n"
+	    "  --timeout SECONDS      exit status 125 when it takes longer\n"
+	    "\n"
+	    "  mews start --no-wait web db && mews wait --for ready web db\n" },
 	{ "rm", cmd_rm, "[-f] [--no-wait] VM...", "Removes VMs",
 	    "  -f, --force  running ones, too; what is not there is no error\n"
 	    "  --no-wait    do not wait until they are gone\n"
@@ -84,7 +130,7 @@ const struct cmd cmds[] = {
 	{ "inspect", cmd_inspect, "VM...", "Shows all that is known of VMs",
 	    "A JSON list, in the order of the names.\n"
 	    "\n"
-	    "  mews inspect web\n" },
+	    "  mews inspect web db\n" },
 	{ "console", cmd_console, "VM", "Connects to the console of a VM",
 	    "Ctrl-] then . leaves; Ctrl-] twice sends one.\n"
 	    "\n"
@@ -93,8 +139,12 @@ const struct cmd cmds[] = {
 	    "With --json: one object a line.\n"
 	    "\n"
 	    "  mews events\n" },
-	{ "doctor", cmd_doctor, "", "Says what this host can do",
-	    "Exit status 1 when a check fails.\n"
+	{ "doctor", cmd_doctor, "[--no-wait]", "Says what this host can do",
+	    "  --no-wait  do not wait for what a suite that has just started\n"
+	    "             still looks at (10 s at most)\n"
+	    "\n"
+	    "NO is what keeps VMs from starting: the exit status is then 1.  warn\n"
+	    "is worth a look, and VMs start all the same.\n"
 	    "\n"
 	    "  mews doctor\n" },
 	{ "version", NULL, "", "Shows the version of this program",

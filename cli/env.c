@@ -54,8 +54,10 @@ put(struct env *env, char *text, size_t n, struct err *e)
 	}
 	if (env->n == nitems(env->v)) {
 		wipe(text);
-		return err_set(
-		    e, -E2BIG, "more than %zu variables", nitems(env->v));
+		return err_set(e, -E2BIG,
+		    "more than %zu variables: put the rest into a file that "
+		    "the command reads",
+		    nitems(env->v));
 	}
 	env->v[env->n++] = text;
 	return 0;
@@ -91,8 +93,9 @@ env_add(struct env *env, const char *text, struct err *e)
 		return r;
 	len = strlen(value);
 	if (len > ENV_LINE_MAX)
-		return err_set(e, -E2BIG, "the value of %.*s is too long",
-		    (int)(n < 64 ? n : 64), text);
+		return err_set(e, -E2BIG,
+		    "the value of %.*s is longer than %zu bytes",
+		    (int)(n < 64 ? n : 64), text, ENV_LINE_MAX);
 	if (!utf8_valid(value, len))
 		return err_set(e, -EINVAL, "the value of %.*s is not UTF-8",
 		    (int)(n < 64 ? n : 64), text);
@@ -112,7 +115,8 @@ add_line(struct env *env, const char *s, size_t len, struct err *e)
 	int r;
 
 	if (len > ENV_LINE_MAX)
-		return err_set(e, -E2BIG, "the line is too long");
+		return err_set(e, -E2BIG, "the line is longer than %zu bytes",
+		    ENV_LINE_MAX);
 	if (memchr(s, '\0', len) != NULL)
 		return err_set(e, -EINVAL, "there is a NUL byte");
 	if (len == 0 || s[0] == '#' || strspn(s, " \t") >= len)
@@ -204,9 +208,12 @@ env_strs(const struct env *env, struct strs *ret, struct err *e)
 		r = strs_add(
 		    ret, env->v[i], strlen(env->v[i]), ENV_MAX, ENV_BYTES_MAX);
 		if (r < 0)
-			return err_set(e, r, "%s",
-			    r == -E2BIG ? "the environment is too large"
-					: "out of memory");
+			return r == -E2BIG
+			    ? err_set(e, r,
+				  "the environment has at most %d variables "
+				  "and %d bytes",
+				  ENV_MAX, ENV_BYTES_MAX)
+			    : err_set(e, r, "out of memory");
 	}
 	return 0;
 }

@@ -10,8 +10,24 @@
 #include "cli/api.h"
 #include "cli/cli.h"
 #include "cli/cmds.h"
+#include "cli/near.h"
 #include "cli/opt.h"
-#include "cli/tty.h"
+#include "cli/out.h"
+
+static int
+unknown(struct cli *c, const char *name)
+{
+	char hint[NEAR_TEXT_MAX];
+	const struct cmd *cmd;
+	struct near near;
+
+	near_init(&near, name);
+	for (cmd = cmds; cmd->name != NULL; cmd++)
+		near_try(&near, cmd->name);
+	near_text(&near, "", hint);
+	c->cmd = NULL;
+	return cli_usage(c, "there is no command %.64s%s", name, hint);
+}
 
 static int
 help(struct cli *c, const char *name)
@@ -26,7 +42,7 @@ help(struct cli *c, const char *name)
 		return 0;
 	}
 	if ((cmd = cmds_find(name)) == NULL)
-		return cli_usage(c, "there is no command %.64s", name);
+		return unknown(c, name);
 	cli_help(cmd, stdout);
 	return 0;
 }
@@ -68,10 +84,7 @@ globals(struct cli *c, int argc, char *argv[])
 			(void)version(c);
 			return OPT_HELP;
 		default:
-			(void)cli_usage(c,
-			    "%.64s is no option, or lacks its "
-			    "value",
-			    argv[optind - 1]);
+			opt_refuse(c, o, argc, argv, longs);
 			return OPT_BAD;
 		}
 	}
@@ -85,7 +98,7 @@ run(struct cli *c, int argc, char *argv[])
 	int status;
 
 	if ((c->cmd = cmds_find(argv[0])) == NULL)
-		return cli_usage(c, "there is no command %.64s", argv[0]);
+		return unknown(c, argv[0]);
 	optind = 0; /* a new command line for getopt(3) */
 	if (c->cmd->run == NULL) {
 		int r = opt_none(c, argc, argv);
@@ -95,27 +108,29 @@ run(struct cli *c, int argc, char *argv[])
 		return strcmp(argv[0], "help") == 0 ? help(c, argv[optind])
 						    : version(c);
 	}
-	if (api_open(c->host, &c->api, &e) < 0) {
-		cli_error(c, "%s", e.msg);
-		return EXIT_OURS;
-	}
+	if ((status = api_open(c->host, &c->api, &e)) < 0)
+		return cli_fail(c, status, &e);
 	status = c->cmd->run(c, argc, argv);
 	api_close(c->api);
 	return status;
 }
 
-/* So that no socket becomes descriptor 1. */
+/*
+ * So that no socket becomes descriptor 1.  What was closed can still not be
+ * written to (EBADF): that is somebody's fault, and is said.
+ */
 static int
 have_stdio(void)
 {
-	int fd;
+	int fd, got;
 
-	do {
-		fd = open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY);
-	} while (fd >= 0 && fd <= STDERR_FILENO);
-	if (fd < 0)
-		return -errno;
-	(void)close(fd);
+	for (fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		if (fcntl(fd, F_GETFD) >= 0)
+			continue;
+		got = open("/dev/null", O_RDONLY | O_NOCTTY | O_CLOEXEC);
+		if (got != fd)
+			return -EBADF;
+	}
 	return 0;
 }
 
@@ -127,8 +142,11 @@ main(int argc, char *argv[])
 							       : ADDR_DEFAULT };
 	int r, status = EXIT_OURS;
 
-	if (have_stdio() < 0 || curl_global_init(CURL_GLOBAL_DEFAULT) != 0)
+	if (have_stdio() < 0 || out_begin() < 0 ||
+	    curl_global_init(CURL_GLOBAL_DEFAULT) != 0) {
+		cli_error(&c, "cannot begin: out of memory, or no /dev/null");
 		return EXIT_OURS;
+	}
 	r = globals(&c, argc, argv);
 	if (r == OPT_HELP)
 		status = 0;
@@ -136,11 +154,7 @@ main(int argc, char *argv[])
 		status = help(&c, NULL);
 	else if (r == 0)
 		status = run(&c, argc - optind, argv + optind);
-	tty_restore();
-	if (fflush(stdout) != 0 && status == 0) {
-		cli_error(&c, "cannot write: %s", strerrordesc_np(errno));
-		status = EXIT_OURS;
-	}
+	status = cli_end(&c, status);
 	curl_global_cleanup();
 	return status;
 }

@@ -1,32 +1,161 @@
+#include <assert.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/cli.h"
+#include "cli/near.h"
 #include "cli/opt.h"
+#include "common/util.h"
+
+/* Of the option that was returned last: there is one command line. */
+static bool flag;
+
+bool
+opt_flag(void)
+{
+	return flag;
+}
+
+/* 0 and what the flag is now, or -1. */
+static int
+read_flag(const char *value)
+{
+	static const char *const yes[] = { "true", "1" };
+	static const char *const no[] = { "false", "0" };
+	size_t i;
+
+	flag = true;
+	if (value == NULL)
+		return 0;
+	for (i = 0; i < nitems(yes); i++) {
+		if (strcmp(value, yes[i]) == 0)
+			return 0;
+	}
+	flag = false;
+	for (i = 0; i < nitems(no); i++) {
+		if (strcmp(value, no[i]) == 0)
+			return 0;
+	}
+	return -1;
+}
+
+/* "--name" of "--name=value", without the dashes. */
+static void
+bare_name(const char *word, char name[NEAR_WORD_MAX + 2])
+{
+	word += strspn(word, "-");
+	(void)snprintf(
+	    name, NEAR_WORD_MAX + 2, "%.*s", (int)strcspn(word, "="), word);
+}
+
+static void
+refuse_long(struct cli *c, const char *word, const struct option *longs)
+{
+	char name[NEAR_WORD_MAX + 2], hint[NEAR_TEXT_MAX];
+	const struct option *l, *two[2] = { NULL, NULL };
+	struct near near;
+	size_t n = 0;
+
+	bare_name(word, name);
+	near_init(&near, name);
+	for (l = longs; l->name != NULL; l++) {
+		near_try(&near, l->name);
+		if (strncmp(l->name, name, strlen(name)) == 0 && n < 2)
+			two[n++] = l;
+	}
+	near_text(&near, "--", hint);
+	if (n == 2)
+		(void)cli_usage(c, "--%s can be --%s or --%s", name,
+		    two[0]->name, two[1]->name);
+	else
+		(void)cli_usage(c, "there is no option --%s%s", name, hint);
+}
+
+/* -name, where --name was meant; a word of its own is "-n". */
+static const char *
+one_dash(int argc, char *argv[], const struct option *longs)
+{
+	char name[NEAR_WORD_MAX + 2];
+	const struct option *l;
+	int i;
+
+	for (i = optind - 1; i <= optind && i < argc; i++) {
+		if (i < 1 || argv[i][0] != '-' || argv[i][1] == '-' ||
+		    strlen(argv[i]) < 3)
+			continue;
+		bare_name(argv[i], name);
+		for (l = longs; l->name != NULL; l++) {
+			if (strcmp(l->name, name) == 0)
+				return l->name;
+		}
+	}
+	return NULL;
+}
+
+void
+opt_refuse(
+    struct cli *c, int o, int argc, char *argv[], const struct option *longs)
+{
+	const char *meant;
+
+	if (o == ':') {
+		(void)cli_usage(c, "%.64s needs a value", argv[optind - 1]);
+		return;
+	}
+	if (optopt <= 0 || optopt >= 0x80) {
+		refuse_long(c, argv[optind - 1], longs);
+		return;
+	}
+	meant = one_dash(argc, argv, longs);
+	(void)cli_usage(c, "there is no option -%c%s%s%s", optopt,
+	    meant == NULL ? "" : " (did you mean --",
+	    meant == NULL ? "" : meant, meant == NULL ? "" : "?)");
+}
+
+/* A copy in which options without a value may have one. */
+static void
+with_values(const struct option *longs, struct option to[OPTS_MAX + 1])
+{
+	size_t i;
+
+	for (i = 0; longs[i].name != NULL; i++) {
+		assert(i < OPTS_MAX);
+		to[i] = longs[i];
+		if (to[i].has_arg == no_argument)
+			to[i].has_arg = optional_argument;
+	}
+	to[i] = longs[i];
+}
 
 int
 opt_next(struct cli *c, int argc, char *argv[], const char *shorts,
     const struct option *longs)
 {
-	int o;
+	struct option all[OPTS_MAX + 1];
+	int o, at;
 
+	with_values(longs, all);
 	opterr = 0;
-	while ((o = getopt_long(argc, argv, shorts, longs, NULL)) == OPT_JSON)
-		c->json = true;
-	if (o == OPT_HELP) {
+	do {
+		at = -1;
+		o = getopt_long(argc, argv, shorts, all, &at);
+		if (at >= 0 && all[at].has_arg != optional_argument)
+			at = -1;
+		if (read_flag(at >= 0 ? optarg : NULL) < 0) {
+			(void)cli_usage(c, "--%s is true or false, not %.64s",
+			    all[at].name, optarg);
+			return OPT_BAD;
+		}
+		if (o == OPT_JSON)
+			c->json = flag;
+	} while (o == OPT_JSON || (o == OPT_HELP && !flag));
+	if (o == OPT_HELP || (o == '?' && optopt == 'h')) {
 		cli_help(c->cmd, stdout);
 		return OPT_HELP;
 	}
-	if (o == ':') {
-		(void)cli_usage(c, "%s needs a value", argv[optind - 1]);
-		return OPT_BAD;
-	}
-	if (o != '?')
+	if (o != '?' && o != ':')
 		return o;
-	if (optopt > 0 && optopt < 0x80)
-		(void)cli_usage(c, "there is no option -%c", optopt);
-	else
-		(void)cli_usage(
-		    c, "there is no option %s, or not so", argv[optind - 1]);
+	opt_refuse(c, o, argc, argv, longs);
 	return OPT_BAD;
 }
 

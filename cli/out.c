@@ -1,25 +1,116 @@
 #include <errno.h>
-#include <inttypes.h>
 #include <json-c/json.h>
 #include <libsmartcols/libsmartcols.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "cli/column.h"
 #include "cli/esc.h"
 #include "cli/out.h"
-#include "cli/size.h"
 #include "common/err.h"
-#include "common/num.h"
 #include "common/util.h"
 #include "proto/jbuf.h"
 #include "proto/objects.h"
 
 #define JSON_DEPTH 32
-#define UID_SHOWN 12
+
+/* `mews ps` without a format. */
+static const struct {
+	const char *head, *name;
+} ps_columns[] = { { "NAME", "name" }, { "UID", "short" }, { "IMAGE", "image" },
+	{ "STATUS", "state" }, { "READY", "ready" }, { "CPUS", "cpus" },
+	{ "MEM", "memory" }, { "IP", "ip" }, { "UP", "up" }, { "AGE", "age" } };
 
 struct out_table {
 	struct libscols_table *tb;
 };
+
+/* There is one standard output: how its first loss came about. */
+static struct {
+	int fd;
+	int code;
+} lost;
+
+int
+out_lost(void)
+{
+	return lost.code;
+}
+
+const char *
+out_lost_name(void)
+{
+	return lost.fd == STDERR_FILENO ? "standard error" : "standard output";
+}
+
+void
+out_lose(int fd, int code)
+{
+	if (lost.code != 0)
+		return;
+	lost.fd = fd;
+	lost.code = code;
+}
+
+/* One that was left non-blocking by somebody else is waited for. */
+static int
+put_all(const char *p, size_t len)
+{
+	struct pollfd pfd = { .fd = STDOUT_FILENO, .events = POLLOUT };
+	ssize_t n;
+
+	while (len > 0) {
+		n = write(STDOUT_FILENO, p, len);
+		if (n < 0 && errno == EAGAIN)
+			(void)poll(&pfd, 1, -1);
+		else if (n < 0 && errno != EINTR)
+			return -errno;
+		p += n > 0 ? n : 0;
+		len -= n > 0 ? (size_t)n : 0;
+	}
+	return 0;
+}
+
+/* After a loss nothing more is written: it would look whole. */
+static ssize_t
+put(void *cookie, const char *p, size_t len)
+{
+	int r;
+
+	(void)cookie;
+	if (lost.code == 0 && (r = put_all(p, len)) < 0)
+		out_lose(STDOUT_FILENO, r);
+	return lost.code == 0 ? (ssize_t)len : 0;
+}
+
+int
+out_begin(void)
+{
+	FILE *f =
+	    fopencookie(NULL, "w", (cookie_io_functions_t){ .write = put });
+
+	if (f == NULL)
+		return -ENOMEM;
+	(void)setvbuf(f, NULL, isatty(STDOUT_FILENO) ? _IOLBF : _IOFBF, BUFSIZ);
+	stdout = f;
+	return 0;
+}
+
+int
+out_flush(void)
+{
+	(void)fflush(stdout);
+	return lost.code;
+}
+
+int
+out_bytes(const void *p, size_t len)
+{
+	(void)fwrite(p, 1, len, stdout);
+	return out_flush();
+}
 
 struct out_table *
 out_table_new(FILE *to, const char *const *heads, size_t n)
@@ -82,36 +173,33 @@ out_table_print(struct out_table *t)
 static int
 ps_row(struct out_table *t, const struct vm_view *vm, int64_t now)
 {
-	char uid[HEX64_LEN + 1], cpus[16], mem[SIZE_TEXT_MAX];
-	char age[AGE_TEXT_MAX] = "", status[OUT_CELL_MAX];
-	const char *state =
-	    vm->status < VM_STATUS_COUNT ? vm_status_names[vm->status] : "?";
-	/* "stopped (stopped)" says nothing twice */
-	const bool plain =
-	    vm->reason[0] == '\0' || strcmp(vm->reason, state) == 0;
-	const char *cells[] = { vm->name, uid, vm->image, status,
-		vm->ready ? "yes" : "no", cpus, mem, vm->ip_address, age };
+	char text[nitems(ps_columns)][OUT_CELL_MAX];
+	const char *cells[nitems(ps_columns)];
+	struct err e;
+	size_t i;
 
-	num_format_hex64(vm->uid, uid);
-	uid[UID_SHOWN] = '\0';
-	(void)snprintf(status, sizeof(status), "%s%s%s%s", state,
-	    plain ? "" : " (", plain ? "" : vm->reason, plain ? "" : ")");
-	(void)snprintf(cpus, sizeof(cpus), "%" PRIu32, vm->cpu_cores);
-	size_format_mib(vm->memory_mb, mem);
-	if (vm->created_at != 0)
-		size_format_age((now - vm->created_at) / 1000000000, age);
+	for (i = 0; i < nitems(ps_columns); i++) {
+		const char *name = ps_columns[i].name;
+
+		column_find(name, strlen(name), &e)
+		    ->text(vm, now, text[i], sizeof(text[i]));
+		cells[i] = text[i];
+	}
 	return out_table_row(t, cells, nitems(cells));
 }
 
 int
 out_ps(FILE *to, const struct vm_view *vms, size_t n, int64_t now)
 {
-	static const char *const heads[] = { "NAME", "UID", "IMAGE", "STATUS",
-		"READY", "CPUS", "MEM", "IP", "AGE" };
-	struct out_table *t = out_table_new(to, heads, nitems(heads));
+	const char *heads[nitems(ps_columns)];
+	struct out_table *t;
 	size_t i;
-	int r = t == NULL ? -ENOMEM : 0;
+	int r;
 
+	for (i = 0; i < nitems(ps_columns); i++)
+		heads[i] = ps_columns[i].head;
+	t = out_table_new(to, heads, nitems(heads));
+	r = t == NULL ? -ENOMEM : 0;
 	/* the library prints nothing at all for a table without rows */
 	if (r == 0 && n == 0)
 		for (i = 0; i < nitems(heads); i++)

@@ -16,6 +16,20 @@ struct vm_view;
  */
 #define OUT_CELL_MAX 512
 
+/*
+ * Standard output and error are written here and in session_write() alone,
+ * and the first write that fails is remembered: no command's end can miss
+ * it.  out_begin() is called once, before anything is printed.
+ */
+int out_begin(void); /* 0 or -ENOMEM */
+int out_flush(void); /* 0, or as out_lost() */
+/* What was not written, as a negative errno; 0 while all was. */
+int out_lost(void);
+const char *out_lost_name(void); /* "standard output", "standard error" */
+void out_lose(int fd, int code); /* a write elsewhere failed */
+/* Bytes as they are, behind what was printed.  As out_flush(). */
+int out_bytes(const void *p, size_t len);
+
 /* A table of text; cells are escaped and cut. */
 struct out_table;
 struct out_table *out_table_new(FILE *to, const char *const *heads, size_t n);

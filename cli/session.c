@@ -1,11 +1,13 @@
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "cli/api.h"
 #include "cli/cli.h"
+#include "cli/out.h"
 #include "cli/session.h"
 #include "cli/sig.h"
 #include "cli/tty.h"
@@ -21,6 +23,9 @@
 #define END_WAIT_MS 2000 /* for the close after the status */
 #define STATUS_MAX 4096
 #define CTRL_BRACKET 0x1d
+#define KEY_INTR 0x03
+#define KEY_QUIT 0x1c
+#define AGAIN_MS 1000 /* a second signal within it gives up */
 
 enum channel {
 	CH_STDIN,
@@ -37,6 +42,7 @@ struct session {
 	bool exec; /* channels; else the console's bare bytes */
 	bool tty;
 	int in; /* -1: nothing is sent */
+	int64_t asked; /* when a signal last went to the guest */
 	bool left; /* Ctrl-] . */
 	struct leave leave;
 	bool has_status;
@@ -59,8 +65,11 @@ session_write(int fd, const void *p, size_t len)
 		if (r <= 0)
 			continue;
 		n = write(fd, b, len < WRITE_PART ? len : WRITE_PART);
-		if (n < 0 && errno != EINTR && errno != EAGAIN)
-			return -errno;
+		if (n < 0 && errno != EINTR && errno != EAGAIN) {
+			r = -errno;
+			out_lose(fd, r);
+			return r;
+		}
 		b += n > 0 ? n : 0;
 		len -= n > 0 ? (size_t)n : 0;
 	}
@@ -166,6 +175,28 @@ on_stdin(struct session *s)
 	return len > 0 ? wsc_binary(s->ws, NULL, 0, buf, len) : 0;
 }
 
+/*
+ * A terminal there has keys for two signals, so the program in the guest
+ * gets those first, whoever sent them; for the others the connection ends,
+ * and with it the program.
+ */
+static int
+on_signal(struct session *s)
+{
+	const int signo = sig_asked();
+	const uint8_t key[] = { CH_STDIN,
+		signo == SIGINT ? KEY_INTR : KEY_QUIT };
+	const int64_t now = clock_ms();
+
+	if (!s->exec || !s->tty || s->has_status ||
+	    (signo != SIGINT && signo != SIGQUIT) ||
+	    (s->asked != 0 && now - s->asked < AGAIN_MS))
+		return -EINTR;
+	s->asked = now;
+	sig_forget();
+	return wsc_binary(s->ws, key, sizeof(key), NULL, 0);
+}
+
 static int
 wait_ms(const struct session *s)
 {
@@ -192,9 +223,9 @@ turn(struct session *s, struct err *e)
 
 	if (poll(p, nitems(p), wait_ms(s)) < 0 && errno != EINTR)
 		return err_errno(e, -errno, "poll");
-	if (sig_asked() != 0)
-		return -EINTR;
-	if (sig_resized())
+	if (sig_asked() != 0 && (r = on_signal(s)) == -EINTR)
+		return r;
+	if (r == 0 && sig_resized())
 		r = send_resize(s);
 	if (r == 0 && p[2].revents != 0)
 		r = on_stdin(s);
@@ -208,7 +239,8 @@ pump(struct session *s, struct err *e)
 {
 	int r = 0;
 
-	if (s->tty && (r = tty_raw(STDIN_FILENO)) < 0)
+	/* without keys to send, Ctrl-C and Ctrl-Z stay this side's */
+	if (s->tty && s->in >= 0 && (r = tty_raw(s->in)) < 0)
 		return err_errno(e, r, "cannot set the terminal");
 	while (r == 0 && !s->left && !wsc_is_over(s->ws) &&
 	    !(s->has_status && clock_ms() >= s->end))
@@ -237,6 +269,10 @@ verdict(const struct session *s, const char *name, int *code, struct err *e)
 		    name, reason[0] == '\0' ? "" : ": ", reason);
 	}
 	r = exec_status_parse(s->status, s->status_len, code, e);
+	if (r == -ENOEXEC && e->msg[0] == '\0')
+		err_set(e, r,
+		    "VM %.64s did not run the command, and did not say why",
+		    name);
 	if (r < 0 && r != -ENOEXEC)
 		err_set(e, -EPROTO,
 		    "the exit status that VM %.64s sent makes no sense", name);

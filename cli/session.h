@@ -14,15 +14,18 @@ struct exec_request;
  * open (sig.h).
  *
  * session_exec: 0 and *code, the program's exit status; -ENOEXEC: it never
- * ran; -EINTR: a signal; -EPIPE: nobody reads our output any more; or
- * another negative errno with e.
+ * ran; -EINTR: a signal; or another negative errno with e, or with
+ * out_lost().
  */
 int session_exec(struct cli *c, const char *name, const struct exec_request *rq,
     int *code, struct err *e);
 /* Until the console ends or the keys Ctrl-] . are seen. */
 int session_console(struct cli *c, const char *name, struct err *e);
 
-/* Writes all of it, but lets a signal through: 0, -EINTR or -errno. */
+/*
+ * Writes all of it, but lets a signal through: 0, -EINTR or -errno, which
+ * out_lost() then says, too.
+ */
 int session_write(int fd, const void *p, size_t len);
 
 /*

@@ -6,7 +6,9 @@
 #include <unistd.h>
 
 #include "cli/sig.h"
+#include "cli/tty.h"
 #include "common/fds.h"
+#include "common/util.h"
 
 /* One terminal, one set of signals: the one state of the process. */
 static struct {
@@ -17,18 +19,31 @@ static struct {
 	sigset_t old;
 } sig = { .fd = -1 };
 
+/* A blocked signal comes although it is ignored: signal(7). */
+static bool
+is_ignored(int signo)
+{
+	struct sigaction sa;
+
+	return sigaction(signo, NULL, &sa) == 0 &&
+	    (sa.sa_flags & SA_SIGINFO) == 0 && sa.sa_handler == SIG_IGN;
+}
+
 int
 sig_open(void)
 {
+	static const int taken[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP,
+		SIGCONT, SIGWINCH };
 	sigset_t set;
+	size_t i;
 
 	if (sig.fd >= 0)
 		return 0;
 	(void)sigemptyset(&set);
-	(void)sigaddset(&set, SIGINT);
-	(void)sigaddset(&set, SIGTERM);
-	(void)sigaddset(&set, SIGHUP);
-	(void)sigaddset(&set, SIGWINCH);
+	for (i = 0; i < nitems(taken); i++) {
+		if (!is_ignored(taken[i]))
+			(void)sigaddset(&set, taken[i]);
+	}
 	if (sigprocmask(SIG_BLOCK, &set, &sig.old) < 0)
 		return -errno;
 	if ((sig.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)) < 0)
@@ -58,6 +73,21 @@ sig_fd(void)
 	return sig.fd;
 }
 
+/* As the signal would have: the kernel decides whether there is a stop. */
+static void
+stop(void)
+{
+	sigset_t one;
+
+	tty_stop();
+	(void)sigemptyset(&one);
+	(void)sigaddset(&one, SIGTSTP);
+	(void)raise(SIGTSTP);
+	(void)sigprocmask(SIG_UNBLOCK, &one, NULL);
+	(void)sigprocmask(SIG_BLOCK, &one, NULL);
+	tty_again();
+}
+
 void
 sig_take(void)
 {
@@ -65,12 +95,22 @@ sig_take(void)
 
 	while (sig.fd >= 0 &&
 	    read(sig.fd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
-		if (si.ssi_signo == SIGWINCH) {
+		switch (si.ssi_signo) {
+		case SIGTSTP:
+			stop();
+			break;
+		case SIGCONT: /* after any stop, by whatever signal */
+			tty_again();
 			sig.resized = true;
-			continue;
+			break;
+		case SIGWINCH:
+			sig.resized = true;
+			break;
+		default:
+			sig.asked = (int)si.ssi_signo;
+			sig.count++;
+			break;
 		}
-		sig.asked = (int)si.ssi_signo;
-		sig.count++;
 	}
 }
 
@@ -114,10 +154,10 @@ sig_poll(int fd, short events, int ms)
 	if (sig_asked() != 0)
 		return -EINTR;
 	r = poll(p, 2, ms);
-	if (r < 0)
+	if (r < 0 && errno != EINTR)
 		return -errno;
 	if (sig_asked() != 0)
 		return -EINTR;
 	/* a new window size is no reason to stop waiting for long */
-	return p[0].revents != 0 ? p[0].revents : -ETIMEDOUT;
+	return r > 0 && p[0].revents != 0 ? p[0].revents : -ETIMEDOUT;
 }

@@ -5,7 +5,8 @@
 
 /*
  * Ctrl-C and friends as something to poll.  A command that must clean up
- * calls sig_open(); the others die of signals as programs do.
+ * calls sig_open(); the others die of signals as programs do.  What was
+ * ignored when the program began (nohup) stays so.
  */
 int sig_open(void); /* 0 or a negative errno */
 /* Restores what was blocked; a no-op when nothing was. */
@@ -14,15 +15,16 @@ void sig_close(void);
 int sig_fd(void);
 
 /*
- * Takes what came.  SIGINT, SIGTERM and SIGHUP are asked for: the number of
- * the last one is what sig_asked() says from then on.
+ * Takes what came.  SIGINT, SIGTERM, SIGHUP and SIGQUIT are asked for: the
+ * number of the last one is what sig_asked() says from then on.  A stop
+ * (SIGTSTP) happens in here, with the terminal as it was before.
  */
 void sig_take(void);
 int sig_asked(void);
 unsigned int sig_count(void); /* how often */
 /* Forgets what was asked: the next signal is a new wish (to give up). */
 void sig_forget(void);
-/* True once after SIGWINCH. */
+/* True once after SIGWINCH, and after a stop, which may have hidden one. */
 bool sig_resized(void);
 
 /*

@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <sys/ioctl.h>
 #include <termios.h>
@@ -9,34 +10,128 @@
 /* There is one terminal; what it was like before. */
 static struct {
 	int fd;
-	bool is_raw;
-	struct termios old;
+	bool wanted; /* raw is what the session wants, stopped or not */
+	volatile sig_atomic_t is_raw;
+	bool guarded;
+	struct termios old, raw;
 } tty = { .fd = -1 };
+
+/* One that is not ours to control has no job control either: -1. */
+static bool
+in_foreground(void)
+{
+	pid_t pgrp = tcgetpgrp(tty.fd);
+
+	return pgrp < 0 || pgrp == getpgrp();
+}
+
+/* Only what a signal handler may call. */
+static void
+cook(void)
+{
+	if (tty.is_raw != 0 && in_foreground())
+		(void)tcsetattr(tty.fd, TCSADRAIN, &tty.old);
+	tty.is_raw = 0;
+}
+
+/* The handler is gone already (SA_RESETHAND): now it kills as it should. */
+static void
+on_death(int signo)
+{
+	cook();
+	(void)raise(signo);
+}
+
+static bool
+is_deadly(int signo)
+{
+	switch (signo) {
+	case SIGCHLD:
+	case SIGCONT:
+	case SIGURG:
+	case SIGWINCH:
+	case SIGKILL:
+	case SIGSTOP:
+	case SIGTSTP:
+	case SIGTTIN:
+	case SIGTTOU:
+		return false;
+	default:
+		return true;
+	}
+}
+
+/* What somebody else handles or ignores stays his. */
+static void
+guard(void)
+{
+	struct sigaction old,
+	    sa = { .sa_handler = on_death,
+		    .sa_flags = (int)SA_RESETHAND | SA_NODEFER };
+	int i;
+
+	if (tty.guarded)
+		return;
+	tty.guarded = true;
+	for (i = 1; i <= SIGRTMAX; i++) {
+		if (is_deadly(i) && sigaction(i, NULL, &old) == 0 &&
+		    (old.sa_flags & SA_SIGINFO) == 0 &&
+		    old.sa_handler == SIG_DFL)
+			(void)sigaction(i, &sa, NULL);
+	}
+}
+
+static int
+set_raw(void)
+{
+	int r;
+
+	do {
+		r = tcsetattr(tty.fd, TCSADRAIN, &tty.raw);
+	} while (r < 0 && errno == EINTR);
+	if (r < 0)
+		return -errno;
+	tty.is_raw = 1;
+	return 0;
+}
 
 int
 tty_raw(int fd)
 {
-	struct termios t;
+	int r;
 
-	if (tty.is_raw || !isatty(fd))
+	if (tty.wanted || !isatty(fd))
 		return 0;
 	if (tcgetattr(fd, &tty.old) < 0)
 		return -errno;
-	t = tty.old;
-	cfmakeraw(&t);
-	if (tcsetattr(fd, TCSADRAIN, &t) < 0)
-		return -errno;
 	tty.fd = fd;
-	tty.is_raw = true;
-	return 0;
+	tty.raw = tty.old;
+	cfmakeraw(&tty.raw);
+	guard();
+	if ((r = set_raw()) == 0)
+		tty.wanted = true;
+	return r;
 }
 
 void
 tty_restore(void)
 {
-	if (tty.is_raw)
-		(void)tcsetattr(tty.fd, TCSADRAIN, &tty.old);
-	tty.is_raw = false;
+	tty.wanted = false;
+	cook();
+}
+
+void
+tty_stop(void)
+{
+	cook();
+}
+
+/* Also where nobody restored it: who stopped us may have had the terminal. */
+void
+tty_again(void)
+{
+	if (tty.wanted && in_foreground())
+		(void)set_raw();
 }
 
 int

@@ -4,11 +4,21 @@
 #include <stdint.h>
 
 /*
- * The terminal at fd, raw: every key goes to the guest.  A no-op where fd
- * is no terminal.  tty_restore() may be called at any time, also twice.
+ * The one owner of the terminal's mode.  Between tty_raw() and tty_restore()
+ * every key goes to the guest, and what was before comes back on every way
+ * out: at the end, by a signal that kills (what sig.h does not take is caught
+ * here for that), and while the program is stopped.  Only SIGKILL and a
+ * SIGSTOP whose sender restores nothing leave it raw.
+ *
+ * A terminal whose foreground is another job is never touched.
  */
-int tty_raw(int fd); /* 0 or a negative errno */
-void tty_restore(void);
+int tty_raw(int fd); /* 0, also where fd is no terminal; or -errno */
+void tty_restore(void); /* at any time, also twice */
+
+/* Around a stop: as it was before, and raw again if it is to be. */
+void tty_stop(void);
+void tty_again(void);
+
 /* 0, or -ENOTTY. */
 int tty_size(int fd, uint16_t *width, uint16_t *height);
 

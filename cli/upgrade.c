@@ -180,7 +180,7 @@ try_once(struct cli *c, const char *target, const char *protocols,
 			*again = 20;
 		return explain(c, r, up, e);
 	}
-	api_set_reached(c->api);
+	api_set_status(c->api, up->http.status);
 	*again = retry_after(&up->http);
 	if (up->http.status != 101)
 		return vm_refusal(c, up->http.status, (char *)up->body,
@@ -201,6 +201,7 @@ upgrade_open(struct cli *c, const char *target, const char *protocols,
 
 	for (;;) {
 		fd_close(fd);
+		api_set_status(c->api, 0);
 		r = try_once(c, target, protocols, name, up, fd, &again, e);
 		if (r >= 0 || again < 0)
 			return r;

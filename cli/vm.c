@@ -25,33 +25,64 @@ vm_target(char target[API_TARGET_MAX], const char *prefix, const char *name,
 	return n < API_TARGET_MAX ? 0 : err_set(e, -EINVAL, "name too long");
 }
 
+/* In our words, where the API's are its own or say too little. */
+static bool
+refusal_of_vm(int status, const char *text, const char *name, struct err *e)
+{
+	if (status == 404) {
+		(void)err_set(e, -EREMOTEIO,
+		    "no such VM: %.100s (see `mews ps -a`)", name);
+		return true;
+	}
+	if (status == 409 && strcmp(text, "vm not running") == 0) {
+		(void)err_set(e, -EREMOTEIO,
+		    "VM %.80s is not running: `mews start %.80s` starts it",
+		    name, name);
+		return true;
+	}
+	if (status == 503 && strcmp(text, "vm not ready yet") == 0) {
+		(void)err_set(e, -EREMOTEIO,
+		    "VM %.80s is not ready yet: `mews wait --for ready %.80s` "
+		    "waits until it is",
+		    name, name);
+		return true;
+	}
+	return false;
+}
+
 int
 vm_refusal(struct cli *c, int status, const char *body, size_t len,
     const char *name, struct err *e)
 {
 	char text[200];
 
-	if (status == 404 && name != NULL)
-		return err_set(
-		    e, -ENOENT, "no such VM: %.100s (see `mews ps -a`)", name);
 	if (!api_error_text(body, len, text, sizeof(text)))
 		(void)snprintf(text, sizeof(text), "without a reason");
-	if (status == 401 || status == 403)
-		return err_set(e, -EACCES, "not allowed: %.150s", text);
-	if (status == 409 && name != NULL &&
-	    strcmp(text, "vm not running") == 0)
-		return err_set(e, -ESRCH,
-		    "VM %.100s is not running: `mews start %.100s` starts it",
-		    name, name);
-	/* what is missing is not a VM, and the text says what */
-	if (status == 404)
-		return err_set(e, -ENOENT, "%s", text);
-	if (status == 409)
-		return err_set(e, -EEXIST, "%s", text);
-	if (status == 400 || status == 429)
-		return err_set(e, -EINVAL, "%s", text);
-	return err_set(e, -EIO, "the API at %.60s answered %d: %.120s",
-	    api_path(c->api), status, text);
+	if (name != NULL && refusal_of_vm(status, text, name, e))
+		return -EREMOTEIO;
+	switch (status) {
+	case 401:
+	case 403:
+		return err_set(e, -EREMOTEIO, "not allowed: %.150s", text);
+	case 400:
+	case 404: /* what is missing is not a VM, and the text says what */
+	case 409:
+	case 410:
+	case 429:
+		return err_set(e, -EREMOTEIO, "%s%s",
+		    strcmp(text, "without a reason") == 0 ? "refused " : "",
+		    text);
+	default:
+		return err_set(e, -EREMOTEIO,
+		    "the API at %.60s answered %d: %.120s", api_path(c->api),
+		    status, text);
+	}
+}
+
+bool
+vm_is_missing(const struct cli *c)
+{
+	return api_status(c->api) == 404;
 }
 
 static int
@@ -139,7 +170,7 @@ vm_delete(struct cli *c, const char *name, struct err *e)
 
 int
 vm_create_new(struct cli *c, const struct vm_create *rq, struct vm_view *ret,
-    struct err *e)
+    bool *taken, struct err *e)
 {
 	struct api_reply rp = { 0 };
 	struct jbuf b;
@@ -150,6 +181,7 @@ vm_create_new(struct cli *c, const struct vm_create *rq, struct vm_view *ret,
 		.deaf = 1 };
 	int r;
 
+	*taken = false;
 	jbuf_init(&b, TABLE_JSON_MAX);
 	table_encode(&vm_create_table, TABLE_SECRETS, rq, &b);
 	if (b.r < 0) {
@@ -159,6 +191,12 @@ vm_create_new(struct cli *c, const struct vm_create *rq, struct vm_view *ret,
 	arq.body = b.p;
 	if ((r = ask(c, &arq, 201, NULL, &rp, e)) == 0)
 		r = decode_vm(c, &rp, ret, e);
+	/* 409 is also what became of it meanwhile: the text tells */
+	*taken = r < 0 && rp.status == 409 &&
+	    strstr(e->msg, "already exists") != NULL;
+	if (*taken)
+		err_set(e, r, "the name %s is taken: choose another (--name)",
+		    rq->name);
 out:
 	api_reply_free(&rp);
 	jbuf_free(&b);
@@ -203,17 +241,35 @@ vm_is_down(const struct vm_view *vm, struct err *e)
 	return vm_at_rest(vm);
 }
 
-/* Longer each time, up to the 100 ms that a person does not notice. */
-static int
-back_off(int *ms, int64_t end)
+/* When to ask again: soon at first, for long waits less and less often. */
+struct pace {
+	int64_t begun, end;
+	int ms;
+};
+
+static struct pace
+pace_begin(int ms)
 {
-	int64_t left = end - clock_ms();
+	const int64_t now = clock_ms();
+
+	return (struct pace){ .begun = now, .end = now + ms, .ms = 5 };
+}
+
+/* Up to the 100 ms that a person does not notice, or a tenth of the wait. */
+static int
+back_off(struct pace *p)
+{
+	const int64_t now = clock_ms(), left = p->end - now;
+	const int64_t tenth = (now - p->begun) / 10;
 
 	if (left <= 0)
 		return -ETIMEDOUT;
-	if (sig_poll(-1, 0, left < *ms ? (int)left : *ms) == -EINTR)
+	if (sig_poll(-1, 0, left < p->ms ? (int)left : p->ms) == -EINTR)
 		return -EINTR;
-	*ms = *ms < 50 ? *ms * 2 : 100;
+	p->ms = p->ms < 50 ? p->ms * 2
+	    : tenth < 100  ? 100
+	    : tenth < 1000 ? (int)tenth
+			   : 1000;
 	return 0;
 }
 
@@ -222,15 +278,15 @@ vm_wait(struct cli *c, const char *ref, int ms,
     int (*done)(const struct vm_view *vm, struct err *e), struct vm_view *ret,
     struct err *e)
 {
-	int64_t end = clock_ms() + ms;
-	int r, wait = 5;
+	struct pace pace = pace_begin(ms);
+	int r;
 
 	for (;;) {
 		if ((r = vm_get(c, ref, ret, e)) < 0)
 			return r;
 		if ((r = done(ret, e)) != 0)
 			return r < 0 ? r : 0;
-		r = back_off(&wait, end);
+		r = back_off(&pace);
 		if (r == -ETIMEDOUT)
 			return err_set(e, r,
 			    "VM %s is still %s after %d seconds (see `mews "
@@ -245,15 +301,15 @@ vm_wait(struct cli *c, const char *ref, int ms,
 int
 vm_wait_gone(struct cli *c, const char *ref, int ms, struct err *e)
 {
-	int64_t end = clock_ms() + ms;
+	struct pace pace = pace_begin(ms);
 	struct vm_view vm;
-	int r, wait = 5;
+	int r;
 
 	for (;;) {
 		r = vm_get(c, ref, &vm, e);
 		if (r < 0)
-			return r == -ENOENT ? 0 : r;
-		r = back_off(&wait, end);
+			return vm_is_missing(c) ? 0 : r;
+		r = back_off(&pace);
 		if (r == -ETIMEDOUT)
 			return err_set(e, r,
 			    "VM %s is not gone after %d seconds (see `mews "

@@ -11,9 +11,10 @@ struct cli;
 struct err;
 
 /*
- * What commands ask about VMs.  Each returns 0, -EINTR after a signal, or a
- * negative errno with e: -ENOENT is always "no such VM".  A struct vm_view
- * owns nothing.
+ * What commands ask about VMs.  Each returns 0, -EINTR after a signal,
+ * -EREMOTEIO with e where the API said no, or another negative errno with e:
+ * what it said no to is api_status()'s to tell, which a connection that
+ * fails leaves at 0.  A struct vm_view owns nothing.
  */
 #define VM_REF_MAX 256 /* longer is no name */
 
@@ -26,16 +27,24 @@ int vm_get(struct cli *c, const char *name, struct vm_view *ret, struct err *e);
 int vm_post(struct cli *c, const char *name, const char *verb,
     struct vm_view *ret, struct err *e);
 int vm_delete(struct cli *c, const char *name, struct err *e);
-/* -EEXIST: the name is taken. */
+/* *taken: it was refused because the name is taken, and nothing was made. */
 int vm_create_new(struct cli *c, const struct vm_create *rq,
-    struct vm_view *ret, struct err *e);
+    struct vm_view *ret, bool *taken, struct err *e);
+/* The last call's answer was that there is no such VM. */
+bool vm_is_missing(const struct cli *c);
+/*
+ * All of them, in the order they were made, in as many requests as it takes.
+ * query: more of it ("&status=running"), or "".  table_clear_list() frees.
+ */
+int vm_list(struct cli *c, const char *query, struct objs *ret, struct err *e);
 
 /* How to call it so that no other can be meant: its uid, else its name. */
 void vm_ref(const struct vm_view *vm, char ref[VM_REF_MAX]);
 
 /*
- * Asks again and again, at most 100 ms apart, until done() says so: 1 it is
- * done, 0 not yet, negative with e.  -ETIMEDOUT after ms.
+ * Asks again and again, 5 to 100 ms apart and after a while up to a second,
+ * until done() says so: 1 it is done, 0 not yet, negative with e.
+ * -ETIMEDOUT after ms.
  */
 int vm_wait(struct cli *c, const char *ref, int ms,
     int (*done)(const struct vm_view *vm, struct err *e), struct vm_view *ret,

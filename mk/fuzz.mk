@@ -19,7 +19,7 @@ FUZZ_NAMES := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 FUZZ_BIN := $(addprefix $(B)/fuzz/,$(FUZZ_NAMES))
 FUZZ_REPLAY := $(patsubst %,$(B)/unit/fuzz/%_test,$(FUZZ_NAMES))
 FUZZ_SAN := address,undefined
-FUZZ_SRC_cli := cli/env.c cli/esc.c cli/out.c cli/size.c cli/sse.c
+FUZZ_SRC_cli := cli/column.c cli/env.c cli/esc.c cli/near.c cli/out.c cli/size.c cli/sse.c
 FUZZ_LIBS_cli := $(LIB_JSON) -lsmartcols
 fuzz_obj = $(call obj,tests/fuzz/$(1)_fuzz.c $(FUZZ_SRC_$(1)))
 

@@ -15,6 +15,9 @@ CLI_SRC := $(filter-out cli/main.c,$(wildcard cli/*.c))
 UNIT_OBJ_cli_text_test := $(call obj,$(CLI_SRC))
 UNIT_LIBS_cli_text_test := -lcurl -lsmartcols -lwslay -lmd
 $(B)/unit/cli/cli_text_test: $(UNIT_OBJ_cli_text_test)
+UNIT_OBJ_cli_parts_test := $(UNIT_OBJ_cli_text_test)
+UNIT_LIBS_cli_parts_test := $(UNIT_LIBS_cli_text_test)
+$(B)/unit/cli/cli_parts_test: $(UNIT_OBJ_cli_parts_test)
 
 UNIT_OBJ_net_policy_test := $(B)/obj/netd/policy.o
 $(B)/unit/netd/net_policy_test: $(UNIT_OBJ_net_policy_test)

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import threading
+import time
 
 from program import *  # noqa: F403
 
@@ -41,6 +42,20 @@ def run_defaults_and_names():
                              "busybox"))["name"], "w")
 
 
+TAKEN = "orchestrator: vm already exists: %s"
+
+
+@case
+def run_conflict_is_not_a_name():
+    """409 for another reason: there is one VM, not a second one."""
+    for text in ("vm busybox-1 was deleted meanwhile",
+                 "vm busybox-1 was stopped while it started"):
+        with Setup(lambda rq, n: answer(409, {"error": text})) as s:
+            r, _, err = s.run("run", "-d", "busybox")
+            same((r, err), (125, "mews: %s\n" % text))
+            same([q.method for q in s.fake.requests], ["POST"])
+
+
 @case
 def run_name_taken():
     tries = []
@@ -49,7 +64,7 @@ def run_name_taken():
         if rq.method == "POST":
             tries.append((json.loads(rq.body)["name"], rq.key))
             if len(tries) < 3:
-                return answer(409, {"error": "vm exists"})
+                return answer(409, {"error": TAKEN % tries[-1][0]})
             return answer(201, vm(tries[-1][0]))
         return answer(200, vm(tries[-1][0]))
     with Setup(handler) as s:
@@ -58,9 +73,10 @@ def run_name_taken():
         same(len({k for n, k in tries}), 3, "another request, another key")
         r, _, err = s.run("run", "-d", "--name", "web", "busybox")
         same(r, 0)
-    with Setup(lambda rq, n: answer(409, {"error": "vm exists"})) as s:
+    with Setup(lambda rq, n: answer(409, {"error": TAKEN % "web"})) as s:
         r, _, err = s.run("run", "-d", "--name", "web", "busybox")
-        same((r, err), (125, "mews: vm exists\n"))
+        same((r, err), (125, "mews: the name web is taken: choose another "
+                        "(--name)\n"))
         same(len(s.fake.requests), 1)
 
 
@@ -113,17 +129,126 @@ def run_command_rm():
     vms = []
 
     def script(ws, rq):
-        same(rq, {"cmd": ["sh", "-c", "x"], "stdin": True})
+        same(rq, {"cmd": ["sh", "-c", "x"], "stdin": True, "cwd": "/tmp"})
         data, closed = drain(ws)
         ws.send(b"\x01" + data)
         ws.status(3)
         ws.close()
     with Setup(run_model(script, vms)) as s:
-        r, out, err = s.run("run", "--rm", "--name", "w", "busybox", "sh",
-                            "-c", "x", stdin=b"in\0put")
+        r, out, err = s.run("run", "--rm", "-i", "--name", "w", "-w", "/tmp",
+                            "busybox", "--", "sh", "-c", "x",
+                            stdin=b"in\0put")
         same((r, out, err), (3, b"in\0put", ""))
         same(vms[0].vms, {}, "removed")
         has(s.fake.lines(), "GET /api/v1/vms/%s/exec" % UID)
+
+
+@case
+def run_leaves_input_alone():
+    """Without -i the shell's loop keeps its lines."""
+    def script(ws, rq):
+        same(rq, {"cmd": ["true"]})
+        ws.status(0)
+        ws.close()
+    with Setup(run_model(script, [])) as s:
+        r, w = os.pipe()
+        os.write(w, b"one\ntwo\n")
+        os.close(w)
+        p = s.start("run", "--rm", "busybox", "true", stdin=r)
+        _, err = p.communicate(timeout=DEADLINE)
+        same((p.returncode, err), (0, b""))
+        same(os.read(r, 100), b"one\ntwo\n")
+        os.close(r)
+
+
+def failing_create(status, text, made, began):
+    """Refuses a create; the VM is there all the same, or not."""
+    vms = {}
+
+    def handler(rq, n):
+        if rq.method == "POST":
+            o = json.loads(rq.body)
+            if made:
+                vms["it"] = vm(o["name"], "crashed", False, created_at=began,
+                               reason="no agent")
+            return answer(status, {"error": text})
+        if rq.method == "DELETE":
+            vms.clear()
+            return answer(204)
+        if "it" not in vms:
+            return answer(404, {"error": "vm not found"})
+        return answer(200, vms["it"])
+    return vms, handler
+
+
+@case
+def run_rm_of_what_did_not_start():
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 1))
+    old = "2020-01-01T00:00:00Z"
+    for made, began, gone, methods in (
+            (True, now, True, ["POST", "GET", "DELETE", "GET"]),
+            (False, now, True, ["POST", "GET"]),
+            (True, old, False, ["POST", "GET"])):
+        vms, handler = failing_create(500, "vm w did not start: x", made,
+                                      began)
+        with Setup(handler) as s:
+            r, _, err = s.run("run", "--rm", "--name", "w", "busybox", "x")
+            same(r, 125)
+            has(err, "vm w did not start: x")
+            same([q.method for q in s.fake.requests], methods)
+            same(vms == {}, gone)
+    vms, handler = failing_create(500, "vm w did not start: x", True, now)
+    with Setup(handler) as s:
+        r, _, err = s.run("run", "--name", "w", "busybox", "x")
+        same(r, 125)
+        has(err, "VM w stays (`mews rm -f w` removes it)")
+    vms, handler = failing_create(400, "no", True, now)
+    with Setup(handler) as s:
+        same(s.run("run", "--rm", "--name", "w", "busybox", "x")[0], 125)
+        same(len(s.fake.requests), 1)
+
+
+@case
+def run_words():
+    """The caller's options, not the API's fields."""
+    for status, text, want in (
+            (400, "cpu_cores must be 1 to 4, memory_mb 84 to 2048 on this "
+             "host", "--cpus must be 1 to 4, --memory 84 to 2048 on this "
+             "host"),
+            (400, "env[3]: must be NAME=value", "-e[3]: must be NAME=value"),
+            (400, "the name is no image: say", "the name is no IMAGE: say"),
+            (404, "image x not found", "there is no image x: `mews help run` "
+             "names those that are there")):
+        with Setup(lambda rq, n: answer(status, {"error": text})) as s:
+            r, _, err = s.run("run", "-d", "x")
+            same((r, err), (125, "mews: %s\n" % want))
+    with Setup() as s:
+        for args, want in (
+                (["-d", "a b"], "IMAGE: not an image reference"),
+                (["-d", "--hostname", "a_b", "x"], "--hostname: "),
+                (["-w", "tmp", "x", "y"], "-w tmp: must be an absolute path"),
+                (["-w", "/a\nb", "x", "y"], "-w: there is a control character"),
+                (["-d", "--cpus", "0", "x"], "--cpus 0 is no number of CPUs")):
+            r, _, err = s.run("run", *args)
+            same(r, 125)
+            has(err, want)
+
+
+@case
+def run_hostname():
+    with Setup(Vms()) as s:
+        s.ok("run", "-d", "--hostname", "box", "busybox")
+        same(json.loads(s.fake.requests[0].body)["hostname"], "box")
+
+
+@case
+def run_flags_with_values():
+    with Setup(Vms()) as s:
+        s.ok("run", "--detach=true", "--name", "a", "busybox")
+        s.ok("run", "-d", "--rm=false", "--name", "b", "busybox")
+        r, _, err = s.run("run", "--detach=maybe", "busybox")
+        same(r, 125)
+        has(err, "--detach is true or false, not maybe")
 
 
 @case
@@ -170,19 +295,19 @@ def interrupted(sig, args, want, gone):
 
 @case
 def interrupt_rm():
-    interrupted(signal.SIGINT, ["run", "--rm", "busybox", "sleep", "9"], 130,
+    interrupted(signal.SIGINT, ["run", "--rm", "-i", "busybox", "sleep", "9"], 130,
                 True)
 
 
 @case
 def terminate_rm():
-    interrupted(signal.SIGTERM, ["run", "--rm", "busybox", "sleep", "9"], 143,
+    interrupted(signal.SIGTERM, ["run", "--rm", "-i", "busybox", "sleep", "9"], 143,
                 True)
 
 
 @case
 def interrupt_stays():
-    interrupted(signal.SIGINT, ["run", "busybox", "sleep", "9"], 130, False)
+    interrupted(signal.SIGINT, ["run", "-i", "busybox", "sleep", "9"], 130, False)
 
 
 @case
@@ -204,7 +329,7 @@ def second_interrupt_gives_up():
             return b""
         return model(rq, n)
     with Setup(handler) as s:
-        p = s.start("run", "--rm", "--name", "w", "busybox", "sleep", "9",
+        p = s.start("run", "--rm", "-i", "--name", "w", "busybox", "sleep", "9",
                     stdin=subprocess.PIPE)
         if not started.wait(DEADLINE):
             raise Bad("no exec")

@@ -21,7 +21,7 @@ def ps():
         golden("ps.txt", without_age(s.ok("ps")))
         golden("ps-a.txt", without_age(s.ok("ps", "-a")))
         same(s.ok("ps", "-aq"), UID + "\nfedcba9876543210\n")
-        same(s.fake.lines(), ["GET /api/v1/vms"] * 3)
+        same(s.fake.lines(), ["GET /api/v1/vms?limit=250&offset=0"] * 3)
         same(s.fake.requests[0].key, None, "reading needs no key")
 
 
@@ -395,17 +395,75 @@ def events():
                      ["VM_CREATED", "VM_CRASHED", "VM_DELETED"])
 
 
+def doctor_handler(checks, vms=()):
+    def handler(rq, n):
+        if rq.path.endswith("/doctor"):
+            return answer(200, checks(n) if callable(checks) else checks)
+        return answer(200, list(vms))
+    return handler
+
+
+def check(name, ok, detail):
+    return {"name": name, "ok": ok, "detail": detail}
+
+
+def without_memory(text):
+    return re.sub(r"this host has \d+", "this host has N", text)
+
+
 @case
 def doctor():
-    checks = [{"name": "kvm", "ok": True, "detail": "it boots"},
-              {"name": "cgroup\x1b[2J", "ok": False, "detail": "no v2"}]
-    with Setup(lambda rq, n: answer(200, {"checks": checks[:n]})) as s:
-        golden("doctor-ok.txt", s.ok("doctor"))
+    good = [check("kvm", True, "it boots")]
+    bad = good + [check("cgroup\x1b[2J", False, "no v2")]
+    with Setup(doctor_handler(good)) as s:
+        golden("doctor-ok.txt", without_memory(s.ok("doctor")))
+    with Setup(doctor_handler(bad)) as s:
         r, out, err = s.run("doctor")
         same((r, err), (1, ""))
-        golden("doctor.txt", out.decode())
-    with Setup(lambda rq, n: answer(200, {"checks": checks})) as s:
-        same(json.loads(s.ok("--json", "doctor"))["checks"], checks)
+        golden("doctor.txt", without_memory(out.decode()))
+        r, out, _ = s.run("--json", "doctor")
+        same(r, 1, "with --json, too")
+        same(json.loads(out)[:2], [
+            {"name": "kvm", "ok": True, "stops_vms": True,
+             "detail": "it boots"},
+            {"name": "cgroup\x1b[2J", "ok": False, "stops_vms": True,
+             "detail": "no v2"}])
+
+
+@case
+def doctor_of_a_fresh_host():
+    """What comes by itself is awaited; what stops no VM is a warning."""
+    def checks(n):
+        return [check("accelerator", n > 3, "still being probed"),
+                check("cgroup", False, "no limits"),
+                check("launcher", n > 2, "has not answered")]
+    with Setup(doctor_handler(checks)) as s:
+        out = s.ok("doctor")
+        has(out, "cgroup       warn  no limits\n")
+        has(out, "accelerator  yes   ")
+        same(len(s.fake.requests), 5)
+    with Setup(doctor_handler(checks)) as s:
+        r, out, _ = s.run("doctor", "--no-wait")
+        same((r, len(s.fake.requests)), (1, 2))
+        has(out.decode(), "accelerator  NO    still being probed")
+    full = [check("room for vms", False, "9 of 9")]
+    with Setup(doctor_handler(full)) as s:
+        same(s.run("doctor")[0], 1)
+        same(len(s.fake.requests), 2, "waiting makes no room")
+
+
+@case
+def doctor_compares():
+    held = {"verified": True, "seccomp_filters": 2}
+    vms = [vm("a", updated_at="2026-01-01T00:00:00Z", confinement=held),
+           vm("b", ready=False, updated_at="2026-01-01T00:00:00Z"),
+           vm("c", "crashed", False), vm("d", confinement={"verified": False, "seccomp_filters": 0}),
+           vm("e", memory_mb=16777216)]
+    with Setup(doctor_handler([], vms)) as s:
+        out = s.ok("doctor")
+        has(out, "warn  b is not ready, and 1 more are not as they should be")
+        has(out, "warn  d is not held as it should be")
+        has(out, "warn  the 4 vms that run may use 16777984 MiB")
 
 
 @case
@@ -414,7 +472,7 @@ def full_stdout():
         with open("/dev/full", "wb") as full:
             p = s.start("ps", stdout=full)
             _, err = p.communicate(timeout=DEADLINE)
-        same(p.returncode, 125)
+        same(p.returncode, 1)
         has(err.decode(), "cannot write")
 
 
