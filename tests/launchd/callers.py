@@ -12,7 +12,6 @@ import select
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import time
@@ -20,7 +19,8 @@ import time
 sys.path.insert(
     0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../suite"))
 import sanitized  # noqa: E402
-import machine  # noqa: E402
+import machines  # noqa: E402
+from wire import *  # noqa: E402,F403
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(TOP, os.environ.get("B", "build"))
@@ -29,22 +29,24 @@ BUILD = os.path.join(TOP, os.environ.get("B", "build"))
 PROGRAM = os.environ.get("MEWS_PROGRAM", "")
 CONTROLS = not PROGRAM and not sanitized.ON
 
-BOOT_CONF, BOOT_PEER, BOOT_STOP, BOOT_READY = 0x101, 0x102, 0x104, 0x105
-ATTACH, START, STOP, RELEASE, LIST, STREAM = range(0x401, 0x407)
-DONE, ERR, HELD, LIST_END, EVENT, CAPS = range(0x481, 0x487)
-TAP, SPEC, ARGS = 1, 2, 3
-STARTING, RUNNING, READY, STOPPING, GONE = range(1, 6)
-LE_RUNNING, LE_READY, LE_NEED_SPEC, LE_EXITED, LE_RUNG, LE_WARDEN = range(1, 7)
-(X_NONE, X_OFF, X_REBOOT, X_PANIC, X_STOPPED, X_KILLED, X_OOM, X_VMM, X_START,
- X_KEEPER, X_NO_AGENT) = range(11)
-TCG, KVM = 1, 2
+ATTACH, START, STOP = LAUNCH_ATTACH, LAUNCH_START, LAUNCH_STOP
+RELEASE, LIST, STREAM = LAUNCH_RELEASE, LAUNCH_LIST, LAUNCH_STREAM
+DONE, ERR, HELD = LAUNCH_DONE, LAUNCH_ERR, LAUNCH_HELD
+LIST_END, EVENT, CAPS = LAUNCH_LIST_END, LAUNCH_EVENT, LAUNCH_CAPS
+TAP, SPEC, ARGS = FDR_TAP, FDR_SPEC, FDR_ARGS
+STARTING, RUNNING, READY = LV_STARTING, LV_RUNNING, LV_READY
+STOPPING, GONE = LV_STOPPING, LV_GONE
+X_NONE, X_OFF, X_REBOOT = EXIT_NONE, EXIT_GUEST_OFF, EXIT_GUEST_REBOOT
+X_PANIC, X_STOPPED, X_KILLED = EXIT_GUEST_PANIC, EXIT_STOPPED, EXIT_KILLED
+X_OOM, X_VMM, X_START = EXIT_OOM, EXIT_VMM_ERROR, EXIT_START_FAILED
+X_KEEPER, X_NO_AGENT = EXIT_KEEPER, EXIT_NO_AGENT
+TCG, KVM = ACCEL_TCG, ACCEL_KVM
 POLL = float(os.environ.get("TEST_POLL", "0.002"))  # seconds
-ROOM_ORCHD, ROOM_LAUNCHD, ROOM_SPAWNER = 1, 5, 6
-CONFINED = "<BBHIII"
 OUTER = int(os.environ.get("MEWS_IN_NS", "0"))  # tells runs apart
 UID_BASE, UID_COUNT = 200000 + (OUTER % 4096) * 4096, 4096
 LAUNCH_UID = 199999
 VM = 0x0123456789abcdef
+MAC = 0x020000000001
 # behaviours of the stand-in, tests/launchd/jail.h
 (WELL, NO_AGENT_STOP, NO_SOFT_STOP, DEAF, NO_AGENT, EXIT_3, CRASH, REBOOT,
  NO_QMP, NO_FILTER, EXTRA, EXIT_4, SPIN, LATE) = range(64, 78)
@@ -123,7 +125,8 @@ class Chan:
         anc = []
         if fd is not None:
             anc = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
-        self.s.sendmsg([struct.pack("<IIQ", type_, len(payload), id_) + payload], anc)
+        self.s.sendmsg([bytes(msg_hdr(type=type_, len=len(payload), id=id_)),
+                        payload], anc)
 
     def recv(self, deadline=None):
         """(type, id, payload), or None at the end of the channel."""
@@ -136,20 +139,20 @@ class Chan:
             return None
         if not data:
             return None
-        t, n, i = struct.unpack("<IIQ", data[:16])
-        if n != len(data) - 16:
+        head = msg_hdr.at(data)
+        if head.len != len(data) - head.SIZE:
             raise Fail("length lies")
-        return t, i, data[16:]
+        return head.type, head.id, data[head.SIZE:]
 
     def _file(self, m):
         if m is None:
             raise Fail("channel closed")
         if m[0] == EVENT:
-            f = struct.unpack("<QIIIiIB3x16s128s", m[2])
+            e = launch_event.of(m[2])
             self.events.append(dict(
-                vm=f[0], kind=f[1], pid=f[2], reason=f[3], status=f[4],
-                rung=f[5], accel=f[6], conf=struct.unpack(CONFINED, f[7]),
-                detail=f[8].split(b"\0")[0].decode()))
+                vm=e.vm, kind=e.kind, pid=e.pid, reason=e.reason,
+                status=e.status, rung=e.rung, accel=e.accel,
+                confined=e.confined, detail=e.detail.decode()))
             return True
         if m[0] == CAPS:
             self.caps = m[2]
@@ -178,9 +181,9 @@ class Chan:
                 continue
             if m[0] == LIST_END:
                 return held
-            f = struct.unpack("<QIIHB5x16s", m[2])
-            held[f[0]] = dict(state=f[1], pid=f[2], slot=f[3], accel=f[4],
-                              conf=struct.unpack(CONFINED, f[5]))
+            h = launch_held.of(m[2])
+            held[h.vm] = dict(state=h.state, pid=h.pid, slot=h.slot,
+                              accel=h.accel, confined=h.confined)
 
     def event(self, vm, *kinds, deadline=None):
         """The next event of that VM of one of the kinds; others are kept."""
@@ -261,16 +264,18 @@ class Suite:
                 os._exit(127)
         theirs.close()
         c = self.conf
-        boot = struct.pack("<6I4I160s", 1, room, uid, uid, 3, 512, 0, 0, 0, 0,
-                           self.run.encode() if uid else b"")
-        conf = struct.pack("<11I160s160s160s160s", c["uid_base"], c["uid_count"],
-                           c["max_vcpus"], c["max_mem_mib"], c["max_vms"],
-                           c["cgroup"], c["accel"], c["vsock"], c["cid_base"],
-                           LAUNCH_UID, LAUNCH_UID, self.state.encode(),
-                           self.run.encode(), self.stage.encode(),
-                           c.get("cgroup_path", "").encode())
+        boot = boot_common(version=BOOT_VERSION, room=room, uid=uid, gid=uid,
+                           log_level=3, nofile=512,
+                           root=self.run.encode() if uid else b"")
+        conf = launchd_conf(
+            uid=LAUNCH_UID, gid=LAUNCH_UID, state=self.state.encode(),
+            run=self.run.encode(), stage=self.stage.encode(),
+            cgroup_path=c.get("cgroup_path", "").encode(),
+            **{n: c[n] for n in (
+                "uid_base", "uid_count", "max_vcpus", "max_mem_mib", "max_vms",
+                "cgroup", "accel", "vsock", "cid_base")})
         chan = Chan(ours)
-        chan.send(BOOT_CONF, boot + conf)
+        chan.send(BOOT_CONF, bytes(boot) + bytes(conf))
         return pid, chan
 
     def up(self):
@@ -281,7 +286,8 @@ class Suite:
         for chan, room, end in ((self.parent, ROOM_SPAWNER, a),
                                 (self.above, ROOM_LAUNCHD, b)):
             with contextlib.suppress(BrokenPipeError):  # READY does not come
-                chan.send(BOOT_PEER, struct.pack("<II", room, 1), end.fileno())
+                chan.send(BOOT_PEER, bytes(boot_peer(room=room, life=1)),
+                          end.fileno())
             end.close()
         for chan, room in ((self.parent, "launchd"), (self.above, "spawner")):
             try:
@@ -294,7 +300,8 @@ class Suite:
 
     def orchd(self):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.parent.send(BOOT_PEER, struct.pack("<II", ROOM_ORCHD, 0), theirs.fileno())
+        self.parent.send(BOOT_PEER, bytes(boot_peer(room=ROOM_ORCHD)),
+                         theirs.fileno())
         theirs.close()
         self.o = Chan(ours)
         return self.o
@@ -323,7 +330,7 @@ class Suite:
     def start(self, vm, slot=0, mem=64, vcpus=1, ready_ms=5000, spec=True):
         if spec:
             fd = memfd(b"{}")
-            t, _ = self.o.ask(ATTACH, struct.pack("<QII", vm, SPEC, 0), fd)
+            t, _ = self.o.ask(ATTACH, attach_of(vm, SPEC), fd)
             os.close(fd)
             assert t == DONE
         return self.o.ask(START, start(vm, slot, ready_ms, mem=mem, vcpus=vcpus))
@@ -339,16 +346,17 @@ class Suite:
         return e
 
     def stop(self, vm, from_=0, ms=(2000, 2000, 2000, 2000, 0)):
-        return self.o.ask(STOP, struct.pack("<QII5II", vm, from_, 0, *ms, 0))[0]
+        return self.o.ask(STOP, bytes(launch_stop(
+            vm=vm, **{"from": from_}, deadline_ms=ms)))[0]
 
     def release(self, vm):
-        t, p = self.o.ask(RELEASE, struct.pack("<Q", vm))
+        t, p = self.o.ask(RELEASE, bytes(launch_vm(vm=vm)))
         if t != DONE:
             raise Fail("release: %r" % p)
 
     def stream(self, vm, line):
         a, b = socket.socketpair()
-        t, p = self.o.ask(STREAM, struct.pack("<QII", vm, 1, 0), b.fileno())
+        t, p = self.o.ask(STREAM, stream_of(vm), b.fileno())
         b.close()
         if t != DONE:
             raise Fail("stream: %s" % p[16:].split(b"\0")[0].decode())
@@ -408,8 +416,17 @@ class Suite:
         os.rmdir(self.dir)
 
 
-def start(vm, slot=0, ready_ms=5000, then=1, **kw):
-    return struct.pack("<QHHI", vm, slot, then, ready_ms) + machine.machine(**kw)
+def start(vm, slot=0, ready_ms=5000, then=LAUNCH_RUN, **kw):
+    return bytes(launch_start(vm=vm, slot=slot, then=then, ready_ms=ready_ms)) + \
+        machines.pack(**kw)
+
+
+def attach_of(vm, role, index=0):
+    return bytes(launch_attach(vm=vm, role=role, index=index))
+
+
+def stream_of(vm, kind=STREAM_EXEC, flags=0):
+    return bytes(launch_stream(vm=vm, kind=kind, flags=flags))
 
 
 def memfd(data):

@@ -8,7 +8,6 @@ import os
 import select
 import signal
 import socket
-import struct
 import subprocess
 
 from callers import *  # noqa: F403
@@ -20,13 +19,13 @@ def life():
     with suite() as s:
         eq(s.o.list(), {}, "list")
         e = s.ready(VM)
-        verified, cgroup, threads, filters, uid, _ = e["conf"]
+        verified, cgroup, threads, filters, uid, _ = e["confined"].list()
         eq((verified, threads, uid), (1, 1, UID_BASE), "read-back")
         eq(e["pid"], s.procs()["vmm"], "pid")
         base = int(status(s.spawner())["Seccomp_filters"])
         eq(filters, base + 3, "filters")
         h = s.o.list()[VM]
-        eq((h["state"], h["pid"], h["conf"][0]), (READY, e["pid"], 1), "held")
+        eq((h["state"], h["pid"], h["confined"].verified), (READY, e["pid"], 1), "held")
         eq(s.stop(VM), DONE)
         e = s.o.event(VM, LE_EXITED)
         eq((e["reason"], e["rung"]), (X_STOPPED, 0), "exit")
@@ -113,7 +112,7 @@ def kill_warden():
         for i in range(3):
             os.kill(s.procs()["warden"], signal.SIGKILL)
             e = s.o.event(VM, LE_WARDEN)
-            eq((e["conf"][0], e["pid"]), (1, vmm), "read back again")
+            eq((e["confined"].verified, e["pid"]), (1, vmm), "read back again")
             eq(s.probe(VM, "passwd"), "ENOENT", "stream")
         a.close()
         b.close()
@@ -163,7 +162,7 @@ def late_answer():
         os.kill(s.procs()["vmm"], signal.SIGKILL)
         eq(s.o.event(VM, LE_EXITED)["reason"], X_KILLED)
         os.kill(keeper, signal.SIGSTOP)
-        s.o.send(RELEASE, struct.pack("<Q", VM), None, 7)
+        s.o.send(RELEASE, bytes(launch_vm(vm=VM)), None, 7)
         s.o.send(LIST, b"", None, 8)
         m = s.o.recv()
         while m is None or m[0] != LIST_END:  # so the release was read
@@ -199,7 +198,7 @@ def hung_warden_streams():
         kept, said = [], ""
         while not said and len(kept) < 1200:
             a, b = socket.socketpair()
-            t, p = s.o.ask(STREAM, struct.pack("<QII", VM, 1, 0), b.fileno())
+            t, p = s.o.ask(STREAM, stream_of(VM), b.fileno())
             b.close()
             kept.append(a)
             if t != DONE:
@@ -217,7 +216,7 @@ def flooding_warden():
     with suite() as s:
         s.ready(VM)
         a, b = socket.socketpair()
-        t, _ = s.o.ask(STREAM, struct.pack("<QII", VM, 1, 0), b.fileno())
+        t, _ = s.o.ask(STREAM, stream_of(VM), b.fileno())
         b.close()
         eq(t, DONE)
         a.sendall(b"flood 5000\n")  # read as they come: some 20 ms
@@ -246,7 +245,7 @@ def adoption():
             held = s.o.list()
             eq([held[VM + i]["pid"] for i in range(n)], vmm, who)
             eq({h["state"] for h in held.values()}, {READY}, who)
-            eq({h["conf"][0] for h in held.values()}, {1}, "verified again")
+            eq({h["confined"].verified for h in held.values()}, {1}, "verified again")
             eq(s.probe(VM, "passwd"), "ENOENT", "stream")
         s.stop(VM)
         eq(s.o.event(VM, LE_EXITED)["reason"], X_STOPPED)
@@ -308,10 +307,10 @@ def kill_during_start():
 def attach():
     """What START needs first, and what the jail then gets."""
     def at(s, kind, fd):
-        return s.o.ask(ATTACH, struct.pack("<QII", VM, kind, 0), fd)[0]
+        return s.o.ask(ATTACH, attach_of(VM, kind), fd)[0]
 
     with suite() as s:
-        nic = start(VM, devs=((1, 0, machine.MAC),))
+        nic = start(VM, devs=((DEV_NIC, 0, MAC),))
         eq(s.o.ask(START, nic)[0], ERR, "a nic without its tap")
         r, w = os.pipe()
         for kind, fd in ((TAP, w), (ARGS, memfd(b"quiet")), (SPEC, memfd(b"{}"))):
@@ -336,8 +335,8 @@ def unanswered():
         s.ready(VM)
         a, b = socket.socketpair()
         for vm in (VM, VM + 1):
-            s.o.send(STREAM, struct.pack("<QII", vm, 1, 0), b.fileno(), 0)
-            s.o.send(ATTACH, struct.pack("<QII", vm, TAP, 0), b.fileno(), 0)
+            s.o.send(STREAM, stream_of(vm), b.fileno(), 0)
+            s.o.send(ATTACH, attach_of(vm, TAP), b.fileno(), 0)
         b.close()
         s.o.list()
         a.close()
@@ -355,7 +354,7 @@ def need_spec():
         eq(s.o.list()[VM]["state"], RUNNING)
         s.o.event(VM, LE_NEED_SPEC)
         fd = memfd(b"{}")
-        eq(s.o.ask(ATTACH, struct.pack("<QII", VM, SPEC, 0), fd)[0], DONE)
+        eq(s.o.ask(ATTACH, attach_of(VM, SPEC), fd)[0], DONE)
         os.close(fd)
         s.o.event(VM, LE_READY)
         s.release(VM)
@@ -365,61 +364,76 @@ def need_spec():
 def malformed():
     m = machine
     good = start(VM, ready_ms=500)
-    nic = start(VM, devs=((m.NIC, 0, m.MAC),))
-    at = 16  # the machine
-    dev = at + m.FIRST_DEV
+    nic = start(VM, devs=((DEV_NIC, 0, MAC),))
+    at = launch_start.SIZE  # the machine
+    dev = at + m.dev.offset
 
     def put(b, off, data):
         return b[:off] + data + b[off + len(data):]
 
     rows = (
         ("unknown type", 0x499, b"", None),
-        ("an answer", DONE, struct.pack("<Q", VM), None),
-        ("a spawner's verb", 0x501, bytes(24), None),
+        ("an answer", DONE, bytes(launch_vm(vm=VM)), None),
+        ("a spawner's verb", SPAWN_PREPARE, bytes(24), None),
         ("short", START, good[:-1], None),
         ("long", START, good + b"\0", None),
         ("empty", START, b"", None),
         ("no machine", START, good[:at], None),
         ("no VM", START, put(good, 0, bytes(8)), None),
-        ("nothing to follow", START, put(good, 10, b"\0\0"), None),
-        ("what follows is unknown", START, put(good, 10, b"\2\0"), None),
-        ("no deadline", START, put(good, 12, bytes(4)), None),
-        ("no vcpu", START, put(good, at + m.VCPUS, b"\0\0"), None),
-        ("65 vcpus", START, put(good, at + m.VCPUS, b"\x41\0\x41\0"), None),
-        ("fewer vcpus later", START, put(good, at + m.VCPUS, b"\2\0"), None),
-        ("63 MiB", START, put(good, at + m.MEM, b"\x3f\0\0\0"), None),
-        ("all memory", START, put(good, at + m.MEM, b"\xff" * 8), None),
-        ("less memory later", START, put(good, at + m.MEM, b"\x80\0\0\0"),
+        ("nothing to follow", START,
+         put(good, launch_start.then.offset, b"\0\0"), None),
+        ("what follows is unknown", START,
+         put(good, launch_start.then.offset, b"\2\0"), None),
+        ("no deadline", START,
+         put(good, launch_start.ready_ms.offset, bytes(4)), None),
+        ("no vcpu", START, put(good, at + m.vcpus.offset, b"\0\0"), None),
+        ("65 vcpus", START,
+         put(good, at + m.vcpus.offset, b"\x41\0\x41\0"), None),
+        ("fewer vcpus later", START,
+         put(good, at + m.vcpus.offset, b"\2\0"), None),
+        ("63 MiB", START,
+         put(good, at + m.mem_mib.offset, b"\x3f\0\0\0"), None),
+        ("all memory", START,
+         put(good, at + m.mem_mib.offset, b"\xff" * 8), None),
+        ("less memory later", START,
+         put(good, at + m.mem_mib.offset, b"\x80\0\0\0"),
          None),
-        ("2 nics", START, start(VM, devs=((m.NIC, 0, m.MAC),
-                                          (m.NIC, 1, m.MAC + 1))), None),
+        ("2 nics", START, start(VM, devs=((DEV_NIC, 0, MAC),
+                                          (DEV_NIC, 1, MAC + 1))), None),
         ("a second nic without a first", START,
-         start(VM, devs=((m.NIC, 1, m.MAC),)), None),
-        ("multicast mac", START, put(nic, dev + 8 + 5, b"\3"), None),
-        ("flags of a device", START, put(nic, dev + 4, b"\1"), None),
+         start(VM, devs=((DEV_NIC, 1, MAC),)), None),
+        ("multicast mac", START,
+         put(nic, dev + machine_dev.num.offset + 5, b"\3"), None),
+        ("flags of a device", START,
+         put(nic, dev + machine_dev.flags.offset, b"\1"), None),
         ("a device that is none", START, put(nic, dev, b"\3\0"), None),
-        ("a device too many", START, put(nic, at + m.NDEVS, b"\2\0"), None),
-        ("65 devices", START, put(nic, at + m.NDEVS, b"\x41\0"), None),
-        ("an address of its own", START, start(VM, devs=((m.VSOCK, 0, 5),)),
+        ("a device too many", START,
+         put(nic, at + m.ndevs.offset, b"\2\0"), None),
+        ("65 devices", START, put(nic, at + m.ndevs.offset, b"\x41\0"), None),
+        ("an address of its own", START, start(VM, devs=((DEV_VSOCK, 0, 5),)),
          None),
-        ("an accelerator", START, put(good, at + m.ACCEL, b"\2\0"), None),
-        ("padding", START, put(good, at + m.PAD, b"\1"), None),
-        ("flags", START, put(good, at + m.FLAGS, b"\2"), None),
-        ("a probe", START, put(good, at + m.FLAGS, b"\1"), None),
-        ("a clock", START, put(good, at + m.TSC, b"\1"), None),
-        ("version 0", START, put(good, at + m.VERSION, b"\0"), None),
-        ("a later version", START, put(good, at + m.VERSION, b"\2"), None),
-        ("a longer head", START, put(good, at + m.HEAD_LEN, b"\x28"), None),
-        ("another backend", START, put(good, at + m.BACKEND, b"\2"), None),
+        ("an accelerator", START,
+         put(good, at + m.accel.offset, b"\2\0"), None),
+        ("padding", START, put(good, at + m.pad.offset, b"\1"), None),
+        ("flags", START, put(good, at + m.flags.offset, b"\2"), None),
+        ("a probe", START, put(good, at + m.flags.offset, b"\1"), None),
+        ("a clock", START, put(good, at + m.tsc_khz.offset, b"\1"), None),
+        ("version 0", START, put(good, at + m.version.offset, b"\0"), None),
+        ("a later version", START,
+         put(good, at + m.version.offset, b"\2"), None),
+        ("a longer head", START,
+         put(good, at + m.head_len.offset, b"\x28"), None),
+        ("another backend", START,
+         put(good, at + m.backend.offset, b"\2"), None),
         ("a descriptor with START", START, good, 0),
-        ("ATTACH without one", ATTACH, struct.pack("<QII", VM, 1, 0), None),
-        ("ATTACH of kind 4", ATTACH, struct.pack("<QII", VM, 4, 0), 0),
-        ("ATTACH of kind 5", ATTACH, struct.pack("<QII", VM, 5, 0), 0),
-        ("ATTACH of a second tap", ATTACH, struct.pack("<QII", VM, TAP, 1), 0),
-        ("ATTACH of kind 0", ATTACH, struct.pack("<QII", VM, 0, 0), 0),
-        ("rung 5", STOP, struct.pack("<QII5II", VM, 5, 0, 0, 0, 0, 0, 0, 0), None),
-        ("stream of kind 9", STREAM, struct.pack("<QII", VM, 9, 0), 0),
-        ("stream flags", STREAM, struct.pack("<QII", VM, 1, 2), 0),
+        ("ATTACH without one", ATTACH, attach_of(VM, 1), None),
+        ("ATTACH of kind 4", ATTACH, attach_of(VM, 4), 0),
+        ("ATTACH of kind 5", ATTACH, attach_of(VM, 5), 0),
+        ("ATTACH of a second tap", ATTACH, attach_of(VM, TAP, 1), 0),
+        ("ATTACH of kind 0", ATTACH, attach_of(VM, 0), 0),
+        ("rung 5", STOP, bytes(launch_stop(vm=VM, **{"from": 5})), None),
+        ("stream of kind 9", STREAM, stream_of(VM, kind=9), 0),
+        ("stream flags", STREAM, stream_of(VM, flags=2), 0),
         ("release of 0", RELEASE, bytes(8), None),
         ("list with payload", LIST, b"x", None),
     )
@@ -434,7 +448,7 @@ def malformed():
             eq(m, None, name + ": channel closed")
             s.orchd()
             eq(list(s.o.list()), [keep], name + ": nothing changed")
-        for raw in (b"x", bytes(15), struct.pack("<IIQ", LIST, 99, 1)):
+        for raw in (b"x", bytes(15), bytes(msg_hdr(type=LIST, len=99, id=1))):
             s.o.s.send(raw)
             while s.o.recv() is not None:
                 pass
@@ -486,7 +500,7 @@ def accel_probe_hangs():
     if not os.path.exists("/dev/kvm"):
         return
     with suite(accel=0, max_mem_mib=SPIN) as s:
-        wait("verdict", lambda: s.o._file(s.o.recv()) and s.o.caps, 60)
+        wait("verdict", lambda: s.o._file(s.o.recv(60)) and s.o.caps, 60)
         eq(s.o.caps[0], TCG)
         e = s.ready(VM, mem=64)
         eq(e["accel"], TCG)
@@ -500,7 +514,7 @@ def accel_probe_late():
     if not os.path.exists("/dev/kvm"):
         return
     with suite(accel=0, max_mem_mib=LATE) as s:
-        wait("verdict", lambda: s.o._file(s.o.recv()) and s.o.caps, 60)
+        wait("verdict", lambda: s.o._file(s.o.recv(60)) and s.o.caps, 60)
         eq(s.o.caps[0], KVM)
 
 

@@ -8,7 +8,6 @@ that can be switched off are, and their case must then see the difference.
 import contextlib
 import os
 import socket
-import struct
 import threading
 
 from callers import *  # noqa: F403
@@ -71,8 +70,8 @@ def vsock_dial():
     of it.  Adopted VMs keep their address."""
     with faked() as s, agent(s, 1):
         e = s.ready(VM, slot=1)
-        eq(struct.unpack("<BBB5x112s64s", s.o.caps)[2], 1, "caps")
-        eq(e["conf"][5], CID + 1, "address")
+        eq(launch_caps.of(s.o.caps).vsock, 1, "caps")
+        eq(e["confined"].cid, CID + 1, "address")
         eq(dials(s, VM), [1])
         eq(dials(s, VM, n=20), [1] * 20)
         for name, pid in (("spawner", s.spawner()), ("launchd", s.pid),
@@ -131,7 +130,7 @@ def vsock_hangs():
         s.ready(VM, slot=HANGS)
         s.ready(VM + 1, slot=0)
         a, b = socket.socketpair()
-        s.o.ask(STREAM, struct.pack("<QII", VM, 1, 0), b.fileno())
+        s.o.ask(STREAM, stream_of(VM), b.fileno())
         b.close()
         a.sendall(b"dial 1024 10 2\n")
         eq(dials(s, VM + 1), [1])
@@ -153,14 +152,14 @@ def vsock_hoard():
 def vsock_taken():
     """Somebody else has the address: no device, and nobody is called."""
     with faked() as s, agent(s, TAKEN):
-        eq(s.ready(VM, slot=TAKEN)["conf"][5], 0, "address")
+        eq(s.ready(VM, slot=TAKEN)["confined"].cid, 0, "address")
         eq(dials(s, VM), [ENODEV])
         assert "no AF_VSOCK at %d" % (CID + TAKEN) in s.tail()
 
 
 def vsock_off():
     with faked(vsock=1) as s, agent(s, 0):
-        eq(s.ready(VM)["conf"][5], 0, "address")
+        eq(s.ready(VM)["confined"].cid, 0, "address")
         eq(dials(s, VM), [ENODEV])
 
 

@@ -27,7 +27,7 @@ def served():
             eq(list(held), [VM])
             eq((held[VM]["state"], held[VM]["pid"], held[VM]["accel"]),
                (READY, vmm, TCG))
-            eq(held[VM]["conf"][0], 1, "verified again")
+            eq(held[VM]["confined"].verified, 1, "verified again")
             eq(s.probe(VM, "passwd"), "ENOENT", "a stream")
         s.stop(VM)
         eq(s.o.event(VM, LE_EXITED)["reason"], X_STOPPED)

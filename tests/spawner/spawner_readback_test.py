@@ -8,7 +8,6 @@ that can be switched off are, and their case must then see the difference.
 import os
 import signal
 import socket
-import struct
 import sys
 
 sys.path.insert(0, os.path.join(
@@ -57,7 +56,7 @@ def readback_filters():
     with suite(spawner=relink("mews-spawner", ["spawner/confine.c"],
                               ["SPAWNER_FILTER"])) as s:
         # inherited by nobody, counted as none: still consistent
-        eq(s.ready(VM)["conf"][3], 3)
+        eq(s.ready(VM)["confined"].filters, 3)
 
 
 PROBES = (
@@ -143,7 +142,9 @@ def sockets():
         code = 0
         try:
             c.connect("%s/%016x/keeper.sock" % (s.run, VM))
-            c.send(struct.pack("<IIQII", 0x601, 8, 1, 1, 0))
+            c.send(bytes(msg_hdr(
+                type=KEEP_HELLO, len=keep_hello.SIZE, id=1)) + bytes(
+                keep_hello(version=1)))
             c.settimeout(5)
             code = 2 if c.recv(1000) else 1
         except PermissionError:

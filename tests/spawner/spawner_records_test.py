@@ -131,7 +131,7 @@ def bad_records():
         for i in range(5):
             s.release(VM + i)
         # a link is not followed: refused, and /etc is still there
-        eq(s.o.ask(RELEASE, struct.pack("<Q", VM + 5))[0], ERR)
+        eq(s.o.ask(RELEASE, bytes(launch_vm(vm=VM + 5)))[0], ERR)
         eq(os.path.exists("/etc/passwd"), True)
         os.unlink("%s/%016x" % (s.state, VM + 5))
         eq(sorted(os.listdir(s.run)), ["lock", "not-a-vm"])

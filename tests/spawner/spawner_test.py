@@ -6,6 +6,7 @@ jail of a VM and that of its side are made, read back, killed and released each
 by itself.
 """
 import os
+import struct
 import sys
 
 sys.path.insert(0, os.path.join(
@@ -55,11 +56,11 @@ class Jails(callers.Suite):
     def ask(self, verb, data, want=spawn.DONE):
         t, p = self.sp.ask(verb, data)
         if t == spawn.REFUSED:
-            code, text = struct.unpack_from("<i4x192s", p, 8)
-            text = text.split(b"\0")[0].decode()
+            e = launch_err.of(p)
+            text = e.msg.decode()
             if want != t:
-                raise Fail("refused: %d %s" % (code, text))
-            return code, text
+                raise Fail("refused: %d %s" % (e.code, text))
+            return e.code, text
         eq(t, want, "answer")
         return p
 
@@ -78,8 +79,9 @@ class Jails(callers.Suite):
         return h
 
     def verify(self, what, kind, vm=VM):
-        return struct.unpack("<16xII" + CONFINED[1:], self.ask(
+        v = spawn_verified.of(self.ask(
             spawn.VERIFY, spawn.verify(vm, what, kind=kind), spawn.VERIFIED))
+        return v.vmm_pid, v.warden_pid, *v.confined.list()
 
     def list(self):
         """{(kind, id): Held}, and how many there were."""
@@ -88,7 +90,7 @@ class Jails(callers.Suite):
         while True:
             t, _, p = self.sp.recv()
             if t == spawn.LIST_END:
-                eq(struct.unpack_from("<I", p)[0], n, "count")
+                eq(launch_count.of(p).n, n, "count")
                 return held
             h = Held(p)
             held[h.kind, h.id] = h
@@ -114,8 +116,10 @@ class Jails(callers.Suite):
 
 class Held:
     def __init__(self, p):
-        (self.kind, _, self.id, self.pid, self.uid, self.slot, self.alive, _,
-         self.cid) = struct.unpack("<IIQIIHBBI", p[:32])
+        h = spawn_held.of(p)
+        self.kind, self.id = h.jail.kind, h.jail.id
+        self.pid, self.uid, self.slot = h.pid, h.uid, h.slot
+        self.alive, self.cid = h.alive, h.cid
 
     def __repr__(self):
         return repr(vars(self))

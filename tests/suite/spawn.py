@@ -3,30 +3,32 @@ of launchd's channel and mewsd's."""
 import array
 import os
 import socket
-import struct
 
-import machine
+import machines
+from wire import *  # noqa: F403
 
-(PREPARE, VERIFY, KILL, RELEASE, LIST, ACCEL) = range(0x501, 0x507)
-(PREPARED, VERIFIED, DONE, HELD, LIST_END, REFUSED, CAPS) = range(0x581, 0x588)
-BOOT_CONF, BOOT_PEER = 0x101, 0x102
-ROOM_LAUNCHD, ROOM_SPAWNER = 5, 6
-JAIL_VM = 1
-KEEPER, WARDEN, VMM = 1 << 0, 1 << 1, 1 << 2  # JAIL_ROLE_BIT()
-TCG, KVM = 1, 2  # enum machine_accel
+PREPARE, VERIFY, KILL = SPAWN_PREPARE, SPAWN_VERIFY, SPAWN_KILL
+RELEASE, LIST, ACCEL = SPAWN_RELEASE, SPAWN_LIST, SPAWN_ACCEL
+PREPARED, VERIFIED, DONE = SPAWN_PREPARED, SPAWN_VERIFIED, SPAWN_DONE
+HELD, LIST_END, REFUSED = SPAWN_HELD, SPAWN_LIST_END, SPAWN_ERR
+CAPS = SPAWN_CAPS
+KEEPER, WARDEN, VMM = 1 << JAIL_KEEPER, 1 << JAIL_WARDEN, 1 << JAIL_VMM
+TCG, KVM = ACCEL_TCG, ACCEL_KVM
 
 
 def jail(vm, kind=JAIL_VM, pad=0):
-    return struct.pack("<IIQ", kind, pad, vm)
+    return bytes(spawn_jail(jail=jail_id(kind=kind, pad=pad, id=vm)))
 
 
-def prepare(vm, mem, slot, vcpus, flags=0, accel=TCG, pad=0, **kw):
-    return jail(vm, **kw) + struct.pack("<HHI", slot, pad & 0xffff, pad >> 16) \
-        + machine.machine(vcpus=vcpus, mem=mem, accel=accel, flags=flags)
+def prepare(vm, mem, slot, vcpus, flags=0, accel=TCG, pad=0, kind=JAIL_VM):
+    return bytes(spawn_prepare(
+        jail=jail_id(kind=kind, id=vm), slot=slot,
+        pad=[pad & 0xffff, pad >> 16])) + machines.pack(
+            vcpus=vcpus, mem=mem, accel=accel, flags=flags)
 
 
-def verify(vm, what, pad=0, **kw):
-    return jail(vm, **kw) + struct.pack("<II", what, pad)
+def verify(vm, what, pad=0, kind=JAIL_VM):
+    return bytes(spawn_verify(jail=jail_id(kind=kind, id=vm), what=what, pad=pad))
 
 
 class Spawner:
@@ -56,14 +58,16 @@ class Spawner:
         self.above = self.s = ours
         self.s.settimeout(10)
         c = conf
-        self.send(BOOT_CONF, struct.pack(
-            "<6I16x160s11I160s160s160s160s", 1, ROOM_SPAWNER, 0, 0, 3, 512, b"",
-            c["uid_base"], c["uid_count"], c["max_vcpus"], c["max_mem_mib"],
-            c["max_vms"], c["cgroup"], c["accel"], c["vsock"], c["cid_base"],
-            c["launchd"], c["launchd"], c["state"].encode(), c["run"].encode(),
-            c["stage"].encode(), b""))
+        self.send(BOOT_CONF, bytes(boot_common(
+            version=BOOT_VERSION, room=ROOM_SPAWNER, log_level=3,
+            nofile=512)) + bytes(launchd_conf(
+                uid=c["launchd"], gid=c["launchd"], state=c["state"].encode(),
+                run=c["run"].encode(), stage=c["stage"].encode(),
+                **{n: c[n] for n in (
+                    "uid_base", "uid_count", "max_vcpus", "max_mem_mib",
+                    "max_vms", "cgroup", "accel", "vsock", "cid_base")})))
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.send(BOOT_PEER, struct.pack("<II", ROOM_LAUNCHD, 1),
+        self.send(BOOT_PEER, bytes(boot_peer(room=ROOM_LAUNCHD, life=1)),
                   fds=(theirs.fileno(),))
         theirs.close()
         self.s = ours
@@ -72,7 +76,8 @@ class Spawner:
         assert t == CAPS, hex(t)
 
     def send(self, typ, data=b"", mid=1, fds=(), ln=None):
-        head = struct.pack("<IIQ", typ, len(data) if ln is None else ln, mid)
+        head = bytes(msg_hdr(type=typ, len=len(data) if ln is None else ln,
+                             id=mid))
         self.s.sendmsg([head, data], [(
             socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
             if fds else [])
@@ -82,9 +87,9 @@ class Spawner:
         for fd in fds:
             os.close(fd)
         assert data, "the spawner ended"
-        typ, ln, mid = struct.unpack_from("<IIQ", data)
-        assert ln == len(data) - 16
-        return typ, mid, data[16:]
+        head = msg_hdr.at(data)
+        assert head.len == len(data) - head.SIZE
+        return head.type, head.id, data[head.SIZE:]
 
     def ask(self, typ, data):
         """(type, payload) of the one answer."""

@@ -16,7 +16,6 @@ import os
 import random
 import re
 import shutil
-import struct
 import subprocess
 import sys
 
@@ -597,11 +596,11 @@ def ill_formed(r, web):
                   prepare(1, 64, 5, 1, pad=4 << 16),
                   prepare(1, 64, 5, 1, accel=3),
                   prepare(1, 64, 5, 1, 0, kind=2)),
-        VERIFY: tuple(j + struct.pack("<II", 1, 0) for j in jails) + tuple(
+        VERIFY: tuple(j + verify(1, 1)[len(j):] for j in jails) + tuple(
             verify(web, *v) for v in (
                 (0, 0), (8, 0), (1 << 31, 0), (6, 1))),
         KILL: jails, RELEASE: jails,
-        ACCEL: tuple(struct.pack("<II", *v)
+        ACCEL: tuple(bytes(spawn_accel(accel=v[0], pad=v[1]))
                      for v in ((0, 0), (3, 0), (1 << 31, 0), (1, 1))),
         LIST: (b"",),
     }
@@ -625,7 +624,8 @@ def ill_formed(r, web):
         return what, dict(typ=verb, data=data, ln=r.choice(
             (len(data) + 1, 0xffffffff, len(data) ^ 1 << 20)))
     if what == "header":
-        return what, struct.pack("<IIQ", verb, len(data), 1)[:r.randint(1, 15)]
+        return what, bytes(msg_hdr(type=verb, len=len(data), id=1))[
+            :r.randint(1, 15)]
     return what, dict(typ=verb, data=data + bytes(16400))
 
 

@@ -20,7 +20,8 @@ import time
 
 sys.path.insert(
     0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../suite"))
-import machine  # noqa: E402
+import machines  # noqa: E402
+from wire import *  # noqa: E402,F403
 import sanitized  # noqa: E402
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(
@@ -29,14 +30,14 @@ B = os.path.join(TOP, os.environ.get("B", "build"))
 VM_UID = 612345
 DEADLINE = 10.0
 
-HELLO, SPEC, RUN, STREAM, RUNG, STATE = 0x701, 0x702, 0x703, 0x704, 0x705, 0x781
-DIALLED, DIAL = 0x706, 0x782
-EXEC, CONSOLE, LOG = 1, 2, 3
-FOLLOW = 1
-AGENT, ACPI, QUIT = 0, 1, 2
-TCG, KVM = 1, 2
-OFF, REBOOT = 1, 2
-OPEN, OPENED, CLOSE = 0xfe, 0xfd, 255
+HELLO, SPEC, RUN, STREAM = WARD_HELLO, WARD_SPEC, WARD_RUN, WARD_STREAM
+RUNG, STATE, DIALLED, DIAL = WARD_RUNG, WARD_STATE, WARD_DIALLED, WARD_DIAL
+EXEC, CONSOLE, LOG = STREAM_EXEC, STREAM_CONSOLE, STREAM_CONSOLE_LOG
+FOLLOW = STREAM_FOLLOW
+AGENT, ACPI, QUIT = STOP_AGENT, STOP_ACPI, STOP_QUIT
+TCG, KVM = ACCEL_TCG, ACCEL_KVM
+OFF, REBOOT = EXIT_GUEST_OFF, EXIT_GUEST_REBOOT
+OPEN, OPENED, CLOSE = FRAME_OPEN, FRAME_OPENED, 255
 SEALS = 0x1 | 0x2 | 0x4 | 0x8
 SPEC_JSON = json.dumps({
     "version": 1, "uid": "00000000000000aa", "hostname": "vm",
@@ -158,19 +159,19 @@ class VM:
             s.bind("\0" + name)
             s.listen(4)
             socks.append(s)
-        fds = {machine.QMP: socks[0].fileno(), machine.SERIAL: socks[1].fileno(),
-               machine.AGENT: socks[2].fileno(), machine.ARGS: memfd(args)}
+        fds = {FDR_QMP: socks[0].fileno(), FDR_SERIAL: socks[1].fileno(),
+               FDR_AGENT: socks[2].fileno(), FDR_ARGS: memfd(args)}
         null = os.open("/dev/null", os.O_RDWR)
         if cid:
-            fds[machine.FD_VSOCK] = null if vhost is None else vhost
-        s = memfd(machine.ward_exec(fds, machine.machine(
+            fds[FDR_VSOCK] = null if vhost is None else vhost
+        s = memfd(machines.exec_of(fds, machines.pack(
             mem, accel=accel, tsc=khz,
-            devs=((machine.VSOCK, 0, cid),) if cid else ())))
-        a = fds[machine.ARGS]
+            devs=((DEV_VSOCK, 0, cid),) if cid else ())))
+        a = fds[FDR_ARGS]
         self.start_warden()
         self.t0 = time.monotonic()
         self.vmm = start(["/boot/mews-warden", "-x"],
-                         dict(enumerate([s, *fds.values()], 3)), self.err)
+                         dict(enumerate([s, *fds.values()], WARD_EXEC_FD)), self.err)
         for fd in (s, a, null):
             os.close(fd)
         for x in socks:
@@ -194,12 +195,12 @@ class VM:
                     raise
                 select.select([], [], [], 0.001)
 
-    def hello(self, version=2):
+    def hello(self, version=WARD_VERSION):
         if self.sock:
             self.sock.close()
         self.sock = self.connect()
         self.dials = []
-        self.send(HELLO, struct.pack("<II", version, 0), mid=7)
+        self.send(HELLO, bytes(ward_hello(version=version)), mid=7)
         return self.recv(DEADLINE)
 
     def dial(self, timeout=DEADLINE):
@@ -216,7 +217,7 @@ class VM:
             ours, theirs = socket.socketpair()
             theirs.setblocking(False)
             ours.settimeout(DEADLINE)
-        self.send(DIALLED, struct.pack("<iI", code, 0), mid=mid,
+        self.send(DIALLED, bytes(ward_dialled(code=code)), mid=mid,
                   fd=theirs and theirs.fileno())
         if theirs:
             theirs.close()
@@ -232,8 +233,8 @@ class VM:
         if fd is not None:
             anc = [(socket.SOL_SOCKET, socket.SCM_RIGHTS,
                     array.array("i", [fd]))]
-        self.sock.sendmsg([struct.pack("<IIQ", typ, len(data), mid), data],
-                          anc)
+        self.sock.sendmsg([bytes(msg_hdr(type=typ, len=len(data), id=mid)),
+                           data], anc)
 
     def recv(self, timeout):
         if not select.select([self.sock], [], [], timeout)[0]:
@@ -241,15 +242,17 @@ class VM:
         data = self.sock.recv(16384)
         if not data:
             raise EOFError("warden hung up; log: " + self.said())
-        typ, ln, mid = struct.unpack_from("<IIQ", data)
-        if typ == DIAL and ln == 8:
-            self.dials.append((mid, *struct.unpack_from("<I", data, 16)))
+        head, body = msg_hdr.at(data), data[msg_hdr.SIZE:]
+        assert head.len == len(body), head
+        if head.type == DIAL:
+            self.dials.append((head.id, ward_dial.of(body).port))
             return self.state
-        assert typ == STATE and ln == len(data) - 16, (hex(typ), ln)
-        v = struct.unpack_from("<I5B3xI112s", data, 16)
-        self.state = dict(zip(("version", "qmp", "running", "agent", "ready",
-                               "need_spec", "event"), v))
-        self.state["detail"] = v[7].split(b"\0")[0].decode()
+        assert head.type == STATE, head
+        v = ward_state.of(body)
+        self.state = {n: getattr(v, n) for n in (
+            "version", "qmp", "running", "agent", "ready", "need_spec")}
+        self.state["event"] = v.guest_event
+        self.state["detail"] = v.detail.decode()
         return self.state
 
     def wait(self, what, timeout=DEADLINE):
@@ -274,7 +277,7 @@ class VM:
 
     def stream(self, kind, flags=0, open_json=b""):
         ours, theirs = socket.socketpair()
-        self.send(STREAM, struct.pack("<QII", 0xaa, kind, flags),
+        self.send(STREAM, bytes(launch_stream(vm=0xaa, kind=kind, flags=flags)),
                   fd=theirs.fileno())
         theirs.close()
         st = Stream(ours)
@@ -290,7 +293,7 @@ class VM:
             {"cmd": list(cmd), "stdin": True}).encode())
 
     def rung(self, rung):
-        self.send(RUNG, struct.pack("<II", rung, 0))
+        self.send(RUNG, bytes(ward_rung(rung=rung)))
 
     def kill_warden(self, sig=signal.SIGKILL):
         os.kill(self.warden, sig)

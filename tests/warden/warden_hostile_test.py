@@ -4,7 +4,6 @@ import os
 import select
 import signal
 import socket
-import struct
 import sys
 import time
 
@@ -28,7 +27,9 @@ def stranger():
                 s.connect(v.path)
                 s.settimeout(w.DEADLINE)
                 try:
-                    s.send(struct.pack("<IIQII", w.HELLO, 8, 1, 1, 0))
+                    s.send(bytes(w.msg_hdr(
+                        type=w.HELLO, len=w.ward_hello.SIZE, id=1)) + bytes(
+                            w.ward_hello(version=1)))
                     got = s.recv(100)
                 except (BrokenPipeError, ConnectionResetError):
                     got = b""
@@ -46,11 +47,11 @@ def launchd_lies():
     """Ill-formed messages end that connection, not the warden."""
     lies = [(0x999, b""), (w.HELLO, b"\0" * 8), (w.HELLO, b"\1\0\0\0"),
             (w.RUN, b""), (w.STATE, b"\0" * 132)]
-    later = [(w.HELLO, struct.pack("<II", 1, 0)), (w.RUN, b"x"),
-             (w.RUNG, struct.pack("<II", 3, 0)),
-             (w.RUNG, struct.pack("<II", 4, 0)), (w.SPEC, b""),
-             (w.STREAM, struct.pack("<QII", 1, 1, 0)),
-             (w.STREAM, struct.pack("<QII", 1, 9, 0))]
+    later = [(w.HELLO, bytes(w.ward_hello(version=1))), (w.RUN, b"x"),
+             (w.RUNG, bytes(w.ward_rung(rung=3))),
+             (w.RUNG, bytes(w.ward_rung(rung=4))), (w.SPEC, b""),
+             (w.STREAM, bytes(w.launch_stream(vm=1, kind=w.EXEC))),
+             (w.STREAM, bytes(w.launch_stream(vm=1, kind=9)))]
     with vm() as v:
         v.boot()
         for typ, data in lies:
@@ -64,7 +65,7 @@ def launchd_lies():
             assert v.sock.recv(100) == b"", (hex(typ), data)
         v.hello()
         null = os.open("/dev/null", os.O_RDWR)
-        v.send(w.STREAM, struct.pack("<QII", 1, w.EXEC, 0), fd=null)
+        v.send(w.STREAM, bytes(w.launch_stream(vm=1, kind=w.EXEC)), fd=null)
         os.close(null)
         check_exec(v)
 

@@ -332,12 +332,13 @@ def args_whole():
 
 
 def spec_refused():
-    good = w.machine.ward_exec((), w.machine.machine(accel=w.TCG))
+    good = w.machines.exec_of((), w.machines.pack(accel=w.TCG))
     for spec in (b"", b"\0" * 31, b"\0" * 32, b"\xff" * 32, b"\1" * 33,
                  good[:-1], good + b"\0", bytes(len(good)),
-                 b"\2" + good[1:], w.machine.ward_exec((9,), good[8 + 288:]),
+                 b"\2" + good[1:],
+                 w.machines.exec_of((9,), good[w.ward_exec.machine.offset:]),
                  good[:4] + b"\xff" + good[5:],
-                 w.machine.ward_exec((), w.machine.machine())):
+                 w.machines.exec_of((), w.machines.pack())):
         s = w.memfd(spec)
         null = os.open("/dev/null", os.O_RDWR)
         r, wr = os.pipe()

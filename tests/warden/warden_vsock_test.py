@@ -164,7 +164,7 @@ def vsock_lies():
             v.hello()
             s = v.exec("echo", "hi")
             mid, _ = v.dial()
-            v.send(w.DIALLED, struct.pack("<iI", code, 0), mid=mid)
+            v.send(w.DIALLED, bytes(w.ward_dialled(code=code)), mid=mid)
             if code > 0:
                 assert v.sock.recv(100) == b"", "believed"
                 v.sock = None
