@@ -5,6 +5,7 @@ Its rows have one kind of jail more (side_rows.c), as a sidecar's would be: the
 jail of a VM and that of its side are made, read back, killed and released each
 by itself.
 """
+import ctypes
 import os
 import struct
 import sys
@@ -21,6 +22,7 @@ SIDE = 2  # kind, and the bit of its only program
 SIDE_BIT = 1 << 3
 SLOTS = UID_COUNT // 16
 SPAWNER = BUILD + "/side/mews-spawner"
+SYS_KCMP, KCMP_FILE = 312, 0  # kcmp(2)
 # in a record of version 3
 REC_NPROGS, REC_ID, REC_PID, REC_UID, REC_SLOT, REC_PROG = 12, 24, 80, 84, 88, 368
 
@@ -308,6 +310,29 @@ def busy():
         s.all_released((1, VM), (SIDE, VM))
 
 
+def apart():
+    """No two jails have an open file description in common, nor one with the
+    spawner: F_SETFL would be a channel.  No crash of theirs starts a program
+    of the host."""
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def same(a, b, fd):
+        r = libc.syscall(SYS_KCMP, a, b, KCMP_FILE, fd, fd)
+        if r < 0:
+            raise Fail("kcmp: errno %d" % ctypes.get_errno())
+        return r == 0
+    with jails() as s:
+        a, b = s.prepare(), s.prepare(vm=VM + 1, slot=4)
+        for fd in (0, 1, 2):
+            eq(same(a.pid, a.pid, fd), True, fd)
+            eq(same(a.pid, b.pid, fd), False, fd)
+            eq(same(a.pid, s.pid, fd), False, fd)
+        with open("/proc/%d/limits" % a.pid) as f:
+            core, = (l for l in f if l.startswith("Max core file size"))
+        eq(core.split()[4:6], ["1", "1"], core)
+        s.all_released((1, VM), (1, VM + 1))
+
+
 def older_slot():
     """A VM that an earlier suite gave a slot past today's keeps its uid, which
     is now another plane's: nobody else gets it."""
@@ -366,5 +391,6 @@ def one_owner():
 
 
 run([(f.__name__.replace("_", "-"), f) for f in (
-    side, adopted, wrong, asked_for, older_tree, rows, busy, older_slot,
+    side, adopted, wrong, asked_for, older_tree, rows, busy, apart,
+    older_slot,
     one_owner)])
