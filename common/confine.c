@@ -173,7 +173,7 @@ proc_confine(const struct confinement *c)
 	if (RULE(CONFINE_LANDLOCK) && !c->mounts)
 		landlock_apply(c->paths, c->npaths);
 	if (RULE(CONFINE_CORE))
-		limit(RLIMIT_CORE, "core", 0);
+		limit(RLIMIT_CORE, "core", LIMIT_NO_CORE);
 	if (RULE(CONFINE_NOFILE) && c->nofile > 0)
 		limit(RLIMIT_NOFILE, "nofile", c->nofile);
 	if (RULE(CONFINE_NPROC) && c->nproc > 0)

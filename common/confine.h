@@ -18,6 +18,13 @@ struct landlock_path {
 	uint64_t access; /* LANDLOCK_ACCESS_FS_*; kernel lacks some: dropped */
 };
 
+/*
+ * RLIMIT_CORE: no file, as it is less than a page; and no program of the host
+ * either, which a core_pattern that begins with a pipe starts even at 0, but
+ * not at 1 (fs/coredump.c, core(5)).
+ */
+#define LIMIT_NO_CORE 1
+
 struct confinement {
 	const char *root; /* chroot(2) and chdir there; NULL: keep */
 	uid_t uid;

@@ -50,16 +50,21 @@ static void
 place_fds(const struct jail *j)
 {
 	const uint8_t *row = jail_prog(j->kind->first)->fds;
+	/* opened for this jail: its flags (F_SETFL) are seen by all who have
+	 * the same open file description */
+	const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	int from[FIRST_FREE_FD], high[FIRST_FREE_FD];
 	unsigned int i, n = 0;
 
-	from[n++] = j->sp->null_fd;
-	from[n++] = j->sp->null_fd;
+	if (null < 0)
+		give_up(j->gate, "/dev/null");
+	from[n++] = null;
+	from[n++] = null;
 	from[n++] = j->log_fd;
 	for (i = 0; row[i] != JAIL_FD_NONE; i++)
-		from[n++] = j->fds[i] >= 0 ? j->fds[i] : j->sp->null_fd;
+		from[n++] = j->fds[i] >= 0 ? j->fds[i] : null;
 	while (n < GATE_FD) /* not to stay */
-		from[n++] = j->sp->null_fd;
+		from[n++] = null;
 	from[n++] = j->gate;
 	from[n++] = j->sp->lock_fd;
 	for (i = 0; i < n; i++) {
@@ -225,7 +230,7 @@ set_limit(__rlimit_resource_t what, rlim_t max)
 static void
 set_limits(const struct machine_limits *l)
 {
-	set_limit(RLIMIT_CORE, 0);
+	set_limit(RLIMIT_CORE, LIMIT_NO_CORE);
 	set_limit(RLIMIT_NOFILE, l->fds > JAIL_NOFILE ? l->fds : JAIL_NOFILE);
 	/* counts threads of the jail's uid, which no other has */
 	set_limit(RLIMIT_NPROC, l->group_pids + JAIL_NPROC_SPARE);

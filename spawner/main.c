@@ -135,9 +135,6 @@ spawner_open(struct spawner *sp)
 {
 	int stage;
 
-	sp->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (sp->null_fd < 0)
-		fatal("/dev/null: %m");
 	sp->state_fd = open_root_dir(sp->conf.state);
 	sp->run_fd = open_root_dir(sp->conf.run);
 	wait_turn(sp);

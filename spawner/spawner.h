@@ -26,7 +26,6 @@ struct spawner {
 	int chan;
 	int state_fd; /* lib/vm */
 	int run_fd; /* run/vm */
-	int null_fd;
 	int lock_fd; /* one spawner at a time, see main.c */
 	char boot_id[BOOT_ID_LEN];
 	unsigned int filters; /* seccomp filters that children inherit */

@@ -80,7 +80,7 @@ limits(const struct machine *m)
 	const struct machine_limits l = machine_limits(m);
 	const rlim_t mib = 1UL << 20;
 	const struct limit_row rows[] = {
-		{ true, "core", 0, RLIMIT_CORE }, /* guest memory */
+		{ true, "core", LIMIT_NO_CORE, RLIMIT_CORE }, /* guest memory */
 		{ true, "memlock", l.locked_mib * mib, RLIMIT_MEMLOCK },
 		{ true, "msgqueue", 0, RLIMIT_MSGQUEUE },
 		{ true, "nice", 0, RLIMIT_NICE },
@@ -91,7 +91,6 @@ limits(const struct machine *m)
 		{ true, "fsize", l.file_mib * mib, RLIMIT_FSIZE },
 #ifndef MEWS_ASAN /* whose shadow is terabytes of it */
 		/* where no cgroup counts: guest memory, stacks, devices */
-		/* where no cgroup counts */
 		{ true, "data", l.data_mib * mib, RLIMIT_DATA },
 #endif
 	};

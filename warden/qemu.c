@@ -51,7 +51,11 @@ add_machine(struct argv *a, const struct machine *m)
 	 * rtc: with KVM there would be none by default, and the kernel then
 	 * looks for one 20,000 times, each an exit: most of its boot's exits.
 	 */
-	argv_add(a, "microvm,acpi=on,rtc=on,usb=off,graphics=off");
+	/* mem-merge: what other VMs' memory holds would show by the time that
+	 * a write takes */
+	argv_add(a,
+	    "microvm,acpi=on,rtc=on,usb=off,graphics=off,"
+	    "mem-merge=off");
 	argv_add(a, "-accel");
 	if (m->accel == ACCEL_KVM)
 		argv_add(a, "kvm");

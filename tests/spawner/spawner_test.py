@@ -5,6 +5,7 @@ Its rows have one kind of jail more (side_rows.c), as a sidecar's would be: the
 jail of a VM and that of its side are made, read back, killed and released each
 by itself.
 """
+import ctypes
 import os
 import sys
 
@@ -25,6 +26,7 @@ SIDE_BIT = 1 << 3
 KEEPER, WARDEN, VMM = (1 << r for r in (JAIL_KEEPER, JAIL_WARDEN, JAIL_VMM))
 SLOTS = UID_COUNT // UIDS_PLANES
 SPAWNER = BUILD + "/side/mews-spawner"
+SYS_KCMP, KCMP_FILE = 312, 0  # kcmp(2)
 
 
 class Jails(callers.Suite):
@@ -306,6 +308,29 @@ def busy():
         s.all_released((JAIL_VM, VM), (SIDE, VM))
 
 
+def apart():
+    """No two jails have an open file description in common, nor one with the
+    spawner: F_SETFL would be a channel.  No crash of theirs starts a program
+    of the host."""
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def same(a, b, fd):
+        r = libc.syscall(SYS_KCMP, a, b, KCMP_FILE, fd, fd)
+        if r < 0:
+            raise Fail("kcmp: errno %d" % ctypes.get_errno())
+        return r == 0
+    with jails() as s:
+        a, b = s.prepare(), s.prepare(vm=VM + 1, slot=4)
+        for fd in (0, 1, 2):
+            eq(same(a.pid, a.pid, fd), True, fd)
+            eq(same(a.pid, b.pid, fd), False, fd)
+            eq(same(a.pid, s.pid, fd), False, fd)
+        with open("/proc/%d/limits" % a.pid) as f:
+            core, = (l for l in f if l.startswith("Max core file size"))
+        eq(core.split()[4:6], ["1", "1"], core)
+        s.all_released((JAIL_VM, VM), (JAIL_VM, VM + 1))
+
+
 def older_slot():
     """A VM that an earlier suite gave a slot past today's keeps its uid, which
     is now another plane's: nobody else gets it."""
@@ -355,5 +380,6 @@ def one_owner():
 
 
 run([(f.__name__.replace("_", "-"), f) for f in (
-    side, adopted, wrong, asked_for, older_tree, rows, busy, older_slot,
+    side, adopted, wrong, asked_for, older_tree, rows, busy, apart,
+    older_slot,
     one_owner)])

@@ -171,7 +171,7 @@ def rows(room):
         if place is not None or room == "spawner":
             with open(proc + "limits") as f:
                 limits = {l[:25].strip(): l[26:].split()[1] for l in f}
-            limited(limits, "Max core file size", 0)
+            limited(limits, "Max core file size", 1)
             # what nothing lowered is the test's own
             assert NOFILE < HARD, "no room to lower a limit"
             limited(limits, "Max open files", NOFILE)

@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/falloc.h>
 #include <linux/kvm.h>
 #include <linux/vhost.h>
 #include <pthread.h>
@@ -12,6 +13,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -80,6 +82,12 @@ CALL(p_clock_gettime, SYS_clock_gettime, CLOCK_MONOTONIC,
     &(struct timespec){ 0 })
 CALL(p_gettimeofday, SYS_gettimeofday, &(struct timeval){ 0 }, NULL)
 CALL(p_time, SYS_time, NULL)
+CALL(p_prlimit_own, SYS_prlimit64, 0, RLIMIT_STACK, 0, 0)
+CALL(p_prlimit, SYS_prlimit64, 1, RLIMIT_NOFILE, &(struct rlimit){ 0 }, 0)
+CALL(p_ftruncate, SYS_ftruncate, 2, 0)
+CALL(p_fallocate, SYS_fallocate, 2, FALLOC_FL_KEEP_SIZE, 0, 1 << 20)
+CALL(p_pwrite, SYS_pwrite64, 2, "x", 1, 0)
+CALL(p_pwritev, SYS_pwritev, 2, 0, 0, 0, 0)
 CALL(p_clone3, SYS_clone3, 0, 0)
 CALL(p_uring_setup, SYS_io_uring_setup, 1, 0)
 CALL(p_memfd, SYS_memfd_create, "x", 0)
@@ -204,12 +212,18 @@ static const struct {
 	{ "fcntl-setlease", p_setlease },
 	{ "prctl-dumpable", p_dumpable },
 	{ "setsockopt", p_setsockopt },
+	{ "prlimit", p_prlimit },
+	{ "ftruncate", p_ftruncate },
+	{ "fallocate", p_fallocate },
+	{ "pwrite", p_pwrite },
+	{ "pwritev", p_pwritev },
 	{ "clone3", p_clone3 },
 	{ "io-uring-setup", p_uring_setup },
 	{ "memfd-create", p_memfd },
 	{ "mbind", p_mbind },
 	{ "set-cid", p_set_cid },
 	{ "getrandom", p_getrandom },
+	{ "prlimit-own", p_prlimit_own },
 	{ "pipe2", p_pipe2 },
 	{ "mmap-exec", p_mmap_wx },
 	{ "mmap-wx", p_mmap_wx },

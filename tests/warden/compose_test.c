@@ -13,7 +13,7 @@
 #include "warden/vmm_seccomp.h"
 
 #define HEAD \
-	"/usr/bin/qemu-system-x86_64|-M|microvm,acpi=on,rtc=on,usb=off,graphics=off|-accel|"
+	"/usr/bin/qemu-system-x86_64|-M|microvm,acpi=on,rtc=on,usb=off,graphics=off,mem-merge=off|-accel|"
 #define MIDDLE                                                               \
 	"|-nodefaults|-no-user-config|-no-reboot|-display|none|-sandbox|on," \
 	"obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol="   \

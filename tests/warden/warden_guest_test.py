@@ -52,6 +52,8 @@ def whole_life(v):
     os.close(fd)
     v.wait(lambda s: s.running)
     v.wait(lambda s: s.ready, PATIENCE)
+    with open("/proc/%d/smaps" % v.vmm) as f:  # proc(5): mg, mergeable
+        assert not [l for l in f if l.startswith("VmFlags:") and " mg" in l]
     print("  QEMU exec to QMP %.0f ms, to ready %.0f ms" % (
         qmp * 1000, (time.monotonic() - v.t0) * 1000))
     assert qemu_forked_threads(v) >= 3
