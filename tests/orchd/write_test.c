@@ -140,6 +140,24 @@ undone(struct object *obj, const struct waiter *w, int r)
 	note(text);
 }
 
+static bool
+due(const struct object *obj, const struct waiter *w)
+{
+	(void)obj;
+	(void)w;
+	return true;
+}
+
+static void
+answer(struct object *obj, const struct waiter *w)
+{
+	char text[32];
+
+	(void)obj;
+	(void)snprintf(text, sizeof(text), "told:%u", w->what);
+	note(text);
+}
+
 static const struct object_kind kind = { .name = "thing",
 	.row = offsetof(struct thing, row),
 	.rowlen = sizeof(int),
@@ -147,6 +165,8 @@ static const struct object_kind kind = { .name = "thing",
 	.save = save,
 	.event = event,
 	.patience_ms = patience_ms,
+	.due = due,
+	.answer = answer,
 	.undone = undone };
 
 static struct orchd o;
@@ -228,6 +248,31 @@ test_kept(void)
 	t_eq(o.tenant.told_seq, 7);
 	commit(0); /* and nothing more */
 	t_str(said, "set:2 k set:3 news");
+	end();
+}
+
+/* Who waits for what has come hears of it when the disk has it: not while it
+ * is to be written, nor while the store has it (I8). */
+static void
+test_told(void)
+{
+	struct txn *t;
+
+	begin(1, OBJECT_STORED);
+	ask(2, 3, "k");
+	wait_tell(&th.obj);
+	write_send(&th.obj);
+	wait_tell(&th.obj);
+	t_str(said, "set:2 k");
+	t = last;
+	last = NULL;
+	t->done(t->arg, 0);
+	free(t);
+	wait_tell(&th.obj);
+	t_str(said, "set:2 k");
+	write_settle(&th.obj);
+	wait_tell(&th.obj);
+	t_str(said, "set:2 k told:3");
 	end();
 }
 
@@ -394,6 +439,7 @@ test_no_memory(void)
 
 const struct t_case t_cases[] = {
 	{ "what is kept is settled", test_kept },
+	{ "told when it is on the disk", test_told },
 	{ "what cannot be kept is undone", test_undone },
 	{ "what happened is written later", test_owed },
 	{ "asked while something is owed", test_asked_while_owed },
