@@ -45,6 +45,10 @@ $(B)/unit/orchd/reader_test: $(UNIT_OBJ_reader_test)
 UNIT_OBJ_vm_fsm_test := $(B)/obj/orchd/vm/vm_fsm.o
 $(B)/unit/orchd/vm_fsm_test: $(UNIT_OBJ_vm_fsm_test)
 
+UNIT_OBJ_idem_test := $(B)/obj/orchd/object/idem.o
+UNIT_LIBS_idem_test := -lmd
+$(B)/unit/orchd/idem_test: $(UNIT_OBJ_idem_test)
+
 # orchd's turn, without store and helpers: the tests play them.
 UNIT_OBJ_write_test := $(call obj,$(addprefix orchd/object/,object.c wait.c \
 	write.c))

@@ -98,9 +98,6 @@ static const struct {
 	    " WHERE id = :tenant" },
 	[STMT_IDEM_PUT] = { &idem_rows, row_upsert, NULL },
 	[STMT_IDEM_DEL] = { &idem_rows, row_delete, NULL },
-	[STMT_IDEM_TRIM] = { &idem_rows, NULL,
-	    "DELETE FROM idem WHERE at_ns < :at_ns - " STR(
-		STORE_IDEM_TTL_S) " * 1000000000" },
 };
 
 static const char events_tail[] =
@@ -340,9 +337,7 @@ sql_event(sqlite3_stmt *stmt[STMT_MAX], const struct event_row *row)
 int
 sql_idem(sqlite3_stmt *stmt[STMT_MAX], const struct idem_row *row)
 {
-	int r = run_row(stmt, STMT_IDEM_PUT, row);
-
-	return r < 0 ? r : run_row(stmt, STMT_IDEM_TRIM, row);
+	return run_row(stmt, STMT_IDEM_PUT, row);
 }
 
 int

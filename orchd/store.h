@@ -22,8 +22,6 @@ struct txn;
 #define STORE_DETAIL_MAX 128
 /* Events kept per tenant; older ones are dropped as new ones come. */
 #define STORE_EVENTS_MAX 10000
-/* A key is forgotten after a day: longer than any client retries. */
-#define STORE_IDEM_TTL_S 86400
 
 /* An object in the form that outlives a build (orchd/stored.h).  The text is
  * of whoever filled the row in, who wipes it: a request holds secrets. */

@@ -70,12 +70,17 @@ idem_use(struct orchd *o, const struct idem_row *row)
 	return 0;
 }
 
-void
-idem_put(struct orchd *o, struct txn *t, const struct idem_row *row)
+static bool full; /* each key takes another's place */
+
+bool
+idem_put(struct orchd *o, struct txn *t, const struct idem_row *row,
+    struct idem_row *old)
 {
 	(void)o;
 	(void)t;
 	note(row->key);
+	(void)snprintf(old->key, sizeof(old->key), "oldest");
+	return full;
 }
 
 void
@@ -376,6 +381,47 @@ test_key(void)
 	end();
 }
 
+/* Two requests wait on one VM: one changed nothing, and its write failed; the
+ * other's change is undone.  The first one's key goes to the disk still. */
+static void
+test_key_beside_undone(void)
+{
+	struct idem_row k = { .key = "k" };
+
+	begin(1, OBJECT_STORED);
+	t_eq(write_key(&th.obj, &k), 0);
+	commit(-EIO);
+	ask(2, 3, "a");
+	said[0] = '\0';
+	commit(-EIO);
+	t_str(said, "set:2 k a forget a undone:3:-5");
+	t_eq(th.row, 1);
+	t_true(!object_settled(&th.obj));
+	(void)evtimer_del(th.obj.again);
+	said[0] = '\0';
+	commit(0);
+	t_str(said, "set:1 k");
+	t_true(object_settled(&th.obj));
+	end();
+}
+
+/* The key that made room for another goes only when that is kept. */
+static void
+test_key_makes_room(void)
+{
+	begin(1, OBJECT_STORED);
+	full = true;
+	ask(2, 3, "a");
+	commit(-EIO);
+	t_str(said, "set:2 a forget a undone:3:-5");
+	ask(2, 3, "a");
+	said[0] = '\0';
+	commit(0);
+	t_str(said, "set:2 a forget oldest");
+	full = false;
+	end();
+}
+
 static void
 test_new(void)
 {
@@ -445,6 +491,8 @@ const struct t_case t_cases[] = {
 	{ "asked while something is owed", test_asked_while_owed },
 	{ "asked twice", test_asked_twice },
 	{ "a key is not lost with its write", test_key },
+	{ "a key beside what is undone", test_key_beside_undone },
+	{ "a key makes room for another", test_key_makes_room },
 	{ "the first write", test_new },
 	{ "the last write", test_del },
 	{ "without memory", test_no_memory },
