@@ -58,7 +58,7 @@ ask_request(struct client *c)
 {
 	c->phase = CP_ASK;
 	if (ask(c, c->q.route->verb, &c->q.req) == 0)
-		client_deadline(c, ASK_MS);
+		client_deadline(c, c->apid->conf.ask_ms);
 }
 
 void

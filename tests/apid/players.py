@@ -162,9 +162,11 @@ def send(sock, mtype, mid, body, fd=None):
 
 
 class Harness:
-    def __init__(self, room=2, idle_ms=60000, max_conns=200):
+    def __init__(self, room=2, idle_ms=60000, max_conns=200,
+                 ask_ms=120000):
         self.root = None
         self.room, self.idle_ms, self.max_conns = room, idle_ms, max_conns
+        self.ask_ms = ask_ms
         self.conn = 1000
         self.kept = {}
 
@@ -193,7 +195,7 @@ class Harness:
         os.close(log)
         conf = struct.pack("=6I", 1, self.room, UID, UID, 3, 1024) \
             + bytes(16) + self.root.encode().ljust(160, b"\0") \
-            + struct.pack("=II", self.max_conns, self.idle_ms)
+            + struct.pack("=III", self.max_conns, self.idle_ms, self.ask_ms)
         send(self.boot, BOOT_CONF, 0, conf)
         m = recv(self.boot)
         want(m and m.type, BOOT_READY, "start")
