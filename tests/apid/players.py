@@ -463,6 +463,8 @@ def sse(*fields, path="/api/v1/events/vms", last=0, after=NOW, first=(), h=H):
     want(cl.head(), 200)
     want(cl.fields["content-type"], "text/event-stream")
     want(cl.fields["cache-control"], "no-store")
+    if not first:  # where it is, before anything comes
+        want(cl.chunk(), b"id: %d\n\n" % last)
     for i in first:
         want(cl.chunk(), sse_text(struct.unpack_from("=Q", i)[0]))
     m = h.expect(EVENTS, cl)
