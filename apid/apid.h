@@ -32,7 +32,6 @@ struct ws;
 /* Deadlines, in milliseconds. */
 #define HEAD_MS 10000 /* from the first byte of a request to its head's end */
 #define BODY_MS 30000 /* from there to the body's end */
-#define ASK_MS 120000 /* until orchd has answered: a VM may have to boot */
 #define OPEN_MS 15000 /* until the VM's side of a stream has answered */
 #define WRITE_MS 30000 /* a client that takes nothing of its answer */
 #define LINGER_MS 1000 /* reading on after an early answer */

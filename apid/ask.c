@@ -58,7 +58,7 @@ ask_request(struct client *c)
 {
 	c->phase = CP_ASK;
 	if (ask(c, c->q.route->verb, &c->q.req) == 0)
-		client_deadline(c, ASK_MS);
+		client_deadline(c, c->apid->conf.ask_ms);
 }
 
 void
@@ -166,6 +166,44 @@ res_ask(struct client *c, const struct api_res *res, struct msg *m)
 	return res_json(c, res, m);
 }
 
+/* Those up to number last are missing: said in their place. */
+static void
+put_gap(struct client *c, uint64_t last, struct jbuf *b)
+{
+	const bool first = c->after == API_NOW; /* so far the client's word */
+	const uint64_t after = first ? c->q.req.after : c->after;
+	struct event_gap gap = { .after = (int64_t)after,
+		.last = (int64_t)last };
+
+	if (after > last)
+		(void)snprintf(gap.message, sizeof(gap.message),
+		    "the numbering of events begins again at %" PRIu64
+		    ": what came before is not known, list what there is",
+		    last);
+	else
+		(void)snprintf(gap.message, sizeof(gap.message),
+		    "events %" PRIu64 " to %" PRIu64
+		    " are kept no more: list what there is",
+		    after + 1, last);
+	jbuf_text(b, "id: ");
+	jbuf_int(b, (long long)last);
+	jbuf_text(b, "\nevent: GAP\ndata: ");
+	table_encode(&event_gap_table, 0, &gap, b);
+	jbuf_text(b, "\n\n");
+	c->after = last;
+}
+
+/* What of a first answer says where the reader is, if no event does: so that
+ * one that breaks off before it misses nothing. */
+static void
+put_place(struct client *c, uint64_t last, struct jbuf *b)
+{
+	jbuf_text(b, "id: ");
+	jbuf_int(b, (long long)last);
+	jbuf_text(b, "\n\n");
+	c->after = last;
+}
+
 static int
 res_events(struct client *c, const struct api_res *res, const struct msg *m)
 {
@@ -180,12 +218,19 @@ res_events(struct client *c, const struct api_res *res, const struct msg *m)
 	}
 	if (res->status != 200 || res->doc != API_DOC_EVENTS)
 		return -EBADMSG;
+	/* a gap goes on behind what the reader has: orchd gave that number */
+	if (res->total > INT64_MAX ||
+	    (res->total != 0 && c->after != API_NOW &&
+		res->total - 1 <= c->after))
+		return -EBADMSG;
 	jbuf_init(&b, EVENTS_TEXT_MAX);
+	if (res->total != 0)
+		put_gap(c, res->total - 1, &b);
 	if ((r = doc_take(&d, m, EVENTS_DOC_MAX)) == 0)
 		r = doc_events(d.p, d.len, &c->after, &b);
 	if (r == 0) {
 		if (c->after == API_NOW)
-			c->after = res->last; /* none yet: it is here */
+			put_place(c, res->last, &b);
 		(void)answer_chunk(c, b.p, b.len);
 		client_deadline(c, BEAT_MS);
 	} else if (r == -ENOMEM || r == -EMSGSIZE) {

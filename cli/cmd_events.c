@@ -37,6 +37,22 @@ show(const struct event_view *ev)
 	out_line(stdout, line);
 }
 
+/* Events are missing: said beside them, or as one of them. */
+static bool
+on_gap(struct events *s, const char *data, size_t len)
+{
+	struct event_gap gap;
+	struct err e = { 0 };
+
+	if (table_decode(&event_gap_table, 0, data, len, &gap, &e) < 0)
+		return false;
+	if (s->c->json)
+		out_json_line(stdout, data, len);
+	else
+		cli_error(s->c, "%s", gap.message);
+	return true;
+}
+
 /* What we cannot read is said and passed over: the next may be fine. */
 static int
 on_event(void *arg, const char *data, size_t len)
@@ -45,6 +61,8 @@ on_event(void *arg, const char *data, size_t len)
 	struct event_view ev;
 	struct err e = { 0 };
 
+	if (on_gap(s, data, len))
+		return fflush(stdout) == 0 ? 0 : -errno;
 	if (table_decode(&event_table, 0, data, len, &ev, &e) < 0) {
 		cli_error(s->c, "an event that makes no sense: %.160s", e.msg);
 		return 0;

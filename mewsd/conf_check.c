@@ -213,6 +213,19 @@ check_network(struct conf *c, struct err *e)
 	return 0;
 }
 
+/* orchd says why a VM keeps a caller waiting (503); before that apid must not
+ * give up (504). */
+static void
+set_ask_ms(struct conf *c)
+{
+	uint32_t ms = c->orchd.ready_ms + APID_ASK_MARGIN_MS;
+	size_t i;
+
+	for (i = 0; i < nitems(c->orchd.stop_ms); i++)
+		ms += c->orchd.stop_ms[i];
+	c->apid.ask_ms = ms < APID_ASK_MIN_MS ? APID_ASK_MIN_MS : ms;
+}
+
 int
 conf_check(struct conf *c, const char *root, struct err *e)
 {
@@ -228,5 +241,6 @@ conf_check(struct conf *c, const char *root, struct err *e)
 	c->orchd.max_vcpus = c->launchd.max_vcpus;
 	c->orchd.max_mem_mib = c->launchd.max_mem_mib;
 	c->orchd.max_conns = c->apid.max_conns;
+	set_ask_ms(c);
 	return 0;
 }

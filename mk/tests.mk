@@ -34,6 +34,10 @@ UNIT_OBJ_store_test := $(call obj,orchd/store.c orchd/sql.c orchd/rows.c \
 	orchd/wire_v2.c)
 UNIT_LIBS_store_test := -lsqlite3 -lpthread
 $(B)/unit/orchd/store_test: $(UNIT_OBJ_store_test)
+# The store on a file system that fails.
+UNIT_OBJ_power_test := $(UNIT_OBJ_store_test) $(B)/obj/tests/orchd/fault_vfs.o
+UNIT_LIBS_power_test := $(UNIT_LIBS_store_test)
+$(B)/unit/orchd/power_test: $(UNIT_OBJ_power_test)
 UNIT_OBJ_stored_test := $(UNIT_OBJ_store_test) $(B)/obj/orchd/stored.o
 UNIT_LIBS_stored_test := $(UNIT_LIBS_store_test)
 $(B)/unit/orchd/stored_test: $(UNIT_OBJ_stored_test)
@@ -43,6 +47,10 @@ $(B)/unit/orchd/reader_test: $(UNIT_OBJ_reader_test)
 
 UNIT_OBJ_vm_fsm_test := $(B)/obj/orchd/vm/vm_fsm.o
 $(B)/unit/orchd/vm_fsm_test: $(UNIT_OBJ_vm_fsm_test)
+
+UNIT_OBJ_idem_test := $(B)/obj/orchd/object/idem.o
+UNIT_LIBS_idem_test := -lmd
+$(B)/unit/orchd/idem_test: $(UNIT_OBJ_idem_test)
 
 # orchd's turn, without store and helpers: the tests play them.
 UNIT_OBJ_write_test := $(call obj,$(addprefix orchd/object/,object.c wait.c \

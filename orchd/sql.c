@@ -98,9 +98,6 @@ static const struct {
 	    " WHERE id = :tenant" },
 	[STMT_IDEM_PUT] = { &idem_rows, row_upsert, NULL },
 	[STMT_IDEM_DEL] = { &idem_rows, row_delete, NULL },
-	[STMT_IDEM_TRIM] = { &idem_rows, NULL,
-	    "DELETE FROM idem WHERE at_ns < :at_ns - " STR(
-		STORE_IDEM_TTL_S) " * 1000000000" },
 };
 
 static const char events_tail[] =
@@ -262,14 +259,21 @@ sql_prepare(sqlite3 *db, sqlite3_stmt *stmt[STMT_MAX], struct err *e)
 }
 
 int
-sql_prepare_events(sqlite3 *db, sqlite3_stmt **ret, struct err *e)
+sql_prepare_events(
+    sqlite3 *db, sqlite3_stmt **events, sqlite3_stmt **oldest, struct err *e)
 {
 	struct jbuf b;
 	int r;
 
 	jbuf_init(&b, SQL_MAX);
 	row_select(&event_rows, events_tail, &b);
-	r = prepare(db, &b, ret, e);
+	r = prepare(db, &b, events, e);
+	jbuf_free(&b);
+	if (r < 0)
+		return r;
+	jbuf_init(&b, SQL_MAX);
+	jbuf_text(&b, "SELECT min(seq) FROM event WHERE tenant = :tenant");
+	r = prepare(db, &b, oldest, e);
 	jbuf_free(&b);
 	return r;
 }
@@ -340,9 +344,7 @@ sql_event(sqlite3_stmt *stmt[STMT_MAX], const struct event_row *row)
 int
 sql_idem(sqlite3_stmt *stmt[STMT_MAX], const struct idem_row *row)
 {
-	int r = run_row(stmt, STMT_IDEM_PUT, row);
-
-	return r < 0 ? r : run_row(stmt, STMT_IDEM_TRIM, row);
+	return run_row(stmt, STMT_IDEM_PUT, row);
 }
 
 int
@@ -442,6 +444,20 @@ static void
 bind_int(sqlite3_stmt *st, const char *name, int64_t v)
 {
 	(void)sqlite3_bind_int64(st, sqlite3_bind_parameter_index(st, name), v);
+}
+
+int
+sql_oldest(sqlite3_stmt *st, int64_t tenant, uint64_t *ret)
+{
+	int rc;
+
+	bind_int(st, ":tenant", tenant);
+	rc = sqlite3_step(st);
+	if (rc == SQLITE_ROW) /* NULL, where there is none, reads as 0 */
+		*ret = (uint64_t)sqlite3_column_int64(st, 0);
+	(void)sqlite3_reset(st);
+	(void)sqlite3_clear_bindings(st);
+	return rc == SQLITE_ROW ? 0 : errno_of(rc);
 }
 
 int

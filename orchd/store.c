@@ -49,6 +49,7 @@ struct store {
 	sqlite3 *rdb; /* the loop's, reads only */
 	sqlite3_stmt *stmt[STMT_MAX]; /* on wdb */
 	sqlite3_stmt *events; /* on rdb */
+	sqlite3_stmt *oldest; /* likewise */
 	struct event *turn; /* hands the turn's transactions over */
 	struct event *wake; /* the worker has finished a batch */
 	int efd;
@@ -361,7 +362,7 @@ store_open(const char *path, struct store **ret, struct err *e)
 	    (r = sql_migrate(s->wdb, e)) < 0 ||
 	    (r = sql_prepare(s->wdb, s->stmt, e)) < 0 ||
 	    (r = sql_open(path, true, &s->rdb, e)) < 0 ||
-	    (r = sql_prepare_events(s->rdb, &s->events, e)) < 0) {
+	    (r = sql_prepare_events(s->rdb, &s->events, &s->oldest, e)) < 0) {
 		store_free(s);
 		return r;
 	}
@@ -429,11 +430,18 @@ store_free(struct store *s)
 	fd_close(&s->efd);
 	sql_finalize(s->stmt, STMT_MAX);
 	sql_finalize(&s->events, 1);
+	sql_finalize(&s->oldest, 1);
 	(void)sqlite3_close(s->rdb);
 	(void)sqlite3_close(s->wdb);
 	(void)pthread_mutex_destroy(&s->lock);
 	(void)pthread_cond_destroy(&s->cond);
 	free(s);
+}
+
+int
+store_oldest(struct store *s, int64_t tenant, uint64_t *ret)
+{
+	return sql_oldest(s->oldest, tenant, ret);
 }
 
 int

@@ -22,8 +22,6 @@ struct txn;
 #define STORE_DETAIL_MAX 128
 /* Events kept per tenant; older ones are dropped as new ones come. */
 #define STORE_EVENTS_MAX 10000
-/* A key is forgotten after a day: longer than any client retries. */
-#define STORE_IDEM_TTL_S 86400
 
 /* An object in the form that outlives a build (orchd/stored.h).  The text is
  * of whoever filled the row in, who wipes it: a request holds secrets. */
@@ -114,10 +112,14 @@ void txn_commit(struct txn *t);
 void txn_free(struct txn *t);
 
 /*
+ * store_oldest: the first event that is kept, 0 if there is none; 0 or a
+ * negative errno.
+ *
  * Events of a tenant after a sequence number, oldest first, at most max.
  * From the loop; reads never wait for the worker.  Number given to cb, or a
  * negative errno.
  */
+int store_oldest(struct store *s, int64_t tenant, uint64_t *ret);
 int store_events(struct store *s, int64_t tenant, uint64_t after,
     unsigned int max, int (*cb)(void *arg, const struct event_row *),
     void *arg);

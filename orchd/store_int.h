@@ -84,14 +84,14 @@ enum stmt {
 	STMT_EVENT_SEQ,
 	STMT_IDEM_PUT,
 	STMT_IDEM_DEL,
-	STMT_IDEM_TRIM,
 	STMT_MAX
 };
 
 int sql_open(const char *path, bool readonly, sqlite3 **ret, struct err *e);
 int sql_migrate(sqlite3 *db, struct err *e);
 int sql_prepare(sqlite3 *db, sqlite3_stmt *stmt[STMT_MAX], struct err *e);
-int sql_prepare_events(sqlite3 *db, sqlite3_stmt **ret, struct err *e);
+int sql_prepare_events(
+    sqlite3 *db, sqlite3_stmt **events, sqlite3_stmt **oldest, struct err *e);
 void sql_finalize(sqlite3_stmt **stmt, size_t n);
 int sql_exec(sqlite3 *db, const char *text);
 int sql_read(
@@ -103,6 +103,7 @@ int sql_vm_del(sqlite3_stmt *stmt[STMT_MAX], const struct vm_row *row);
 int sql_event(sqlite3_stmt *stmt[STMT_MAX], const struct event_row *row);
 int sql_idem(sqlite3_stmt *stmt[STMT_MAX], const struct idem_row *row);
 int sql_idem_del(sqlite3_stmt *stmt[STMT_MAX], const struct idem_row *row);
+int sql_oldest(sqlite3_stmt *st, int64_t tenant, uint64_t *ret);
 int sql_events(sqlite3_stmt *st, int64_t tenant, uint64_t after,
     unsigned int max, int (*cb)(void *arg, const struct event_row *),
     void *arg);

@@ -59,7 +59,10 @@ struct api_res {
 	uint64_t conn;
 	uint32_t status; /* HTTP status */
 	uint32_t doc; /* enum api_doc: what the tail or memfd holds */
-	uint64_t total; /* LIST: after filtering, before paging */
+	uint64_t total; /* LIST: after filtering, before paging; EVENTS: 0, or
+			   those up to this number less 1 are missing: they
+			   are kept no more, or the reader's number is one
+			   that was never given */
 	uint64_t last; /* EVENTS: sequence of the last one given, or that
 			  the reader is at when there is none */
 };

@@ -195,6 +195,20 @@ static const struct field event_fields[] = {
 };
 #undef E
 
+static const char *const gap_type_names[] = { "GAP", NULL };
+#define G struct event_gap
+static const struct field event_gap_fields[] = {
+	{ F_(G, type, FT_ENUM), .flags = REQ, .names = gap_type_names,
+	    .doc = "events are missing here" },
+	{ F_INTF(G, after, REQ), .max = INT64_MAX,
+	    .doc = "the last id before them" },
+	{ F_INTF(G, last, REQ), .max = INT64_MAX,
+	    .doc = "the id that it goes on behind" },
+	{ F_(G, message, FT_STR), .flags = REQ, .max = 255, .rule = &rule_line,
+	    .doc = "for a person" },
+};
+#undef G
+
 #define C struct check_view
 static const struct field check_fields[] = {
 	{ F_(C, name, FT_STR), .flags = REQ, .min = 1, .max = 63,
@@ -267,6 +281,7 @@ TABLE(exec_cause, "ExecCause", "One cause of a status.");
 TABLE(exec_details, "ExecDetails", "The causes of a status.");
 TABLE(exec_status, "ExecStatus", "How a program in a VM ended.");
 TABLE_OF(event, struct event_view, "Event", "Something that happened to a VM.");
+TABLE(event_gap, "EventGap", "Events that a reader does not get.");
 TABLE_OF(check, struct check_view, "Check", "What was found of one thing.");
 TABLE(api_error, "Error", "Every answer that is not what was asked for.");
 TABLE(boot_ipv4, "BootIPv4", "A guest's IPv4 settings.");
@@ -286,6 +301,7 @@ const struct object_info objects[] = {
 	{ &empty_table, 0, true },
 	{ &exec_status_table, 0, true },
 	{ &event_table, 0, true },
+	{ &event_gap_table, 0, true },
 	{ &check_table, 0, true },
 	{ &api_error_table, 0, true },
 	{ &boot_ipv4_table, TABLE_STRICT, false },

@@ -208,6 +208,17 @@ struct event_view {
 	int64_t seq; /* the SSE id; on the wire only */
 };
 
+/* Among events: those behind `after` and up to `last` are not told, or cannot
+ * be, because the numbering begins again.  Who keeps a list makes it anew. */
+enum gap_type { EVENT_GAP };
+struct event_gap {
+	uint64_t has;
+	uint8_t type; /* enum gap_type */
+	int64_t after; /* what the reader had */
+	int64_t last; /* it goes on behind this one */
+	char message[256];
+};
+
 /* GET /api/v1/system/doctor: what this host can do, a line each. */
 struct check_view {
 	uint64_t has;
@@ -254,8 +265,8 @@ enum { BOOT_IPV4 = 3 };
 extern const struct table vm_confinement_table, vm_table, vm_create_table;
 extern const struct table vm_query_table, exec_request_table;
 extern const struct table exec_cause_table, exec_details_table, empty_table;
-extern const struct table exec_status_table, event_table, api_error_table;
-extern const struct table check_table;
+extern const struct table exec_status_table, event_table, event_gap_table;
+extern const struct table check_table, api_error_table;
 extern const struct table boot_ipv4_table, boot_spec_table;
 
 /* All of them, NULL-terminated, for the description, tests and fuzzers. */

@@ -25,10 +25,16 @@ struct orchd_conf {
 	uint32_t users[ORCH_USERS_MAX]; /* uids, users of tenant default */
 };
 
+/* Beyond the longest that orchd waits for a VM, and the least. */
+#define APID_ASK_MARGIN_MS 30000U
+#define APID_ASK_MIN_MS 120000U
+
 /* Boot config of an apid. */
 struct apid_conf {
 	uint32_t max_conns;
 	uint32_t idle_ms; /* a connection that says nothing is closed */
+	uint32_t ask_ms; /* until orchd has answered: longer than it may wait
+			    itself for a VM, whatever mews.conf says */
 };
 
 #endif

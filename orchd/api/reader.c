@@ -21,7 +21,7 @@ struct batch {
 	uint32_t skipped; /* cannot be read; the first of them, and why: */
 	uint64_t bad;
 	struct err why;
-	uint64_t last; /* given or skipped */
+	uint64_t first, last; /* given or skipped; first 0: none */
 };
 
 /* One that cannot be read is a gap in the numbers: it ends no reader. */
@@ -34,6 +34,8 @@ batch_add(void *arg, const struct event_row *row)
 	struct wcur w;
 	struct err e = { 0 };
 
+	if (b->first == 0)
+		b->first = row->seq;
 	wcur_init(&w, buf, sizeof(buf));
 	if (table_restore(&stored_event, row->body.version, row->body.text,
 		row->body.len, &ev, &e) < 0 ||
@@ -55,10 +57,33 @@ batch_add(void *arg, const struct event_row *row)
 	return 0;
 }
 
+/*
+ * Whether events behind number `after`, which a reader has, are kept no more:
+ * up to *pos then.  0 is nobody's number: who asks so wants what there is.
+ */
+static int
+find_gap(const struct conn *c, uint64_t first, uint64_t *pos)
+{
+	const uint64_t after = c->events_after;
+	uint64_t oldest = 0;
+	int r;
+
+	if (after == 0 || first == after + 1 ||
+	    (first == 0 && after >= c->orchd->tenant.told_seq))
+		return 0;
+	if ((r = store_oldest(c->orchd->store, c->tenant, &oldest)) < 0)
+		return r;
+	if (oldest == 0)
+		*pos = c->orchd->tenant.told_seq;
+	else if (oldest > after + 1)
+		*pos = (first != 0 && first < oldest ? first : oldest) - 1;
+	return *pos > after;
+}
+
 /* 1 when it was answered, 0 when there are none yet (with at_once never), or
  * an error. */
 static int
-answer(struct conn *c, bool at_once)
+answer(struct conn *c, bool at_once, bool anew)
 {
 	uint8_t buf[API_TAIL_MAX];
 	struct orchd *o = c->orchd;
@@ -66,7 +91,8 @@ answer(struct conn *c, bool at_once)
 		.conn = c->id, .status = 200, .doc = API_DOC_EVENTS
 	};
 	struct batch b = { .last = c->events_after };
-	int r;
+	uint64_t gap = c->events_after;
+	int r, lost = 0;
 
 	wcur_init(&b.w, buf, sizeof(buf));
 	(void)wcur_u32(&b.w, 0);
@@ -77,9 +103,15 @@ answer(struct conn *c, bool at_once)
 	if (b.skipped > 0)
 		log_error("%u events left out; the first, %llu: %s", b.skipped,
 		    (unsigned long long)b.bad, b.why.msg);
+	if (r >= 0 && (lost = find_gap(c, b.first, &gap)) < 0)
+		return lost;
+	if (b.last < gap)
+		b.last = gap;
 	c->events_after = b.last;
-	if (b.count == 0 && (r < 0 || !at_once))
+	if (b.count == 0 && (r < 0 || (!at_once && lost == 0)))
 		return r;
+	if (lost > 0 || anew)
+		res.total = gap + 1;
 	memcpy(buf, &b.count, sizeof(b.count));
 	res.last = b.last;
 	return chan_send2(conn_chan(c), API_RES, c->req, &res, sizeof(res), buf,
@@ -92,15 +124,17 @@ int
 reader_ask(struct conn *c, uint64_t after, bool at_once)
 {
 	const struct tenant *t = &c->orchd->tenant;
+	const bool anew = after != API_NOW && after > t->last_seq;
 	int r;
 
 	/*
-	 * API_NOW, or a number of another store: from here on.  One between
+	 * API_NOW, or a number of another store, which is said: from here on.
+	 * One between
 	 * told and given is ours: the store shows what is committed before
 	 * orchd knows, and its reader must not get it twice.
 	 */
 	c->events_after = after > t->last_seq ? t->told_seq : after;
-	if ((r = answer(c, at_once)) < 0)
+	if ((r = answer(c, at_once, anew)) < 0)
 		return r;
 	if (r == 0)
 		conn_park(c); /* until there is one */
@@ -117,7 +151,7 @@ reader_wake(struct orchd *o)
 
 	for (c = TAILQ_FIRST(&o->conns.parked); c != NULL; c = next) {
 		next = TAILQ_NEXT(c, parked);
-		if (conn_chan(c) == NULL || (r = answer(c, false)) == 0)
+		if (conn_chan(c) == NULL || (r = answer(c, false, false)) == 0)
 			continue;
 		conn_unpark(c);
 		if (r < 0) /* it may end the connection, and free c */

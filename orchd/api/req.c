@@ -1,5 +1,7 @@
 #include <errno.h>
+#include <string.h>
 
+#include "common/num.h"
 #include "orchd/api/answer.h"
 #include "orchd/api/conn.h"
 #include "orchd/api/req.h"
@@ -27,6 +29,21 @@ req_vm(const struct req *r)
 		return NULL;
 	}
 	return vm;
+}
+
+struct vm *
+req_vm_change(const struct req *r)
+{
+	const char *name = r->head.var[0];
+	struct vm *vm = req_vm(r);
+
+	if (vm == NULL || r->head.key[0] != '\0' ||
+	    strcmp(vm->row.name, name) == 0 || strlen(name) == HEX64_LEN)
+		return vm;
+	req_refuse(r, 404,
+	    "no vm has this name, though a uid begins so: give all 16 digits, "
+	    "or an Idempotency-Key");
+	return NULL;
 }
 
 int

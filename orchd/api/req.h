@@ -28,6 +28,11 @@ struct req {
 void req_refuse(const struct req *r, unsigned int status, const char *text);
 /* The VM a request names, or an answer that there is none. */
 struct vm *req_vm(const struct req *r);
+/*
+ * The same for what changes it.  Without a key the beginning of a uid will not
+ * do: a retry that names what is gone by now would find another VM by it.
+ */
+struct vm *req_vm_change(const struct req *r);
 /* The request is answered when what has come.  -EBUSY, -ENOMEM. */
 int req_wait(const struct req *r, struct object *obj, uint32_t what,
     unsigned int status);

@@ -237,9 +237,12 @@ on_held(void *arg, struct chan *c, struct msg *m)
 	vm->run.pid = h.pid;
 	vm->run.accel = h.accel;
 	vm->run.confined = h.confined;
-	/* what it came to while nobody listened */
+	/* what it came to while nobody listened; what was heard before and is
+	 * not on the disk yet stays true */
 	vm->run.ready = h.state == LV_READY;
-	vm->run.ran = vm->run.ready || h.state == LV_RUNNING;
+	vm->run.was_ready = vm->run.was_ready || vm->run.ready;
+	vm->run.ran =
+	    vm->run.ran || vm->run.ready || h.state == LV_RUNNING;
 	return 0;
 }
 
@@ -332,6 +335,7 @@ on_event(void *arg, struct chan *c, struct msg *m)
 		break;
 	case LE_READY:
 		vm->run.ready = vm->run.ready || p->state == PART_USED;
+		vm->run.was_ready = vm->run.was_ready || vm->run.ready;
 		break;
 	case LE_NEED_SPEC:
 		vm->run.need_spec = true;

@@ -7,6 +7,9 @@
 #include "orchd/object/idem.h"
 #include "orchd/orchd.h"
 
+/* Old keys that go with one new one. */
+#define OLD_BATCH 16
+
 /*
  * Idempotency-Key (draft-ietf-httpapi-idempotency-key-header): the same key
  * from the same caller acts once.  The key is remembered in the commit that
@@ -51,30 +54,31 @@ idem_drop(struct orchd *o, struct idem *i)
 	free(i);
 }
 
+static bool
+is_old(const struct idem *i)
+{
+	return clock_ms() - i->since_ms > IDEM_TTL_S * INT64_C(1000);
+}
+
 enum idem_verdict
 idem_look(struct orchd *o, int64_t tenant, uint32_t owner,
     const struct api_req *req, uint32_t verb, const void *doc, size_t len,
     struct idem_row *row)
 {
-	const int64_t now = clock_wall_ns();
 	struct idem key = { 0 }, *hit;
 
 	memset(row, 0, sizeof(*row));
 	if (req->key[0] == '\0')
 		return IDEM_NEW;
-	/* the oldest stand first; the store trims its own */
-	while ((hit = TAILQ_FIRST(&o->idems.age)) != NULL &&
-	    hit->row.at_ns < now - STORE_IDEM_TTL_S * 1000000000LL)
-		idem_drop(o, hit);
 	row->tenant = tenant;
 	row->owner = owner;
 	row->verb = verb;
-	row->at_ns = now;
+	row->at_ns = clock_wall_ns();
 	(void)snprintf(row->key, sizeof(row->key), "%s", req->key);
 	hash_request(req, verb, doc, len, row->hash);
 	key.row = *row;
 	hit = RB_FIND(idem_tree, &o->idems.tree, &key);
-	if (hit == NULL)
+	if (hit == NULL || is_old(hit))
 		return IDEM_NEW;
 	if (hit->row.verb != verb ||
 	    memcmp(hit->row.hash, row->hash, sizeof(row->hash)) != 0)
@@ -86,11 +90,15 @@ idem_look(struct orchd *o, int64_t tenant, uint32_t owner,
 int
 idem_use(struct orchd *o, const struct idem_row *row)
 {
-	struct idem *i = calloc(1, sizeof(*i));
+	struct idem *i = calloc(1, sizeof(*i)), *was;
 
 	if (i == NULL)
 		return -1;
 	i->row = *row;
+	i->since_ms = clock_ms();
+	was = RB_FIND(idem_tree, &o->idems.tree, i);
+	if (was != NULL && is_old(was))
+		idem_drop(o, was); /* its row becomes this one */
 	if (RB_INSERT(idem_tree, &o->idems.tree, i) != NULL) {
 		free(i); /* looked up before: it cannot be */
 		return -1;
@@ -122,16 +130,36 @@ idem_victim(struct orchd *o, const struct idem_row *row)
 	return o->idems.n > IDEM_MAX ? TAILQ_FIRST(&o->idems.age) : NULL;
 }
 
-void
-idem_put(struct orchd *o, struct txn *t, const struct idem_row *row)
+/* The oldest stand first.  One that stays in the store because t fails is read
+ * by the next orchd, and forgotten a day later. */
+static void
+drop_old(struct orchd *o, struct txn *t)
 {
-	struct idem *old = idem_victim(o, row);
+	struct idem *i;
+	unsigned int n;
 
-	if (old != NULL) {
-		txn_idem_del(t, &old->row);
-		idem_drop(o, old);
+	for (n = 0; n < OLD_BATCH; n++) {
+		i = TAILQ_FIRST(&o->idems.age);
+		if (i == NULL || !is_old(i))
+			return;
+		txn_idem_del(t, &i->row);
+		idem_drop(o, i);
+	}
+}
+
+bool
+idem_put(struct orchd *o, struct txn *t, const struct idem_row *row,
+    struct idem_row *old)
+{
+	const struct idem *i;
+
+	drop_old(o, t);
+	if ((i = idem_victim(o, row)) != NULL) {
+		*old = i->row;
+		txn_idem_del(t, old);
 	}
 	txn_idem(t, row);
+	return i != NULL;
 }
 
 void

@@ -1,6 +1,7 @@
 #ifndef MEWS_IDEM_H
 #define MEWS_IDEM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/queue.h>
@@ -16,10 +17,17 @@ struct orchd;
 struct idem {
 	RB_ENTRY(idem) entry;
 	TAILQ_ENTRY(idem) age;
+	int64_t since_ms; /* used, or read from the store (clock_ms()) */
 	struct idem_row row;
 };
 RB_HEAD(idem_tree, idem);
 TAILQ_HEAD(idem_list, idem); /* oldest first */
+/*
+ * A key is forgotten after a day, longer than any client retries: a day of
+ * this process, which no clock that is set can shorten.  What the store has at
+ * a start, has a day from there.
+ */
+#define IDEM_TTL_S 86400
 /* Keys remembered; past its own limit a caller loses its oldest. */
 #define IDEM_MAX 65536
 #define IDEM_OWNER_MAX 4096
@@ -38,11 +46,14 @@ enum idem_verdict idem_look(struct orchd *o, int64_t tenant, uint32_t owner,
     struct idem_row *row);
 /* Remembers a key here.  -1: out of memory. */
 int idem_use(struct orchd *o, const struct idem_row *row);
-/* Remembers it in t, and lets go of what is one too many. */
-void idem_put(struct orchd *o, struct txn *t, const struct idem_row *row);
+/* Remembers it in t, which forgets what is too old.  True: and what is one too
+ * many, *old, which is to be forgotten here once t is kept. */
+bool idem_put(struct orchd *o, struct txn *t, const struct idem_row *row,
+    struct idem_row *old);
 /* A key out of the store. */
 int idem_load(struct orchd *o, const struct idem_row *row);
-/* The write failed: the key was not used after all. */
+/* The write failed: the key was not used after all; or another took its
+ * place. */
 void idem_forget(struct orchd *o, const struct idem_row *row);
 
 #endif

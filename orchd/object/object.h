@@ -55,6 +55,9 @@ struct object_kind {
 struct used_key {
 	struct used_key *next;
 	struct idem_row row;
+	bool asked; /* of a change that may be undone, and it with it */
+	bool has_old; /* a key that made room for it, gone when it is kept: */
+	struct idem_row old;
 };
 
 #define WRITE_NOTES_MAX 8

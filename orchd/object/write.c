@@ -95,8 +95,8 @@ keys_end(struct write *w)
 	return k;
 }
 
-int
-write_key(struct object *obj, const struct idem_row *key)
+static int
+key_add(struct object *obj, const struct idem_row *key, bool asked)
 {
 	struct used_key *k;
 
@@ -105,6 +105,7 @@ write_key(struct object *obj, const struct idem_row *key)
 	if ((k = calloc(1, sizeof(*k))) == NULL)
 		return -ENOMEM;
 	k->row = *key;
+	k->asked = asked;
 	if (idem_use(obj->orchd, key) < 0) {
 		free(k);
 		return -ENOMEM;
@@ -118,6 +119,12 @@ write_key(struct object *obj, const struct idem_row *key)
 }
 
 int
+write_key(struct object *obj, const struct idem_row *key)
+{
+	return key_add(obj, key, false);
+}
+
+int
 write_ask(struct object *obj, uint32_t asked, const struct idem_row *key)
 {
 	struct write *w = &obj->open;
@@ -126,7 +133,7 @@ write_ask(struct object *obj, uint32_t asked, const struct idem_row *key)
 
 	if (w->was == NULL && (was = malloc(obj->kind->rowlen)) == NULL)
 		return -ENOMEM;
-	if ((r = write_key(obj, key)) < 0) {
+	if ((r = key_add(obj, key, true)) < 0) {
 		free(was);
 		return r;
 	}
@@ -146,7 +153,7 @@ write_ask(struct object *obj, uint32_t asked, const struct idem_row *key)
 int
 write_new(struct object *obj, uint32_t asked, const struct idem_row *key)
 {
-	int r = write_key(obj, key);
+	int r = key_add(obj, key, true);
 
 	if (r < 0)
 		return r;
@@ -196,7 +203,7 @@ send_txn(struct object *obj)
 {
 	struct write *w = &obj->sent;
 	struct txn *t = txn_new(obj->orchd->store, on_done, obj);
-	const struct used_key *k;
+	struct used_key *k;
 	unsigned int i;
 	int r;
 
@@ -207,7 +214,7 @@ send_txn(struct object *obj)
 		return r;
 	}
 	for (k = w->keys; k != NULL; k = k->next)
-		idem_put(obj->orchd, t, &k->row);
+		k->has_old = idem_put(obj->orchd, t, &k->row, &k->old);
 	for (i = 0; i < w->nnotes; i++)
 		obj->last_seq = obj->kind->event(t, obj, &w->note[i]);
 	txn_commit(t);
@@ -232,7 +239,12 @@ static void
 succeeded(struct object *obj)
 {
 	struct orchd *o = obj->orchd;
+	const struct used_key *k;
 
+	for (k = obj->sent.keys; k != NULL; k = k->next) {
+		if (k->has_old)
+			idem_forget(o, &k->old);
+	}
 	if (obj->sent.op == WRITE_NEW)
 		obj->life = OBJECT_STORED;
 	else if (obj->sent.op == WRITE_DEL)
@@ -251,7 +263,7 @@ undo(struct object *obj, int r)
 {
 	struct write *w = &obj->sent;
 	const uint32_t asked = w->asked;
-	struct used_key *k;
+	struct used_key *k, **at = &w->keys;
 
 	if (w->op == WRITE_NEW)
 		obj->life = OBJECT_NEVER;
@@ -260,12 +272,14 @@ undo(struct object *obj, int r)
 		was_free(w, obj->kind->rowlen);
 		w->nnotes = w->notes_was;
 	}
-	if (w->op != WRITE_DEL) {
-		while ((k = w->keys) != NULL) {
-			w->keys = k->next;
-			idem_forget(obj->orchd, &k->row);
-			free(k);
+	while (w->op != WRITE_DEL && (k = *at) != NULL) {
+		if (!k->asked) { /* it was so already: that stays true */
+			at = &k->next;
+			continue;
 		}
+		*at = k->next;
+		idem_forget(obj->orchd, &k->row);
+		free(k);
 	}
 	w->asked = 0;
 	wait_undone(obj, asked, r);

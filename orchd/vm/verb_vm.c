@@ -45,7 +45,7 @@ changed(const struct req *r, enum wait_for again, struct idem_row *key)
 	case IDEM_NEW:
 		break;
 	}
-	return req_vm(r);
+	return req_vm_change(r);
 }
 
 /* Asks for a change and waits for it, or says why not. */

@@ -31,6 +31,7 @@ enum wait_for {
 struct run {
 	bool ran; /* verified and running, at some moment */
 	bool ready;
+	bool was_ready; /* at some moment: news also of a run that is over */
 	bool need_spec; /* its agent asks for the boot spec once more */
 	uint8_t accel;
 	uint32_t pid; /* 0: none */

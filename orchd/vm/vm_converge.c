@@ -126,7 +126,7 @@ tell_facts(struct vm *vm)
 {
 	if (vm->run.ran && vm->row.state == VM_STARTING)
 		(void)vm_step(vm, EV_RUNNING, "vm running");
-	if (vm->run.ready && vm->row.state == VM_RUNNING &&
+	if (vm->run.was_ready && vm->row.state == VM_RUNNING &&
 	    !vm->row.told_ready) {
 		vm->retried = false;
 		(void)vm_step(vm, EV_READY, "vm ready");

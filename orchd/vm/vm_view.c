@@ -31,7 +31,7 @@ vm_view(const struct vm *vm, struct vm_view *v)
 	(void)snprintf(v->image, sizeof(v->image), "%s", vm->request.image);
 	(void)snprintf(v->tenant, sizeof(v->tenant), "%s", o->tenant.name);
 	v->ready = vm->run.ready && vm->row.state != VM_STARTING;
-	(void)snprintf(v->reason, sizeof(v->reason), "%s", vm->row.detail);
+	text_clean(v->reason, sizeof(v->reason), vm->row.detail);
 	if (vm->row.reason != EXIT_NONE && vm->run.pid == 0) {
 		v->has |= TABLE_HAS(VM_EXIT_STATUS);
 		v->exit_status = WIFSIGNALED(vm->row.exit_status)

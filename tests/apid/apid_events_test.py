@@ -52,6 +52,49 @@ def t_sse_other_store():
     want(H.dead(), None)
 
 
+def gap_text(after, last, message):
+    return (b'id: %d\nevent: GAP\ndata: {"type":"GAP","after":%d,"last":%d,'
+            b'"message":"%s"}\n\n' % (last, after, last, message))
+
+
+KEPT = b"events %d to %d are kept no more: list what there is"
+ANEW = (b"the numbering of events begins again at %d: what came before is not "
+        b"known, list what there is")
+
+
+def t_sse_gap():
+    for after, first, last, text in (
+            (41, [], 99, KEPT % (42, 99)), (41, [100], 99, KEPT % (42, 99)),
+            (4000, [], 7, ANEW % 7)):
+        cl = H.client().send(req("GET /api/v1/events/vms",
+                                 "Last-Event-ID: %d" % after))
+        end = (first or [last])[-1]
+        H.answer(H.expect(EVENTS, cl), 200, EVENTS_DOC,
+                 list_wire([event_wire(n) for n in first]), last=end,
+                 total=last + 1)
+        want(cl.head(), 200)
+        want(cl.chunk(), gap_text(after, last, text) +
+             b"".join(sse_text(n) for n in first))
+        m = H.expect(EVENTS, cl)
+        want(m.after, end)
+        send(H.chan, GONE, 0, struct.pack("=Q", cl.id))
+    cl, m = sse(last=10)  # one who fell behind
+    H.answer(m, 200, EVENTS_DOC, list_wire([event_wire(31)]), last=31,
+             total=30 + 1)
+    want(cl.chunk(), gap_text(10, 30, KEPT % (11, 30)) + sse_text(31))
+    want(H.expect(EVENTS, cl).after, 31)
+    send(H.chan, GONE, 0, struct.pack("=Q", cl.id))
+
+
+def t_sse_gap_backwards():
+    # orchd alone gave that number: behind it there is no gap
+    cl, m = sse(last=10)
+    H.answer(m, 200, EVENTS_DOC, list_wire([]), last=10, total=10 + 1)
+    cl.end()
+    want(os.WEXITSTATUS(H.dead(WAIT) or 0), 1)
+    H.start()
+
+
 def t_sse_denied():
     cl = H.client().send(req("GET /api/v1/events/vms"))
     H.answer(H.expect(EVENTS, cl), 403, ERROR, b"access denied")

@@ -363,6 +363,18 @@ def t_idle():
     h.clean()
 
 
+def t_silent_orchd():
+    """As long as mewsd says, which knows what orchd itself may wait for."""
+    h = Harness(ask_ms=1500).start()
+    cl = h.client().send(name_get("web"))
+    h.expect(GET, cl)
+    start = time.monotonic()
+    want(cl.answer()[0], 504)
+    want(1.4 < time.monotonic() - start < 10, True, "its deadline")
+    h.stop()
+    h.clean()
+
+
 def t_orchd_restart():
     cl = H.client().send(name_get("web"))
     idle = H.client().send(req("GET /healthz"))

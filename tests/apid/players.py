@@ -143,9 +143,11 @@ def send(sock, mtype, mid, body, fd=None):
 
 
 class Harness:
-    def __init__(self, room=2, idle_ms=60000, max_conns=200):
+    def __init__(self, room=2, idle_ms=60000, max_conns=200,
+                 ask_ms=120000):
         self.root = None
         self.room, self.idle_ms, self.max_conns = room, idle_ms, max_conns
+        self.ask_ms = ask_ms
         self.conn = 1000
         self.kept = {}
 
@@ -175,7 +177,8 @@ class Harness:
         common = boot_common(version=BOOT_VERSION, room=self.room, uid=UID,
                              gid=UID, log_level=3, nofile=1024,
                              root=self.root.encode())
-        conf = apid_conf(max_conns=self.max_conns, idle_ms=self.idle_ms)
+        conf = apid_conf(max_conns=self.max_conns, idle_ms=self.idle_ms,
+                         ask_ms=self.ask_ms)
         send(self.boot, BOOT_CONF, 0, bytes(common) + bytes(conf))
         m = recv(self.boot)
         want(m and m.type, BOOT_READY, "start")
@@ -443,6 +446,8 @@ def sse(*fields, path="/api/v1/events/vms", last=0, after=NOW, first=(), h=H):
     want(cl.head(), 200)
     want(cl.fields["content-type"], "text/event-stream")
     want(cl.fields["cache-control"], "no-store")
+    if not first:  # where it is, before anything comes
+        want(cl.chunk(), b"id: %d\n\n" % last)
     for i in first:
         want(cl.chunk(), sse_text(struct.unpack_from("=Q", i)[0]))
     m = h.expect(EVENTS, cl)

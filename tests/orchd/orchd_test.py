@@ -112,6 +112,29 @@ def names():
             eq(l.create(c, "x", **kw).status, want)
 
 
+def prefix_changes():
+    """A retry without a key of what is done by now never reaches another VM
+    whose uid begins with that name."""
+    with up() as l:
+        c = l.client(l.user)
+        uid = "%016x" % l.create(c, "other").vm()["uid"]
+        name = uid[:4]
+        eq(l.create(c, name).status, 201)
+        eq(l.call(c, DELETE, name).status, 204)
+        for verb in (DELETE, STOP, START, DELETE):
+            r = l.call(c, verb, name)
+            eq(r.status, 404)
+            assert "Idempotency-Key" in r.error(), r
+        eq(l.state(c, "other"), "running")
+        eq(l.get(c, name).vm()["name"], "other")  # to look is no harm
+        eq(l.call(c, STOP, name, key="k").status, 200)
+        eq(l.call(c, START, uid).status, 200)
+        eq(l.call(c, DELETE, name, key="d").status, 204)
+        eq(l.create(c, name).status, 201)
+        eq(l.call(c, DELETE, name, key="d").status, 204)  # that one's retry
+        eq(l.state(c, name), "running")
+
+
 def limits():
     with up(max_vms=3, max_vcpus=2, max_mem=512) as l:
         c = l.client(l.user)
@@ -464,6 +487,6 @@ def costs():
 
 
 if __name__ == "__main__":
-    run(__file__, life, orders, waiters, names, limits, lists,
+    run(__file__, life, orders, waiters, names, prefix_changes, limits, lists,
         big_environment, keys, keys_bounded, events, events_at_once,
         events_trimmed, streams, doctor, confined, costs)

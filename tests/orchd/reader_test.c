@@ -19,6 +19,16 @@
  * told_seq follows a turn later.
  */
 static uint64_t on_disk;
+static uint64_t kept = 1; /* the oldest that is */
+
+int
+store_oldest(struct store *s, int64_t tenant, uint64_t *ret)
+{
+	(void)s;
+	(void)tenant;
+	*ret = kept > on_disk ? 0 : kept;
+	return 0;
+}
 
 int
 store_events(struct store *s, int64_t tenant, uint64_t after, unsigned int max,
@@ -31,6 +41,8 @@ store_events(struct store *s, int64_t tenant, uint64_t after, unsigned int max,
 	int n, r = 0;
 
 	(void)s;
+	if (after + 1 < kept)
+		after = kept - 1;
 	for (n = 0; r == 0 && after + (uint64_t)n < on_disk && n < (int)max;
 	     n++) {
 		row.seq = after + (uint64_t)n + 1;
@@ -118,6 +130,7 @@ begin(void)
 {
 	memset(&o, 0, sizeof(o));
 	TAILQ_INIT(&o.conns.parked);
+	kept = 1;
 	c = (struct conn){ .id = 1, .req = 1, .orchd = &o };
 	answers = 0;
 }
@@ -181,12 +194,65 @@ test_now(void)
 		ask(after[i], true);
 		t_eq(count, 0);
 		t_eq(res.last, 5);
+		/* who brought a number is told that it is none */
+		t_eq(res.total, after[i] == API_NOW ? 0 : 5 + 1);
 	}
+}
+
+/* What is kept no more is said in its place, to who had a number before it. */
+static void
+test_gap(void)
+{
+	static const struct {
+		const char *name;
+		uint64_t after, kept, disk;
+		uint32_t count;
+		uint64_t total, last;
+	} rows[] = {
+		{ "nothing is missing", 4, 5, 9, 5, 0, 9 },
+		{ "one is", 3, 5, 9, 5, 4 + 1, 9 },
+		{ "many are", 1, 100, 120, 21, 99 + 1, 120 },
+		{ "all that is kept", 0, 100, 120, 21, 0, 120 },
+		{ "all are, and none came since", 3, 10, 9, 0, 9 + 1, 9 },
+		{ "the last one is his", 9, 10, 9, 0, 0, 9 },
+		{ "from now on", API_NOW, 10, 9, 0, 0, 9 },
+	};
+	size_t i;
+
+	for (i = 0; i < nitems(rows); i++) {
+		t_row(rows[i].name);
+		begin();
+		kept = rows[i].kept;
+		at(rows[i].disk, rows[i].disk, rows[i].disk);
+		ask(rows[i].after, true);
+		t_eq(answers, 1);
+		t_eq(count, rows[i].count);
+		t_eq(res.total, rows[i].total);
+		t_eq(res.last, rows[i].last);
+	}
+}
+
+/* One who falls behind while he reads is told as well. */
+static void
+test_gap_later(void)
+{
+	begin();
+	at(5, 5, 5);
+	ask(API_NOW, true);
+	kept = 50;
+	at(60, 60, 60);
+	ask(res.last, false);
+	t_eq(answers, 2);
+	t_eq(count, 11);
+	t_eq(res.total, 49 + 1);
+	t_eq(res.last, 60);
 }
 
 const struct t_case t_cases[] = {
 	{ "events in turns", test_turns },
 	{ "an event that is on the disk before orchd knows", test_before_told },
 	{ "from now on, or a number of another store", test_now },
+	{ "a gap", test_gap },
+	{ "a gap later", test_gap_later },
 	{ NULL, NULL },
 };

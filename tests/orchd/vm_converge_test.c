@@ -143,12 +143,15 @@ idem_use(struct orchd *o, const struct idem_row *row)
 	return 0;
 }
 
-void
-idem_put(struct orchd *o, struct txn *t, const struct idem_row *row)
+bool
+idem_put(struct orchd *orchd, struct txn *t, const struct idem_row *row,
+    struct idem_row *old)
 {
-	(void)o;
+	(void)orchd;
 	(void)t;
 	(void)row;
+	(void)old;
+	return false;
 }
 
 void
@@ -266,7 +269,7 @@ test_up_and_down(void)
 	t_eq(vm->row.state, VM_STARTING);
 	answer(2, 0);
 	ASKS("");
-	vm->run.ran = vm->run.ready = true; /* both in one turn */
+	vm->run.ran = vm->run.ready = vm->run.was_ready = true; /* both in one turn */
 	ASKS("event:VM_RUNNING event:VM_READY");
 	t_eq(vm->row.state, VM_RUNNING);
 	ASKS("");

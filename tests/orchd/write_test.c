@@ -70,12 +70,17 @@ idem_use(struct orchd *o, const struct idem_row *row)
 	return 0;
 }
 
-void
-idem_put(struct orchd *o, struct txn *t, const struct idem_row *row)
+static bool full; /* each key takes another's place */
+
+bool
+idem_put(struct orchd *o, struct txn *t, const struct idem_row *row,
+    struct idem_row *old)
 {
 	(void)o;
 	(void)t;
 	note(row->key);
+	(void)snprintf(old->key, sizeof(old->key), "oldest");
+	return full;
 }
 
 void
@@ -140,6 +145,24 @@ undone(struct object *obj, const struct waiter *w, int r)
 	note(text);
 }
 
+static bool
+due(const struct object *obj, const struct waiter *w)
+{
+	(void)obj;
+	(void)w;
+	return true;
+}
+
+static void
+answer(struct object *obj, const struct waiter *w)
+{
+	char text[32];
+
+	(void)obj;
+	(void)snprintf(text, sizeof(text), "told:%u", w->what);
+	note(text);
+}
+
 static const struct object_kind kind = { .name = "thing",
 	.row = offsetof(struct thing, row),
 	.rowlen = sizeof(int),
@@ -147,6 +170,8 @@ static const struct object_kind kind = { .name = "thing",
 	.save = save,
 	.event = event,
 	.patience_ms = patience_ms,
+	.due = due,
+	.answer = answer,
 	.undone = undone };
 
 static struct orchd o;
@@ -228,6 +253,31 @@ test_kept(void)
 	t_eq(o.tenant.told_seq, 7);
 	commit(0); /* and nothing more */
 	t_str(said, "set:2 k set:3 news");
+	end();
+}
+
+/* Who waits for what has come hears of it when the disk has it: not while it
+ * is to be written, nor while the store has it (I8). */
+static void
+test_told(void)
+{
+	struct txn *t;
+
+	begin(1, OBJECT_STORED);
+	ask(2, 3, "k");
+	wait_tell(&th.obj);
+	write_send(&th.obj);
+	wait_tell(&th.obj);
+	t_str(said, "set:2 k");
+	t = last;
+	last = NULL;
+	t->done(t->arg, 0);
+	free(t);
+	wait_tell(&th.obj);
+	t_str(said, "set:2 k");
+	write_settle(&th.obj);
+	wait_tell(&th.obj);
+	t_str(said, "set:2 k told:3");
 	end();
 }
 
@@ -331,6 +381,47 @@ test_key(void)
 	end();
 }
 
+/* Two requests wait on one VM: one changed nothing, and its write failed; the
+ * other's change is undone.  The first one's key goes to the disk still. */
+static void
+test_key_beside_undone(void)
+{
+	struct idem_row k = { .key = "k" };
+
+	begin(1, OBJECT_STORED);
+	t_eq(write_key(&th.obj, &k), 0);
+	commit(-EIO);
+	ask(2, 3, "a");
+	said[0] = '\0';
+	commit(-EIO);
+	t_str(said, "set:2 k a forget a undone:3:-5");
+	t_eq(th.row, 1);
+	t_true(!object_settled(&th.obj));
+	(void)evtimer_del(th.obj.again);
+	said[0] = '\0';
+	commit(0);
+	t_str(said, "set:1 k");
+	t_true(object_settled(&th.obj));
+	end();
+}
+
+/* The key that made room for another goes only when that is kept. */
+static void
+test_key_makes_room(void)
+{
+	begin(1, OBJECT_STORED);
+	full = true;
+	ask(2, 3, "a");
+	commit(-EIO);
+	t_str(said, "set:2 a forget a undone:3:-5");
+	ask(2, 3, "a");
+	said[0] = '\0';
+	commit(0);
+	t_str(said, "set:2 a forget oldest");
+	full = false;
+	end();
+}
+
 static void
 test_new(void)
 {
@@ -394,11 +485,14 @@ test_no_memory(void)
 
 const struct t_case t_cases[] = {
 	{ "what is kept is settled", test_kept },
+	{ "told when it is on the disk", test_told },
 	{ "what cannot be kept is undone", test_undone },
 	{ "what happened is written later", test_owed },
 	{ "asked while something is owed", test_asked_while_owed },
 	{ "asked twice", test_asked_twice },
 	{ "a key is not lost with its write", test_key },
+	{ "a key beside what is undone", test_key_beside_undone },
+	{ "a key makes room for another", test_key_makes_room },
 	{ "the first write", test_new },
 	{ "the last write", test_del },
 	{ "without memory", test_no_memory },
