@@ -32,6 +32,9 @@ struct run {
 	bool ran; /* verified and running, at some moment */
 	bool ready;
 	bool need_spec; /* its agent asks for the boot spec once more */
+	bool unknown; /* launchd found it again and has not heard of it yet */
+	uint8_t fault; /* enum launch_fault: why it will not */
+	char mute[STORE_DETAIL_MAX]; /* why it is not ready any more; "" */
 	uint8_t accel;
 	uint32_t pid; /* 0: none */
 	struct launch_confined confined;

@@ -33,8 +33,9 @@ BOOT_CONF, BOOT_PEER, BOOT_STOP, BOOT_READY = 0x101, 0x102, 0x104, 0x105
 ATTACH, START, STOP, RELEASE, LIST, STREAM = range(0x401, 0x407)
 DONE, ERR, HELD, LIST_END, EVENT, CAPS = range(0x481, 0x487)
 TAP, SPEC, ARGS = 1, 2, 3
-STARTING, RUNNING, READY, STOPPING, GONE = range(1, 6)
-LE_RUNNING, LE_READY, LE_NEED_SPEC, LE_EXITED, LE_RUNG, LE_WARDEN = range(1, 7)
+STARTING, RUNNING, READY, STOPPING, GONE, UNKNOWN = range(1, 7)
+(LE_RUNNING, LE_READY, LE_NEED_SPEC, LE_EXITED, LE_RUNG, LE_WARDEN,
+ LE_MUTE) = range(1, 8)
 (X_NONE, X_OFF, X_REBOOT, X_PANIC, X_STOPPED, X_KILLED, X_OOM, X_VMM, X_START,
  X_KEEPER, X_NO_AGENT) = range(11)
 TCG, KVM = 1, 2
@@ -168,7 +169,19 @@ class Chan:
                 raise Fail("answer 0x%x to nobody's question %d" % (m[0], m[1]))
             return m[0], m[2]
 
-    def list(self):
+    def list(self, settled=True):
+        """What is held; once each VM has said what it came to, or as it is."""
+        end = time.monotonic() + DEADLINE
+        while True:
+            held = self.listed()
+            if not settled or not any(h["state"] == UNKNOWN and not h["fault"]
+                                      for h in held.values()):
+                return held
+            if time.monotonic() > end:
+                raise Fail("not known in time: %s" % held)
+            select.select([], [], [], POLL)
+
+    def listed(self):
         self.id += 1
         self.send(LIST, b"", None, self.id)
         held = {}
@@ -178,9 +191,9 @@ class Chan:
                 continue
             if m[0] == LIST_END:
                 return held
-            f = struct.unpack("<QIIHB5x16s", m[2])
+            f = struct.unpack("<QIIHBB4x16s", m[2])
             held[f[0]] = dict(state=f[1], pid=f[2], slot=f[3], accel=f[4],
-                              conf=struct.unpack(CONFINED, f[5]))
+                              fault=f[5], conf=struct.unpack(CONFINED, f[6]))
 
     def event(self, vm, *kinds, deadline=None):
         """The next event of that VM of one of the kinds; others are kept."""

@@ -359,7 +359,7 @@ def hostile_launchd():
                                *conf, detail)
         for i, b in enumerate((
                 lambda ch: ch.send(L_EVENT, ev(kind=0)),
-                lambda ch: ch.send(L_EVENT, ev(kind=7)),
+                lambda ch: ch.send(L_EVENT, ev(kind=8)),
                 lambda ch: ch.send(L_EVENT, ev(reason=11)),
                 lambda ch: ch.send(L_EVENT, ev(rung=5)),
                 lambda ch: ch.send(L_EVENT, ev(accel=3)),

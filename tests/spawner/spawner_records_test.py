@@ -80,7 +80,7 @@ def tamper(s):
         f.seek(0)
         f.write(rec)
     s.up()
-    s.o.list()
+    s.o.list(settled=False)
     s.release(VM)
     lives = alive(victim.pid)
     if lives:
