@@ -32,22 +32,7 @@ adopt_held(struct launchd *ld, const struct spawn_held *h, int *pidfd)
 	vm_wake(v);
 	if (h->jail.id == PROBE_VM) {
 		/* its launchd is gone, and so is the question */
-		v->is_settled = true;
 		v->wants_release = true;
 	} else if (v->is_dead)
 		reason_set(v, EXIT_KEEPER, "found dead after a restart");
-}
-
-bool
-adopt_is_over(const struct launchd *ld)
-{
-	const struct vm *v;
-
-	if (!ld->listed)
-		return false;
-	for (v = TAILQ_FIRST(&ld->vms); v != NULL; v = TAILQ_NEXT(v, entry)) {
-		if (!v->is_settled && v->is_adopted)
-			return false;
-	}
-	return true;
 }

@@ -19,12 +19,14 @@ static const uint8_t next[VM_STATES][EV_EVENTS] = {
 	/* all else waits for the spawner's answer, which brings the pidfd */
 	[VM_PREPARE] = { NO, NO, VM_GONE, NO, NO, NO, NO, NO, VM_KEEPER, NO, NO,
 	    NO, NO, NO },
-	[VM_KEEPER] = { VM_FREEING, VM_ENDED, VM_GONE, VM_KILLING, NO, NO, NO,
-	    NO, NO, VM_WARDEN, NO, NO, NO, NO },
-	[VM_WARDEN] = { VM_FREEING, VM_ENDED, VM_GONE, VM_KILLING, NO, NO, NO,
-	    NO, NO, NO, VM_VERIFIED, NO, NO, NO },
-	[VM_VERIFIED] = { VM_FREEING, VM_ENDED, VM_GONE, VM_KILLING, NO, NO, NO,
-	    NO, NO, NO, NO, VM_RUNNING, NO, NO },
+	/* a stop of what never ran is a kill; of one that was found again, and
+	 * has not said what it is, the ladder */
+	[VM_KEEPER] = { VM_FREEING, VM_ENDED, VM_GONE, VM_KILLING, VM_STOPPING,
+	    NO, NO, NO, NO, VM_WARDEN, NO, NO, NO, NO },
+	[VM_WARDEN] = { VM_FREEING, VM_ENDED, VM_GONE, VM_KILLING, VM_STOPPING,
+	    NO, NO, NO, NO, NO, VM_VERIFIED, NO, NO, NO },
+	[VM_VERIFIED] = { VM_FREEING, VM_ENDED, VM_GONE, VM_KILLING,
+	    VM_STOPPING, NO, NO, NO, NO, NO, NO, VM_RUNNING, NO, NO },
 	[VM_RUNNING] = { VM_FREEING, VM_ENDED, VM_GONE, VM_KILLING, VM_STOPPING,
 	    NO, NO, NO, NO, NO, NO, NO, VM_READY, NO },
 	[VM_READY] = { VM_FREEING, VM_ENDED, VM_GONE, VM_KILLING, VM_STOPPING,

@@ -18,7 +18,29 @@ keep_failed(struct vm *v, const char *why)
 	if (v->state == VM_GONE || v->state == VM_FREEING ||
 	    v->state == VM_KILLING)
 		return;
-	vm_end(v, v->is_adopted ? EXIT_KEEPER : EXIT_START_FAILED, why);
+	vm_end(v, vm_may_run(v) ? EXIT_KEEPER : EXIT_START_FAILED, why);
+}
+
+/* It lives, or its pidfd would have said so: a start cannot wait for it. */
+static void
+keep_late(struct vm *v, const char *why)
+{
+	if (!vm_may_run(v)) {
+		link_close(&v->keep);
+		keep_failed(v, why);
+	} else if (!v->keep.said) {
+		v->keep.said = true;
+		log_warn("vm %s: %s: the VM is left alone", v->name, why);
+	}
+}
+
+/* Once more, later. */
+static void
+keep_again(struct vm *v)
+{
+	link_close(&v->keep);
+	v->keep.phase = LINK_CONNECT;
+	link_arm(&v->keep, link_backoff(&v->keep, KEEP_RETRY_MS));
 }
 
 /* The descriptors that go with it. */
@@ -102,6 +124,7 @@ on_keep_state(void *arg, struct chan *c, struct msg *m)
 		if (m->id == 0)
 			return 0; /* news that crossed our hello */
 		v->keep.phase = LINK_UP;
+		v->keep.said = false;
 		v->at_us[T_KEEPER] = clock_us();
 		link_arm(&v->keep, -1);
 	}
@@ -119,11 +142,9 @@ keep_gone(void *arg, struct chan *c, enum chan_end end, const char *why)
 	(void)end;
 	(void)c;
 	log_debug("vm %s: keeper: %s", v->name, why);
-	link_close(&v->keep);
 	/* mostly it has died, and its pidfd says so next */
-	v->keep.phase = LINK_CONNECT;
+	keep_again(v);
 	link_patience(&v->keep, KEEP_PATIENCE_MS);
-	link_arm(&v->keep, KEEP_RETRY_MS);
 }
 
 static const struct msg_handler handlers[] = {
@@ -142,23 +163,25 @@ keep_try(struct vm *v)
 	int fd = -1, r;
 
 	r = link_open(v->name, "keeper.sock", v->uid, v->pid, &fd);
-	if (r == -ECONNREFUSED || r == -EAGAIN) {
-		link_arm(&v->keep, KEEP_RETRY_MS);
+	if (r == -EPERM) {
+		keep_failed(v, "keeper is not the recorded one");
 		return;
 	}
 	if (r < 0) {
-		log_warn("vm %s: keeper: %s", v->name, strerrordesc_np(-r));
-		keep_failed(v,
-		    r == -EPERM ? "keeper is not the recorded one"
-				: "no way to the keeper");
+		keep_again(v);
+		if (r != -ECONNREFUSED && r != -EAGAIN) {
+			log_debug(
+			    "vm %s: keeper: %s", v->name, strerrordesc_np(-r));
+			keep_late(v, "no way to the keeper");
+		}
 		return;
 	}
 	v->keep.chan = chan_new(v->ld->base, fd, "keeper", &ops, v);
 	v->keep.phase = LINK_HELLO;
 	if (v->keep.chan == NULL ||
 	    chan_send(v->keep.chan, KEEP_HELLO, 1, &h, sizeof(h), -1) < 0) {
-		link_close(&v->keep);
-		keep_failed(v, "no way to the keeper");
+		keep_again(v);
+		keep_late(v, "no way to the keeper");
 		return;
 	}
 	link_arm(&v->keep, KEEP_PATIENCE_MS);
@@ -169,12 +192,11 @@ keeplink_due(struct vm *v)
 {
 	if (v->pid == 0)
 		return;
-	if (v->keep.phase == LINK_CONNECT && !link_is_lost(&v->keep)) {
+	if (v->keep.phase == LINK_CONNECT &&
+	    (vm_may_run(v) || !link_is_lost(&v->keep)))
 		keep_try(v);
-		return;
-	}
-	link_close(&v->keep);
-	keep_failed(v, "keeper does not answer");
+	else /* that it was asked, it reads when it goes on */
+		keep_late(v, "keeper does not answer");
 }
 
 void

@@ -4,7 +4,9 @@
 struct vm;
 
 /* The keeper: asked first, and again whenever its channel breaks.  One that
- * cannot be asked is killed. */
+ * cannot be asked ends a start; that of a VM that may run (vm_may_run) is
+ * asked for as long as it lives.  One that is not the recorded one ends both.
+ */
 void keeplink_connect(struct vm *v);
 /* The link's timer came. */
 void keeplink_due(struct vm *v);

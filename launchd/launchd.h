@@ -23,9 +23,9 @@ struct launchd {
 	uint32_t orchd_life; /* which orchd it is */
 	struct chan *spawner;
 	struct chan *orchd; /* NULL while it is away */
-	int orchd_fd; /* came before adoption was over */
-	bool listed; /* the spawner said all it holds */
-	bool adopted; /* every VM it holds was asked */
+	int orchd_fd; /* came before the spawner's list */
+	bool listed; /* the spawner said all it holds: orchd is served */
+	bool probed; /* the accelerator was asked for, if it has to be */
 	uint32_t accel; /* ACCEL_UNKNOWN until known */
 	uint32_t tsc_khz; /* 0: unknown, guests calibrate themselves */
 	struct launch_caps caps;

@@ -23,8 +23,6 @@
 #define CLEAR_RETRY_MS 10 /* the dead keeper is not reaped yet */
 #define CLEAR_TRIES 1000
 #define CLEAR_LATER_MS 5000
-/* An adopted VM's own deadline went with the launchd that knew it. */
-#define ADOPTED_READY_MS 60000
 
 /* Everything that led into the jail. */
 static void
@@ -42,7 +40,10 @@ arm_ready_by(struct vm *v)
 {
 	long long left = v->ready_by_ms - clock_ms();
 
-	vm_arm(v, left < 0 ? 0 : left);
+	if (v->is_adopted)
+		vm_arm(v, -1);
+	else
+		vm_arm(v, left < 0 ? 0 : left);
 }
 
 static void
@@ -71,7 +72,6 @@ enter_running(struct vm *v)
 		    v->at_us[T_VERIFY] - v->at_us[T_KEEPER],
 		    v->at_us[T_VERIFIED] - v->at_us[T_VERIFY]);
 	arm_ready_by(v);
-	v->is_settled = true;
 	v->gives_spec = true;
 	vm_tell(v, LE_RUNNING);
 }
@@ -89,7 +89,6 @@ static void
 enter_gone(struct vm *v)
 {
 	vm_arm(v, -1);
-	v->is_settled = true;
 	vm_tell(v, LE_EXITED);
 	if (!v->is_probe)
 		return;
@@ -141,6 +140,8 @@ enter(struct vm *v)
 		vm_tell(v, LE_READY);
 		break;
 	case VM_STOPPING:
+		if (v->ward.phase == LINK_OFF)
+			wardlink_connect(v);
 		stop_begin(v);
 		break;
 	case VM_KILLING:
@@ -185,7 +186,6 @@ look_keeper(struct vm *v)
 		break;
 	case KEEP_RUN:
 		v->accel = (uint8_t)v->machine.accel;
-		v->ready_by_ms = clock_ms() + ADOPTED_READY_MS;
 		v->is_kept = true;
 		break;
 	case KEEP_ENDED:
@@ -226,6 +226,9 @@ look_warden(struct vm *v)
 	if (v->is_probe && v->state == VM_RUNNING && v->ward_state.agent &&
 	    v->ward.phase == LINK_UP)
 		probe_ended(v, ACCEL_KVM);
+	/* one that was lost before it was told to run it */
+	if (v->state == VM_VERIFIED && v->ward.phase == LINK_UP && !v->is_run)
+		wardlink_run(v);
 	if (v->state != VM_WARDEN && v->state != VM_VERIFIED)
 		look_spec(v);
 }
@@ -335,12 +338,12 @@ deadline(struct vm *v)
 	switch (v->state) {
 	case VM_WARDEN:
 	case VM_VERIFIED:
-		if (!probe_waits(v))
+		if (!v->is_adopted && !probe_waits(v))
 			vm_end(v, EXIT_START_FAILED,
 			    "hypervisor or warden did not answer in time");
 		break;
 	case VM_RUNNING:
-		if (!probe_waits(v))
+		if (!v->is_adopted && !probe_waits(v))
 			vm_end(v, EXIT_NO_AGENT, "");
 		break;
 	case VM_STOPPING:

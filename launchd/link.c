@@ -93,6 +93,23 @@ link_patience(struct link *l, long long ms)
 	l->until_ms = clock_ms() + ms;
 }
 
+/* A peer that hangs up again and again, or never comes, must not keep us and
+ * the spawner busy (I9). */
+long long
+link_backoff(struct link *l, long long first_ms)
+{
+	const long long now = clock_ms();
+
+	if (l->backoff_ms == 0 || now - l->lost_ms > LINK_HEALTHY_MS)
+		l->backoff_ms = first_ms;
+	else if (l->backoff_ms < LINK_BACKOFF_MAX_MS)
+		l->backoff_ms *= 2;
+	if (l->backoff_ms > LINK_BACKOFF_MAX_MS)
+		l->backoff_ms = LINK_BACKOFF_MAX_MS;
+	l->lost_ms = now;
+	return l->backoff_ms;
+}
+
 bool
 link_is_lost(const struct link *l)
 {

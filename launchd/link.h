@@ -30,6 +30,9 @@ struct link {
 	struct event *timer;
 	struct event *calm; /* its channel is read again */
 	long long until_ms; /* when patience ends */
+	long long lost_ms; /* when link_backoff() was asked last */
+	long long backoff_ms;
+	bool said; /* that nobody answers, in the log */
 	void (*wake)(void *arg);
 	void *arg;
 };
@@ -48,6 +51,11 @@ void link_hold(struct link *l, long long ms);
 /* What it waits for has to come in this time; then it is called lost. */
 void link_patience(struct link *l, long long ms);
 bool link_is_lost(const struct link *l);
+/* ms until it is tried again: first_ms, and twice as long each time up to
+ * LINK_BACKOFF_MAX_MS.  Who was not asked for LINK_HEALTHY_MS begins anew. */
+#define LINK_BACKOFF_MAX_MS 1000
+#define LINK_HEALTHY_MS 10000
+long long link_backoff(struct link *l, long long first_ms);
 
 /*
  * Connects to NAME/SOCK in run/vm, which is bound by root.  The kernel says

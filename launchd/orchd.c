@@ -136,11 +136,8 @@ find_or_new(struct launchd *ld, uint64_t vmid)
 {
 	struct vm *v = vm_find(ld, vmid);
 
-	if (v == NULL && vmid != PROBE_VM) {
+	if (v == NULL && vmid != PROBE_VM)
 		v = vm_new(ld, vmid);
-		if (v != NULL)
-			v->is_settled = true;
-	}
 	return v;
 }
 
@@ -332,7 +329,7 @@ static const struct chan_ops ops = { handlers, nitems(handlers), orchd_gone };
 void
 orchd_open(struct launchd *ld)
 {
-	if (!ld->adopted || ld->orchd_fd < 0)
+	if (!ld->listed || ld->orchd_fd < 0)
 		return;
 	if (ld->orchd != NULL) /* its other end was started anew */
 		orchd_gone(ld, ld->orchd, CHAN_REPLACED, "replaced");

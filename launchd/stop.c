@@ -56,6 +56,8 @@ stop_look(struct vm *v)
 	case VM_KEEPER:
 	case VM_WARDEN:
 	case VM_VERIFIED:
+		if (v->is_adopted)
+			break; /* EV_STOP comes next */
 		/* no guest that could be asked */
 		v->wants_stop = false;
 		v->rung = STOP_KILL;

@@ -2,7 +2,6 @@
 #include <event2/event.h>
 
 #include "common/log.h"
-#include "launchd/adopt.h"
 #include "launchd/launchd.h"
 #include "launchd/life.h"
 #include "launchd/orchd.h"
@@ -61,10 +60,12 @@ tell_orchd(struct launchd *ld)
 	}
 }
 
+/* All that is held is known by name; what each has come to is said of each
+ * when it is. */
 static void
-adopted(struct launchd *ld)
+listed(struct launchd *ld)
 {
-	ld->adopted = true;
+	ld->probed = true;
 	log_info("%u VMs held", ld->nvms);
 	if (vm_find(ld, PROBE_VM) == NULL)
 		probe_start(ld);
@@ -79,8 +80,8 @@ on_turn(int fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	converge_woken(ld);
-	if (!ld->adopted && adopt_is_over(ld))
-		adopted(ld);
+	if (ld->listed && !ld->probed)
+		listed(ld);
 	tell_orchd(ld);
 	if (ld->nvms != ld->nshown)
 		title(ld);

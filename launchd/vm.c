@@ -100,6 +100,32 @@ vm_wants_warden(const struct vm *v)
 	return false;
 }
 
+bool
+vm_may_run(const struct vm *v)
+{
+	switch (v->state) {
+	case VM_NEW:
+	case VM_ACCEL:
+	case VM_PREPARE:
+	case VM_KEEPER:
+	case VM_WARDEN:
+	case VM_VERIFIED:
+		return v->is_adopted;
+	case VM_RUNNING:
+	case VM_READY:
+	case VM_STOPPING:
+		return true;
+	case VM_KILLING:
+	case VM_ENDED:
+	case VM_GONE:
+	case VM_FREEING:
+	case VM_CLEARING:
+	case VM_STATES:
+		break;
+	}
+	return false;
+}
+
 enum launch_state
 vm_public_state(const struct vm *v)
 {
@@ -110,7 +136,7 @@ vm_public_state(const struct vm *v)
 	case VM_KEEPER:
 	case VM_WARDEN:
 	case VM_VERIFIED:
-		return LV_STARTING;
+		return v->is_adopted ? LV_UNKNOWN : LV_STARTING;
 	case VM_RUNNING:
 		return LV_RUNNING;
 	case VM_READY:

@@ -60,8 +60,8 @@ struct vm {
 	/* what it is */
 	uint8_t accel;
 	bool is_probe;
-	bool is_adopted;
-	bool is_settled; /* adoption of it is over */
+	bool is_adopted; /* it lived before we did: no deadline of a start
+			    is its any more */
 	uint16_t slot;
 	uint32_t uid; /* from the spawner's record */
 	uint32_t cid; /* likewise: its AF_VSOCK address, 0 for none */
@@ -101,8 +101,6 @@ struct vm {
 	long long ward_since_ms;
 	unsigned int ward_news; /* since then */
 	unsigned int ward_dials; /* likewise */
-	long long ward_lost_ms;
-	long long ward_backoff_ms;
 	LIST_HEAD(dials, dial) dials;
 	unsigned int ndials;
 	/* of answers that its warden may not have read, the oldest first */
@@ -132,6 +130,9 @@ struct vm *vm_find(const struct launchd *ld, uint64_t vmid);
 bool vm_is_idle(const struct vm *v);
 /* Without a warden that answers it does not go on. */
 bool vm_wants_warden(const struct vm *v);
+/* Its guest ran, or may have: that a process of its jail is late, gone or
+ * stopped is no reason to end it. */
+bool vm_may_run(const struct vm *v);
 enum launch_state vm_public_state(const struct vm *v);
 
 /* What is known of it changed: it is looked at once, at the turn's end. */

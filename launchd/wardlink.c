@@ -14,8 +14,6 @@
 
 #define WARD_RETRY_MS 5
 #define WARD_PATIENCE_MS 15000 /* a lost warden has this long to return */
-#define WARD_BACKOFF_MAX_MS 1000
-#define WARD_HEALTHY_MS 10000
 #define WARD_NEWS_MAX 32 /* a start has about ten */
 #define WARD_DIAL_RATE 128 /* one for each exec, in the same time */
 #define WARD_NEWS_MS 500
@@ -31,6 +29,31 @@ ward_failed(struct vm *v, const char *why)
 	dial_clear(v);
 	if (vm_wants_warden(v))
 		vm_end(v, starts ? EXIT_START_FAILED : EXIT_VMM_ERROR, why);
+}
+
+/* A start cannot wait for it. */
+static void
+ward_late(struct vm *v, const char *why)
+{
+	if (!vm_may_run(v)) {
+		ward_failed(v, why);
+	} else if (!v->ward.said) {
+		v->ward.said = true;
+		log_warn("vm %s: %s: the VM is left alone", v->name, why);
+	}
+}
+
+/* Another one, or the same once more. */
+static void
+ward_again(struct vm *v)
+{
+	link_close(&v->ward);
+	dial_clear(v);
+	v->spec_sent = false;
+	if (!vm_wants_warden(v))
+		return;
+	v->ward.phase = LINK_CONNECT;
+	link_arm(&v->ward, link_backoff(&v->ward, WARD_RETRY_MS));
 }
 
 static void
@@ -59,6 +82,7 @@ wardlink_verified(struct vm *v)
 	if (code == 0) {
 		v->at_us[T_VERIFIED] = clock_us();
 		v->ward.phase = LINK_UP;
+		v->ward.said = false;
 		return;
 	}
 	/* a warden that died in between, or its child on the way to exec */
@@ -73,11 +97,12 @@ wardlink_verified(struct vm *v)
 void
 wardlink_run(struct vm *v)
 {
-	if (!v->ward_state.running &&
-	    chan_send(v->ward.chan, WARD_RUN, 0, NULL, 0, -1) < 0)
-		ward_failed(v, "warden does not listen");
-	else
-		v->is_run = true;
+	v->is_run = v->ward_state.running ||
+	    chan_send(v->ward.chan, WARD_RUN, 0, NULL, 0, -1) == 0;
+	if (!v->is_run) {
+		ward_again(v);
+		ward_late(v, "warden does not listen");
+	}
 }
 
 void
@@ -179,21 +204,6 @@ on_ward_dial(void *arg, struct chan *c, struct msg *m)
 	return 0;
 }
 
-/* A warden that hangs up again and again, or a hypervisor in its place, must
- * not keep us and the spawner busy. */
-static long long
-ward_backoff(struct vm *v)
-{
-	long long now = clock_ms();
-
-	if (now - v->ward_lost_ms > WARD_HEALTHY_MS)
-		v->ward_backoff_ms = WARD_RETRY_MS;
-	else if (v->ward_backoff_ms < WARD_BACKOFF_MAX_MS)
-		v->ward_backoff_ms *= 2;
-	v->ward_lost_ms = now;
-	return v->ward_backoff_ms;
-}
-
 static void
 ward_gone(void *arg, struct chan *c, enum chan_end end, const char *why)
 {
@@ -202,15 +212,9 @@ ward_gone(void *arg, struct chan *c, enum chan_end end, const char *why)
 	(void)end;
 	(void)c;
 	log_info("vm %s: warden: %s", v->name, why);
-	link_close(&v->ward);
-	dial_clear(v);
-	v->spec_sent = false;
-	vm_wake(v);
-	if (!vm_wants_warden(v))
-		return;
-	v->ward.phase = LINK_CONNECT;
+	ward_again(v);
 	link_patience(&v->ward, WARD_PATIENCE_MS);
-	link_arm(&v->ward, ward_backoff(v));
+	vm_wake(v);
 }
 
 static const struct msg_handler handlers[] = {
@@ -228,22 +232,28 @@ ward_try(struct vm *v)
 	int fd = -1, r;
 
 	r = link_open(v->name, "warden.sock", v->uid, 0, &fd);
-	if (r == -ECONNREFUSED || r == -EAGAIN) {
-		link_arm(&v->ward, WARD_RETRY_MS);
+	if (r == -EPERM) {
+		ward_failed(v, "warden has another uid");
 		return;
 	}
 	if (r < 0) {
-		log_warn("vm %s: warden: %s", v->name, strerrordesc_np(-r));
-		ward_failed(v,
-		    r == -EPERM ? "warden has another uid"
-				: "no way to the warden");
+		/* a start waits for it to listen, and not for long */
+		link_arm(&v->ward,
+		    vm_may_run(v) ? link_backoff(&v->ward, WARD_RETRY_MS)
+				  : WARD_RETRY_MS);
+		if (r != -ECONNREFUSED && r != -EAGAIN) {
+			log_debug(
+			    "vm %s: warden: %s", v->name, strerrordesc_np(-r));
+			ward_late(v, "no way to the warden");
+		}
 		return;
 	}
 	v->ward.chan = chan_new(v->ld->base, fd, "warden", &ops, v);
 	v->ward.phase = LINK_HELLO;
 	if (v->ward.chan == NULL ||
 	    chan_send(v->ward.chan, WARD_HELLO, 1, &h, sizeof(h), -1) < 0) {
-		ward_failed(v, "no way to the warden");
+		ward_again(v);
+		ward_late(v, "no way to the warden");
 		return;
 	}
 	link_arm(&v->ward, WARD_PATIENCE_MS);
@@ -256,10 +266,11 @@ wardlink_due(struct vm *v)
 		return;
 	if (v->ward.phase == LINK_VERIFY && v->ward.chan != NULL)
 		ask_verify(v);
-	else if (v->ward.phase == LINK_CONNECT && !link_is_lost(&v->ward))
+	else if (v->ward.phase == LINK_CONNECT &&
+	    (vm_may_run(v) || !link_is_lost(&v->ward)))
 		ward_try(v);
-	else
-		ward_failed(v, "warden does not answer");
+	else /* that it was asked, it reads when it goes on */
+		ward_late(v, "warden does not answer");
 }
 
 void

@@ -6,8 +6,9 @@ struct vm;
 
 /*
  * The warden may die and be started anew: then it is connected to, asked and
- * read back again; the VM runs on meanwhile.  One that cannot be had, or is
- * not what it should be, is the end of the VM.
+ * read back again; the VM runs on meanwhile, however long that takes
+ * (vm_may_run).  One that cannot be had is the end of a start, and one that is
+ * not what it should be the end of the VM.
  */
 void wardlink_connect(struct vm *v);
 /* The link's timer came. */

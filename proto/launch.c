@@ -98,8 +98,8 @@ launch_held_check(const void *p)
 	struct launch_held v;
 
 	LOAD(v, p);
-	if (v.vm == 0 || v.state < LV_STARTING || v.state > LV_GONE ||
-	    v.accel > ACCEL_KVM)
+	if (v.vm == 0 || v.state < LV_STARTING || v.state > LV_UNKNOWN ||
+	    v.accel > ACCEL_KVM || v.fault > LF_RECORD)
 		return -EINVAL;
 	return confined_check(&v.confined);
 }
@@ -110,7 +110,7 @@ launch_event_check(const void *p)
 	struct launch_event v;
 
 	LOAD(v, p);
-	if (v.vm == 0 || v.kind < LE_RUNNING || v.kind > LE_WARDEN ||
+	if (v.vm == 0 || v.kind < LE_RUNNING || v.kind > LE_MUTE ||
 	    v.reason >= EXIT_MAX || v.rung >= STOP_RUNGS || v.accel > ACCEL_KVM)
 		return -EINVAL;
 	if (!is_text(v.detail, sizeof(v.detail)))

@@ -22,8 +22,9 @@ enum launch_msg {
 	LAUNCH_STOP = 0x0403, /* launch_stop: begin the stop ladder */
 	LAUNCH_RELEASE = 0x0404, /* launch_vm: kill what lives, leave nothing */
 	LAUNCH_LIST = 0x0405, /* answered by LAUNCH_HELDs, LAUNCH_LIST_END;
-				 then LE_EXITED and LE_NEED_SPEC are said
-				 again for the VMs that they still hold for */
+				 then LE_EXITED, LE_NEED_SPEC and LE_MUTE are
+				 said again for the VMs that they still hold
+				 for */
 	LAUNCH_STREAM = 0x0406, /* launch_stream + the guest's end of it */
 	/* launchd -> orchd */
 	LAUNCH_DONE = 0x0481, /* launch_vm */
@@ -93,6 +94,14 @@ enum launch_state {
 	LV_READY = 3, /* the agent has its boot spec */
 	LV_STOPPING = 4, /* on the ladder */
 	LV_GONE = 5, /* ended; LAUNCH_RELEASE forgets it */
+	LV_UNKNOWN = 6, /* alive, and found again: what it came to is said by
+			   the next LE_RUNNING or LE_EXITED */
+};
+
+/* Why an LV_UNKNOWN stays one: LAUNCH_RELEASE ends it. */
+enum launch_fault {
+	LF_NONE = 0,
+	LF_RECORD = 1, /* its record cannot be read: nothing can be asked */
 };
 
 enum exit_reason {
@@ -129,18 +138,22 @@ struct launch_held {
 	uint32_t pid; /* hypervisor's, in the host's pid namespace; 0 none */
 	uint16_t slot;
 	uint8_t accel; /* enum machine_accel */
-	uint8_t pad[5];
+	uint8_t fault; /* enum launch_fault */
+	uint8_t pad[4];
 	struct launch_confined confined;
 };
+_Static_assert(sizeof(struct launch_held) == 40, "wire layout");
 
 enum launch_event_kind {
 	LE_RUNNING = 1, /* exec'ed, verified, continued */
-	LE_READY = 2, /* the agent answered and took the boot spec */
+	LE_READY = 2, /* the agent has its boot spec and answers, once more
+			 after LE_MUTE as well */
 	LE_NEED_SPEC = 3, /* a new warden has none: ATTACH it again */
 	LE_EXITED = 4, /* see reason; held as LV_GONE until released: the
 			  keeper keeps the status that long */
 	LE_RUNG = 5, /* the stop ladder moved to `rung` */
 	LE_WARDEN = 6, /* a new warden serves (and was verified) */
+	LE_MUTE = 7, /* it was ready, and does not answer now: see detail */
 };
 struct launch_event {
 	uint64_t vm;

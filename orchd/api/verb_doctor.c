@@ -8,6 +8,8 @@
 #include "orchd/api/req.h"
 #include "orchd/api/verb.h"
 #include "orchd/orchd.h"
+#include "orchd/vm/doubt.h"
+#include "orchd/vm/vm.h"
 
 struct checks {
 	struct wcur w;
@@ -37,6 +39,27 @@ check_add(struct checks *ck, const char *name, bool ok, const char *fmt, ...)
 	len = (uint32_t)(ck->w.used - before);
 	memcpy(lenp, &len, sizeof(len));
 	ck->n++;
+}
+
+/* VMs of which nothing can be said: a line each, up to DOUBTS_MAX. */
+#define DOUBTS_MAX 8
+static void
+check_doubts(struct checks *ck, const struct orchd *o)
+{
+	unsigned int n = 0;
+	const struct vm *vm;
+	char why[200];
+
+	TAILQ_FOREACH (vm, &o->vms.list, entry) {
+		if (!doubt_words(vm, why, sizeof(why)))
+			continue;
+		if (++n <= DOUBTS_MAX)
+			check_add(
+			    ck, "vm", false, "%.63s: %s", vm->row.name, why);
+	}
+	if (n > DOUBTS_MAX)
+		check_add(ck, "vms", false, "%u more like these: see mews ps",
+		    n - DOUBTS_MAX);
 }
 
 void
@@ -75,6 +98,7 @@ verb_doctor(const struct req *r)
 	check_add(&ck, "room for vms", o->vms.n < o->conf.max_vms,
 	    "%u of %u vms, at most %u cpus and %u MiB each", o->vms.n,
 	    o->conf.max_vms, o->conf.max_vcpus, o->conf.max_mem_mib);
+	check_doubts(&ck, o);
 	memcpy(buf, &ck.n, sizeof(ck.n));
 	answer_doc(r->o, r->id, &res, buf, ck.w.used);
 }

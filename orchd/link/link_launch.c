@@ -234,6 +234,12 @@ on_held(void *arg, struct chan *c, struct msg *m)
 	p->listed = true;
 	p->state = h.state == LV_GONE ? PART_STALE : PART_USED;
 	p->stopping = h.state == LV_STOPPING;
+	vm->run.unknown = h.state == LV_UNKNOWN;
+	vm->run.fault = h.fault;
+	vm->run.mute[0] = '\0';
+	vm->run.ready = false;
+	if (vm->run.unknown)
+		return 0; /* what is known of it was so when it was seen last */
 	vm->run.pid = h.pid;
 	vm->run.accel = h.accel;
 	vm->run.confined = h.confined;
@@ -285,6 +291,8 @@ heard_running(struct part *p, const struct launch_event *ev)
 	if (p->state == PART_STALE || p->ask == ASK_RELEASE)
 		return; /* late: of a run that is over */
 	p->state = PART_USED; /* also if nobody wants it to */
+	run->unknown = false;
+	run->fault = LF_NONE;
 	run->ran = true;
 	run->pid = ev->pid;
 	run->accel = ev->accel;
@@ -310,9 +318,36 @@ heard_end(struct part *p, const struct launch_event *ev)
 	    exit_reason_name(ev->reason), ev->detail[0] == '\0' ? "" : ": ",
 	    ev->detail);
 	text_clean(run->end.detail, sizeof(run->end.detail), text);
-	run->ready = false;
+	run->ready = run->unknown = false;
+	run->fault = LF_NONE;
+	run->mute[0] = '\0';
 	run->pid = 0;
 	p->state = PART_STALE;
+}
+
+static void
+heard_ready(struct part *p)
+{
+	struct run *run = &p->vm->run;
+
+	if (p->state != PART_USED)
+		return;
+	run->ready = run->was_ready = true;
+	run->mute[0] = '\0';
+}
+
+/* It runs, as far as anybody knows, and is not to be used. */
+static void
+heard_mute(struct part *p, const struct launch_event *ev)
+{
+	struct run *run = &p->vm->run;
+
+	if (p->state != PART_USED)
+		return;
+	run->ready = false;
+	text_clean(run->mute, sizeof(run->mute),
+	    ev->detail[0] != '\0' ? ev->detail : "no answer in time");
+	log_warn("vm %s: not ready any more: %s", p->vm->row.name, run->mute);
 }
 
 static int
@@ -334,8 +369,10 @@ on_event(void *arg, struct chan *c, struct msg *m)
 		heard_running(p, &ev);
 		break;
 	case LE_READY:
-		vm->run.ready = vm->run.ready || p->state == PART_USED;
-		vm->run.was_ready = vm->run.was_ready || vm->run.ready;
+		heard_ready(p);
+		break;
+	case LE_MUTE:
+		heard_mute(p, &ev);
 		break;
 	case LE_NEED_SPEC:
 		vm->run.need_spec = true;

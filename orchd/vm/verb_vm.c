@@ -10,6 +10,7 @@
 #include "orchd/link/link_launch.h"
 #include "orchd/object/wait.h"
 #include "orchd/object/write.h"
+#include "orchd/vm/doubt.h"
 #include "orchd/vm/vm_step.h"
 
 void
@@ -67,6 +68,19 @@ change(const struct req *r, struct vm *vm, enum vm_event ev, const char *why,
 	}
 }
 
+/* What is not known is neither running nor stopped.  True: answered. */
+static bool
+doubted(const struct req *r, const struct vm *vm)
+{
+	char why[200];
+
+	if (!doubt_now(vm, why, sizeof(why)))
+		return false;
+	answer_error(
+	    r->o, r->c->id, r->id, 503, "vm %s: %s", vm->row.name, why);
+	return true;
+}
+
 /* It is so already, or on its way there. */
 static void
 join(const struct req *r, struct vm *vm, enum wait_for what,
@@ -99,7 +113,8 @@ verb_vm_start(const struct req *r)
 	case VM_STARTING:
 	case VM_RUNNING:
 		/* under way or done: a second start is the first one's retry */
-		join(r, vm, FOR_RUNNING, &key);
+		if (vm->row.state != VM_RUNNING || !doubted(r, vm))
+			join(r, vm, FOR_RUNNING, &key);
 		return;
 	case VM_STOPPING:
 	case VM_DELETING:
@@ -124,7 +139,8 @@ verb_vm_stop(const struct req *r)
 	else if (vm->row.state == VM_STOPPED || vm->row.state == VM_STOPPING)
 		/* stopped already: as Volant, that is fine */
 		join(r, vm, FOR_STOPPED, &key);
-	else
+	/* without a launcher it is written down, and done when there is one */
+	else if (!vm->run.unknown || !doubted(r, vm))
 		change(r, vm, EV_STOP, "vm stopped", WANT_STOPPED, FOR_STOPPED,
 		    &key);
 }
@@ -154,6 +170,7 @@ void
 verb_vm_stream(const struct req *r)
 {
 	const struct vm *vm = req_vm(r);
+	char why[200];
 	int sv[2];
 
 	if (vm == NULL)
@@ -162,13 +179,19 @@ verb_vm_stream(const struct req *r)
 		req_refuse(r, 400, "no such stream");
 		return;
 	}
+	if (doubted(r, vm))
+		return;
 	if (vm->row.state != VM_RUNNING ||
 	    vm_life_const(vm)->state != PART_USED) {
 		req_refuse(r, 409, "vm not running");
 		return;
 	}
 	if (r->head.kind == STREAM_EXEC && !vm->run.ready) {
-		req_refuse(r, 503, "vm not ready yet");
+		if (doubt_words(vm, why, sizeof(why)))
+			answer_error(r->o, r->c->id, r->id, 503, "vm %s %s",
+			    vm->row.name, why);
+		else
+			req_refuse(r, 503, "vm not ready yet");
 		return;
 	}
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,

@@ -33,6 +33,9 @@ struct run {
 	bool ready;
 	bool was_ready; /* at some moment: news also of a run that is over */
 	bool need_spec; /* its agent asks for the boot spec once more */
+	bool unknown; /* launchd found it again and has not heard of it yet */
+	uint8_t fault; /* enum launch_fault: why it will not */
+	char mute[STORE_DETAIL_MAX]; /* why it is not ready any more; "" */
 	uint8_t accel;
 	uint32_t pid; /* 0: none */
 	struct launch_confined confined;

@@ -4,6 +4,7 @@
 
 #include "orchd/orchd.h"
 #include "orchd/text.h"
+#include "orchd/vm/doubt.h"
 #include "orchd/vm/vm.h"
 #include "orchd/vm/vm_view.h"
 
@@ -31,7 +32,8 @@ vm_view(const struct vm *vm, struct vm_view *v)
 	(void)snprintf(v->image, sizeof(v->image), "%s", vm->request.image);
 	(void)snprintf(v->tenant, sizeof(v->tenant), "%s", o->tenant.name);
 	v->ready = vm->run.ready && vm->row.state != VM_STARTING;
-	text_clean(v->reason, sizeof(v->reason), vm->row.detail);
+	if (!doubt_words(vm, v->reason, sizeof(v->reason)))
+		text_clean(v->reason, sizeof(v->reason), vm->row.detail);
 	if (vm->row.reason != EXIT_NONE && vm->run.pid == 0) {
 		v->has |= TABLE_HAS(VM_EXIT_STATUS);
 		v->exit_status = WIFSIGNALED(vm->row.exit_status)

@@ -163,7 +163,19 @@ class Chan:
                 raise Fail("answer 0x%x to nobody's question %d" % (m[0], m[1]))
             return m[0], m[2]
 
-    def list(self):
+    def list(self, settled=True):
+        """What is held; once each VM has said what it came to, or as it is."""
+        end = time.monotonic() + DEADLINE
+        while True:
+            held = self.listed()
+            if not settled or not any(h.state == LV_UNKNOWN and not h.fault
+                                      for h in held.values()):
+                return held
+            if time.monotonic() > end:
+                raise Fail("not known in time: %s" % held)
+            select.select([], [], [], POLL)
+
+    def listed(self):
         self.id += 1
         self.send(LAUNCH_LIST, b"", None, self.id)
         held = {}

@@ -42,15 +42,15 @@ static const struct {
 	    "...K."
 	    "...." },
 	{ VM_KEEPER,
-	    "FEGX."
+	    "FEGXS"
 	    "....W"
 	    "...." },
 	{ VM_WARDEN,
-	    "FEGX."
+	    "FEGXS"
 	    "....."
 	    "V..." },
 	{ VM_VERIFIED,
-	    "FEGX."
+	    "FEGXS"
 	    "....."
 	    ".R.." },
 	{ VM_RUNNING,

@@ -360,7 +360,7 @@ def hostile_launchd():
                                       detail=detail))
         for i, b in enumerate((
                 lambda ch: ch.send(LAUNCH_EVENT, ev(kind=0)),
-                lambda ch: ch.send(LAUNCH_EVENT, ev(kind=7)),
+                lambda ch: ch.send(LAUNCH_EVENT, ev(kind=8)),
                 lambda ch: ch.send(LAUNCH_EVENT, ev(reason=11)),
                 lambda ch: ch.send(LAUNCH_EVENT, ev(rung=5)),
                 lambda ch: ch.send(LAUNCH_EVENT, ev(accel=3)),

@@ -79,7 +79,7 @@ def tamper(s):
         f.seek(0)
         f.write(bytes(rec))
     s.up()
-    s.o.list()
+    s.o.list(settled=False)
     s.release(VM)
     lives = alive(victim.pid)
     if lives:
