@@ -243,7 +243,7 @@ main(int argc, char *argv[])
 		if (want == NULL)
 			want = strstr(argv[n], "probe=");
 		if ((fd = strstr(argv[n], "vhostfd=")) != NULL)
-			vhost_fd = atoi(fd + 8);
+			vhost_fd = (int)strtol(fd + 8, NULL, 10);
 	}
 	for (i = 0; want != NULL && i < nitems(probes); i++) {
 		if (strcmp(want + 6, probes[i].name) != 0)
