@@ -5,7 +5,7 @@ Neither is told as "not running": 503, which the caller tries again, with words
 for a person.
 """
 import os
-import struct
+
 import sys
 
 sys.path.insert(

@@ -94,7 +94,7 @@ def news_kept():
                 l.launch.vms[uid][0] = LV_GONE
                 l.plumb(ROOM_LAUNCHD)
                 l.settle()
-            l.launch.exit(uid, EXIT_PANIC, b"oops")
+            l.launch.exit(uid, EXIT_GUEST_PANIC, b"oops")
             l.settle()
             lock.free()
             l.answer(rid, 15)
