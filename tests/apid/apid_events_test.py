@@ -70,7 +70,7 @@ def t_sse_gap():
                                  "Last-Event-ID: %d" % after))
         end = (first or [last])[-1]
         H.answer(H.expect(EVENTS, cl), 200, EVENTS_DOC,
-                 list_wire([event_wire(n) for n in first]), last=end,
+                 pack_list([event_wire(n) for n in first]), last=end,
                  total=last + 1)
         want(cl.head(), 200)
         want(cl.chunk(), gap_text(after, last, text) +
@@ -79,7 +79,7 @@ def t_sse_gap():
         want(m.after, end)
         send(H.chan, GONE, 0, struct.pack("=Q", cl.id))
     cl, m = sse(last=10)  # one who fell behind
-    H.answer(m, 200, EVENTS_DOC, list_wire([event_wire(31)]), last=31,
+    H.answer(m, 200, EVENTS_DOC, pack_list([event_wire(31)]), last=31,
              total=30 + 1)
     want(cl.chunk(), gap_text(10, 30, KEPT % (11, 30)) + sse_text(31))
     want(H.expect(EVENTS, cl).after, 31)
@@ -89,7 +89,7 @@ def t_sse_gap():
 def t_sse_gap_backwards():
     # orchd alone gave that number: behind it there is no gap
     cl, m = sse(last=10)
-    H.answer(m, 200, EVENTS_DOC, list_wire([]), last=10, total=10 + 1)
+    H.answer(m, 200, EVENTS_DOC, pack_list([]), last=10, total=10 + 1)
     cl.end()
     want(os.WEXITSTATUS(H.dead(WAIT) or 0), 1)
     H.start()
