@@ -192,6 +192,12 @@ headers(const struct api_request *rq, const char *key, struct curl_slist **ret)
 	return 0;
 }
 
+static long
+try_ms(const struct api_request *rq)
+{
+	return rq->keyed ? API_ACT_MS : API_TRY_MS;
+}
+
 /* Whatever the environment says about proxies, this goes to the socket. */
 static int
 setup(struct try *t, struct curl_slist *list)
@@ -228,7 +234,7 @@ setup(struct try *t, struct curl_slist *list)
 	}
 	r |= curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, rq->method);
 	if (rq->sink == NULL)
-		r |= curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, (long)API_TRY_MS);
+		r |= curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, try_ms(rq));
 	return r == CURLE_OK ? 0 : -ENOMEM;
 }
 
@@ -328,7 +334,7 @@ outcome(const struct try *t, CURLcode c, struct err *e)
 	case CURLE_OPERATION_TIMEDOUT:
 		return err_set(e, -ETIMEDOUT,
 		    "the API at %s did not answer within %d seconds",
-		    t->a->path, API_TRY_MS / 1000);
+		    t->a->path, (int)(try_ms(t->rq) / 1000));
 	case CURLE_OUT_OF_MEMORY:
 		return err_set(e, -ENOMEM, "out of memory");
 	default:

@@ -17,7 +17,10 @@ struct err;
 #define API_RETRY_MS 10000
 /* Nobody listens and nobody did before: the suite is not up. */
 #define API_REFUSED_MS 1000
-#define API_TRY_MS 30000
+#define API_TRY_MS 30000 /* until an answer to what only asks */
+/* What changes something is answered when that has come about, or not:
+ * ready_timeout in mews.conf, an hour at most, and what comes beside it. */
+#define API_ACT_MS 3900000
 #define API_HEAD_MAX 65536
 #define API_BODY_MAX ((size_t)16 << 20) /* a list of all VMs */
 #define API_TARGET_MAX 1024
