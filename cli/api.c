@@ -37,6 +37,7 @@ try {
 	bool streamed; /* the sink had something */
 	int sink_r;
 	long os_errno;
+	int64_t deaf_until; /* 0: no signal came */
 };
 
 #define KEY_LEN 32 /* 128 random bits in hex */
@@ -238,6 +239,17 @@ setup(struct try *t, struct curl_slist *list)
 	return r == CURLE_OK ? 0 : -ENOMEM;
 }
 
+/* Is it to end now because of a signal? */
+static bool
+is_ended(struct try *t)
+{
+	const unsigned int n = sig_count();
+
+	if (n > 0 && t->deaf_until == 0)
+		t->deaf_until = clock_ms() + API_DEAF_MS;
+	return n > t->rq->deaf || (n > 0 && clock_ms() >= t->deaf_until);
+}
+
 /* Waits for more, at most a second; says when nothing came for idle_ms. */
 static int
 wait_more(struct try *t, int *running)
@@ -247,7 +259,7 @@ wait_more(struct try *t, int *running)
 	CURLM *m = t->a->multi;
 	int n = 0;
 
-	if (sig_count() > t->rq->deaf)
+	if (is_ended(t))
 		return -EINTR;
 	if (*running > 0 &&
 	    curl_multi_poll(m, &sig, sig_fd() >= 0 ? 1 : 0,

@@ -82,6 +82,20 @@ def raw_with_input_only():
 
 
 @case
+def terminal_for_what_is_used():
+    """-t alone needs no terminal to read from."""
+    with Setup(keys_handler([])) as s:
+        for args, want in (("-t", READY), ("-it", b"-t needs a terminal")):
+            sh, fd = shell(s)
+            os.write(fd, ("%s exec %s web x </dev/null\n" % (
+                MEWS, args)).encode())
+            read_until(fd, want)
+            os.write(fd, b"\x03exit\n")
+            os.close(fd)
+            os.waitpid(sh, 0)
+
+
+@case
 def interrupt_twice_gives_up():
     """A program that ignores Ctrl-C does not hold this side."""
     s, pid, fd = session("-t", ends=lambda keys: False)
