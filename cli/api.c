@@ -37,6 +37,7 @@ try {
 	bool streamed; /* the sink had something */
 	int sink_r;
 	long os_errno;
+	int64_t deaf_until; /* 0: no signal came */
 };
 
 #define KEY_LEN 32 /* 128 random bits in hex */
@@ -192,6 +193,12 @@ headers(const struct api_request *rq, const char *key, struct curl_slist **ret)
 	return 0;
 }
 
+static long
+try_ms(const struct api_request *rq)
+{
+	return rq->keyed ? API_ACT_MS : API_TRY_MS;
+}
+
 /* Whatever the environment says about proxies, this goes to the socket. */
 static int
 setup(struct try *t, struct curl_slist *list)
@@ -228,8 +235,19 @@ setup(struct try *t, struct curl_slist *list)
 	}
 	r |= curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, rq->method);
 	if (rq->sink == NULL)
-		r |= curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, (long)API_TRY_MS);
+		r |= curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, try_ms(rq));
 	return r == CURLE_OK ? 0 : -ENOMEM;
+}
+
+/* Is it to end now because of a signal? */
+static bool
+is_ended(struct try *t)
+{
+	const unsigned int n = sig_count();
+
+	if (n > 0 && t->deaf_until == 0)
+		t->deaf_until = clock_ms() + API_DEAF_MS;
+	return n > t->rq->deaf || (n > 0 && clock_ms() >= t->deaf_until);
 }
 
 /* Waits for more, at most a second; says when nothing came for idle_ms. */
@@ -241,7 +259,7 @@ wait_more(struct try *t, int *running)
 	CURLM *m = t->a->multi;
 	int n = 0;
 
-	if (sig_count() > t->rq->deaf)
+	if (is_ended(t))
 		return -EINTR;
 	if (*running > 0 &&
 	    curl_multi_poll(m, &sig, sig_fd() >= 0 ? 1 : 0,
@@ -328,7 +346,7 @@ outcome(const struct try *t, CURLcode c, struct err *e)
 	case CURLE_OPERATION_TIMEDOUT:
 		return err_set(e, -ETIMEDOUT,
 		    "the API at %s did not answer within %d seconds",
-		    t->a->path, API_TRY_MS / 1000);
+		    t->a->path, (int)(try_ms(t->rq) / 1000));
 	case CURLE_OUT_OF_MEMORY:
 		return err_set(e, -ENOMEM, "out of memory");
 	default:

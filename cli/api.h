@@ -17,7 +17,11 @@ struct err;
 #define API_RETRY_MS 10000
 /* Nobody listens and nobody did before: the suite is not up. */
 #define API_REFUSED_MS 1000
-#define API_TRY_MS 30000
+#define API_TRY_MS 30000 /* until an answer to what only asks */
+/* What changes something is answered when that has come about, or not:
+ * ready_timeout in mews.conf, an hour at most, and what comes beside it. */
+#define API_ACT_MS 3900000
+#define API_DEAF_MS 3000
 #define API_HEAD_MAX 65536
 #define API_BODY_MAX ((size_t)16 << 20) /* a list of all VMs */
 #define API_TARGET_MAX 1024
@@ -29,7 +33,9 @@ struct api_request {
 	const char *body; /* JSON; NULL: none */
 	const char *last_event_id; /* NULL: none */
 	bool keyed; /* changes something: goes with an Idempotency-Key */
-	unsigned int deaf; /* how many signals do not end it */
+	/* How many signals do not end it, but for API_DEAF_MS: the answer is
+	 * most often near, and then it is known what became of it. */
+	unsigned int deaf;
 	/* A stream: where the body of a 2xx goes; negative ends it. */
 	int (*sink)(void *arg, const char *p, size_t len);
 	/* NULL, or: nothing came for idle_ms; negative ends it. */

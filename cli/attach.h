@@ -14,6 +14,8 @@ int attach_words(
 
 /* A directory for a command to start in: 0, or -EINVAL with e. */
 int attach_cwd(const char *dir, struct err *e);
+/* Standard output is a terminal, and standard input where it is sent. */
+bool attach_on_terminal(bool in);
 /* Moves optind behind a "--" that stands before the command. */
 void attach_skip(int argc, char *const argv[]);
 

@@ -63,6 +63,12 @@ attach_skip(int argc, char *const argv[])
 		optind++;
 }
 
+bool
+attach_on_terminal(bool in)
+{
+	return isatty(STDOUT_FILENO) && (!in || isatty(STDIN_FILENO));
+}
+
 struct opts {
 	bool in, tty;
 	const char *cwd;
@@ -155,7 +161,7 @@ cmd_exec(struct cli *c, int argc, char *argv[])
 		status = cli_usage(c, "which command?");
 		goto out;
 	}
-	if (o.tty && !(isatty(STDIN_FILENO) && isatty(STDOUT_FILENO))) {
+	if (o.tty && !attach_on_terminal(o.in)) {
 		status = cli_usage(c, "-t needs a terminal: leave it out");
 		goto out;
 	}

@@ -148,12 +148,6 @@ parse(struct cli *c, struct run *run, int argc, char *argv[])
 	return 0;
 }
 
-static bool
-on_terminal(void)
-{
-	return isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
-}
-
 /* What the options mean together; 0 or EXIT_OURS. */
 static int
 settle(struct cli *c, struct run *run)
@@ -167,9 +161,9 @@ settle(struct cli *c, struct run *run)
 	if (run->detach && (run->rm || run->tty || run->in))
 		return cli_usage(
 		    c, "--rm, -i and -t do not go together with -d");
-	if (run->tty && !on_terminal())
+	if (run->tty && !attach_on_terminal(run->in))
 		return cli_usage(c, "-t needs a terminal: leave it out");
-	if (!run->detach && run->argc == 0 && on_terminal()) {
+	if (!run->detach && run->argc == 0 && attach_on_terminal(true)) {
 		run->argv = shell;
 		run->argc = 1;
 		run->in = run->tty = true;

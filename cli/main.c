@@ -84,7 +84,7 @@ globals(struct cli *c, int argc, char *argv[])
 			(void)version(c);
 			return OPT_HELP;
 		default:
-			opt_refuse(c, o, argc, argv, longs);
+			opt_refuse(c, o, argv, longs);
 			return OPT_BAD;
 		}
 	}

@@ -71,45 +71,37 @@ refuse_long(struct cli *c, const char *word, const struct option *longs)
 		(void)cli_usage(c, "there is no option --%s%s", name, hint);
 }
 
-/* -name, where --name was meant; a word of its own is "-n". */
-static const char *
-one_dash(int argc, char *argv[], const struct option *longs)
+void
+opt_refuse(struct cli *c, int o, char *argv[], const struct option *longs)
 {
-	char name[NEAR_WORD_MAX + 2];
-	const struct option *l;
-	int i;
-
-	for (i = optind - 1; i <= optind && i < argc; i++) {
-		if (i < 1 || argv[i][0] != '-' || argv[i][1] == '-' ||
-		    strlen(argv[i]) < 3)
-			continue;
-		bare_name(argv[i], name);
-		for (l = longs; l->name != NULL; l++) {
-			if (strcmp(l->name, name) == 0)
-				return l->name;
-		}
-	}
-	return NULL;
+	if (o == ':')
+		(void)cli_usage(c, "%.64s needs a value", argv[optind - 1]);
+	else if (optopt > 0 && optopt < 0x80)
+		(void)cli_usage(c, "there is no option -%c", optopt);
+	else
+		refuse_long(c, argv[optind - 1], longs);
 }
 
-void
-opt_refuse(
-    struct cli *c, int o, int argc, char *argv[], const struct option *longs)
+/* -name, where --name was meant, would be read as -n with the value "ame". */
+static bool
+has_one_dash(struct cli *c, int argc, char *argv[], const struct option *longs)
 {
-	const char *meant;
+	const int at = optind > 0 ? optind : 1;
+	char name[NEAR_WORD_MAX + 2];
+	const struct option *l;
 
-	if (o == ':') {
-		(void)cli_usage(c, "%.64s needs a value", argv[optind - 1]);
-		return;
+	if (at >= argc || argv[at][0] != '-' || argv[at][1] == '-' ||
+	    strlen(argv[at]) < 3)
+		return false;
+	bare_name(argv[at], name);
+	for (l = longs; l->name != NULL; l++) {
+		if (strcmp(l->name, name) != 0)
+			continue;
+		(void)cli_usage(
+		    c, "-%s begins with two dashes: --%s", name, name);
+		return true;
 	}
-	if (optopt <= 0 || optopt >= 0x80) {
-		refuse_long(c, argv[optind - 1], longs);
-		return;
-	}
-	meant = one_dash(argc, argv, longs);
-	(void)cli_usage(c, "there is no option -%c%s%s%s", optopt,
-	    meant == NULL ? "" : " (did you mean --",
-	    meant == NULL ? "" : meant, meant == NULL ? "" : "?)");
+	return false;
 }
 
 /* A copy in which options without a value may have one. */
@@ -138,6 +130,8 @@ opt_next(struct cli *c, int argc, char *argv[], const char *shorts,
 	opterr = 0;
 	do {
 		at = -1;
+		if (has_one_dash(c, argc, argv, longs))
+			return OPT_BAD;
 		o = getopt_long(argc, argv, shorts, all, &at);
 		if (at >= 0 && all[at].has_arg != optional_argument)
 			at = -1;
@@ -155,7 +149,7 @@ opt_next(struct cli *c, int argc, char *argv[], const char *shorts,
 	}
 	if (o != '?' && o != ':')
 		return o;
-	opt_refuse(c, o, argc, argv, longs);
+	opt_refuse(c, o, argv, longs);
 	return OPT_BAD;
 }
 

@@ -34,8 +34,7 @@ int opt_next(struct cli *c, int argc, char *argv[], const char *shorts,
 bool opt_flag(void);
 
 /* Says what is wrong with the option at which getopt_long(3) said `o`. */
-void opt_refuse(
-    struct cli *c, int o, int argc, char *argv[], const struct option *longs);
+void opt_refuse(struct cli *c, int o, char *argv[], const struct option *longs);
 
 /* Runs a command without options of its own; 0 or OPT_HELP, OPT_BAD. */
 int opt_none(struct cli *c, int argc, char *argv[]);

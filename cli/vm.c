@@ -174,7 +174,7 @@ vm_create_new(struct cli *c, const struct vm_create *rq, struct vm_view *ret,
 {
 	struct api_reply rp = { 0 };
 	struct jbuf b;
-	/* not ended by the first signal: whether it was made must be known */
+	/* not ended at once by the first signal: was it made? */
 	struct api_request arq = { .method = "POST",
 		.target = "/api/v1/vms",
 		.keyed = true,

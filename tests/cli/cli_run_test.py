@@ -209,6 +209,38 @@ def run_rm_of_what_did_not_start():
 
 
 @case
+def interrupt_while_it_starts():
+    """A create that is answered late is not waited for after a signal, and
+    what it made goes."""
+    asked, go, vms = threading.Event(), threading.Event(), {}
+
+    def handler(rq, n):
+        if rq.method == "POST":
+            vms["w"] = vm("w", "starting", False, created_at=time.strftime(
+                "%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+            asked.set()
+            go.wait(DEADLINE)
+            return b""
+        if rq.method == "DELETE":
+            vms.clear()
+            return answer(204)
+        return answer(200, vms["w"]) if vms else answer(
+            404, {"error": "vm not found"})
+    for args, gone in ((["--rm"], True), ([], False)):
+        asked.clear()
+        go.clear()
+        with Setup(handler) as s:
+            p = s.start("run", *args, "--name", "w", "busybox", "x")
+            asked.wait(DEADLINE)
+            p.send_signal(signal.SIGINT)
+            _, err = p.communicate(timeout=10)
+            same(p.returncode, 130)
+            same(vms == {}, gone)
+            same("VM w stays" in err.decode(), not gone)
+            go.set()
+
+
+@case
 def run_words():
     """The caller's options, not the API's fields."""
     for status, text, want in (

@@ -82,6 +82,20 @@ def raw_with_input_only():
 
 
 @case
+def terminal_for_what_is_used():
+    """-t alone needs no terminal to read from."""
+    with Setup(keys_handler([])) as s:
+        for args, want in (("-t", READY), ("-it", b"-t needs a terminal")):
+            sh, fd = shell(s)
+            os.write(fd, ("%s exec %s web x </dev/null\n" % (
+                MEWS, args)).encode())
+            read_until(fd, want)
+            os.write(fd, b"\x03exit\n")
+            os.close(fd)
+            os.waitpid(sh, 0)
+
+
+@case
 def interrupt_twice_gives_up():
     """A program that ignores Ctrl-C does not hold this side."""
     s, pid, fd = session("-t", ends=lambda keys: False)
@@ -117,8 +131,9 @@ def every_signal():
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for sig in DEADLY:
         if sanitized.ON and sig in (signal.SIGSEGV, signal.SIGBUS,
-                                    signal.SIGFPE, signal.SIGABRT):
-            continue  # the sanitizer's own
+                                    signal.SIGFPE, signal.SIGABRT,
+                                    signal.SIGUSR2):
+            continue  # the sanitizer's, and its tests', own
         s, pid, fd = session("-it", ends=lambda keys: False)
         with s:
             until(lambda: is_raw(fd), "raw")

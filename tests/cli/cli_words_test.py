@@ -19,7 +19,10 @@ def did_you_mean():
                 (["frobnicate"], "there is no command frobnicate (see"),
                 (["ps", "--formt=x"], "no option --formt (did you mean "
                  "--format?)"),
-                (["ps", "-format"], "(did you mean --format?)"),
+                (["ps", "-format"], "-format begins with two dashes: "
+                 "--format"),
+                (["run", "-detach", "x"], "begins with two dashes: --detach"),
+                (["run", "-env=A=1", "x"], "begins with two dashes: --env"),
                 (["--hsot", "x", "ps"], "(did you mean --host?)"),
                 (["run", "--e", "x"], "--e can be --env or --env-file"),
                 (["run", "--zzzzzz"], "there is no option --zzzzzz (see"),
@@ -184,6 +187,20 @@ def wait_asks_less_and_less():
         same(r, 125)
         if len(times) > 40:
             raise Bad("asked %d times in 4 s" % len(times))
+
+
+@case
+def slow_start():
+    """A start is answered when the VM runs, a minute later by default."""
+    def handler(rq, n):
+        if rq.method == "POST":
+            threading.Event().wait(31)
+        return answer(200, vm("a"))
+    with Setup(handler) as s:
+        p = s.start("start", "a")
+        out, err = p.communicate(timeout=2 * DEADLINE)
+        same((p.returncode, out, err), (0, b"a\n", b""))
+        same([q.method for q in s.fake.requests], ["POST", "GET"])
 
 
 LINES = b"".join(b"line %d\n" % i for i in range(20000))
