@@ -6,8 +6,8 @@ LINT_HDR = $(filter %.h,$(LINT_ALL))
 # Every one that is here: a new folder is not forgotten.
 LINT_ALL := $(sort $(shell find * -path 'build*' -prune -o -name '*.[ch]' -print))
 
-.PHONY: lint lint-circles lint-format lint-clang lint-tidy lint-cppcheck lint-words lint-headers
-lint: lint-format lint-words lint-circles lint-headers lint-clang lint-tidy lint-cppcheck	## every linter
+.PHONY: lint lint-circles lint-format lint-gcc lint-clang lint-tidy lint-cppcheck lint-words lint-headers
+lint: lint-format lint-words lint-gcc lint-circles lint-headers lint-clang lint-tidy lint-cppcheck	## every linter
 	@pmccabe $(LINT_SRC) | sort -rn | head -10 | \
 	    awk '{ printf "  complexity %3d  %s:%s\n", $$1, $$6, $$7 }'
 
@@ -19,19 +19,23 @@ lint-words:
 	$(call say,WORDS,banned calls)
 	$(Q)tests/banned $(LINT_SRC) $(LINT_HDR)
 
-lint-circles: all
+lint-circles: lint-gcc
 	$(call say,CIRCLES,of files)
 	$(Q)B=$(B) tests/circles
 
 lint-headers: deps-lint
 	$(call say,HEADERS,each on its own)
 	$(Q)for h in $(LINT_HDR); do \
-	    $(CC) $(CPPFLAGS) $(filter-out -O2 -g,$(CFLAGS_ALL)) -U_FORTIFY_SOURCE \
+	    $(CC) $(CPPFLAGS_ALL) $(filter-out -O2 -g,$(CFLAGS_ALL)) -Werror -U_FORTIFY_SOURCE \
 	    -fsyntax-only -x c $$h || exit 1; done
 
-# The whole tree once more with the other compiler, same -Werror.
+# What is built anyway, a warning being an error; and the whole tree once more
+# with the other compiler.
+lint-gcc:
+	$(Q)$(MAKE) --no-print-directory WERROR=-Werror all unit-build hostile
 lint-clang: deps-lint
-	$(Q)$(MAKE) --no-print-directory B=build-clang CC=clang all unit-build
+	$(Q)$(MAKE) --no-print-directory WERROR=-Werror B=build-clang CC=clang \
+	    all unit-build
 
 # One run a file; a stamp remembers what was clean.
 TIDY_STAMP := $(patsubst %.c,build-clang/tidy/%.ok,$(LINT_SRC))
@@ -39,7 +43,7 @@ lint-tidy: $(TIDY_STAMP)
 build-clang/tidy/%.ok: %.c .clang-tidy $(LINT_HDR) | deps-lint
 	@mkdir -p $(@D)
 	$(call say,TIDY,$<)
-	$(Q)clang-tidy --quiet $< -- $(CPPFLAGS) -std=gnu17 2>build-clang/tidy/$*.log \
+	$(Q)clang-tidy --quiet $< -- $(CPPFLAGS_ALL) -std=gnu17 2>build-clang/tidy/$*.log \
 	    || { cat build-clang/tidy/$*.log; exit 1; }
 	@touch $@
 

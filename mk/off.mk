@@ -41,7 +41,7 @@ $(call off_lib,$(1),$(2),$(3)): $(filter-out $(call off_own,$(1),$(2),$(3)),$(ca
 $(call off_obj,$(1),$(2),$(3)): $(call off_dir,$(1),$(3))/%.o: %.c | $(B)/.deps
 	@mkdir -p $$(@D)
 	$$(call say,CC,$$< without $(1))
-	$$(Q)$$(CC) $$(CPPFLAGS) $(call off_def,$(1)) $$(CFLAGS_ALL) -MMD -MP -c \
+	$$(Q)$$(CC) $$(CPPFLAGS_ALL) $(call off_def,$(1)) $$(CFLAGS_ALL) -MMD -MP -c \
 	    -o $$@ $$<
 OFF_$(3) += build-off/$(1)/$(3)
 endef

@@ -23,8 +23,6 @@ endef
 
 LIB_EVENT := -levent_core
 LIB_JSON := -ljson-c
-# libnl's headers are not where the others are.
-CPPFLAGS += -I/usr/include/libnl3
 
 $(eval $(call room,mews-launchd,$(call room_src,launchd),$(LIB_EVENT) -lseccomp -lcap -lbsd))
 $(eval $(call room,mews-spawner,$(call room_src,spawner),-lseccomp -lcap -lbsd))
@@ -64,7 +62,7 @@ $(LIBCOMMON) $(LIBPROTO):
 $(B)/obj/%.o: %.c | $(B)/.deps
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_ALL) \
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) \
 	    $(if $(filter $(STRICT),$*),-Wconversion) -MMD -MP -c -o $@ $<
 
 define room_rule

@@ -106,7 +106,7 @@ $(B)/wire.json: tests/suite/layouts.c mk/layouts $(wildcard proto/*.h) \
     spawner/record.h spawner/cgroup.h
 	@mkdir -p $(@D)
 	$(call say,WIRE,$@)
-	$(Q)$(CC) -std=gnu17 $(CPPFLAGS) -g -O0 -fno-eliminate-unused-debug-types \
+	$(Q)$(CC) -std=gnu17 $(CPPFLAGS_ALL) -g -O0 -fno-eliminate-unused-debug-types \
 	    -c -o $@.o $<
 	$(Q)mk/layouts $@.o $(filter %.h,$^) > $@
 $(B)/tables.json: $(B)/tests/tables
