@@ -144,7 +144,7 @@ main(int argc, char *argv[])
 	if (root != NULL && mkdir(root, 0755) < 0 && errno != EEXIST)
 		fatal("mkdir %s: %m", root);
 	dirs_make(&m.conf);
-	m.lock = dirs_lock(&m.conf);
+	m.lock = lock_take(&m.conf);
 	m.listener = dirs_listen(&m.conf);
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
 		fatal("subreaper: %m");
