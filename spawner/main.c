@@ -169,6 +169,21 @@ find_launchd(struct spawner *sp)
 	sp->chan = m.fd;
 }
 
+/* mewsd asks whether it is there, or ended, or says that we do. */
+static void
+hear_mewsd(void)
+{
+	_Alignas(8) static uint8_t buf[MSG_MAX];
+	struct msg m = { .fd = -1 };
+	const int r = msg_wait(BOOT_FD, buf, &m, 0);
+
+	if (r == -ETIMEDOUT)
+		return;
+	if (r < 0 || m.type != BOOT_PING || m.len != 0 || m.fd >= 0)
+		exit(0);
+	(void)msg_send(BOOT_FD, BOOT_PONG, m.id, NULL, 0, -1);
+}
+
 /* launchd's next message, if it is that. */
 static void
 serve(struct spawner *sp)
@@ -184,10 +199,10 @@ serve(struct spawner *sp)
 			return;
 		fatal("poll: %m");
 	}
-	/* mewsd ended, or says that we do: there is nothing else it could say
-	 */
 	if (p[0].revents != 0)
-		exit(0);
+		hear_mewsd();
+	if (p[1].revents == 0)
+		return;
 	r = msg_wait(sp->chan, buf, &m, 0);
 	if (r == -ECONNRESET)
 		exit(0); /* launchd ended: so do we, VMs stay */
