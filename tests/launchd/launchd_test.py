@@ -151,9 +151,13 @@ def hostile_warden():
 
 def unread(pid):
     """Bytes that wait in the spawner's channel to launchd."""
-    fd, = [fd for fd in map(int, os.listdir("/proc/%d/fd" % pid)) if fd > 3 and
-           os.readlink("/proc/%d/fd/%d" % (pid, fd)).startswith("socket:")]
-    inode = os.readlink("/proc/%d/fd/%d" % (pid, fd)).strip("socket:[]")
+    try:
+        inode, = [to.strip("socket:[]") for to in (
+            os.readlink("/proc/%d/fd/%s" % (pid, fd))
+            for fd in os.listdir("/proc/%d/fd" % pid) if int(fd) > 3)
+            if to.startswith("socket:")]
+    except (FileNotFoundError, ValueError):
+        return 0  # it is not stopped yet, and has something open for a while
     out = subprocess.run(["ss", "-xan"], stdout=subprocess.PIPE, text=True)
     for f in map(str.split, out.stdout.splitlines()):
         if len(f) > 5 and inode == f[5]:

@@ -459,7 +459,8 @@ def costs():
                   get_us, get_us / echo, list_ms, best * 1e3, idle * 1e3,
                   back * 1e3))
         if not suite.sanitized.ON:  # every access is checked there
-            assert get_us < 3 * echo and idle <= 0.01 and back < 1
+            # the budget, or what it is worth where all is slow
+            assert get_us < max(40, 3 * echo) and idle <= 0.01 and back < 1
             assert list_ms < max(5, 0.2 * echo)
 
 
