@@ -114,8 +114,8 @@ class Jails(callers.Suite):
 
 class Held:
     def __init__(self, p):
-        (self.kind, _, self.id, self.pid, self.uid, self.slot, self.alive, _,
-         self.cid) = struct.unpack("<IIQIIHBBI", p[:32])
+        (self.kind, _, self.id, self.pid, self.uid, self.slot, self.alive,
+         self.fault, self.cid) = struct.unpack("<IIQIIHBBI", p[:32])
 
     def __repr__(self):
         return repr(vars(self))
@@ -191,9 +191,13 @@ def adopted():
         s.kill()
         os.unlink("%s/side-%016x/record" % (s.run, VM))
         s.up()
-        held = s.list()  # what is left of it has a name, so it can be released
-        eq((held[SIDE, VM].uid, held[SIDE, VM].alive), (0, 0))
-        os.kill(it.pid, signal.SIGKILL)
+        held = s.list()  # who it is the kernel says, what it may hold nobody
+        eq((held[SIDE, VM].uid, held[SIDE, VM].alive, held[SIDE, VM].fault),
+           (it.uid, 1, 1))
+        s.refused(spawn.VERIFY, spawn.verify(VM, SIDE_BIT, kind=SIDE),
+                  "its record cannot be read")
+        s.refused(spawn.RELEASE, spawn.jail(VM, SIDE), "it lives")
+        s.ask(spawn.KILL, spawn.jail(VM, SIDE))
         wait("its end", lambda: not alive(it.pid))
         s.ask(spawn.RELEASE, spawn.jail(VM, SIDE))
         s.all_released((spawn.JAIL_VM, VM))
@@ -352,7 +356,7 @@ def one_owner():
                     f.write(other)
             s.up()
             held = s.list()
-            eq(sorted(h.uid == 0 for h in held.values()), [False, True], held)
+            eq(sorted(h.fault for h in held.values()), [0, 1], held)
             s.kill()
         with open(paths[0] + "/record", "wb") as f:
             f.write(rec)
