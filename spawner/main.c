@@ -18,6 +18,7 @@
 #include "common/util.h"
 #include "proto/uids.h"
 #include "spawner/accel.h"
+#include "spawner/load.h"
 #include "spawner/proc.h"
 #include "spawner/programs.h"
 #include "spawner/spawner.h"
@@ -231,7 +232,7 @@ main(int argc, char *argv[], char *envp[])
 	spawner_confine(&sp);
 	if (proc_own_filters(&sp.filters) < 0)
 		fatal("this kernel does not count seccomp filters");
-	held_load(&sp);
+	load_held(&sp);
 	setproctitle("-mews: spawner");
 	find_launchd(&sp);
 	if (msg_send(sp.chan, SPAWN_CAPS, 0, &sp.caps, sizeof(sp.caps), -1) < 0)
