@@ -13,7 +13,7 @@ import sys
 sys.path.insert(0, os.path.join(
     os.path.dirname(os.path.abspath(__file__)), "../launchd"))
 from callers import *  # noqa: E402,F403
-from wire import LV_GONE, LV_READY, record  # noqa: E402
+from wire import LV_GONE, LV_READY, LV_UNKNOWN, record  # noqa: E402
 
 enter(os.path.abspath(__file__))
 
