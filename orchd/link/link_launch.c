@@ -248,8 +248,7 @@ on_held(void *arg, struct chan *c, struct msg *m)
 	 * not on the disk yet stays true */
 	vm->run.ready = h.state == LV_READY;
 	vm->run.was_ready = vm->run.was_ready || vm->run.ready;
-	vm->run.ran =
-	    vm->run.ran || vm->run.ready || h.state == LV_RUNNING;
+	vm->run.ran = vm->run.ran || vm->run.ready || h.state == LV_RUNNING;
 	return 0;
 }
 
