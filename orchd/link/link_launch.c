@@ -311,7 +311,8 @@ heard_end(struct part *p, const struct launch_event *ev)
 	    run->end.heard)
 		return;
 	run->end.heard = true;
-	run->end.late = p->state == PART_STALE;
+	/* of a start that a launcher before this one made */
+	run->end.late = p->state == PART_STALE || run->unknown;
 	run->end.reason = ev->reason;
 	run->end.status = ev->status;
 	(void)snprintf(text, sizeof(text), "%s%s%.80s",
