@@ -65,8 +65,8 @@ def signals():
             st = suite.status(pid)
             assert int(st["SigBlk"], 16) == 0, (room, st)
             assert int(st["SigIgn"], 16) & want == want, (room, st)
-            if room == "mewsd":
-                assert int(st["SigIgn"], 16) == want, st
+            if room == "mewsd":  # 32 and 33 are libc's own: nptl(7)
+                assert int(st["SigIgn"], 16) & ~(3 << 31) == want, st
 
 
 def descriptors():
