@@ -235,6 +235,7 @@ on_held(void *arg, struct chan *c, struct msg *m)
 	p->listed = true;
 	p->state = h.state == LV_GONE ? PART_STALE : PART_USED;
 	p->stopping = h.state == LV_STOPPING;
+	vm->run.found = true;
 	vm->run.unknown = h.state == LV_UNKNOWN;
 	vm->run.fault = h.fault;
 	vm->run.mute[0] = '\0';
@@ -311,8 +312,10 @@ heard_end(struct part *p, const struct launch_event *ev)
 	    run->end.heard)
 		return;
 	run->end.heard = true;
-	/* of a start that a launcher before this one made */
-	run->end.late = p->state == PART_STALE || run->unknown;
+	/* of a start that a launcher, or we, before this one made: it may be
+	 * in the list already, with its end on the way */
+	run->end.late = p->state == PART_STALE || run->unknown ||
+	    (run->found && ev->reason == EXIT_START_FAILED);
 	run->end.reason = ev->reason;
 	run->end.status = ev->status;
 	(void)snprintf(text, sizeof(text), "%s%s%.80s",

@@ -277,8 +277,8 @@ def adoption_of_dead():
         wait("death", lambda: not alive(procs[0]["vmm"])
              and not alive(procs[1]["keeper"]))
         s.up()
-        held = s.o.list()
-        eq([held[VM + i].state for i in range(3)], [LV_GONE, LV_GONE, LV_READY])
+        wait("the ends", lambda: [h.state for _, h in sorted(s.o.list().items())]
+             == [LV_GONE, LV_GONE, LV_READY])
         eq(s.o.event(VM, LE_EXITED).reason, EXIT_KILLED, "status was kept")
         eq(s.o.event(VM + 1, LE_EXITED).reason, EXIT_KEEPER)
         for i in range(3):

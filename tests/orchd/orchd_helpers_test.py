@@ -206,6 +206,38 @@ def ended_before_list():
         eq(l.leaks(c), [])
 
 
+def ending_in_list():
+    """A new launchd lists a half-made start that it is about to end: its end,
+    told after the list, is not the end of what was asked for."""
+    with up() as l:
+        c = l.client(l.user)
+        run, l.launch.run = l.launch.run, lambda uid: None
+        rid = l.ask(c, CREATE, doc=vm_create("half"))
+        l.until(lambda: l.launch.vms, "START")
+        l.settle()
+        l.launch.chan.close()
+        uid, = l.launch.vms
+
+        def said(kind, ident, p):
+            if kind != LAUNCH_LIST:
+                return False
+            l.launch.vms[uid][0] = LV_STOPPING
+            l.launch.act(kind, ident, p)
+            l.launch.exit(uid, EXIT_START_FAILED, b"launcher restarted")
+            return True
+        l.launch.hook, l.launch.run = said, run
+        l.plumb(ROOM_LAUNCHD)
+        eq(l.answer(rid).status, 201)
+        eq(l.launch.starts[uid], 2)
+        # the one that it makes now may fail for good
+        l.launch.run = lambda uid: l.launch.exit(uid, EXIT_START_FAILED, b"no")
+        l.launch.hook = None
+        eq(l.call(c, STOP, "half").status, 200)
+        eq(l.call(c, START, "half").status, 500)
+        eq(l.call(c, DELETE, "half").status, 204)
+        eq(l.leaks(c), [])
+
+
 def gone_meanwhile():
     """A helper dies with each request in its hands, then comes back."""
     for where, room, kind in (("net", ROOM_NETD, NET_TAP_OPEN),
@@ -416,6 +448,6 @@ def words_of_helpers():
 
 if __name__ == "__main__":
     run(__file__, helper_errors, twice_and_late, never_answered, other_lists,
-        ended_before_list, gone_meanwhile, unread, watchdog,
+        ended_before_list, ending_in_list, gone_meanwhile, unread, watchdog,
         answers_for_another, hostile_netd, hostile_launchd,
         words_of_helpers)
