@@ -17,6 +17,7 @@
 #include "common/log.h"
 
 #define LOG_LINE_MAX 1024
+#define REPEAT_PLAIN 10 /* one line in a row is written so often */
 #define REPEAT_MS 10000 /* between two words of one line that repeats */
 
 static const char *log_room = "mews";
@@ -31,6 +32,7 @@ static uint64_t log_over; /* lines that were more than the budget */
 /* The line before this one, and how often it came again. */
 static struct {
 	enum log_level level;
+	unsigned int plain; /* times that it was written in a row */
 	uint64_t again;
 	int64_t at_ms; /* when it, or how often, was written */
 	char text[LOG_LINE_MAX];
@@ -204,6 +206,11 @@ log_v(enum log_level level, const char *fmt, va_list ap)
 		return;
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	if (log_last.level == level && strcmp(log_last.text, text) == 0) {
+		if (log_last.plain < REPEAT_PLAIN) {
+			log_last.plain++;
+			line_put(level, text, now_ms);
+			return;
+		}
 		log_last.again++;
 		if (now_ms - log_last.at_ms >= REPEAT_MS)
 			say_again(now_ms);
@@ -212,6 +219,7 @@ log_v(enum log_level level, const char *fmt, va_list ap)
 	say_again(now_ms);
 	log_last.level = level;
 	log_last.at_ms = now_ms;
+	log_last.plain = 1;
 	memcpy(log_last.text, text, strlen(text) + 1);
 	line_put(level, text, now_ms);
 }

@@ -11,8 +11,8 @@
  *
  * A line that nobody takes at once (a room's descriptor 2 is a pipe that does
  * not wait) is lost, and how many were is said before the next one.  A line
- * that is the last one again is counted, and told as such every 10 s or when
- * another comes.
+ * that came ten times in a row is counted from then on, and told as such every
+ * 10 s or when another comes.
  */
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 

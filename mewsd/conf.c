@@ -107,6 +107,11 @@ read_checked(const char *path, char **ret, struct err *e)
 
 	*ret = NULL;
 	fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0 && errno == ELOOP)
+		return err_set(e, -ELOOP,
+		    "%s: is a symbolic link: name the file itself, which root "
+		    "alone can write",
+		    path);
 	if (fd < 0)
 		return err_errno(e, -errno, "%s", path);
 	if (fstat(fd, &st) < 0) {
@@ -146,6 +151,7 @@ conf_load(const char *path, const char *root, struct conf *ret, struct err *e)
 {
 	char *text = NULL;
 	cfg_opt_t *opts = NULL;
+	struct conf_lines lines;
 	cfg_t *cfg = NULL;
 	int r;
 
@@ -153,6 +159,8 @@ conf_load(const char *path, const char *root, struct conf *ret, struct err *e)
 	e->msg[0] = '\0';
 	if ((r = read_checked(path, &text, e)) < 0)
 		return r;
+	if ((r = conf_scan(path, text, &lines, e)) < 0)
+		goto out;
 	if ((opts = options()) == NULL ||
 	    (cfg = cfg_init(opts, CFGF_NONE)) == NULL) {
 		r = err_set(e, -ENOMEM, "%s: out of memory", path);
@@ -167,7 +175,8 @@ conf_load(const char *path, const char *root, struct conf *ret, struct err *e)
 		r = -EINVAL;
 		goto out;
 	}
-	r = fill(cfg, root, ret, e);
+	if ((r = fill(cfg, root, ret, e)) < 0)
+		conf_locate(path, &lines, e);
 out:
 	parse_err = NULL;
 	if (cfg != NULL)

@@ -44,5 +44,7 @@ struct conf {
  */
 int conf_load(
     const char *path, const char *root, struct conf *ret, struct err *e);
+/* Whether the staged tree is there: a suite starts without it, but no VM. */
+int conf_host_stage(const struct conf *c, struct err *e);
 
 #endif

@@ -2,6 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include <linux/vm_sockets.h>
 
@@ -16,6 +18,7 @@
 #define NOFILE_VM 4U
 #define NOFILE_RESERVE 256U
 #define STOP_KILL_MS 1000
+#define UID_NOBODY 65534U
 
 int
 conf_path(const char *what, const char *dir, const char *sub,
@@ -51,6 +54,16 @@ check_dirs(struct conf *c, const char *root, struct err *e)
 	if ((r = conf_path("state directory", buf[0], "", c->lib, e)) < 0 ||
 	    (r = conf_path("run directory", buf[1], "", c->run, e)) < 0 ||
 	    (r = conf_path("log directory", buf[2], "", c->log, e)) < 0)
+		return r;
+	if (strlen(c->run) + strlen("/api.sock") >=
+	    sizeof(((struct sockaddr_un *)0)->sun_path))
+		return err_set(e, -ENAMETOOLONG,
+		    "run directory: %s/api.sock is longer than a socket's path "
+		    "may be (%zu): choose a shorter DIR",
+		    c->run, sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
+	if ((root != NULL && (r = conf_host_dir(root, e)) < 0) ||
+	    (r = conf_host_dir(c->lib, e)) < 0 ||
+	    (r = conf_host_dir(c->run, e)) < 0)
 		return r;
 	if (c->stage[0] == '\0' &&
 	    (r = conf_path("stage", c->lib, "/stage/current", c->stage, e)) < 0)
@@ -97,6 +110,10 @@ check_users(const struct conf *c, struct err *e)
 		if (u->uid == 0 || u->gid == 0)
 			return err_set(e, -EPERM, "%s: must not be root",
 			    room_row(i)->user_key);
+		if (u->uid == UID_NOBODY || u->gid == UID_NOBODY)
+			return err_set(e, -EPERM,
+			    "%s: must not be nobody's (%u), who is others', too",
+			    room_row(i)->user_key, UID_NOBODY);
 		for (j = 0; j < i; j++) {
 			if (c->user[j].uid == u->uid)
 				return err_set(e, -EINVAL,
@@ -109,6 +126,31 @@ check_users(const struct conf *c, struct err *e)
 	return 0;
 }
 
+/* Who may call is no VM and no room: a room that was taken over would ask for
+ * itself. */
+static int
+check_callers(const struct conf *c, const char *key, const uint32_t *uids,
+    size_t n, struct err *e)
+{
+	size_t i;
+	uint32_t room;
+
+	for (i = 0; i < n; i++) {
+		if (uids_has(&c->uids, uids[i]))
+			return err_set(e, -EINVAL,
+			    "%s: uid %u is one of the VMs'", key, uids[i]);
+		for (room = 0; room < ROOM_MAX; room++) {
+			if (room_row(room) != NULL &&
+			    room_row(room)->user_key != NULL &&
+			    c->user[room].uid == uids[i])
+				return err_set(e, -EINVAL,
+				    "%s: uid %u is %s's, which is no caller",
+				    key, uids[i], room_name(room));
+		}
+	}
+	return 0;
+}
+
 /* What a VM or a one-shot room runs as must be nobody else: no room, no
  * person. */
 static int
@@ -116,6 +158,7 @@ check_uids(struct conf *c, struct err *e)
 {
 	const struct uids *u = &c->uids;
 	size_t i;
+	int r;
 
 	for (i = 0; i < ROOM_MAX; i++) {
 		if (uids_has(u, c->user[i].uid))
@@ -124,18 +167,12 @@ check_uids(struct conf *c, struct err *e)
 			    u->base, u->base + u->count - 1,
 			    room_name((uint32_t)i));
 	}
-	for (i = 0; i < c->orchd.nadmins; i++) {
-		if (uids_has(u, c->orchd.admins[i]))
-			return err_set(e, -EINVAL,
-			    "admins: uid %u is one of the VMs'",
-			    c->orchd.admins[i]);
-	}
-	for (i = 0; i < c->orchd.nusers; i++) {
-		if (uids_has(u, c->orchd.users[i]))
-			return err_set(e, -EINVAL,
-			    "users: uid %u is one of the VMs'",
-			    c->orchd.users[i]);
-	}
+	if ((r = check_callers(
+		 c, "admins", c->orchd.admins, c->orchd.nadmins, e)) < 0 ||
+	    (r = check_callers(
+		 c, "users", c->orchd.users, c->orchd.nusers, e)) < 0 ||
+	    (r = conf_host_uids(u, e)) < 0)
+		return r;
 	c->launchd.uid_base = u->base;
 	c->launchd.uid_count = u->count;
 	c->launchd.uid = c->user[ROOM_LAUNCHD].uid;

@@ -35,6 +35,27 @@ extern const size_t conf_nkeys;
 int conf_user(
     const char *key, const char *text, struct room_user *ret, struct err *e);
 
+/* conf_scan.c: where keys are set. */
+#define CONF_KEY_MAX 40
+struct conf_lines {
+	size_t n;
+	struct {
+		char key[CONF_KEY_MAX];
+		unsigned int line;
+	} at[128]; /* one that is set later has no line in messages */
+};
+/* What libconfuse would not refuse is refused here, with file and line. */
+int conf_scan(
+    const char *path, const char *text, struct conf_lines *ret, struct err *e);
+/* Puts file and line before a message that begins with a key's name. */
+void conf_locate(const char *path, const struct conf_lines *l, struct err *e);
+
+/* conf_host.c: whether anybody of this host has uids of the range. */
+int conf_host_uids(const struct uids *u, struct err *e);
+/* Whether anybody but root could replace what is in it.  One that is not there
+ * is fine. */
+int conf_host_dir(const char *dir, struct err *e);
+
 /* conf_check.c: dir and sub as one absolute path; what names it in errors. */
 int conf_path(const char *what, const char *dir, const char *sub,
     char ret[BOOT_PATH_MAX], struct err *e);

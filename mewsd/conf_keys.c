@@ -175,6 +175,11 @@ set_subnet(cfg_t *cfg, const struct conf_key *k, struct conf *c, struct err *e)
 	if ((net & ~mask) != 0)
 		return err_set(e, -EINVAL,
 		    "%s = %s: has bits set past its prefix", k->name, text);
+	if (net >> 24 == 0 || net >> 24 == 127 || net >> 24 >= 224)
+		return err_set(e, -EINVAL,
+		    "%s = %s: no host can have an address of 0/8, 127/8, 224/4 "
+		    "or 240/4",
+		    k->name, text);
 	c->orchd.subnet = net;
 	c->orchd.prefix = (uint32_t)prefix;
 	c->orchd.gateway = net + 1;
@@ -197,8 +202,26 @@ set_ifname(cfg_t *cfg, const struct conf_key *k, struct conf *c, struct err *e)
 		    "%s = %s: an interface name of at most %d letters, digits, "
 		    "_, . and -, not beginning with mw",
 		    k->name, s, NET_IFNAME - 1);
+	if (strcmp(s, "lo") == 0 || strcmp(s, "all") == 0 ||
+	    strcmp(s, "default") == 0)
+		return err_set(e, -EINVAL,
+		    "%s = %s: that name is the kernel's own", k->name, s);
 	(void)snprintf(place(c, k), NET_IFNAME, "%s", s);
 	return 0;
+}
+
+static bool
+has_dots(const char *path)
+{
+	size_t len;
+
+	for (; *path != '\0'; path += len) {
+		path++; /* the slash, also of what is not absolute */
+		len = strcspn(path, "/");
+		if (len == 0 || strncmp(path, "..", len) == 0)
+			return true;
+	}
+	return false;
 }
 
 /* Below the mount of cgroup v2, as /proc/PID/cgroup spells it. */
@@ -214,6 +237,10 @@ set_cgroup_path(
 	if (len == 1 || path[len - 1] == '/')
 		return err_set(e, -EINVAL,
 		    "%s = %s: must not end in / (\"\" is mewsd's own group)",
+		    k->name, path);
+	if (has_dots(path))
+		return err_set(e, -EINVAL,
+		    "%s = %s: must have no component that is empty, . or ..",
 		    k->name, path);
 	return conf_path(k->name, path, "", c->launchd.cgroup_path, e);
 }

@@ -129,6 +129,8 @@ main(int argc, char *argv[])
 		      "one privilege it needs, and keeps none of yours");
 	if (conf_load(conf, root, &m.conf, &e) < 0)
 		fatal("%s", e.msg);
+	if (check && conf_host_stage(&m.conf, &e) < 0)
+		fatal("%s: %s", conf, e.msg);
 	if (check) {
 		(void)printf("%s: good\n", conf);
 		return 0;
@@ -142,6 +144,7 @@ main(int argc, char *argv[])
 		fatal("mkdir %s: %m", root);
 	dirs_make(&m.conf);
 	m.lock = lock_take(&m.conf);
+	claims_take(&m.conf);
 	m.listener = dirs_listen(&m.conf);
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
 		fatal("subreaper: %m");

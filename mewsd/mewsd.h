@@ -24,6 +24,9 @@ int dirs_log(const struct conf *c, struct err *e);
  * go, and ends those that do not though their mewsd is gone (design: no two
  * orchds ever share a store).  Start-up: dies. */
 int lock_take(const struct conf *c);
+/* Refuses a bridge or uids that another suite of this host has, and keeps
+ * others from ours.  Start-up: dies. */
+void claims_take(const struct conf *c);
 /* Binds DIR/run/api.sock anew and listens.  Start-up: dies. */
 int dirs_listen(const struct conf *c);
 

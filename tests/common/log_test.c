@@ -84,11 +84,12 @@ test_repeats(void)
 	t_eq(pipe2(p, O_CLOEXEC), 0);
 	s = said(p[0], p[1], repeats);
 	t_str(line(s, 0), "info as before");
-	t_str(line(s, 1), "info the last line came 999 times more");
-	t_str(line(s, 2), "info something else");
-	t_str(line(s, 3), "info the last line came 1 times more");
-	t_str(line(s, 4), "warn something else");
-	t_str(line(s, 5), "(none)");
+	t_str(line(s, 9), "info as before");
+	t_str(line(s, 10), "info the last line came 990 times more");
+	t_str(line(s, 11), "info something else");
+	t_str(line(s, 12), "info something else");
+	t_str(line(s, 13), "warn something else");
+	t_str(line(s, 14), "(none)");
 }
 
 static void

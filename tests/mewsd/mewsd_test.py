@@ -112,16 +112,19 @@ WRONG = [
 ]
 
 
-def check(text, path=suite.ROOT + "/n.conf", mode=0o644, uid=0):
+def check(text, path=suite.ROOT + "/n.conf", mode=0o644, uid=0, dir=None):
     """What `mewsd -n` says of a file with this in it."""
     rooms = "".join("%s = \"%d\"\n" % (k, 61000 + i) for i, k in enumerate((
         "user_orch", "user_api", "user_api_admin", "user_net", "user_launch"))
         if k not in text)
     with open(path, "w") as f:
         f.write(text + "\n" + rooms)
+        if "stage" not in text:
+            f.write("stage = \"%s\"\n" % (suite.BUILD + "/stage/current"))
     os.chmod(path, mode)
     os.chown(path, uid, uid)
-    p = subprocess.run([suite.BUILD + "/mewsd", "-n", "-f", path],
+    p = subprocess.run([suite.BUILD + "/mewsd", "-n", "-f", path,
+                        *(["-r", dir] if dir else [])],
                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                        timeout=suite.DEADLINE)
     return p.returncode, p.stdout.decode()
@@ -141,6 +144,121 @@ def conf():
         assert rc == 1 and want in said, (text[:80], want, rc, said)
 
 
+def conf_lines():
+    """What is wrong is said with file and line, and what libconfuse would take
+    for something else is refused."""
+    path = suite.ROOT + "/n.conf"
+    for text, line, want in (
+            ("\n# x\nmax_vms = 0", 3, "max_vms = 0: must be"),
+            ("/* a\nb */ max_vms = 0", 2, "max_vms = 0: must be"),
+            ("instance = \"a\\\"b # \"\n\nuid_base = 1", 1, "instance = "),
+            ("uid_count = 100\nmax_vms = 200", 2, "max_vms = 200: uid_count"),
+            ("\nbridge = \"lo\"", 2, "bridge = lo: that name is"),
+            ("max_vms = 3\nmax_vms = 4", 2,
+             "max_vms is set a second time (first in line 1)"),
+            ("users = {\"1\"}\nusers = {\"2\"}", 2, "users is set a second"),
+            ("max_vms = 3\n/* no end\nx", 2, "a comment begins here and has"),
+            ("instance = 'x\n", 1, "a text begins here and has no end"),
+            ("max_vms = 010", 1, "max_vms = 010: numbers are decimal and do not begin with 0"),
+            ("max_vms = 0x10", 1, "max_vms = 0x10: numbers are decimal")):
+        rc, said = check(text)
+        assert rc == 1 and "%s, line %d: %s" % (path, line, want) in said, (
+            text, said)
+    for text in ("users = {\"1\"}\nusers += {\"2\"}",
+                 "# max_vms = 010\n// max_vms = 1\nmax_vms = 10",
+                 "max_vms=9 # max_vms = 1"):
+        rc, said = check(text)
+        assert rc == 0, (text, said)
+
+
+def conf_host():
+    """What this host has to say to it."""
+    for name, text in (("subuid", "alice:200000:65536\n"),
+                       ("subgid", "bob:400000:65536\n"),
+                       ("passwd", "root:x:0:0::/:/bin/sh\n"
+                                  "carol:x:300007:1::/:/bin/sh\n")):
+        with open("/run/" + name, "w") as f:
+            f.write(text)
+        if os.path.exists("/etc/" + name):
+            suite.sh("mount", "--bind", "/run/" + name, "/etc/" + name)
+    touch = "touches "
+    for text, want in (
+            ("uid_base = 65000", touch + "nobody's"),
+            ("uid_base = 62000\nuid_count = 1000\nmax_vms = 60",
+             touch + "systemd's dynamic"),
+            ("uid_base = 300000", touch + "uid 300007 of carol"),
+            ("user_api = \"65534\"", "user_api: must not be nobody's"),
+            ("users = {\"61003\"}", "users: uid 61003 is netd's, which is no"),
+            ("admins = {\"61000\"}", "admins: uid 61000 is orchd's"),
+            ("subnet = \"127.0.0.0/24\"", "no host can have an address"),
+            ("subnet = \"0.0.0.0/24\"", "no host can have an address"),
+            ("subnet = \"224.0.0.0/24\"", "no host can have an address"),
+            ("subnet = \"255.255.255.0/24\"", "no host can have an address"),
+            ("bridge = \"lo\"", "the kernel's own"),
+            ("uplink = \"lo\"", "the kernel's own"),
+            ("cgroup_path = \"/a/../b\"", "no component that is empty, . or"),
+            ("cgroup_path = \"/..\"", "no component that is empty, . or"),
+            ("cgroup_path = \"/a/./b\"", "no component that is empty, . or"),
+            ("cgroup_path = \"/a//b\"", "no component that is empty, . or"),
+            ("stage = \"/nowhere\"", "stage = /nowhere: no VM starts without"),
+            ("stage = \"/tmp\"", "only root can write")):
+        rc, said = check(text)
+        assert rc == 1 and want in said, (text, rc, said)
+    for sub, base in (("subuid", 200000), ("subgid", 400000)):
+        rc, said = check("uid_base = %d" % base)
+        assert (rc == 1 and sub in said) or not os.path.exists("/etc/" + sub), \
+            (rc, said)
+    for fits in ("subnet = \"126.0.0.0/8\"", "cgroup_path = \"/a..b/.c\"",
+                 "uid_base = 500000"):
+        rc, said = check(fits)
+        assert rc == 0, (fits, said)
+    own = suite.ROOT + "/own"
+    os.mkdir(own)
+    for mode, uid, want in ((0o777, 0, "by others than root"),
+                            (0o1777, 0, "by others than root"),
+                            (0o775, 0, "by others than root"),
+                            (0o755, 61000, "it must be root's")):
+        os.chown(own, uid, 0)
+        os.chmod(own, mode)
+        rc, said = check("", dir=own)
+        assert rc == 1 and want in said, (oct(mode), said)
+        rc, said = check("", dir=own + "/a/b")
+        assert (rc == 1 and want in said) or mode == 0o1777, (oct(mode), said)
+    os.chown(own, 0, 0)
+    os.chmod(own, 0o755)
+    assert check("", dir=own)[0] == 0
+    rc, said = check("", dir=own + "/" + "x" * 100)
+    assert rc == 1 and "longer than a socket's path may be (107)" in said, said
+    rc, said = check("", dir=own + "/" + "x" * 150)
+    assert rc == 1 and "longer than" in said, said
+
+
+def second():
+    """A suite with another DIR and a bridge or uids that one here has."""
+    with running() as S:
+        other = suite.ROOT + "/other"
+        for change, want in (
+                ({"uid_base": 0x60000000}, "bridge = %s: another suite has it in this network "
+                     "namespace (process %d, %s/run)" % (
+                         suite.BRIDGE, S.proc.pid, suite.ROOT)),
+                ({"bridge": "other0"}, "uid_base = %d: another suite has uids"
+                 % S.conf["uid_base"]),
+                ({"bridge": "other0", "uid_base": S.conf["uid_base"] + 4000,
+                  "uid_count": 4096}, "another suite has uids")):
+            T = suite.Suite(**change)
+            T.write_conf()
+            p = subprocess.run(
+                [suite.BUILD + "/mewsd", "-f", suite.ROOT + "/mews.conf", "-r",
+                 other], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                text=True, timeout=suite.DEADLINE)
+            assert p.returncode == 1 and want in p.stdout, p
+        S.wait_helpers()
+        S.proc.kill()  # what it had is free at once
+        S.proc.wait()
+        S.start()
+    assert len(os.listdir("/run/mews-claims")) == 2
+
+
 def conf_owner():
     """CONF_OWNER: whoever can write mews.conf is root on this host."""
     for mode, uid, want in ((0o664, 0, "by others than root"),
@@ -154,6 +272,7 @@ def conf_owner():
         p = subprocess.run([suite.BUILD + "/mewsd", "-n", "-f", path],
                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         assert p.returncode == 1, p
+        assert path != link or b"is a symbolic link: name the" in p.stdout, p
 
 
 def unit_caps():
@@ -220,7 +339,8 @@ def descriptors():
 def main():
     suite.enter()
     return suite.run(dict(
-        conf=conf, conf_owner=conf_owner, bounded=bounded,
+        conf=conf, conf_lines=conf_lines, conf_host=conf_host,
+        second=second, conf_owner=conf_owner, bounded=bounded,
         descriptors=descriptors, told=told, not_kept=not_kept, nonsense=nonsense))
 
 
