@@ -218,8 +218,10 @@ class Suite:
                         self.dir], check=True)
         self.state, self.run = self.dir + "/lib/vm", self.dir + "/run/vm"
         self.stage = self.dir + "/lib/stage/0123"
-        for d in (self.state, self.run, self.stage + "/usr/bin", self.dir + "/log"):
+        self.logs = self.dir + "/log/vm"
+        for d in (self.state, self.run, self.stage + "/usr/bin", self.logs):
             os.makedirs(d, 0o755)
+        os.chown(self.logs, LAUNCH_UID, LAUNCH_UID)
         os.mkdir(self.stage + "/proc")
         os.symlink("usr/bin", self.stage + "/bin")
         for src, dst in ((keeper or BUILD + "/mews-keeper", "mews-keeper"),
@@ -241,7 +243,7 @@ class Suite:
                          vsock=0, cid_base=UID_BASE)
         self.conf.update(conf)
         self.log = self.dir + "/log/launchd"
-        sanitized.watch(self.log, self.state + "/*/vmm.log")
+        sanitized.watch(self.log, self.logs + "/*.log")
         try:
             self.up()
         except (Fail, OSError) as e:
@@ -269,7 +271,8 @@ class Suite:
         chan = Chan(ours)
         chan.send(BOOT_CONF, spawn.boot(room, dict(
             self.conf, uid=LAUNCH_UID, gid=LAUNCH_UID, state=self.state,
-            run=self.run, stage=self.stage), uid, self.run if uid else ""))
+            run=self.run, stage=self.stage,
+            log=self.logs), uid, self.run if uid else ""))
         return pid, chan
 
     def up(self):
@@ -372,8 +375,7 @@ class Suite:
 
     def said(self, vm):
         """What a VM's own processes said, as far as it is text."""
-        with open("%s/%016x/vmm.log" % (self.state, vm),
-                  errors="replace") as f:
+        with open("%s/%016x.log" % (self.logs, vm), errors="replace") as f:
             return "".join(c for c in f.read() if c.isprintable() or c == "\n"
                            )[-2000:]
 
