@@ -20,14 +20,14 @@ static const struct seccomp_rule policy[] = {
 	/* wardlink.c: the spec is sent and kept */
 	SC_ALLOW_IF(fcntl, 1, UINT32_MAX, F_DUPFD_CLOEXEC),
 	/* jaillog.c, history.c, logfile.c: FIFOs, files; Landlock says which */
-	SC_ALLOW(openat),
-	SC_ALLOW(newfstatat), /* what is there; fstat */
+	SC_ALLOW(openat), SC_ALLOW(newfstatat), /* what is there; fstat */
 	SC_ALLOW(fstat), /* likewise */
 	SC_ALLOW(pread64), /* history.c */
 	SC_ALLOW(renameat), /* logfile.c: a full one becomes the older */
 	SC_ALLOW(unlinkat), /* jaillog.c: of VMs that are deleted */
 	SC_ALLOW(getdents64), /* jaillog.c: of which VMs files are kept */
 	SC_ALLOW_IF(fcntl, 1, UINT32_MAX, F_GETFL), /* fdopendir(3) */
+	SC_ALLOW_IF(fcntl, 1, UINT32_MAX, F_SETFD), /* likewise */
 	/* history.c */
 	SC_ALLOW(sendto), /* send(2), to who reads a console's log */
 	SC_ALLOW(recvfrom), /* recv(2): what that one says is dropped */
@@ -35,10 +35,10 @@ static const struct seccomp_rule policy[] = {
 
 /* In the folders of the jails, and in the one for what they say. */
 #define READS LANDLOCK_ACCESS_FS_READ_FILE
-#define KEEPS                                                         \
-	(LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR | \
-	    LANDLOCK_ACCESS_FS_WRITE_FILE |                           \
-	    LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_REMOVE_FILE)
+#define KEEPS                                                             \
+	(LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR |     \
+	    LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG | \
+	    LANDLOCK_ACCESS_FS_REMOVE_FILE)
 
 /* Where mews.conf allows it.  It connects; it never binds or listens. */
 static const struct seccomp_rule vsock_policy[] = {
@@ -49,8 +49,7 @@ static const struct seccomp_rule vsock_policy[] = {
 void
 launchd_confine(const struct launchd *ld)
 {
-	const struct landlock_path paths[] = { { .path = "/",
-						   .access = READS },
+	const struct landlock_path paths[] = { { .path = "/", .access = READS },
 		{ .fd = ld->logs.dir, .access = KEEPS } };
 	struct confinement c = { .root = ld->boot.root,
 		.uid = ld->boot.uid,

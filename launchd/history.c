@@ -21,6 +21,7 @@
 #define PUMP_FRAMES 16 /* a turn; then others have theirs */
 #define KNOCK_MS 10000 /* for the reader's first bytes */
 #define DRAIN_READS 16
+#define SLOW "\r\n[mews: read too slowly, some may be left out here]\r\n"
 
 struct history {
 	TAILQ_ENTRY(history) entry;
@@ -31,6 +32,7 @@ struct history {
 	bool knocked; /* it said something: its FRAME_OPEN */
 	bool follow;
 	bool is_dead; /* freed from the loop */
+	bool was_slow; /* its file was removed before it had read it */
 	int fd; /* the file it is at; -1: at the beginning */
 	off_t off;
 	off_t left; /* without follow: what was there at first */
@@ -122,19 +124,15 @@ file_open(const struct history *h, bool old)
 
 /* Whether the file it is at has that name. */
 static bool
-is_at(const struct history *h, bool old, off_t *size)
+is_at(const struct history *h, bool old)
 {
 	char name[LOGFILE_NAME_MAX + 2];
 	struct stat here, st;
 
 	file_name(h, old, name);
-	if (fstat(h->fd, &here) < 0 ||
-	    fstatat(h->hs->dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-	    st.st_dev != here.st_dev || st.st_ino != here.st_ino)
-		return false;
-	if (size != NULL)
-		*size = st.st_size;
-	return true;
+	return fstat(h->fd, &here) == 0 &&
+	    fstatat(h->hs->dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    st.st_dev == here.st_dev && st.st_ino == here.st_ino;
 }
 
 /* The file after the one that was read to its end.  False: there is none. */
@@ -143,12 +141,13 @@ next_file(struct history *h)
 {
 	int fd;
 
-	if (h->fd >= 0 && is_at(h, false, NULL))
+	if (h->fd >= 0 && is_at(h, false))
 		return false;
-	if (h->fd < 0 || !is_at(h, true, NULL))
-		/* or that one is gone, and the next one is the oldest */
+	if (h->fd < 0 || !is_at(h, true)) {
+		/* or that one is gone, and so may be others */
+		h->was_slow = h->fd >= 0;
 		fd = file_open(h, true);
-	else
+	} else
 		fd = -1;
 	if (fd < 0)
 		fd = file_open(h, false);
@@ -165,20 +164,27 @@ static bool
 fill(struct history *h)
 {
 	size_t want = CHUNK;
-	ssize_t n;
+	ssize_t n = 0;
 
 	if (!h->follow && h->left < (off_t)want)
 		want = (size_t)h->left;
 	if (want == 0 || (h->fd < 0 && !next_file(h)))
 		return false;
-	while ((n = pread(h->fd, h->out + FRAME_HEAD_LEN, want, h->off)) == 0) {
+	while (!h->was_slow &&
+	    (n = pread(h->fd, h->out + FRAME_HEAD_LEN, want, h->off)) == 0) {
 		if (!next_file(h))
 			return false;
 	}
+	if (h->was_slow) {
+		h->was_slow = false;
+		n = (ssize_t)strlen(SLOW);
+		memcpy(h->out + FRAME_HEAD_LEN, SLOW, (size_t)n);
+	} else if (n > 0) {
+		h->off += n;
+		h->left -= n;
+	}
 	if (n < 0 || frame_head(h->out, FRAME_STDOUT, (size_t)n) < 0)
 		return false;
-	h->off += n;
-	h->left -= n;
 	h->at = 0;
 	h->len = FRAME_HEAD_LEN + (size_t)n;
 	return true;
@@ -307,8 +313,7 @@ history_new(struct histories *hs, const char *name, bool follow, int sock)
 	h->sock = h->fd = -1;
 	h->follow = follow;
 	(void)snprintf(h->name, sizeof(h->name), "%s", name);
-	h->rd =
-	    event_new(hs->base, sock, EV_READ | EV_PERSIST, on_readable, h);
+	h->rd = event_new(hs->base, sock, EV_READ | EV_PERSIST, on_readable, h);
 	h->wr = event_new(hs->base, sock, EV_WRITE, on_writable, h);
 	h->timer = evtimer_new(hs->base, on_timer, h);
 	if (h->rd == NULL || h->wr == NULL || h->timer == NULL ||

@@ -162,8 +162,7 @@ fifo_open(int dir, const char *name, int *ret)
 	struct stat st;
 	int fd;
 
-	fd = openat(
-	    dir, name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+	fd = openat(dir, name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	if (fstat(fd, &st) < 0 || !S_ISFIFO(st.st_mode)) {

@@ -51,8 +51,7 @@ void jaillog_free(struct jaillog *jl);
 
 /* What its console said, to the other end of sock, which is ours.  is_live:
  * more may come, so who asks to may follow. */
-void jaillog_read(
-    struct jaillogs *js, const char *name, bool follow, int sock);
+void jaillog_read(struct jaillogs *js, const char *name, bool follow, int sock);
 /* Nothing of that VM is kept any more. */
 void jaillog_forget(struct jaillogs *js, const char *name);
 /* Each VM of which a file is kept, once; stops and returns what fn does, if it

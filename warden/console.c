@@ -13,8 +13,9 @@
 #include "warden/console.h"
 #include "warden/dial.h"
 
-/* At most this much into a FIFO is all or nothing (pipe(7)). */
-#define READ_CHUNK PIPE_BUF
+/* At most PIPE_BUF bytes into a FIFO are all or nothing (pipe(7)). */
+#define MARK_MAX 64
+#define READ_CHUNK (PIPE_BUF - MARK_MAX)
 #define DRAIN_READS 16
 #define PANIC "Kernel panic - not syncing"
 
@@ -81,32 +82,25 @@ ring_add(struct console *c, const uint8_t *p, size_t len)
 	}
 }
 
-/* All of it or nothing. */
-static bool
-fifo_put(struct console *c, const void *p, size_t len)
-{
-	ssize_t n;
-
-	do {
-		n = write(c->log_fd, p, len);
-	} while (n < 0 && errno == EINTR);
-	return n == (ssize_t)len;
-}
-
+/* With what was lost before it, or lost itself. */
 static void
 fifo_add(struct console *c, const uint8_t *p, size_t len)
 {
-	char text[64];
-	int n;
+	char out[MARK_MAX + READ_CHUNK];
+	size_t at = 0;
+	ssize_t n;
 
-	if (c->lost > 0) {
-		n = snprintf(text, sizeof(text),
+	if (c->lost > 0)
+		at = (size_t)snprintf(out, MARK_MAX,
 		    "\r\n[mews: %llu bytes left out]\r\n",
 		    (unsigned long long)c->lost);
-		if (fifo_put(c, text, (size_t)n))
-			c->lost = 0;
-	}
-	if (c->lost > 0 || !fifo_put(c, p, len))
+	memcpy(out + at, p, len);
+	do {
+		n = write(c->log_fd, out, at + len);
+	} while (n < 0 && errno == EINTR);
+	if (n == (ssize_t)(at + len))
+		c->lost = 0;
+	else
 		c->lost += len;
 }
 

@@ -24,7 +24,7 @@ import spawn  # noqa: E402
 from wire import (  # noqa: E402
     ACCEL_TCG, BOOT_CONF, BOOT_PEER, BOOT_READY, BOOT_STOP, EXIT_START_FAILED,
     FDR_SPEC, LAUNCH_ATTACH, LAUNCH_CAPS, LAUNCH_DONE, LAUNCH_ERR, LAUNCH_EVENT,
-    LAUNCH_LIST, LAUNCH_LIST_END, LAUNCH_RELEASE, LAUNCH_RUN, LAUNCH_START,
+    LAUNCH_KEPT, LAUNCH_LIST, LAUNCH_LIST_END, LAUNCH_RELEASE, LAUNCH_RUN, LAUNCH_START,
     LAUNCH_STOP, LAUNCH_STREAM, LE_EXITED, LE_READY, LE_RUNNING, LV_UNKNOWN, ROOM_LAUNCHD,
     ROOM_ORCHD, ROOM_SPAWNER, STOP_AGENT, STREAM_EXEC, boot_peer, launch_attach,
     launch_caps, launch_err, launch_event, launch_held, launch_start,
@@ -178,13 +178,16 @@ class Chan:
     def listed(self):
         self.id += 1
         self.send(LAUNCH_LIST, b"", None, self.id)
-        held = {}
+        held, self.kept = {}, []
         while True:
             m = self.recv()
             if self._file(m):
                 continue
             if m[0] == LAUNCH_LIST_END:
                 return held
+            if m[0] == LAUNCH_KEPT:
+                self.kept.append(launch_vm.of(m[2]).vm)
+                continue
             h = launch_held.of(m[2])
             held[h.vm] = h
 
