@@ -62,7 +62,7 @@ on_event(void *arg, const char *data, size_t len)
 	struct err e = { 0 };
 
 	if (on_gap(s, data, len))
-		return fflush(stdout) == 0 ? 0 : -errno;
+		return out_flush();
 	if (table_decode(&event_table, 0, data, len, &ev, &e) < 0) {
 		cli_error(s->c, "an event that makes no sense: %.160s", e.msg);
 		return 0;

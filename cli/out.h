@@ -17,7 +17,7 @@ struct vm_view;
 #define OUT_CELL_MAX 512
 
 /*
- * Standard output and error are written here and in session_write() alone,
+ * Standard output and error are written here and by a session alone,
  * and the first write that fails is remembered: no command's end can miss
  * it.  out_begin() is called once, before anything is printed.
  */

@@ -14,6 +14,7 @@
 #include "cli/vm.h"
 #include "cli/ws.h"
 #include "common/clock.h"
+#include "common/fds.h"
 #include "common/util.h"
 #include "proto/objects.h"
 
@@ -25,6 +26,7 @@
 #define CTRL_BRACKET 0x1d
 #define KEY_INTR 0x03
 #define KEY_QUIT 0x1c
+#define FULL_MS 10
 #define AGAIN_MS 1000 /* a second signal within it gives up */
 
 enum channel {
@@ -42,6 +44,7 @@ struct session {
 	bool exec; /* channels; else the console's bare bytes */
 	bool tty;
 	int in; /* -1: nothing is sent */
+	int out, err; /* terminals, opened anew; -1: they are none */
 	int64_t asked; /* when a signal last went to the guest */
 	bool left; /* Ctrl-] . */
 	struct leave leave;
@@ -51,26 +54,60 @@ struct session {
 	int64_t end; /* after the status: when to stop waiting */
 };
 
-int
-session_write(int fd, const void *p, size_t len)
+/*
+ * A terminal there has keys for two signals, so the program in the guest
+ * gets those first, whoever sent them; for the others the connection ends,
+ * and with it the program.
+ */
+static int
+on_signal(struct session *s)
 {
-	const uint8_t *b = p;
+	const int signo = sig_asked();
+	const uint8_t key[] = { CH_STDIN,
+		signo == SIGINT ? KEY_INTR : KEY_QUIT };
+	const int64_t now = clock_ms();
+
+	if (!s->exec || !s->tty || s->has_status ||
+	    (signo != SIGINT && signo != SIGQUIT) ||
+	    (s->asked != 0 && now - s->asked < AGAIN_MS))
+		return -EINTR;
+	s->asked = now;
+	sig_forget();
+	return wsc_binary(s->ws, key, sizeof(key), NULL, 0);
+}
+
+/* Writes all of it.  A signal that the guest gets does not end that, but a
+ * second one does: nobody may be reading here. */
+static int
+put(struct session *s, int fd, const uint8_t *p, size_t len)
+{
+	const int own = fd == STDOUT_FILENO ? s->out : s->err;
+	const int to = own >= 0 ? own : fd;
+	bool asked = false, full = false;
 	ssize_t n;
 	int r;
 
 	while (len > 0) {
-		r = sig_poll(fd, POLLOUT, -1);
+		/* a terminal that has room for one byte may need two */
+		r = full ? sig_poll(-1, 0, FULL_MS) : 0;
+		if (r != -EINTR)
+			r = sig_poll(to, POLLOUT, -1);
+		if (r == -EINTR && !asked && on_signal(s) == 0) {
+			asked = true;
+			continue;
+		}
 		if (r == -EINTR)
 			return r;
 		if (r <= 0)
 			continue;
-		n = write(fd, b, len < WRITE_PART ? len : WRITE_PART);
+		n = write(to, p, len < WRITE_PART ? len : WRITE_PART);
+		full = n < 0 && errno == EAGAIN;
 		if (n < 0 && errno != EINTR && errno != EAGAIN) {
 			r = -errno;
 			out_lose(fd, r);
 			return r;
 		}
-		b += n > 0 ? n : 0;
+		p += n > 0 ? n : 0;
 		len -= n > 0 ? (size_t)n : 0;
 	}
 	return 0;
@@ -94,14 +131,14 @@ on_message(void *arg, const uint8_t *p, size_t len)
 	struct session *s = arg;
 
 	if (!s->exec)
-		return session_write(STDOUT_FILENO, p, len);
+		return put(s, STDOUT_FILENO, p, len);
 	if (len == 0)
 		return -EPROTO;
 	switch (p[0]) {
 	case CH_STDOUT:
-		return session_write(STDOUT_FILENO, p + 1, len - 1);
+		return put(s, STDOUT_FILENO, p + 1, len - 1);
 	case CH_STDERR:
-		return session_write(STDERR_FILENO, p + 1, len - 1);
+		return put(s, STDERR_FILENO, p + 1, len - 1);
 	case CH_STATUS:
 		return on_status(s, p + 1, len - 1);
 	default:
@@ -173,28 +210,6 @@ on_stdin(struct session *s)
 		return wsc_binary(s->ws, &channel, 1, buf, len);
 	s->left = session_leave_filter(&s->leave, buf, &len);
 	return len > 0 ? wsc_binary(s->ws, NULL, 0, buf, len) : 0;
-}
-
-/*
- * A terminal there has keys for two signals, so the program in the guest
- * gets those first, whoever sent them; for the others the connection ends,
- * and with it the program.
- */
-static int
-on_signal(struct session *s)
-{
-	const int signo = sig_asked();
-	const uint8_t key[] = { CH_STDIN,
-		signo == SIGINT ? KEY_INTR : KEY_QUIT };
-	const int64_t now = clock_ms();
-
-	if (!s->exec || !s->tty || s->has_status ||
-	    (signo != SIGINT && signo != SIGQUIT) ||
-	    (s->asked != 0 && now - s->asked < AGAIN_MS))
-		return -EINTR;
-	s->asked = now;
-	sig_forget();
-	return wsc_binary(s->ws, key, sizeof(key), NULL, 0);
 }
 
 static int
@@ -294,6 +309,14 @@ send_exec(struct session *s, const struct exec_request *rq, struct err *e)
 	return r < 0 ? err_errno(e, r, "cannot send the command") : 0;
 }
 
+static void
+session_clear(struct session *s)
+{
+	wsc_free(s->ws);
+	fd_close(&s->out);
+	fd_close(&s->err);
+}
+
 int
 session_exec(struct cli *c, const char *name, const struct exec_request *rq,
     int *code, struct err *e)
@@ -301,42 +324,46 @@ session_exec(struct cli *c, const char *name, const struct exec_request *rq,
 	struct session s = { .cli = c,
 		.exec = true,
 		.tty = rq->tty,
-		.in = rq->stdin ? STDIN_FILENO : -1 };
+		.in = rq->stdin ? STDIN_FILENO : -1,
+		.out = tty_open_out(STDOUT_FILENO),
+		.err = tty_open_out(STDERR_FILENO) };
 	char target[API_TARGET_MAX];
 	int r;
 
 	r = vm_target(target, "/api/v1/vms/", name, "/exec", e);
-	if (r < 0)
-		return r;
-	r = wsc_open(c, target, EXEC_PROTOCOL, name, on_message, &s, &s.ws, e);
-	if (r < 0)
-		return r;
-	if ((r = send_exec(&s, rq, e)) == 0 && (r = pump(&s, e)) == 0)
+	if (r == 0)
+		r = wsc_open(
+		    c, target, EXEC_PROTOCOL, name, on_message, &s, &s.ws, e);
+	if (r == 0 && (r = send_exec(&s, rq, e)) == 0 && (r = pump(&s, e)) == 0)
 		r = verdict(&s, name, code, e);
-	wsc_free(s.ws);
+	session_clear(&s);
 	return r;
 }
 
 int
 session_console(struct cli *c, const char *name, struct err *e)
 {
-	struct session s = { .cli = c, .tty = true, .in = STDIN_FILENO };
+	struct session s = { .cli = c,
+		.tty = true,
+		.in = STDIN_FILENO,
+		.out = tty_open_out(STDOUT_FILENO),
+		.err = -1 };
 	char target[API_TARGET_MAX];
 	const char *reason;
 	int r, code;
 
 	r = vm_target(target, "/ws/v1/vms/", name, "/console", e);
+	if (r == 0)
+		r = wsc_open(c, target, NULL, name, on_message, &s, &s.ws, e);
 	if (r < 0)
-		return r;
-	r = wsc_open(c, target, NULL, name, on_message, &s, &s.ws, e);
-	if (r < 0)
-		return r;
+		goto out;
 	r = pump(&s, e);
 	code = wsc_close_code(s.ws, &reason);
 	if (r == 0 && !s.left && code != 1000)
 		r = err_set(e, -ECONNRESET,
 		    "the console of VM %.64s closed%s%s (see `mews ps -a`)",
 		    name, reason[0] == '\0' ? "" : ": ", reason);
-	wsc_free(s.ws);
+out:
+	session_clear(&s);
 	return r;
 }

@@ -23,12 +23,6 @@ int session_exec(struct cli *c, const char *name, const struct exec_request *rq,
 int session_console(struct cli *c, const char *name, struct err *e);
 
 /*
- * Writes all of it, but lets a signal through: 0, -EINTR or -errno, which
- * out_lost() then says, too.
- */
-int session_write(int fd, const void *p, size_t len);
-
-/*
  * The console's way out: Ctrl-] then '.'; twice Ctrl-] sends one.  Filters
  * len bytes in place; true when it was seen: *len is what came before.
  */

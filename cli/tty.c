@@ -1,6 +1,8 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <sys/ioctl.h>
 #include <termios.h>
 #include <unistd.h>
@@ -25,12 +27,13 @@ in_foreground(void)
 	return pgrp < 0 || pgrp == getpgrp();
 }
 
-/* Only what a signal handler may call. */
+/* Only what a signal handler may call, and nothing that waits: output may be
+ * stopped for good. */
 static void
 cook(void)
 {
 	if (tty.is_raw != 0 && in_foreground())
-		(void)tcsetattr(tty.fd, TCSADRAIN, &tty.old);
+		(void)tcsetattr(tty.fd, TCSANOW, &tty.old);
 	tty.is_raw = 0;
 }
 
@@ -87,7 +90,7 @@ set_raw(void)
 	int r;
 
 	do {
-		r = tcsetattr(tty.fd, TCSADRAIN, &tty.raw);
+		r = tcsetattr(tty.fd, TCSANOW, &tty.raw);
 	} while (r < 0 && errno == EINTR);
 	if (r < 0)
 		return -errno;
@@ -132,6 +135,17 @@ tty_again(void)
 {
 	if (tty.wanted && in_foreground())
 		(void)set_raw();
+}
+
+int
+tty_open_out(int fd)
+{
+	char path[32];
+
+	if (!isatty(fd))
+		return -1;
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 }
 
 int

@@ -19,6 +19,14 @@ void tty_restore(void); /* at any time, also twice */
 void tty_stop(void);
 void tty_again(void);
 
+/*
+ * The terminal at fd once more, for writing that never waits: a terminal
+ * takes part of what poll(2) let through and then blocks, signals or not.
+ * O_NONBLOCK is of this descriptor alone, not of the shell's.  -1: it is no
+ * terminal, or may not be opened; the caller owns it.
+ */
+int tty_open_out(int fd);
+
 /* 0, or -ENOTTY. */
 int tty_size(int fd, uint16_t *width, uint16_t *height);
 

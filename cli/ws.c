@@ -14,6 +14,7 @@
 #include "common/fds.h"
 
 #define SEND_PART ((size_t)64 << 10) /* of one message, beside its head */
+#define STEP_BYTES ((size_t)64 << 10) /* read before ours are sent again */
 
 struct wsc {
 	int fd;
@@ -22,6 +23,7 @@ struct wsc {
 	void *arg;
 	int r; /* the first thing that went wrong */
 	bool eof;
+	size_t budget; /* bytes that this step may still read */
 	int close_code;
 	char reason[WSC_REASON_MAX];
 	struct upgrade up; /* and what came after the answer's head */
@@ -37,11 +39,19 @@ on_recv(
 	(void)flags;
 	if ((n = (ssize_t)upgrade_rest(&w->up, buf, len)) > 0)
 		return n;
+	/* else one that floods us would never hear what we say */
+	if (w->budget == 0) {
+		wslay_event_set_error(ctx, WSLAY_ERR_WOULDBLOCK);
+		return -1;
+	}
 	do {
-		n = recv(w->fd, buf, len, MSG_DONTWAIT);
+		n = recv(w->fd, buf, len < w->budget ? len : w->budget,
+		    MSG_DONTWAIT);
 	} while (n < 0 && errno == EINTR);
-	if (n > 0)
+	if (n > 0) {
+		w->budget -= (size_t)n;
 		return n;
+	}
 	if (n == 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
 		w->eof = true;
 	wslay_event_set_error(ctx, WSLAY_ERR_WOULDBLOCK);
@@ -214,6 +224,7 @@ wsc_events(const struct wsc *w)
 int
 wsc_step(struct wsc *w, struct err *e)
 {
+	w->budget = STEP_BYTES;
 	if (wslay_event_recv(w->ctx) != 0 && w->r == 0)
 		w->r = err_set(e, -EPROTO, "the API sent a broken frame");
 	/* its failure is seen by the reading side, sooner or later */

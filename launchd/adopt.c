@@ -28,11 +28,14 @@ adopt_held(struct launchd *ld, const struct spawn_held *h, int *pidfd)
 		if (vm_hold(v, h, fd) < 0)
 			fatal("no memory for what is held");
 	}
+	v->is_broken = h->fault != 0 && h->alive;
 	v->is_dead = v->pid == 0;
 	vm_wake(v);
 	if (h->jail.id == PROBE_VM) {
 		/* its launchd is gone, and so is the question */
 		v->wants_release = true;
 	} else if (v->is_dead)
-		reason_set(v, EXIT_KEEPER, "found dead after a restart");
+		reason_set(v, EXIT_KEEPER,
+		    h->fault ? "its record cannot be read, and nobody answers"
+			     : "found dead after a restart");
 }

@@ -4,9 +4,11 @@
 #include <stdint.h>
 
 /* A VM's life as launchd sees it, in the order in which it is lived: a VM goes
- * forward only. */
+ * forward only, but between ready and mute. */
 enum vm_state {
 	VM_NEW = 1, /* heard of: nothing was done for it */
+	VM_BROKEN, /* found alive, and its record cannot be read: all that can
+		      be done is to end it */
 	VM_ACCEL, /* waits for the accelerator probe */
 	VM_PREPARE, /* the spawner makes its jail */
 	VM_KEEPER, /* its keeper is being asked */
@@ -14,6 +16,7 @@ enum vm_state {
 	VM_VERIFIED, /* read back; now it does what it was started for */
 	VM_RUNNING, /* guest runs, agent not heard yet */
 	VM_READY,
+	VM_MUTE, /* it was ready, and does not answer now */
 	VM_STOPPING, /* on the stop ladder */
 	VM_KILLING, /* SIGKILL asked for; waits for the keeper's death */
 	VM_ENDED, /* hypervisor or keeper ended; waits for the warden's last
@@ -34,13 +37,15 @@ enum vm_event {
 	EV_KILL,
 	EV_STOP,
 	EV_START,
+	EV_BROKEN, /* found alive, without a record */
 	EV_ADOPT, /* found alive after a restart of ours */
 	EV_ACCEL, /* the accelerator is known */
 	EV_PREPARED, /* the spawner gave us its keeper */
 	EV_KEPT, /* the keeper knows what to run */
 	EV_VERIFIED, /* the spawner has read all of it back */
 	EV_RUN, /* its guest was told to run */
-	EV_READY, /* the agent has its boot spec */
+	EV_READY, /* the agent has its boot spec and answers */
+	EV_MUTE, /* it does not, or its warden does not */
 	EV_REASON, /* all witnesses of its end were heard */
 	EV_EVENTS
 };

@@ -162,6 +162,14 @@ enter(struct vm *v)
 		close_all(v);
 		spawnlink_release(v);
 		break;
+	case VM_MUTE:
+		vm_tell(v, LE_MUTE);
+		break;
+	case VM_BROKEN:
+		log_error("vm %s: its record cannot be read: it is left alone "
+			  "until it is released",
+		    v->name);
+		break;
 	case VM_NEW:
 	case VM_ACCEL:
 	case VM_STATES:
@@ -369,10 +377,12 @@ deadline(struct vm *v)
 		enter(v);
 		break;
 	case VM_NEW:
+	case VM_BROKEN:
 	case VM_ACCEL:
 	case VM_PREPARE:
 	case VM_KEEPER:
 	case VM_READY:
+	case VM_MUTE:
 	case VM_GONE:
 	case VM_STATES:
 		break;

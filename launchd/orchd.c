@@ -119,7 +119,7 @@ orchd_tell(struct vm *v)
 {
 	/* in the order in which a VM lives through them */
 	static const enum launch_event_kind kinds[] = { LE_RUNNING, LE_READY,
-		LE_WARDEN, LE_NEED_SPEC, LE_RUNG, LE_EXITED };
+		LE_WARDEN, LE_NEED_SPEC, LE_MUTE, LE_RUNG, LE_EXITED };
 	const uint32_t news = v->news;
 	size_t i;
 
@@ -259,6 +259,7 @@ say_held(struct chan *c, uint64_t id, const struct vm *v)
 		.pid = (uint32_t)v->vmm_pid,
 		.slot = v->slot,
 		.accel = v->accel,
+		.fault = v->is_broken ? LF_RECORD : LF_NONE,
 		.confined = v->confined };
 
 	return chan_send(c, LAUNCH_HELD, id, &h, sizeof(h), -1);

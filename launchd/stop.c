@@ -63,8 +63,14 @@ stop_look(struct vm *v)
 		v->rung = STOP_KILL;
 		vm_end(v, EXIT_STOPPED, "");
 		break;
+	case VM_BROKEN:
+		v->wants_stop = false;
+		v->rung = STOP_KILL;
+		vm_end(v, EXIT_STOPPED, "");
+		break;
 	case VM_RUNNING:
 	case VM_READY:
+	case VM_MUTE:
 		break; /* EV_STOP comes next */
 	case VM_STOPPING:
 		v->wants_stop = false;

@@ -85,9 +85,11 @@ vm_wants_warden(const struct vm *v)
 	case VM_VERIFIED:
 	case VM_RUNNING:
 	case VM_READY:
+	case VM_MUTE:
 	case VM_STOPPING:
 		return true;
 	case VM_NEW:
+	case VM_BROKEN:
 	case VM_ACCEL:
 	case VM_PREPARE:
 	case VM_KEEPER:
@@ -113,8 +115,10 @@ vm_may_run(const struct vm *v)
 	case VM_WARDEN:
 	case VM_VERIFIED:
 		return v->is_adopted;
+	case VM_BROKEN:
 	case VM_RUNNING:
 	case VM_READY:
+	case VM_MUTE:
 	case VM_STOPPING:
 		return true;
 	case VM_KILLING:
@@ -132,6 +136,8 @@ enum launch_state
 vm_public_state(const struct vm *v)
 {
 	switch (v->state) {
+	case VM_BROKEN:
+		return LV_UNKNOWN;
 	case VM_NEW:
 	case VM_ACCEL:
 	case VM_PREPARE:
@@ -140,6 +146,7 @@ vm_public_state(const struct vm *v)
 	case VM_VERIFIED:
 		return v->is_adopted ? LV_UNKNOWN : LV_STARTING;
 	case VM_RUNNING:
+	case VM_MUTE:
 		return LV_RUNNING;
 	case VM_READY:
 		return LV_READY;
@@ -154,6 +161,13 @@ vm_public_state(const struct vm *v)
 		break;
 	}
 	return LV_GONE;
+}
+
+/* As its warden says, who was heard of lately. */
+static bool
+is_ready(const struct vm *v)
+{
+	return v->ward.phase == LINK_UP && v->ward_state.ready;
 }
 
 /* Is it so?  The table says whether that matters now. */
@@ -174,6 +188,8 @@ is_so(const struct vm *v, enum vm_event ev)
 		return v->wants_stop;
 	case EV_START:
 		return v->wants_start;
+	case EV_BROKEN:
+		return v->is_broken;
 	case EV_ADOPT:
 		return v->is_adopted;
 	case EV_ACCEL:
@@ -187,8 +203,9 @@ is_so(const struct vm *v, enum vm_event ev)
 	case EV_RUN:
 		return v->is_run;
 	case EV_READY:
-		return v->ward.phase == LINK_UP && v->ward_state.ready &&
-		    !v->is_probe;
+		return is_ready(v) && !v->is_probe;
+	case EV_MUTE:
+		return !is_ready(v);
 	case EV_REASON:
 		return v->had_last_word && v->is_counted;
 	case EV_EVENTS:

@@ -61,6 +61,7 @@ struct vm {
 	/* what it is */
 	uint8_t accel;
 	bool is_probe;
+	bool is_broken; /* its record cannot be read */
 	bool is_adopted; /* it lived before we did: no deadline of a start
 			    is its any more */
 	uint16_t slot;

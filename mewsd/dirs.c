@@ -2,19 +2,15 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/fds.h"
 #include "common/log.h"
 #include "mewsd/mewsd.h"
 
-/* How long rooms of an earlier suite may take to see that it is gone. */
-#define LOCK_WAIT_S 10
 #define LISTEN_BACKLOG 128
 
 /* Makes one directory, or insists that what is there is just that.  Its
@@ -88,30 +84,6 @@ dirs_log(const struct conf *c, struct err *e)
 	else
 		fd_close(&vm);
 	return dir;
-}
-
-int
-dirs_lock(const struct conf *c)
-{
-	const struct timespec step = { .tv_nsec = 20000000L };
-	char path[2 * BOOT_PATH_MAX];
-	int fd, tries;
-
-	(void)snprintf(path, sizeof(path), "%s/lock", c->run);
-	fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd < 0)
-		fatal("%s: %m", path);
-	for (tries = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; tries++) {
-		if (errno != EWOULDBLOCK && errno != EINTR)
-			fatal("lock %s: %m", path);
-		if (tries == 0)
-			log_info("waiting for an earlier suite to end");
-		if (tries >= LOCK_WAIT_S * 50)
-			fatal("another suite holds %s", path);
-		/* flock(2) has no deadline of its own, so it is asked again */
-		(void)clock_nanosleep(CLOCK_MONOTONIC, 0, &step, NULL);
-	}
-	return fd;
 }
 
 int

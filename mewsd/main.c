@@ -1,4 +1,3 @@
-#include <bsd/unistd.h>
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
@@ -15,6 +14,7 @@
 #include "common/fds.h"
 #include "common/loop.h"
 #include "common/util.h"
+#include "mewsd/begin.h"
 #include "mewsd/mewsd.h"
 #include "mewsd/notify.h"
 
@@ -46,10 +46,8 @@ static void
 signals(struct mewsd *m)
 {
 	static const int wanted[] = { SIGTERM, SIGINT, SIGHUP, SIGCHLD };
-	struct sigaction ign = { .sa_handler = SIG_IGN };
 	size_t i;
 
-	(void)sigaction(SIGPIPE, &ign, NULL);
 	for (i = 0; i < nitems(wanted); i++) {
 		m->sig[i] = evsignal_new(m->base, wanted[i], on_signal, m);
 		if (m->sig[i] == NULL || event_add(m->sig[i], NULL) < 0)
@@ -103,6 +101,7 @@ main(int argc, char *argv[])
 	bool check = false;
 	int ch;
 
+	begin_clean();
 	log_init("mewsd", LOG_INFO);
 	while ((ch = getopt_long(argc, argv, "f:hnr:", longs, NULL)) != -1) {
 		switch (ch) {
@@ -128,9 +127,6 @@ main(int argc, char *argv[])
 	if (geteuid() != 0)
 		fatal("mewsd must be started by root: it gives each room the "
 		      "one privilege it needs, and keeps none of yours");
-	/* 0-2 are the caller's; nothing else of his comes along */
-	closefrom(3);
-	(void)umask(022);
 	if (conf_load(conf, root, &m.conf, &e) < 0)
 		fatal("%s", e.msg);
 	if (check) {
@@ -139,12 +135,13 @@ main(int argc, char *argv[])
 	}
 	log_init("mewsd", m.conf.log_level);
 	log_never_wait(STDERR_RATE, STDERR_BURST);
+	begin_limits();
 	notify_init();
 	m.bindir = bindir_open();
 	if (root != NULL && mkdir(root, 0755) < 0 && errno != EEXIST)
 		fatal("mkdir %s: %m", root);
 	dirs_make(&m.conf);
-	m.lock = dirs_lock(&m.conf);
+	m.lock = lock_take(&m.conf);
 	m.listener = dirs_listen(&m.conf);
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
 		fatal("subreaper: %m");

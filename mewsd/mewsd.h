@@ -9,6 +9,7 @@
 #include "mewsd/conf.h"
 #include "mewsd/logs.h"
 #include "mewsd/oneshot.h"
+#include "mewsd/watch.h"
 #include "proto/chan.h"
 
 struct event;
@@ -20,8 +21,9 @@ void dirs_make(const struct conf *c);
  * errno with words.  Nothing but logs depends on it. */
 int dirs_log(const struct conf *c, struct err *e);
 /* The suite's lock: waits until the last room of an earlier suite has let
- * go (design: no two orchds ever share a store).  Start-up: dies. */
-int dirs_lock(const struct conf *c);
+ * go, and ends those that do not though their mewsd is gone (design: no two
+ * orchds ever share a store).  Start-up: dies. */
+int lock_take(const struct conf *c);
 /* Binds DIR/run/api.sock anew and listens.  Start-up: dies. */
 int dirs_listen(const struct conf *c);
 
@@ -40,6 +42,9 @@ struct child {
 	/* down: its back-off, on the first of those that start together.  Told
 	 * to end because another of them has: its patience */
 	struct event *timer;
+	struct watch watch;
+	uint32_t want; /* ROOM_BIT()s: channels that could not be made yet; that
+			* of ROOM_MEWSD is the listener */
 	int64_t started_ms;
 	uint32_t life; /* starts so far */
 	unsigned int failures; /* deaths; counted from 1 after a long life */
@@ -50,6 +55,7 @@ struct mewsd {
 	struct event_base *base;
 	struct event *sig[4];
 	struct event *stop_timer;
+	struct event *look; /* every WATCH_MS */
 	int bindir; /* where the programs are */
 	int lock;
 	int listener;
@@ -59,6 +65,23 @@ struct mewsd {
 	struct child child[ROOM_MAX];
 	struct oneshot oneshot[UIDS_ONESHOTS_MAX]; /* by place in their plane */
 };
+
+/* child.c.  SIGCHLD starts it again, no sooner than its back-off says. */
+void child_kill(struct child *c);
+/* It ended by itself: SIGCHLD, which is on its way, tells how. */
+bool child_is_dead(const struct child *c);
+
+/* said.c: what a room may say; its argument is the child. */
+extern const struct chan_ops said_ops;
+/* The timer go_on: the child is heard again. */
+void said_on_go_on(int fd, short what, void *arg);
+
+/* plumb.c: what a new life is told and given.  Its config: as chan_send2(). */
+int plumb_conf(struct child *c);
+/* Whom it can talk with, and what it accepts callers on. */
+void plumb_all(struct child *c);
+/* What of that could not be made before. */
+void plumb_again(struct child *c);
 
 /* Starts every room and keeps them running until rooms_stop(). */
 void rooms_start(struct mewsd *m);

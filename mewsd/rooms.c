@@ -1,330 +1,24 @@
-#include <errno.h>
 #include <event2/event.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/fds.h"
 #include "common/util.h"
 #include "mewsd/exec.h"
 #include "mewsd/mewsd.h"
-#include "mewsd/notify.h"
 #include "mewsd/table.h"
 
 #define BACKOFF_MIN_MS 50
 #define BACKOFF_MAX_MS 5000
 #define QUICK_MS 10000 /* a room that lived longer starts afresh */
 #define STOP_MS 5000 /* what a room may take to end in order */
-/* Messages that mewsd hears from one room: a second, at once, and how long it
- * hears none once they were more. */
+/* Messages that mewsd hears from one room: a second, and at once. */
 #define SAYS_RATE 100
 #define SAYS_BURST 1000
-#define SAYS_PAUSE_MS 100
 
 static void room_start(struct child *c);
-
-/* Once every room serves, for the first time. */
-static void
-tell_ready(struct mewsd *m)
-{
-	uint32_t i;
-
-	for (i = 0; i < ROOM_MAX && !m->told; i++) {
-		if (room_stays(i) && !m->child[i].ready)
-			return;
-	}
-	if (!m->told)
-		notify_send("READY=1");
-	m->told = true;
-}
-
-static int
-on_room_ready(void *arg, struct chan *chan, struct msg *m)
-{
-	struct child *c = arg;
-
-	(void)chan;
-	(void)m;
-	if (c->ready && RULE(READY_ONCE))
-		return -EINVAL;
-	c->ready = true;
-	log_info("%s serves (pid %d)", room_name(c->room), c->pid);
-	tell_ready(c->mewsd);
-	return 0;
-}
-
-static bool
-may_fault(uint32_t from, uint32_t room)
-{
-	return room_row(room) != NULL &&
-	    (room_row(room)->judges & ROOM_BIT(from)) != 0;
-}
-
-/* SIGCHLD starts it again, no sooner than its back-off says. */
-static void
-child_kill(struct child *c)
-{
-	c->doomed = true;
-	(void)kill(c->pid, SIGKILL);
-}
-
-/* It ended by itself: SIGCHLD, which is on its way, tells how. */
-static bool
-is_dead(const struct child *c)
-{
-	siginfo_t si = { 0 };
-
-	return waitid(P_PID, (id_t)c->pid, &si, WEXITED | WNOHANG | WNOWAIT) ==
-	    0 &&
-	    si.si_pid == c->pid;
-}
-
-static int
-on_fault(void *arg, struct chan *chan, struct msg *m)
-{
-	const struct child *c = arg;
-	struct child *other;
-	struct boot_peer p;
-
-	(void)chan;
-	memcpy(&p, m->data, sizeof(p));
-	if (!may_fault(c->room, p.room))
-		return -EPERM;
-	other = &c->mewsd->child[p.room];
-	/* it is on its way out as it is, or was already replaced */
-	if (c->mewsd->stopping || other->pid == 0 || other->life != p.life)
-		return 0;
-	log_error(
-	    "%s: refused by %s: killed", room_name(p.room), room_name(c->room));
-	child_kill(other);
-	return 0;
-}
-
-/*
- * The other room's channel to orchd ended without a refusal.  Mostly it died,
- * and SIGCHLD sees to it; one that lives on without the channel is replaced.
- */
-static int
-on_ended(void *arg, struct chan *chan, struct msg *m)
-{
-	const struct child *c = arg;
-	struct child *other;
-	struct boot_peer p;
-
-	(void)chan;
-	memcpy(&p, m->data, sizeof(p));
-	if (c->room != ROOM_ORCHD || !may_fault(c->room, p.room))
-		return -EPERM;
-	other = &c->mewsd->child[p.room];
-	/* a helper that refused orchd closed its end, too, and said so before:
-	 * then orchd is the one to go */
-	if (other->chan != NULL)
-		chan_drain(other->chan);
-	if (c->mewsd->stopping || c->doomed || other->pid == 0 ||
-	    other->life != p.life || other->doomed || is_dead(other))
-		return 0;
-	if (RULE(ROOM_ENDED)) {
-		log_warn("%s: no channel to %s any more: killed",
-		    room_name(p.room), room_name(c->room));
-		child_kill(other);
-	}
-	return 0;
-}
-
-static int
-on_oneshot(void *arg, struct chan *chan, struct msg *m)
-{
-	const struct child *c = arg;
-	struct boot_oneshot a;
-
-	(void)chan;
-	memcpy(&a, m->data, sizeof(a));
-	return c->room == ROOM_ORCHD ? oneshot_ask(c->mewsd, &a) : -EPERM;
-}
-
-static int
-on_oneshot_fd(void *arg, struct chan *chan, struct msg *m)
-{
-	const struct child *c = arg;
-	struct boot_oneshot_fd a;
-
-	(void)chan;
-	memcpy(&a, m->data, sizeof(a));
-	return c->room == ROOM_ORCHD ? oneshot_attach(c->mewsd, &a, &m->fd)
-				     : -EPERM;
-}
-
-/* netd's answers to NET_TEARDOWN: one. */
-static int
-on_torn_down(void *arg, struct chan *chan, struct msg *m)
-{
-	struct child *c = arg;
-
-	(void)chan;
-	(void)m;
-	if (c->room != ROOM_NETD || !c->leaving)
-		return -EPERM;
-	c->leaving = false;
-	log_info("bridge and rules are removed");
-	return 0;
-}
-
-static int
-on_not_torn_down(void *arg, struct chan *chan, struct msg *m)
-{
-	struct child *c = arg;
-	struct net_err err;
-
-	(void)chan;
-	if (c->room != ROOM_NETD || !c->leaving)
-		return -EPERM;
-	c->leaving = false;
-	memcpy(&err, m->data, sizeof(err));
-	log_info("bridge and rules stay: %s", err.msg);
-	return 0;
-}
-
-static int on_message(void *arg, struct chan *chan, struct msg *m);
-
-/* All that a room may say to root, and who hears it. */
-static const struct msg_handler handlers[] = {
-	{ BOOT_READY, 0, 0, 0, PH_ANY, NULL, on_message },
-	{ BOOT_FAULT, sizeof(struct boot_peer), 0, 0, PH_ANY, boot_peer_check,
-	    on_message },
-	{ BOOT_ENDED, sizeof(struct boot_peer), 0, 0, PH_ANY, boot_peer_check,
-	    on_message },
-	{ BOOT_ONESHOT, sizeof(struct boot_oneshot), 0, 0, PH_ANY,
-	    boot_oneshot_check, on_message },
-	{ BOOT_ONESHOT_FD, sizeof(struct boot_oneshot_fd), 0, 1, PH_ANY,
-	    boot_oneshot_fd_check, on_message },
-	{ NET_DONE, 0, 0, 0, PH_ANY, NULL, on_message },
-	{ NET_ERR, sizeof(struct net_err), 0, 0, PH_ANY, net_err_check,
-	    on_message },
-};
-static int (*const hears[nitems(handlers)])(
-    void *arg, struct chan *chan, struct msg *m) = { on_room_ready, on_fault,
-	on_ended, on_oneshot, on_oneshot_fd, on_torn_down, on_not_torn_down };
-
-/* What a room says costs mewsd work: no more than so much, whatever it says.
- * The rest waits in its socket, at last in the room. */
-static int
-on_message(void *arg, struct chan *chan, struct msg *m)
-{
-	const struct timeval pause = { .tv_usec = SAYS_PAUSE_MS * 1000L };
-	struct child *c = arg;
-	size_t i;
-
-	if (!bucket_take(&c->says, 1, clock_ms()) && RULE(SAYS_PACE)) {
-		chan_hold(chan, true);
-		if (event_add(c->go_on, &pause) < 0)
-			return -ENOMEM;
-	}
-	for (i = 0; i < nitems(handlers); i++) {
-		if (handlers[i].type == m->type)
-			return hears[i](arg, chan, m);
-	}
-	return -EINVAL;
-}
-
-static void
-on_go_on(int fd, short what, void *arg)
-{
-	const struct child *c = arg;
-
-	(void)fd;
-	(void)what;
-	if (c->chan != NULL)
-		chan_hold(c->chan, false);
-}
-
-static void
-on_room_gone(void *arg, struct chan *chan, enum chan_end end, const char *why)
-{
-	struct child *c = arg;
-	const bool closed = end == CHAN_CLOSED;
-
-	(void)chan;
-	/* its end shows in SIGCHLD, and a stop has its deadline; one that lives
-	 * on without this channel, or misbehaves, is helped along */
-	if (closed && (c->pid == 0 || c->mewsd->stopping || is_dead(c)))
-		return;
-	if (closed && !RULE(ROOM_CLOSED))
-		return;
-	/* one on its way to its end is seen here, too: nothing to shout at */
-	if (closed)
-		log_info("%s: hung up", room_name(c->room));
-	else
-		log_error("%s: %s: killed", room_name(c->room), why);
-	if (c->pid > 0)
-		(void)kill(c->pid, SIGKILL);
-}
-
-static const struct chan_ops ops = { handlers, nitems(handlers), on_room_gone };
-
-/* The config as one message: boot_common, then the room's own struct. */
-static void
-conf_send(struct child *c)
-{
-	const struct room_row *row = room_row(c->room);
-	const struct conf *conf = &c->mewsd->conf;
-	_Alignas(8) uint8_t own[MSG_PAYLOAD_MAX];
-	struct boot_common bc;
-
-	exec_common(conf, c->room, &bc);
-	/* a kill point is for the first life only */
-	if (c->failures == 0)
-		bc.kill = conf->kill;
-	memcpy(own, (const char *)conf + row->conf, row->conf_len);
-	if (row->fill != NULL)
-		row->fill(own);
-	(void)chan_send2(
-	    c->chan, BOOT_CONF, 0, &bc, sizeof(bc), own, row->conf_len, -1);
-}
-
-/* One end to each; a room that is not running gets it when it starts. */
-static void
-plumb(struct child *a, struct child *b)
-{
-	struct boot_peer p = { .room = a->room, .life = a->life };
-	int sv[2];
-
-	if (a->chan == NULL || b->chan == NULL)
-		return;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK,
-		0, sv) < 0) {
-		log_error("channel %s-%s: %m", room_name(a->room),
-		    room_name(b->room));
-		return;
-	}
-	(void)chan_send(b->chan, BOOT_PEER, 0, &p, sizeof(p), sv[0]);
-	p.room = b->room;
-	p.life = b->life;
-	(void)chan_send(a->chan, BOOT_PEER, 0, &p, sizeof(p), sv[1]);
-}
-
-/* Whom a new life can talk with, and what it accepts callers on. */
-static void
-plumb_all(struct child *c)
-{
-	const struct room_row *row = room_row(c->room);
-	struct mewsd *m = c->mewsd;
-	uint32_t i;
-
-	for (i = 0; i < ROOM_MAX; i++) {
-		if (room_stays(i) &&
-		    ((row->peers & ROOM_BIT(i)) != 0 ||
-			(room_row(i)->peers & ROOM_BIT(c->room)) != 0))
-			plumb(&m->child[i], c);
-	}
-	if (row->listener)
-		(void)chan_send(c->chan, BOOT_LISTENER, 0, NULL, 0,
-		    fcntl(m->listener, F_DUPFD_CLOEXEC, 10));
-}
-
 /* The first of those that it starts and ends with; most are alone. */
 static struct child *
 leader(struct child *c)
@@ -440,21 +134,94 @@ room_start(struct child *c)
 	c->life++;
 	bucket_init(&c->says, SAYS_RATE, SAYS_BURST, c->started_ms);
 	room_log_open(&c->log, c->room, log);
-	c->chan = chan_new(m->base, sock, room_name(c->room), &ops, c);
-	if (c->chan == NULL) {
+	watch_reset(&c->watch);
+	c->want = 0;
+	c->chan = chan_new(m->base, sock, room_name(c->room), &said_ops, c);
+	if (c->chan == NULL || plumb_conf(c) < 0) {
 		child_kill(c); /* SIGCHLD starts it again */
 		return;
 	}
-	conf_send(c);
 	plumb_all(c);
+}
+
+/* All of them at once are stopped by somebody who wants to look at them. */
+static bool
+all_stopped(const struct mewsd *m)
+{
+	struct watch_seen seen;
+	uint32_t i;
+
+	for (i = 0; i < ROOM_MAX; i++) {
+		if (m->child[i].pid == 0)
+			continue;
+		watch_see(m->child[i].pid, &seen);
+		if (seen.state != 'T')
+			return false;
+	}
+	return true;
+}
+
+static void
+room_look(struct child *c)
+{
+	struct watch_seen seen = { .state = '?' };
+	const char *why = NULL;
+
+	plumb_again(c);
+	if (c->pid == 0 || c->doomed)
+		return;
+	/* answers that came while mewsd did not run */
+	if (c->chan != NULL)
+		chan_drain(c->chan);
+	if (watch_wants(&c->watch, c->ready))
+		watch_see(c->pid, &seen);
+	switch (watch_look(&c->watch, c->ready, &seen)) {
+	case WATCH_FINE:
+		return;
+	case WATCH_ASK:
+		if (c->chan != NULL)
+			(void)chan_send(c->chan, BOOT_PING,
+			    watch_ask(&c->watch), NULL, 0, -1);
+		return;
+	case WATCH_STOPPED:
+		if (!all_stopped(c->mewsd))
+			why = "is stopped";
+		break;
+	case WATCH_BUSY:
+		why = "does not answer and keeps a processor busy";
+		break;
+	case WATCH_ASLEEP:
+		why = "does not answer and does nothing";
+		break;
+	}
+	if (why == NULL || !RULE(ROOM_WATCHED))
+		return;
+	log_error("%s (pid %d) %s: killed", room_name(c->room), c->pid, why);
+	child_kill(c);
+}
+
+static void
+on_look(int fd, short what, void *arg)
+{
+	struct mewsd *m = arg;
+	uint32_t i;
+
+	(void)fd;
+	(void)what;
+	for (i = 0; i < ROOM_MAX && !m->stopping; i++)
+		room_look(&m->child[i]);
 }
 
 void
 rooms_start(struct mewsd *m)
 {
+	const struct timeval every = { .tv_sec = WATCH_MS / 1000 };
 	uint32_t i;
 
 	logs_init(m);
+	m->look = event_new(m->base, -1, EV_PERSIST, on_look, m);
+	if (m->look == NULL || event_add(m->look, &every) < 0)
+		fatal("timer");
 	oneshot_init(m);
 	for (i = 0; i < ROOM_MAX; i++) {
 		struct child *c = &m->child[i];
@@ -463,7 +230,7 @@ rooms_start(struct mewsd *m)
 		c->mewsd = m;
 		room_log_init(&c->log, m);
 		c->timer = evtimer_new(m->base, on_timer, c);
-		c->go_on = evtimer_new(m->base, on_go_on, c);
+		c->go_on = evtimer_new(m->base, said_on_go_on, c);
 		if (c->timer == NULL || c->go_on == NULL)
 			fatal("timer");
 	}

@@ -33,6 +33,9 @@ $(eval $(call evil,mews-orchd,evil_orchd.c,chan_new))
 $(eval $(call evil,mews-apid,evil_apid.c,client_new))
 $(eval $(call evil,mews-warden,evil_warden.c,warden_filter chan_send))
 
+# A mewsd that has no descriptors left, now and then.
+$(eval $(call hostile,no-pair,mewsd,tests/mewsd/no_pair.c,socketpair))
+
 # On a kernel that has AF_VSOCK, for machines that do not.
 $(eval $(call hostile,fake,mews-launchd,tests/launchd/fake_vsock.c,\
 	guestsock_open guestsock_connect guestsock_peer))

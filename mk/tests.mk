@@ -22,6 +22,9 @@ $(B)/unit/cli/cli_parts_test: $(UNIT_OBJ_cli_parts_test)
 UNIT_OBJ_net_policy_test := $(B)/obj/netd/policy.o
 $(B)/unit/netd/net_policy_test: $(UNIT_OBJ_net_policy_test)
 
+UNIT_OBJ_look_test := $(B)/obj/mewsd/watch.o
+$(B)/unit/mewsd/look_test: $(UNIT_OBJ_look_test)
+
 UNIT_OBJ_gate_test := $(B)/obj/agent/gate.o
 $(B)/unit/agent/gate_test: $(UNIT_OBJ_gate_test)
 

@@ -37,6 +37,10 @@ enum boot_msg {
 	BOOT_ONESHOT = 0x0108, /* struct boot_oneshot */
 	BOOT_ONESHOT_FD = 0x0109, /* struct boot_oneshot_fd + descriptor */
 	BOOT_ONESHOT_END = 0x010a, /* mewsd -> orchd: struct boot_oneshot_end */
+	/* mewsd -> room that said BOOT_READY: answered at once by BOOT_PONG
+	 * with its id; a room that does not is replaced (mewsd/watch.c) */
+	BOOT_PING = 0x010b,
+	BOOT_PONG = 0x010c,
 };
 
 struct boot_common {

@@ -46,6 +46,13 @@ on_stop(void *arg, struct chan *c, struct msg *m)
 	return 0;
 }
 
+static int
+on_ping(void *arg, struct chan *c, struct msg *m)
+{
+	(void)arg;
+	return chan_send(c, BOOT_PONG, m->id, NULL, 0, -1);
+}
+
 /* The room's own rows are in a table whose handlers get this struct. */
 static int
 on_own(void *arg, struct chan *c, struct msg *m)
@@ -76,6 +83,7 @@ static const struct msg_handler handlers[] = {
 	    on_peer },
 	{ BOOT_LISTENER, 0, 0, 1, PH_ANY, NULL, on_listener },
 	{ BOOT_STOP, 0, 0, 0, PH_ANY, NULL, on_stop },
+	{ BOOT_PING, 0, 0, 0, PH_ANY, NULL, on_ping },
 };
 
 struct chan *

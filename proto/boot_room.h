@@ -34,7 +34,7 @@ struct boot_room {
 	void *arg;
 	struct event_base *base;
 	struct chan_ops ops;
-	struct msg_handler tab[3 + BOOT_OWN_MAX];
+	struct msg_handler tab[4 + BOOT_OWN_MAX];
 };
 
 /*

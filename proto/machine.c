@@ -3,6 +3,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "common/err.h"
 #include "common/fds.h"
 #include "common/util.h"
 #include "proto/machine.h"
@@ -89,6 +90,26 @@ fd_role_max(unsigned int role)
 			return rows[i].max;
 	}
 	return 1;
+}
+
+int
+machine_args_check(const char *s, size_t len, struct err *e)
+{
+	size_t i;
+
+	if (len > MACHINE_ARGS_MAX)
+		return err_set(e, -E2BIG,
+		    "kernel arguments: %zu bytes, and at most %d fit beside "
+		    "the suite's own",
+		    len, MACHINE_ARGS_MAX);
+	for (i = 0; i < len; i++) {
+		if (RULE(EXEC_ARGS_PRINTABLE) && (s[i] < ' ' || s[i] > '~'))
+			return err_set(e, -EINVAL,
+			    "kernel arguments: byte %zu is not printable "
+			    "ASCII",
+			    i + 1);
+	}
+	return 0;
 }
 
 struct machine

@@ -16,6 +16,8 @@
  * and so that 0 means what was before, or as new kinds of devices, and then
  * the version grows.  A reader takes its own version or an older one.
  */
+struct err;
+
 #define MACHINE_VERSION 1
 #define MACHINE_DEVS_MAX 64
 /* Descriptors of one VM: each device has at most one, the rest is its own
@@ -83,6 +85,17 @@ struct machine {
 	struct machine_dev dev[MACHINE_DEVS_MAX]; /* ndevs of them travel */
 };
 _Static_assert(sizeof(struct machine) == 32 + MACHINE_DEVS_MAX * 24, "wire");
+
+/*
+ * What a VM may add to its kernel's arguments: with ours (MACHINE_ARGS_OURS at
+ * most) and a space it is what x86 kernels take, COMMAND_LINE_SIZE in
+ * arch/x86/include/asm/setup.h without the NUL.  Printable ASCII.
+ */
+#define MACHINE_CMDLINE_MAX 2047
+#define MACHINE_ARGS_OURS 126
+#define MACHINE_ARGS_MAX (MACHINE_CMDLINE_MAX - MACHINE_ARGS_OURS - 1)
+/* 0, -E2BIG or -EINVAL, with words in e. */
+int machine_args_check(const char *s, size_t len, struct err *e);
 
 /* One of the only backend, with no device; its accelerator is UNKNOWN. */
 struct machine machine_new(uint16_t vcpus, uint32_t mem_mib);

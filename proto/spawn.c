@@ -55,7 +55,9 @@ spawn_held_check(const void *p)
 	struct spawn_held v;
 
 	LOAD(v, p);
-	return jail_id_check(&v.jail) == 0 && v.alive <= 1 ? 0 : -EINVAL;
+	return jail_id_check(&v.jail) == 0 && v.alive <= 1 && v.fault <= 1
+	    ? 0
+	    : -EINVAL;
 }
 
 int

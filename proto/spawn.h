@@ -18,7 +18,8 @@ enum spawn_msg {
 	SPAWN_VERIFY = 0x0502, /* spawn_verify -> SPAWN_VERIFIED */
 	SPAWN_KILL = 0x0503, /* spawn_jail: SIGKILL to its cgroup and to pid 1
 				of its namespace */
-	SPAWN_RELEASE = 0x0504, /* spawn_jail: -EBUSY while it lives */
+	SPAWN_RELEASE = 0x0504, /* spawn_jail: -EBUSY while it lives, or
+				   something of it does: ask again */
 	SPAWN_LIST = 0x0505, /* -> SPAWN_HELD..., SPAWN_LIST_END */
 	SPAWN_ACCEL = 0x0506, /* spawn_accel: remember the probe's verdict */
 	SPAWN_COUNT = 0x0507, /* spawn_jail -> SPAWN_COUNTED, whatever it is */
@@ -69,12 +70,14 @@ struct spawn_verify {
 struct spawn_held {
 	struct jail_id jail;
 	uint32_t pid; /* its pid 1, host's pid namespace; 0: dead */
-	uint32_t uid; /* 0: a directory without a record */
-	uint16_t slot;
+	uint32_t uid; /* 0: not known */
+	uint16_t slot; /* UINT16_MAX: not known */
 	uint8_t alive;
-	uint8_t pad;
+	uint8_t fault; /* 1: its record cannot be read.  It can be killed and
+			  released, not read back. */
 	uint32_t cid; /* its AF_VSOCK address; 0: it has none */
 };
+_Static_assert(sizeof(struct spawn_held) == 32, "wire layout");
 
 struct spawn_verified {
 	struct jail_id jail;

@@ -52,6 +52,7 @@ answer_held(
 		.uid = held->rec.uid,
 		.slot = held->rec.slot,
 		.alive = alive,
+		.fault = held->is_lost,
 		.cid = held->rec.cid };
 
 	answer(sp, type, id, &h, sizeof(h), alive ? held->pidfd : -1);
@@ -139,7 +140,7 @@ on_count(struct spawner *sp, const struct msg *m)
 	answer(sp, SPAWN_COUNTED, m->id, &c, sizeof(c), -1);
 }
 
-/* Folders without a record: what a crash left between two steps. */
+/* Folders in one place alone: what a crash left between two steps. */
 static uint32_t
 list_orphans(struct spawner *sp, uint64_t id, int parent)
 {
@@ -162,7 +163,6 @@ list_orphans(struct spawner *sp, uint64_t id, int parent)
 	return n;
 }
 
-/* A jail may be named twice when both its folders are orphans. */
 static void
 on_list(struct spawner *sp, const struct msg *m)
 {
@@ -173,7 +173,6 @@ on_list(struct spawner *sp, const struct msg *m)
 		answer_held(sp, SPAWN_HELD, m->id, h);
 		c.n++;
 	}
-	c.n += list_orphans(sp, m->id, sp->run_fd);
 	c.n += list_orphans(sp, m->id, sp->state_fd);
 	answer(sp, SPAWN_LIST_END, m->id, &c, sizeof(c), -1);
 }

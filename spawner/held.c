@@ -1,20 +1,11 @@
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
-#include <unistd.h>
 
 #include "common/fds.h"
 #include "common/log.h"
-#include "common/uid.h"
 #include "common/util.h"
-#include "proto/uids.h"
-#include "spawner/group.h"
 #include "spawner/held.h"
 #include "spawner/proc.h"
 #include "spawner/spawner.h"
@@ -68,7 +59,7 @@ held_remove(struct spawner *sp, struct held *h)
 	free(h);
 }
 
-static const struct held *
+const struct held *
 held_by_uid(struct spawner *sp, uint32_t uid)
 {
 	struct held *h;
@@ -97,12 +88,12 @@ held_clash(struct spawner *sp, const struct record *rec, uint32_t *uid)
 }
 
 uint32_t
-held_busy_uid(const struct held *h)
+held_busy_uid(const struct held *h, pid_t *pid)
 {
 	uint32_t i;
 
 	for (i = 0; i < h->rec.nprogs; i++) {
-		if (uid_in_use(h->rec.prog[i].uid))
+		if (proc_uid_busy(h->rec.prog[i].uid, pid))
 			return h->rec.prog[i].uid;
 	}
 	return 0;
@@ -121,8 +112,8 @@ pidfd_dead(int pidfd)
  * the recorded ones, and the pidfd, opened before they were read, has to be
  * alive after: then they were read of this very process.
  */
-static int
-is_alive(const struct spawner *sp, const struct record *rec, int pidfd)
+int
+held_is_alive(const struct spawner *sp, const struct record *rec, int pidfd)
 {
 	uint64_t start = 0, ns = 0;
 
@@ -143,95 +134,5 @@ is_alive(const struct spawner *sp, const struct record *rec, int pidfd)
 int
 held_alive(const struct spawner *sp, const struct held *h)
 {
-	return is_alive(sp, &h->rec, h->pidfd);
-}
-
-/* Is it of today's mews.conf?  Where a uid stands in the range is what its
- * record says: an earlier suite may have cut it otherwise. */
-static bool
-fits(const struct spawner *sp, const struct record *rec)
-{
-	const struct uids u = { sp->conf.uid_base, sp->conf.uid_count };
-	uint32_t i;
-
-	for (i = 0; i < rec->nprogs; i++) {
-		if (!uids_has(&u, rec->prog[i].uid))
-			return false;
-	}
-	return true;
-}
-
-/*
- * mews.conf has other uids by now, and nothing stands for this jail: its
- * folder will be released, and it must not run on where nobody would find it.
- */
-static void
-end_stranger(
-    const struct spawner *sp, const char *name, const struct record *rec)
-{
-	int pidfd = pidfd_open((pid_t)rec->pid, 0);
-
-	log_error(
-	    "jail %s: uid %u is not in mews.conf's range", name, rec->uid);
-	if (is_alive(sp, rec, pidfd) == 0 &&
-	    proc_has_uid((pid_t)rec->pid, rec->uid) &&
-	    pidfd_send_signal(pidfd, SIGKILL, NULL, 0) == 0)
-		log_warn("jail %s: killed", name);
-	fd_close(&pidfd);
-}
-
-static void
-load(struct spawner *sp, const struct jail_id *j, const char *name)
-{
-	struct record rec = { 0 };
-	const struct held *other;
-	char theirs[JAIL_NAME_MAX + 1];
-	uint32_t uid;
-	int r, pidfd;
-
-	if ((r = record_read(sp->run_fd, name, &rec)) < 0) {
-		log_warn("jail %s: no record (%s)", name, strerrordesc_np(-r));
-		return;
-	}
-	if (rec.jail.kind != j->kind || rec.jail.id != j->id) {
-		log_warn("jail %s: record is another's", name);
-		return;
-	}
-	if (!fits(sp, &rec)) {
-		end_stranger(sp, name, &rec);
-		return;
-	}
-	if (rec.cgroup && rec.group[0] == '\0') /* of version 1 */
-		group_of(sp, &rec.jail, rec.group);
-	if ((other = held_clash(sp, &rec, &uid)) != NULL) {
-		jail_name(&other->rec.jail, theirs);
-		log_error(
-		    "jail %s: uid %u is that of jail %s", name, uid, theirs);
-		return;
-	}
-	pidfd = pidfd_open((pid_t)rec.pid, 0);
-	/* the uid only here: of our own children, read-back judges it */
-	if (is_alive(sp, &rec, pidfd) < 0 ||
-	    (RULE(RECORD_UID) && !proc_has_uid((pid_t)rec.pid, rec.uid)))
-		fd_close(&pidfd);
-	log_info("jail %s: %s", name, pidfd < 0 ? "dead" : "alive");
-	if (held_add(sp, &rec, pidfd) == NULL)
-		fatal("out of memory");
-}
-
-void
-held_load(struct spawner *sp)
-{
-	int fd = openat(sp->run_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *de;
-	struct jail_id j;
-
-	if (d == NULL)
-		fatal("run directory: %m");
-	while ((de = readdir(d)) != NULL) {
-		if (jail_name_parse(de->d_name, &j) == 0)
-			load(sp, &j, de->d_name);
-	}
-	(void)closedir(d);
+	return held_is_alive(sp, &h->rec, h->pidfd);
 }

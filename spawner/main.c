@@ -18,6 +18,7 @@
 #include "common/util.h"
 #include "proto/uids.h"
 #include "spawner/accel.h"
+#include "spawner/load.h"
 #include "spawner/proc.h"
 #include "spawner/programs.h"
 #include "spawner/spawner.h"
@@ -169,6 +170,21 @@ find_launchd(struct spawner *sp)
 	sp->chan = m.fd;
 }
 
+/* mewsd asks whether it is there, or ended, or says that we do. */
+static void
+hear_mewsd(void)
+{
+	_Alignas(8) static uint8_t buf[MSG_MAX];
+	struct msg m = { .fd = -1 };
+	const int r = msg_wait(BOOT_FD, buf, &m, 0);
+
+	if (r == -ETIMEDOUT)
+		return;
+	if (r < 0 || m.type != BOOT_PING || m.len != 0 || m.fd >= 0)
+		exit(0);
+	(void)msg_send(BOOT_FD, BOOT_PONG, m.id, NULL, 0, -1);
+}
+
 /* launchd's next message, if it is that. */
 static void
 serve(struct spawner *sp)
@@ -184,10 +200,10 @@ serve(struct spawner *sp)
 			return;
 		fatal("poll: %m");
 	}
-	/* mewsd ended, or says that we do: there is nothing else it could say
-	 */
 	if (p[0].revents != 0)
-		exit(0);
+		hear_mewsd();
+	if (p[1].revents == 0)
+		return;
 	r = msg_wait(sp->chan, buf, &m, 0);
 	if (r == -ECONNRESET)
 		exit(0); /* launchd ended: so do we, VMs stay */
@@ -216,7 +232,7 @@ main(int argc, char *argv[], char *envp[])
 	spawner_confine(&sp);
 	if (proc_own_filters(&sp.filters) < 0)
 		fatal("this kernel does not count seccomp filters");
-	held_load(&sp);
+	load_held(&sp);
 	setproctitle("-mews: spawner");
 	find_launchd(&sp);
 	if (msg_send(sp.chan, SPAWN_CAPS, 0, &sp.caps, sizeof(sp.caps), -1) < 0)

@@ -15,7 +15,6 @@
 
 #include "common/fds.h"
 #include "common/log.h"
-#include "common/uid.h"
 #include "common/util.h"
 #include "proto/uids.h"
 #include "spawner/group.h"
@@ -82,6 +81,7 @@ check_free(struct spawner *sp, const struct making *m, struct err *e)
 	const struct held *other;
 	char theirs[JAIL_NAME_MAX + 1];
 	uint32_t i, uid = 0;
+	pid_t pid;
 
 	if (held_find(sp, &m->rec.jail) != NULL)
 		return err_set(e, -EEXIST, "jail %s exists", m->name);
@@ -93,9 +93,9 @@ check_free(struct spawner *sp, const struct making *m, struct err *e)
 	}
 	for (i = 0; i < m->rec.nprogs; i++) {
 		uid = m->rec.prog[i].uid;
-		if (RULE(UID_UNUSED) && uid_in_use(uid))
-			return err_set(
-			    e, -EBUSY, "uid %u still has a process", uid);
+		if (RULE(UID_UNUSED) && proc_uid_busy(uid, &pid))
+			return err_set(e, -EBUSY,
+			    "uid %u still has a process: %d", uid, (int)pid);
 	}
 	return 0;
 }

@@ -1,3 +1,4 @@
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -7,6 +8,7 @@
 
 #include "common/fds.h"
 #include "common/num.h"
+#include "common/uid.h"
 #include "spawner/proc.h"
 
 const char *const ns_names[NS_N] = { "mnt", "pid", "net", "ipc", "uts" };
@@ -108,6 +110,101 @@ proc_has_uid(pid_t pid, uid_t uid)
 	    want, sizeof(want), "\nUid:\t%u\t%u\t%u\t%u\n", uid, uid, uid, uid);
 	return proc_read(path, buf, sizeof(buf)) > 0 &&
 	    strstr(buf, want) != NULL;
+}
+
+/* The number behind key in a status file. */
+static bool
+status_num(const char *status, const char *key, long long *ret)
+{
+	const char *p = strstr(status, key);
+	char word[16];
+	size_t n;
+
+	if (p == NULL)
+		return false;
+	p += strlen(key);
+	n = strcspn(p, "\t\n");
+	if (n >= sizeof(word))
+		return false;
+	memcpy(word, p, n);
+	word[n] = '\0';
+	return num_parse(word, 0, UINT32_MAX, ret) == 0;
+}
+
+/* Its real uid; -ESRCH when it has ended: of one whose first thread ended
+ * before the others that thread alone is a zombie. */
+static int
+living_uid(pid_t pid, uid_t *ret)
+{
+	char path[64], buf[8192];
+	long long uid, threads;
+	ssize_t n;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	if ((n = proc_read(path, buf, sizeof(buf))) < 0)
+		return n == -ENOENT ? -ESRCH : (int)n;
+	if (!status_num(buf, "\nUid:\t", &uid) ||
+	    !status_num(buf, "\nThreads:\t", &threads))
+		return -EBADMSG;
+	if (threads <= 1 &&
+	    (strstr(buf, "\nState:\tZ") != NULL ||
+		strstr(buf, "\nState:\tX") != NULL))
+		return -ESRCH;
+	*ret = (uid_t)uid;
+	return 0;
+}
+
+int
+proc_each(bool (*fn)(void *arg, pid_t pid, uid_t uid), void *arg)
+{
+	DIR *d = opendir("/proc");
+	struct dirent *de;
+	long long pid;
+	uid_t uid = 0;
+	int r = 0, one;
+
+	if (d == NULL)
+		return -errno;
+	while ((de = readdir(d)) != NULL) {
+		if (num_parse(de->d_name, 1, INT32_MAX, &pid) < 0)
+			continue;
+		one = living_uid((pid_t)pid, &uid);
+		if (one == 0 && fn(arg, (pid_t)pid, uid))
+			break;
+		if (one < 0 && one != -ESRCH)
+			r = one;
+	}
+	(void)closedir(d);
+	return r;
+}
+
+struct of_uid {
+	uid_t uid;
+	pid_t pid;
+};
+
+static bool
+is_of_uid(void *arg, pid_t pid, uid_t uid)
+{
+	struct of_uid *o = arg;
+
+	if (uid == o->uid)
+		o->pid = pid;
+	return o->pid != 0;
+}
+
+bool
+proc_uid_busy(uid_t uid, pid_t *pid)
+{
+	struct of_uid o = { .uid = uid };
+	int r;
+
+	*pid = 0;
+	if (!uid_in_use(uid)) /* one call, which counts zombies */
+		return false;
+	r = proc_each(is_of_uid, &o);
+	*pid = o.pid;
+	return o.pid != 0 || r < 0;
 }
 
 int

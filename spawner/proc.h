@@ -20,6 +20,12 @@ int proc_ns(pid_t pid, pid_t task, const char *name, uint64_t *ret);
 int proc_ns_all(pid_t pid, uint64_t ns[NS_N]);
 /* All four of its uids are uid. */
 bool proc_has_uid(pid_t pid, uid_t uid);
+/* Whether a process has that real uid and lives: a zombie that nobody reaps is
+ * gone.  Which it is, in *pid; 0: the kernel does not say. */
+bool proc_uid_busy(uid_t uid, pid_t *pid);
+/* Calls fn with every process that lives and its real uid, until that says
+ * true.  Negative: one or all of them could not be looked at. */
+int proc_each(bool (*fn)(void *arg, pid_t pid, uid_t uid), void *arg);
 int proc_boot_id(char buf[BOOT_ID_LEN]);
 /* Seccomp_filters of this process. */
 int proc_own_filters(unsigned int *ret);

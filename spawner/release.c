@@ -10,6 +10,7 @@
 #include "common/fds.h"
 #include "common/util.h"
 #include "spawner/group.h"
+#include "spawner/lost.h"
 #include "spawner/spawner.h"
 #include "spawner/verbs.h"
 
@@ -107,13 +108,18 @@ jail_release(struct spawner *sp, const struct jail_id *j, struct err *e)
 	struct held *h = held_find(sp, j);
 	char group[CGROUP_PATH_MAX];
 	uint32_t uid;
+	pid_t pid;
 	int r;
 
 	if (h != NULL && RULE(RELEASE_ALIVE) && held_alive(sp, h) == 0)
 		return err_set(e, -EBUSY, "it lives");
-	/* also true of a dead keeper that nobody reaped yet: ask again */
-	if (h != NULL && RULE(RELEASE_UID) && (uid = held_busy_uid(h)) != 0)
-		return err_set(e, -EBUSY, "uid %u still has a process", uid);
+	if (h != NULL && RULE(RELEASE_UID) &&
+	    (uid = held_busy_uid(h, &pid)) != 0)
+		return err_set(
+		    e, -EBUSY, "uid %u still has a process: %d", uid, (int)pid);
+	if ((h == NULL || h->rec.nprogs == 0) && RULE(RELEASE_LOST) &&
+	    (r = lost_end(sp, j, e)) < 0)
+		return r;
 	group_of(sp, j, group);
 	if (h != NULL)
 		memcpy(group, h->rec.group, sizeof(group));

@@ -378,6 +378,8 @@ jail_verify(struct spawner *sp, const struct spawn_verify *v,
 
 	if (h == NULL)
 		return err_set(e, -ENOENT, "no such jail");
+	if (h->is_lost)
+		return err_set(e, -EPERM, "its record cannot be read");
 	if (held_alive(sp, h) < 0)
 		return err_set(e, -ESRCH, "its pid 1 is dead");
 	rb.rec = &h->rec;

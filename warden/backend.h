@@ -13,9 +13,6 @@ struct err;
 struct event_base;
 struct vmm;
 
-/* Bytes of the guest's whole kernel command line, without its NUL. */
-#define GUEST_CMDLINE_MAX 2047
-
 /* What a hypervisor's control socket told; all of it may be a lie. */
 struct vmm_news {
 	bool up; /* it answers */

@@ -16,22 +16,6 @@
 #include "warden/compose.h"
 #include "warden/vmm_seccomp.h"
 
-int
-compose_args_check(const char *s, size_t len, struct err *e)
-{
-	size_t i;
-
-	if (len > GUEST_CMDLINE_MAX)
-		return err_set(e, -E2BIG, "kernel arguments: over %d bytes",
-		    GUEST_CMDLINE_MAX);
-	for (i = 0; i < len; i++) {
-		if (RULE(EXEC_ARGS_PRINTABLE) && (s[i] < ' ' || s[i] > '~'))
-			return err_set(e, -EINVAL,
-			    "kernel arguments: byte %zu is not printable", i);
-	}
-	return 0;
-}
-
 static void
 read_machine(struct ward_exec *x)
 {
@@ -57,11 +41,11 @@ read_args(const struct ward_exec *x)
 
 	if (fd < 0)
 		p = calloc(1, 1);
-	else if ((r = memfd_read(fd, GUEST_CMDLINE_MAX, &p, &len)) < 0)
+	else if ((r = memfd_read(fd, MACHINE_ARGS_MAX, &p, &len)) < 0)
 		fatal("kernel arguments: %s", strerror(-r));
 	if (p == NULL)
 		fatal("out of memory");
-	if (compose_args_check(p, len, &e) < 0)
+	if (machine_args_check(p, len, &e) < 0)
 		fatal("%s", e.msg);
 	return p;
 }

@@ -3,7 +3,6 @@
 
 #include <stddef.h>
 
-struct err;
 struct vmm_backend;
 
 /*
@@ -12,8 +11,5 @@ struct vmm_backend;
  * and becomes it.  Every fault ends the process with a line in the VM's log.
  */
 _Noreturn void compose_exec(const struct vmm_backend *be);
-
-/* Extra kernel arguments: printable ASCII, bounded.  0 or -errno and e. */
-int compose_args_check(const char *s, size_t len, struct err *e);
 
 #endif

@@ -16,6 +16,10 @@
  * Kernel and initramfs need nothing from here but a console, and an end of
  * the hypervisor when the kernel panics (-no-reboot makes it one).
  */
+#define CMDLINE "console=ttyS0 reboot=t panic=-1 quiet"
+#define CMDLINE_TSC " tsc_early_khz=4294967295" /* the longest */
+_Static_assert(
+    sizeof(CMDLINE CMDLINE_TSC) - 1 <= MACHINE_ARGS_OURS, "orchd counts on it");
 static int
 cmdline(const struct machine *m, const char *extra, char *buf, size_t cap,
     struct err *e)
@@ -27,12 +31,12 @@ cmdline(const struct machine *m, const char *extra, char *buf, size_t cap,
 	if (m->accel == ACCEL_TCG && m->tsc_khz > 0)
 		(void)snprintf(
 		    tsc, sizeof(tsc), " tsc_early_khz=%u", m->tsc_khz);
-	n = snprintf(buf, cap, "console=ttyS0 reboot=t panic=-1 quiet%s%s%s",
-	    tsc, extra[0] != '\0' ? " " : "", extra);
+	n = snprintf(buf, cap, CMDLINE "%s%s%s", tsc,
+	    extra[0] != '\0' ? " " : "", extra);
 	if (n < 0 || (size_t)n >= cap)
 		return err_set(e, -E2BIG,
 		    "kernel arguments: over %d bytes with our own",
-		    GUEST_CMDLINE_MAX);
+		    MACHINE_CMDLINE_MAX);
 	return 0;
 }
 
@@ -154,7 +158,7 @@ qemu_compose(const struct ward_exec *x, const char *extra, struct argv *ret,
     struct err *e)
 {
 	const struct machine *m = &x->machine;
-	char line[GUEST_CMDLINE_MAX + 1];
+	char line[MACHINE_CMDLINE_MAX + 1];
 	int r;
 
 	if ((r = can_do(m, e)) < 0 ||

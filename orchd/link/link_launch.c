@@ -233,7 +233,8 @@ on_held(void *arg, struct chan *c, struct msg *m)
 	if (h.pid > INT32_MAX)
 		return -EPERM;
 	vm = vm_by_vmid(o, h.vm);
-	if (vm != NULL && vm->row.slot == h.slot)
+	/* UINT16_MAX: where it stands cannot be read any more */
+	if (vm != NULL && (vm->row.slot == h.slot || h.slot == UINT16_MAX))
 		p = link_part(vm, &link_launch_jail, 0);
 	if (p == NULL) {
 		release_stranger(o, h.vm);
@@ -255,8 +256,7 @@ on_held(void *arg, struct chan *c, struct msg *m)
 	 * not on the disk yet stays true */
 	vm->run.ready = h.state == LV_READY;
 	vm->run.was_ready = vm->run.was_ready || vm->run.ready;
-	vm->run.ran =
-	    vm->run.ran || vm->run.ready || h.state == LV_RUNNING;
+	vm->run.ran = vm->run.ran || vm->run.ready || h.state == LV_RUNNING;
 	return 0;
 }
 
@@ -332,7 +332,8 @@ heard_end(struct part *p, const struct launch_event *ev)
 	    run->end.heard)
 		return;
 	run->end.heard = true;
-	run->end.late = p->state == PART_STALE;
+	/* of a start that a launcher before this one made */
+	run->end.late = p->state == PART_STALE || run->unknown;
 	run->end.reason = ev->reason;
 	run->end.status = ev->status;
 	(void)snprintf(text, sizeof(text), "%s%s%.80s",

@@ -90,21 +90,23 @@ idem_look(struct orchd *o, int64_t tenant, uint32_t owner,
 int
 idem_use(struct orchd *o, const struct idem_row *row)
 {
-	struct idem *i = calloc(1, sizeof(*i)), *was;
+	struct idem key = { .row = *row };
+	struct idem *i = RB_FIND(idem_tree, &o->idems.tree, &key);
 
-	if (i == NULL)
+	if (i != NULL && !is_old(i))
+		return -1; /* looked up before: it cannot be */
+	if (i != NULL) {
+		/* its row becomes this one */
+		TAILQ_REMOVE(&o->idems.age, i, age);
+	} else if ((i = calloc(1, sizeof(*i))) != NULL) {
+		*i = key;
+		(void)RB_INSERT(idem_tree, &o->idems.tree, i);
+		o->idems.n++;
+	} else
 		return -1;
 	i->row = *row;
 	i->since_ms = clock_ms();
-	was = RB_FIND(idem_tree, &o->idems.tree, i);
-	if (was != NULL && is_old(was))
-		idem_drop(o, was); /* its row becomes this one */
-	if (RB_INSERT(idem_tree, &o->idems.tree, i) != NULL) {
-		free(i); /* looked up before: it cannot be */
-		return -1;
-	}
 	TAILQ_INSERT_TAIL(&o->idems.age, i, age);
-	o->idems.n++;
 	return 0;
 }
 

@@ -1,6 +1,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <sha1.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,9 +12,12 @@
 #include "orchd/vm/alloc.h"
 #include "orchd/vm/vm.h"
 
-/* Lowest number in [0, n) that no VM has; VMs are few, so a table will do. */
+#define MAC_SPARE 64 /* addresses beyond max_vms, for MACs that clash */
+
+/* Lowest number in [from, n) that no VM has; VMs are few, so a table will do.
+ */
 static int
-lowest_free(const struct orchd *o, uint32_t n,
+lowest_free(const struct orchd *o, uint32_t from, uint32_t n,
     uint32_t (*taken)(const struct orchd *, const struct vm *), uint32_t *ret)
 {
 	const struct vm *vm;
@@ -27,10 +31,10 @@ lowest_free(const struct orchd *o, uint32_t n,
 		if (i < n)
 			used[i] = 1;
 	}
-	for (i = 0; i < n && used[i]; i++)
+	for (i = from; i < n && used[i]; i++)
 		;
 	free(used);
-	if (i == n)
+	if (i >= n)
 		return -ENOSPC;
 	*ret = i;
 	return 0;
@@ -46,7 +50,7 @@ slot_of(const struct orchd *o, const struct vm *vm)
 int
 alloc_slot(const struct orchd *o, uint32_t *ret)
 {
-	return lowest_free(o, o->conf.max_vms, slot_of, ret);
+	return lowest_free(o, 0, o->conf.max_vms, slot_of, ret);
 }
 
 /* Host addresses after the gateway, which is the first. */
@@ -56,29 +60,12 @@ address_of(const struct orchd *o, const struct vm *vm)
 	return vm->row.ipv4 - o->conf.gateway - 1;
 }
 
-int
-alloc_ipv4(const struct orchd *o, uint32_t *ret)
-{
-	uint32_t last = o->conf.subnet | (~0U >> o->conf.prefix), n, i;
-	int r;
-
-	if (o->conf.gateway + 1 >= last)
-		return -ENOSPC;
-	n = last - o->conf.gateway - 1; /* without the broadcast address */
-	if (n > o->conf.max_vms)
-		n = o->conf.max_vms;
-	if ((r = lowest_free(o, n, address_of, &i)) < 0)
-		return r;
-	*ret = o->conf.gateway + 1 + i;
-	return 0;
-}
-
 /*
  * As Volant does it, so that a guest moved over keeps its address: 02, then
  * the first five bytes of SHA-1(name "|" address).
  */
-void
-alloc_mac(const char *name, uint32_t ipv4, uint8_t mac[6])
+static void
+mac_of(const char *name, uint32_t ipv4, uint8_t mac[6])
 {
 	const struct in_addr in = { .s_addr = htonl(ipv4) };
 	char text[INET_ADDRSTRLEN], buf[STORE_NAME_MAX + sizeof(text) + 2];
@@ -93,6 +80,40 @@ alloc_mac(const char *name, uint32_t ipv4, uint8_t mac[6])
 	SHA1Final(digest, &ctx);
 	mac[0] = 0x02;
 	memcpy(mac + 1, digest, 5);
+}
+
+static bool
+has_mac(const struct orchd *o, const uint8_t mac[6])
+{
+	const struct vm *vm;
+
+	TAILQ_FOREACH (vm, &o->vms.list, entry) {
+		if (memcmp(vm->row.mac, mac, 6) == 0)
+			return true;
+	}
+	return false;
+}
+
+int
+alloc_address(
+    const struct orchd *o, const char *name, uint32_t *ipv4, uint8_t mac[6])
+{
+	uint32_t last = o->conf.subnet | (~0U >> o->conf.prefix), n, i = 0;
+	int r;
+
+	if (o->conf.gateway + 1 >= last)
+		return -ENOSPC;
+	n = last - o->conf.gateway - 1; /* without the broadcast address */
+	if (n > o->conf.max_vms + MAC_SPARE)
+		n = o->conf.max_vms + MAC_SPARE;
+	while ((r = lowest_free(o, i, n, address_of, &i)) == 0) {
+		*ipv4 = o->conf.gateway + 1 + i++;
+		mac_of(name, *ipv4, mac);
+		/* 40 bits of a hash: names can be found that clash */
+		if (!has_mac(o, mac))
+			return 0;
+	}
+	return r;
 }
 
 uint64_t

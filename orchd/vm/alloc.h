@@ -7,8 +7,10 @@ struct orchd;
 
 /* What a new VM gets.  -ENOSPC when there is none left, -ENOMEM. */
 int alloc_slot(const struct orchd *o, uint32_t *ret);
-int alloc_ipv4(const struct orchd *o, uint32_t *ret);
-void alloc_mac(const char *name, uint32_t ipv4, uint8_t mac[6]);
+/* The lowest free address with which a VM of that name has a MAC that nobody
+ * has, and that MAC. */
+int alloc_address(
+    const struct orchd *o, const char *name, uint32_t *ipv4, uint8_t mac[6]);
 uint64_t alloc_vmid(struct orchd *o);
 
 #endif

@@ -29,6 +29,8 @@ create_check(const struct req *r, struct vm_create *want)
 	    ? conf->max_mem_mib
 	    : MACHINE_MEM_MAX_MIB;
 	char text[160];
+	struct err e;
+	int bad;
 
 	if (want->image[0] == '\0' && want->plugin[0] == '\0') {
 		req_refuse(r, 400, "plugin or image is required");
@@ -62,6 +64,11 @@ create_check(const struct req *r, struct vm_create *want)
 		req_refuse(r, 400, text);
 		return -ERANGE;
 	}
+	if ((bad = machine_args_check(
+		 want->kernel_cmdline, strlen(want->kernel_cmdline), &e)) < 0) {
+		req_refuse(r, 400, e.msg);
+		return bad;
+	}
 	if (want->runtime[0] == '\0')
 		(void)snprintf(want->runtime, sizeof(want->runtime), "%.128s",
 		    want->image);
@@ -82,9 +89,8 @@ create_fill(const struct req *r, struct vm *vm)
 	row->state = VM_PENDING;
 	row->created_ns = row->updated_ns = clock_wall_ns();
 	if ((e = alloc_slot(o, &row->slot)) < 0 ||
-	    (e = alloc_ipv4(o, &row->ipv4)) < 0)
+	    (e = alloc_address(o, row->name, &row->ipv4, row->mac)) < 0)
 		return e;
-	alloc_mac(row->name, row->ipv4, row->mac);
 	row->vmid = alloc_vmid(o);
 	return 0;
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The CLI against a stand-in for the API: who owns the terminal's mode, and
 that it is as before on every way out."""
-import json
+import contextlib
 import os
 import pty
 import resource
@@ -103,6 +103,64 @@ def interrupt_twice_gives_up():
         os.write(fd, b"\x03")
         select.select([], [], [], 0.2)
         os.write(fd, b"\x03")
+        same(wait_status(pid), 130)
+        os.close(fd)
+
+
+def floods(ws, rq):
+    """Writes until Ctrl-C comes; then it ends with 42."""
+    got = threading.Event()
+
+    def read():
+        with contextlib.suppress(OSError):
+            while (m := ws.recv()) is not None and m[0] != 8:
+                if m[1] == b"\x00\x03":
+                    break
+        got.set()
+    threading.Thread(target=read, daemon=True).start()
+    with contextlib.suppress(OSError):
+        while not got.is_set():
+            ws.send(b"\x01" + READY * 5000)
+        ws.status(42)
+        ws.close()
+
+
+@case
+def interrupt_of_what_writes():
+    """Ctrl-C is the program's also in the middle of its output."""
+    with Setup(exec_handler(floods)) as s:
+        pid, fd = in_terminal(s, ["exec", "-t", "web", "yes"])
+        read_until(fd, READY)
+        select.select([], [], [], 0.3)  # the terminal is full
+        os.write(fd, b"\x03")
+        select.select([], [], [], 0.3)
+        read_until(fd, None)
+        same(wait_status(pid), 42)
+        os.close(fd)
+
+
+@case
+def keys_against_a_flood():
+    """What is typed gets there while output comes without an end."""
+    with Setup(exec_handler(floods)) as s:
+        pid, fd = in_terminal(s, ["exec", "-it", "web", "yes"])
+        read_until(fd, READY)
+        os.write(fd, b"\x03")
+        read_until(fd, None)
+        same(wait_status(pid), 42)
+        os.close(fd)
+
+
+@case
+def interrupt_of_what_nobody_reads():
+    """Where no output is taken any more a second Ctrl-C ends it."""
+    with Setup(exec_handler(floods)) as s:
+        pid, fd = in_terminal(s, ["exec", "-t", "web", "yes"])
+        select.select([fd], [], [], DEADLINE)
+        select.select([], [], [], 0.3)
+        for _ in range(2):
+            os.kill(pid, signal.SIGINT)
+            select.select([], [], [], 1.2)
         same(wait_status(pid), 130)
         os.close(fd)
 

@@ -213,7 +213,7 @@ def read_until(fd, part, deadline=DEADLINE):
     while part is None or part not in out:
         left = end - time.monotonic()
         if left <= 0 or not select.select([fd], [], [], left)[0]:
-            raise Bad("%r never comes, only %r" % (part, out))
+            raise Bad("%r never comes, only %r" % (part, out[-2000:]))
         try:
             data = os.read(fd, 65536)
         except OSError:
@@ -221,7 +221,7 @@ def read_until(fd, part, deadline=DEADLINE):
         if not data:
             if part is None:
                 return out
-            raise Bad("it ended with %r" % out)
+            raise Bad("it ended with %r" % out[-2000:])
         out += data
     return out
 

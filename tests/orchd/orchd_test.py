@@ -3,9 +3,12 @@
 
 usage: orchd_test.py [CASE...]   MEWS_PROGRAM: another mews-orchd, no controls
 """
+import contextlib
+import hashlib
 import os
 import select
 import socket
+import sqlite3
 import time
 
 from peers import *  # noqa: F403
@@ -156,6 +159,38 @@ def limits():
         c = l.client(l.user)
         got = [l.create(c, "v%d" % i).status for i in range(6)]
         eq(got, [201] * 5 + [503])
+
+
+def kernel_arguments():
+    """What does not fit beside ours, or is no ASCII, is refused at once, not
+    found by a hypervisor that does not start."""
+    with up() as l:
+        c = l.client(l.user)
+        r = l.create(c, "a", kernel_cmdline="x" * (MACHINE_ARGS_MAX + 1))
+        eq((r.status, "at most %d fit" % MACHINE_ARGS_MAX in r.error()),
+           (400, True))
+        r = l.create(c, "a", kernel_cmdline="a=\u00e9")
+        eq((r.status, "byte 3 is not printable ASCII" in r.error()), (400, True))
+        eq(l.vms(c), [])
+        eq(l.create(c, "a", kernel_cmdline="x" * MACHINE_ARGS_MAX).status, 201)
+
+
+def mac_clash():
+    """A MAC is 40 bits of a hash: the next address, if somebody has it."""
+    with up() as l:
+        c = l.client(l.user)
+        mac = hashlib.sha1(b"b|10.77.0.3").digest()[:5]
+        eq(l.create(c, "a").status, 201)
+        l.kill()
+        with contextlib.closing(sqlite3.connect(l.store + "/store.db")) as db:
+            db.execute("UPDATE vm SET mac = ?", (b"\2" + mac,))
+            db.commit()
+        l.net.taps.clear()
+        l.launch.vms.clear()
+        l.start()
+        c = l.client(l.user)
+        v = l.create(c, "b")
+        eq((v.status, v.vm()["ip_address"]), (201, "10.77.0.4"))
 
 
 def lists():
@@ -488,6 +523,7 @@ def costs():
 
 
 if __name__ == "__main__":
-    run(__file__, life, orders, waiters, names, prefix_changes, limits, lists,
-        big_environment, keys, keys_bounded, events, events_at_once,
-        events_trimmed, streams, doctor, confined, costs)
+    run(__file__, life, orders, waiters, names, prefix_changes, limits,
+        kernel_arguments, mac_clash, lists, big_environment, keys,
+        keys_bounded, events, events_at_once, events_trimmed, streams, doctor,
+        confined, costs)

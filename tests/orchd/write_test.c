@@ -79,7 +79,7 @@ idem_put(struct orchd *o, struct txn *t, const struct idem_row *row,
 	(void)o;
 	(void)t;
 	note(row->key);
-	(void)snprintf(old->key, sizeof(old->key), "oldest");
+	*old = (struct idem_row){ .key = "oldest" };
 	return full;
 }
 

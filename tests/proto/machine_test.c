@@ -339,7 +339,25 @@ test_ward_exec(void)
 	t_eq(ward_exec_get(&x, sizeof(x), &got), -EINVAL);
 }
 
-const struct t_case t_cases[] = { { "machine: each check", test_checks },
+static void
+test_args(void)
+{
+	static char big[MACHINE_ARGS_MAX + 1];
+	char c[2] = "";
+	int i;
+
+	for (i = 0; i < 256; i++) {
+		c[0] = (char)i;
+		t_eq(machine_args_check(c, 1, NULL),
+		    i >= ' ' && i <= '~' ? 0 : -EINVAL);
+	}
+	memset(big, 'x', sizeof(big));
+	t_eq(machine_args_check(big, MACHINE_ARGS_MAX, NULL), 0);
+	t_eq(machine_args_check(big, MACHINE_ARGS_MAX + 1, NULL), -E2BIG);
+}
+
+const struct t_case t_cases[] = { { "kernel arguments", test_args },
+	{ "machine: each check", test_checks },
 	{ "machine: lengths", test_lengths }, { "machine: add", test_add },
 	{ "machine: MAC", test_mac }, { "machine: tables", test_tables },
 	{ "machine: limits", test_limits },

@@ -204,9 +204,13 @@ def adopted():
         s.kill()
         os.unlink("%s/side-%016x/record" % (s.run, VM))
         s.up()
-        held = s.list()  # what is left of it has a name, so it can be released
-        eq((held[SIDE, VM].uid, held[SIDE, VM].alive), (0, 0))
-        os.kill(it.pid, signal.SIGKILL)
+        held = s.list()  # who it is the kernel says, what it may hold nobody
+        eq((held[SIDE, VM].uid, held[SIDE, VM].alive, held[SIDE, VM].fault),
+           (it.uid, 1, 1))
+        s.refused(SPAWN_VERIFY, spawn.verify(VM, SIDE_BIT, kind=SIDE),
+                  "its record cannot be read")
+        s.refused(SPAWN_RELEASE, spawn.jail(VM, SIDE), "it lives")
+        s.ask(SPAWN_KILL, spawn.jail(VM, SIDE))
         wait("its end", lambda: not alive(it.pid))
         s.ask(SPAWN_RELEASE, spawn.jail(VM, SIDE))
         s.all_released((JAIL_VM, VM))
@@ -379,7 +383,7 @@ def one_owner():
                 s.write_record(other, VM + i)
             s.up()
             held = s.list()
-            eq(sorted(h.uid == 0 for h in held.values()), [False, True], held)
+            eq(sorted(h.fault for h in held.values()), [0, 1], held)
             s.kill()
         s.write_record(rec)
         shutil.rmtree(second)

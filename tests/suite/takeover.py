@@ -143,7 +143,12 @@ def restarted(evil):
 
 
 def since(marks, room):
-    return log_of(room)[marks.get(room, 0):]
+    """With each line as often as it came (common/log.c counts them)."""
+    lines = []
+    for line in log_of(room)[marks.get(room, 0):].splitlines(True):
+        more = re.search(r" the last line came (\d+) times more$", line)
+        lines += lines[-1:] * int(more[1]) if more else [line]
+    return "".join(lines)
 
 
 def mewsd_log():

@@ -9,7 +9,8 @@ import sys
 import time
 
 from standin import *  # noqa: F403
-from wire import (ACCEL_TCG, EXIT_GUEST_OFF, EXIT_NONE, FD_ROLES, STOP_ACPI,
+from wire import (ACCEL_TCG, EXIT_GUEST_OFF, EXIT_NONE, FD_ROLES,
+                  MACHINE_ARGS_MAX, STOP_ACPI,
                   STOP_AGENT, STOP_QUIT, STREAM_CONSOLE, STREAM_CONSOLE_LOG,
                   STREAM_EXEC, STREAM_FOLLOW, WARD_RUN, WARD_VERSION)
 
@@ -322,9 +323,9 @@ def new_launchd():
 
 
 def args_refused():
-    rows = [(b"a\nb", "byte 1 is not printable"),
+    rows = [(b"a\nb", "byte 2 is not printable"),
             (b"x" * 2048, "kernel arguments: File too large|too long|Arg"),
-            (b"x" * 2040, "over 2047 bytes with our own"),
+            (b"x" * (MACHINE_ARGS_MAX + 1), "Argument list too long"),
             (b"\x7f", "not printable"), (b"a\0b", "not printable"),
             (b"\xc3\xa9", "not printable")]
     for args, why in rows:
