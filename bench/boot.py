@@ -25,9 +25,11 @@ def one(s, name):
     a = k.ask("POST", "/api/v1/vms", dict(BODY, name=name))
     if a.status != 201:
         raise AssertionError(a)
-    path = "%s/lib/vm/%s/console.log" % (s.root, a.json()["uid"])
+    path = "%s/log/vm/%s.console" % (s.root, a.json()["uid"])
 
     def line():
+        if not os.path.exists(path):
+            return False
         with open(path, "rb") as f:
             return host.READY in f.read()
 
@@ -99,9 +101,9 @@ def control_plane(rep, n):
         if a.status != 201:
             raise AssertionError(a)
         uid = a.json()["uid"]
-        path = "%s/lib/vm/%s/vmm.log" % (s.root, uid)
-        with open(path) as f:
-            at = float(re.search(r"exec at ([0-9.]+)", f.read()).group(1))
+        path = "%s/log/vm/%s.log" % (s.root, uid)
+        at = float(poll(lambda: os.path.exists(path) and re.search(
+            r"exec at ([0-9.]+)", open(path).read()), "exec").group(1))
         t2 = time.monotonic()
         gone(s, k, "v")
         if i > 0:

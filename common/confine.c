@@ -74,15 +74,20 @@ landlock_apply(const struct landlock_path *paths, size_t n)
 	for (i = 0; i < n; i++) {
 		struct landlock_path_beneath_attr rule = {
 			.allowed_access = paths[i].access & attr.fs,
-			.parent_fd = open(paths[i].path, O_PATH | O_CLOEXEC),
+			.parent_fd = paths[i].fd,
 		};
+		const char *name =
+		    paths[i].path == NULL ? "folder" : paths[i].path;
 
+		if (paths[i].path != NULL)
+			rule.parent_fd = open(name, O_PATH | O_CLOEXEC);
 		if (rule.parent_fd < 0)
-			fatal("landlock: %s: %m", paths[i].path);
+			fatal("landlock: %s: %m", name);
 		if (syscall(SYS_landlock_add_rule, (int)set,
 			LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0)
-			fatal("landlock_add_rule %s: %m", paths[i].path);
-		(void)close(rule.parent_fd);
+			fatal("landlock_add_rule %s: %m", name);
+		if (paths[i].path != NULL)
+			(void)close(rule.parent_fd);
 	}
 	if (syscall(SYS_landlock_restrict_self, (int)set, flags) < 0)
 		fatal("landlock_restrict_self: %m");

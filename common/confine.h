@@ -14,8 +14,9 @@
 #define CAP_BIT(c) (1ULL << (c))
 
 struct landlock_path {
-	const char *path; /* inside the new root */
+	const char *path; /* inside the new root; NULL: */
 	uint64_t access; /* LANDLOCK_ACCESS_FS_*; kernel lacks some: dropped */
+	int fd; /* a folder that is open, wherever it is */
 };
 
 /*

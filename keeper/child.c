@@ -18,15 +18,18 @@
 #define CHILD_FD_HIGH 128
 _Static_assert(CHILD_FD_HIGH >= 3 + CHILD_FDS_MAX, "out of the way");
 
-/* The child's half: exactly fds[] at 3, 4, ..., then the program. */
+/* The child's half: exactly fds[] at 3, 4, ..., then the program.  log: its 2;
+ * -1: ours. */
 static _Noreturn void
-child_exec(char *const argv[], const int *fds, size_t n)
+child_exec(char *const argv[], const int *fds, size_t n, int log)
 {
 	static char *const no_env[] = { NULL };
 	int high[CHILD_FDS_MAX];
 	sigset_t none;
 	size_t i;
 
+	if (log >= 0 && dup2(log, STDERR_FILENO) < 0)
+		_exit(127);
 	/* first out of each other's way, then into place */
 	for (i = 0; i < n; i++) {
 		if ((high[i] = fcntl(fds[i], F_DUPFD, CHILD_FD_HIGH)) < 0)
@@ -45,12 +48,12 @@ child_exec(char *const argv[], const int *fds, size_t n)
 }
 
 static pid_t
-child_start(char *const argv[], const int *fds, size_t n)
+child_start(char *const argv[], const int *fds, size_t n, int log)
 {
 	pid_t pid = fork();
 
 	if (pid == 0)
-		child_exec(argv, fds, n);
+		child_exec(argv, fds, n, log);
 	return pid < 0 ? -errno : pid;
 }
 
@@ -65,7 +68,7 @@ child_warden(const struct keeper *k)
 
 	for (n = 0; p->fds[n] != JAIL_FD_NONE; n++)
 		fds[n] = jail_fd(JAIL_KEEPER, p->fds[n]);
-	return child_start(argv, fds, n);
+	return child_start(argv, fds, n, -1);
 }
 
 /* A name only this jail's network namespace knows. */
@@ -150,7 +153,7 @@ child_vmm(struct keeper *k)
 	memcpy(fds + 1, k->fds.fd, sizeof(k->fds.fd));
 	if ((fds[0] = memfd_sealed("machine", &x, sizeof(x))) < 0)
 		return fds[0];
-	pid = child_start(argv, fds, 1 + x.nfds);
+	pid = child_start(argv, fds, 1 + x.nfds, k->vmm_log);
 	fd_close(&fds[0]);
 	return pid;
 }

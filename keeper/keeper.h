@@ -13,6 +13,8 @@
 #define KEEPER_FD 3
 #define KEEPER_VSOCK_FD 6
 #define KEEPER_NFDS 7
+/* from a spawner that is not older: the hypervisor's 2 */
+#define KEEPER_VMM_LOG_FD 7
 
 struct keeper {
 	uid_t launchd; /* the only one who may connect */
@@ -20,6 +22,7 @@ struct keeper {
 	uint32_t cid; /* what the spawner set on KEEPER_VSOCK_FD; 0: none */
 	int conn; /* launchd, or -1 */
 	int sigfd; /* SIGCHLD */
+	int vmm_log; /* KEEPER_VMM_LOG_FD until the hypervisor starts, or -1 */
 	struct machine_fds fds; /* for the hypervisor, until it starts */
 #ifdef SECCOMP_DEBUG
 	int watch; /* the hypervisor's half sends its listener; or -1 */

@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -161,6 +162,7 @@ on_go(struct keeper *k, const struct msg *m)
 	/* the hypervisor's alone from now on: its AF_VSOCK address is free
 	 * again as soon as that one ends */
 	machine_fds_clear(&k->fds);
+	fd_close(&k->vmm_log);
 	return 0;
 }
 
@@ -318,6 +320,7 @@ int
 main(int argc, char *argv[])
 {
 	struct keeper k = { .conn = -1,
+		.vmm_log = -1,
 #ifdef SECCOMP_DEBUG
 		.watch = -1,
 		.watched = -1,
@@ -333,7 +336,9 @@ main(int argc, char *argv[])
 	if (RULE(KEEPER_DUMPABLE) && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return 1;
 	log_init("keeper", LOG_INFO);
-	fds_expect(KEEPER_NFDS);
+	if (fcntl(KEEPER_VMM_LOG_FD, F_GETFD) >= 0)
+		k.vmm_log = KEEPER_VMM_LOG_FD;
+	fds_expect(k.vmm_log < 0 ? KEEPER_NFDS : KEEPER_NFDS + 1);
 	/* more than two: from a spawner that is newer */
 	if (argc < 3 || num_parse(argv[1], 0, UINT32_MAX, &uid) < 0 ||
 	    num_parse(argv[2], 0, UINT32_MAX, &cid) < 0)

@@ -18,6 +18,7 @@ adopt_held(struct launchd *ld, const struct spawn_held *h, int *pidfd)
 		fatal("no memory for what is held");
 		return;
 	}
+	v->is_adopted = true;
 	v->slot = h->slot;
 	v->uid = h->uid;
 	if (h->alive && *pidfd >= 0) {
@@ -27,7 +28,6 @@ adopt_held(struct launchd *ld, const struct spawn_held *h, int *pidfd)
 		if (vm_hold(v, h, fd) < 0)
 			fatal("no memory for what is held");
 	}
-	v->is_adopted = true;
 	v->is_broken = h->fault != 0 && h->alive;
 	v->is_dead = v->pid == 0;
 	vm_wake(v);

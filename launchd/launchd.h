@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "launchd/jaillog.h"
 #include "proto/boot_room.h"
 #include "proto/launch.h"
 
@@ -30,6 +31,7 @@ struct launchd {
 	uint32_t tsc_khz; /* 0: unknown, guests calibrate themselves */
 	struct launch_caps caps;
 	uint64_t next_id; /* of what the spawner is asked */
+	struct jaillogs logs; /* what VMs say */
 	struct event *turn; /* something is to be done at the turn's end */
 	unsigned int nvms;
 	unsigned int nshown; /* of them, in the title */

@@ -51,6 +51,7 @@ launchd_events(struct launchd *ld)
 {
 	ld->base = loop_new();
 	turn_open(ld);
+	jaillogs_start(&ld->logs, ld->base);
 	ld->parent = boot_room_open(&ld->mewsd, ld->base, &boot_calls, ld);
 	if (ld->parent == NULL)
 		fatal("out of memory");
@@ -73,6 +74,7 @@ main(int argc, char *argv[], char *envp[])
 	/* 1. what needs files */
 	if (tsc_khz(&ld.tsc_khz) < 0)
 		log_warn("the time-stamp counter does not run");
+	jaillogs_open(&ld.logs, ld.boot.root, ld.conf.log);
 	launchd_confine(&ld); /* 2. */
 	launchd_events(&ld); /* 3. */
 	launchd_filter(&ld); /* 4. */

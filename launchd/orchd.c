@@ -5,7 +5,9 @@
 #include "common/clock.h"
 #include "common/fds.h"
 #include "common/log.h"
+#include "common/num.h"
 #include "common/util.h"
+#include "launchd/jaillog.h"
 #include "launchd/launchd.h"
 #include "launchd/orchd.h"
 #include "launchd/vm.h"
@@ -263,11 +265,28 @@ say_held(struct chan *c, uint64_t id, const struct vm *v)
 	return chan_send(c, LAUNCH_HELD, id, &h, sizeof(h), -1);
 }
 
+struct lister {
+	struct chan *c;
+	uint64_t id;
+};
+
+static int
+say_kept(void *arg, uint64_t vmid)
+{
+	const struct lister *l = arg;
+	const struct launch_vm v = { .vm = vmid };
+
+	return vmid == PROBE_VM
+	    ? 0
+	    : chan_send(l->c, LAUNCH_KEPT, l->id, &v, sizeof(v), -1);
+}
+
 static int
 on_list(void *arg, struct chan *c, struct msg *m)
 {
 	struct launchd *ld = arg;
 	struct launch_count n = { 0 };
+	struct lister l = { c, m->id };
 	struct vm *v;
 	int r;
 
@@ -278,6 +297,8 @@ on_list(void *arg, struct chan *c, struct msg *m)
 			return r;
 		n.n++;
 	}
+	if ((r = jaillog_each(&ld->logs, say_kept, &l)) < 0)
+		return r;
 	r = chan_send(c, LAUNCH_LIST_END, m->id, &n, sizeof(n), -1);
 	if (r < 0)
 		return r;
@@ -291,6 +312,43 @@ on_list(void *arg, struct chan *c, struct msg *m)
 	return 0;
 }
 
+/* The VM is deleted; what is left of its jail, if anything, goes first. */
+static int
+on_forget(void *arg, struct chan *c, struct msg *m)
+{
+	struct launchd *ld = arg;
+	struct launch_vm f;
+	char name[17];
+	struct vm *v;
+
+	(void)c;
+	memcpy(&f, m->data, sizeof(f));
+	if ((v = vm_find(ld, f.vm)) != NULL) {
+		v->is_forgotten = true;
+		return 0;
+	}
+	num_format_hex64(f.vm, name);
+	jaillog_forget(&ld->logs, name);
+	return 0;
+}
+
+/* Ours to tell, of whatever VM, unless its jail has the file. */
+static int
+console_log(struct launchd *ld, const struct launch_stream *s, int *fd)
+{
+	const struct vm *v = vm_find(ld, s->vm);
+	char name[17];
+
+	if (s->kind != STREAM_CONSOLE_LOG || (v != NULL && v->logs_itself))
+		return 0;
+	num_format_hex64(s->vm, name);
+	jaillog_read(&ld->logs, name,
+	    (s->flags & STREAM_FOLLOW) != 0 && v != NULL && v->log != NULL,
+	    *fd);
+	*fd = -1;
+	return 1;
+}
+
 static int
 on_stream(void *arg, struct chan *c, struct msg *m)
 {
@@ -299,6 +357,8 @@ on_stream(void *arg, struct chan *c, struct msg *m)
 	int r;
 
 	memcpy(&s, m->data, sizeof(s));
+	if (console_log(arg, &s, &m->fd))
+		return say_done(c, m->id, s.vm);
 	v = vm_find(arg, s.vm);
 	if (v == NULL || vm_is_idle(v))
 		return say_err(c, m->id, s.vm, -ENOENT, "no such VM");
@@ -321,6 +381,8 @@ static const struct msg_handler handlers[] = {
 	    launch_stop_check, on_stop },
 	{ LAUNCH_RELEASE, sizeof(struct launch_vm), 0, 0, PH_ANY,
 	    launch_vm_check, on_release },
+	{ LAUNCH_FORGET, sizeof(struct launch_vm), 0, 0, PH_ANY,
+	    launch_vm_check, on_forget },
 	{ LAUNCH_LIST, 0, 0, 0, PH_ANY, NULL, on_list },
 	{ LAUNCH_STREAM, sizeof(struct launch_stream), 0, 1, PH_ANY,
 	    launch_stream_check, on_stream },

@@ -2,10 +2,12 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/fds.h"
 #include "common/log.h"
 #include "common/num.h"
+#include "launchd/jaillog.h"
 #include "launchd/launchd.h"
 #include "launchd/reason.h"
 #include "launchd/vm.h"
@@ -279,6 +281,18 @@ on_link(void *arg)
 	vm_wake(arg);
 }
 
+/* A VM whose words are lost runs all the same. */
+static void
+log_open(struct vm *v)
+{
+	int r = jaillog_new(&v->ld->logs, v->name, !v->is_adopted, &v->log);
+
+	v->logs_itself = r == -ENOENT && v->is_adopted;
+	if (r < 0 && !v->logs_itself)
+		log_warn("vm %s: what it says is lost: %s", v->name,
+		    strerrordesc_np(-r));
+}
+
 int
 vm_hold(struct vm *v, const struct spawn_held *h, int pidfd)
 {
@@ -287,6 +301,7 @@ vm_hold(struct vm *v, const struct spawn_held *h, int pidfd)
 	v->slot = h->slot;
 	v->uid = h->uid;
 	v->cid = h->cid;
+	log_open(v);
 	v->death = event_new(v->ld->base, pidfd, EV_READ, on_death, v);
 	if (v->death == NULL || event_add(v->death, NULL) < 0)
 		return -ENOMEM;
@@ -312,6 +327,9 @@ clear(struct vm *v)
 	assert(LIST_EMPTY(&v->dials));
 	link_clear(&v->keep);
 	link_clear(&v->ward);
+	jaillog_free(v->log);
+	if (v->is_forgotten)
+		jaillog_forget(&v->ld->logs, v->name);
 	if (v->death != NULL)
 		event_free(v->death);
 	if (v->timer != NULL)
@@ -348,6 +366,7 @@ vm_new(struct launchd *ld, uint64_t vmid)
 		return NULL;
 	v->ld = ld;
 	v->vmid = vmid;
+	v->is_forgotten = vmid == PROBE_VM;
 	v->state = VM_NEW;
 	num_format_hex64(vmid, v->name);
 	v->rung = UINT32_MAX;

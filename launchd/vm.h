@@ -15,6 +15,7 @@
 
 struct dial;
 struct event;
+struct jaillog;
 struct launchd;
 struct spawn_held;
 
@@ -85,6 +86,11 @@ struct vm {
 	struct ward_state ward_state;
 	struct launch_confined confined;
 	uint32_t oom_kills;
+
+	/* what it says */
+	struct jaillog *log; /* NULL: it has no jail yet, or */
+	bool logs_itself; /* its jail is an earlier suite's, with files */
+	bool is_forgotten; /* what is kept of it goes with it */
 
 	/* the spawner: one question at a time */
 	uint64_t spawn_id; /* the answer awaited; 0 none */

@@ -15,7 +15,7 @@
  * its way to apid; for each VM launchd's pidfd and two channels, and one on
  * its way; for everything else. */
 #define NOFILE_CONN 2U
-#define NOFILE_VM 4U
+#define NOFILE_VM 8U
 #define NOFILE_RESERVE 256U
 #define STOP_KILL_MS 1000
 #define UID_NOBODY 65534U
@@ -72,6 +72,9 @@ check_dirs(struct conf *c, const char *root, struct err *e)
 		 "state directory", c->lib, "/vm", c->launchd.state, e)) < 0 ||
 	    (r = conf_path("run directory", c->run, "/vm", c->launchd.run, e)) <
 		0)
+		return r;
+	if ((r = conf_path("log directory", c->log, "/vm", c->launchd.log,
+		 e)) < 0)
 		return r;
 	return conf_path("stage", c->stage, "", c->launchd.stage, e);
 }

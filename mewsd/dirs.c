@@ -71,7 +71,19 @@ dirs_make(const struct conf *c)
 int
 dirs_log(const struct conf *c, struct err *e)
 {
-	return dir_open(c->log, 0, 0, 0750, e);
+	const struct room_user *launch = &c->user[ROOM_LAUNCHD];
+	char path[2 * BOOT_PATH_MAX];
+	int dir, vm;
+
+	if ((dir = dir_open(c->log, 0, 0, 0750, e)) < 0)
+		return dir;
+	/* what VMs say; launchd opens it when it starts */
+	(void)snprintf(path, sizeof(path), "%s/vm", c->log);
+	if ((vm = dir_open(path, launch->uid, launch->gid, 0750, e)) < 0)
+		log_error("%s: what VMs say is lost", e->msg);
+	else
+		fd_close(&vm);
+	return dir;
 }
 
 int

@@ -68,8 +68,11 @@ $(B)/unit/launchd/launchd_fsm_test: $(UNIT_OBJ_launchd_fsm_test)
 
 # launchd's turn, without the peers: the test plays its links.
 UNIT_OBJ_launchd_life_test := $(call obj,$(addprefix launchd/,fsm.c link.c \
-	vm.c reason.c stop.c life.c))
+	vm.c reason.c stop.c life.c jaillog.c history.c))
 $(B)/unit/launchd/launchd_life_test: $(UNIT_OBJ_launchd_life_test)
+
+UNIT_OBJ_history_test := $(B)/obj/launchd/history.o
+$(B)/unit/launchd/history_test: $(UNIT_OBJ_history_test)
 
 UNIT_OBJ_record_test := $(B)/obj/spawner/record.o
 $(B)/unit/spawner/record_test: $(UNIT_OBJ_record_test)

@@ -29,7 +29,7 @@ netd_confine(const struct boot_common *bc)
 		.paths =
 		    (const struct landlock_path[]){
 			/* the tun node, which is all there is */
-			{ "/", TUN_ACCESS },
+			{ .path = "/", .access = TUN_ACCESS },
 		    },
 		.npaths = 1,
 		.nofile = bc->nofile,

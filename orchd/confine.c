@@ -10,10 +10,11 @@
  * memory and, while it migrates, a statement's journal: made, written and
  * removed.  No other right, no other tree. */
 static const struct landlock_path paths[] = {
-	{ "/",
-	    LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE |
-		LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_MAKE_REG |
-		LANDLOCK_ACCESS_FS_REMOVE_FILE | (1ULL << 14) /* truncate */ },
+	{ .path = "/",
+	    .access = LANDLOCK_ACCESS_FS_READ_FILE |
+		LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_READ_DIR |
+		LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_REMOVE_FILE |
+		(1ULL << 14) /* truncate */ },
 };
 
 void

@@ -33,12 +33,18 @@ enum jail_fd {
 	JAIL_FD_KEEPER, /* keeper.sock, which launchd alone can connect to:
 			   bound, and listening where it is pid 1's */
 	JAIL_FD_WARDEN, /* warden.sock, in the same way: bound */
-	JAIL_FD_CONSOLE, /* console.log; O_RDWR|O_APPEND: watchers read history
-			  */
+	JAIL_FD_CONSOLE, /* the FIFO `console`, O_RDWR|O_NONBLOCK */
 	JAIL_FD_VSOCK, /* /dev/vhost-vsock, its address set; or /dev/null */
+	JAIL_FD_VMM_LOG, /* the FIFO `log` once more, opened anew: flags that
+			    the hypervisor sets on it are its own */
 };
 #define JAIL_FDS_MAX 8
 #define JAIL_FD_FIRST 3 /* 0 and 1 are /dev/null, 2 the jail's log */
+
+/* FIFOs in a jail's folder below run/vm, of which launchd alone may open the
+ * end that reads (launchd/jaillog.h). */
+#define JAIL_FIFO_LOG "log"
+#define JAIL_FIFO_CONSOLE "console"
 
 struct jail_id {
 	uint32_t kind; /* enum jail_kind */

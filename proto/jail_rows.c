@@ -21,7 +21,7 @@ static const struct jail_prog progs[] = {
 	    .path = STAGE_KEEPER,
 	    .kinds = IN(JAIL_VM),
 	    .fds = { JAIL_FD_KEEPER, JAIL_FD_WARDEN, JAIL_FD_CONSOLE,
-		JAIL_FD_VSOCK },
+		JAIL_FD_VSOCK, JAIL_FD_VMM_LOG },
 	    .filters_min = 1, /* its own */
 	    .filters_max = 1 },
 	[JAIL_WARDEN] = { .name = "warden",

@@ -25,7 +25,10 @@ enum launch_msg {
 				 then LE_EXITED, LE_NEED_SPEC and LE_MUTE are
 				 said again for the VMs that they still hold
 				 for */
-	LAUNCH_STREAM = 0x0406, /* launch_stream + the guest's end of it */
+	LAUNCH_STREAM = 0x0406, /* launch_stream + the guest's end of it; a
+				   CONSOLE_LOG of any VM, held or not */
+	LAUNCH_FORGET = 0x0407, /* launch_vm: the VM is deleted, what is kept
+				   of its log and console goes; id 0 */
 	/* launchd -> orchd */
 	LAUNCH_DONE = 0x0481, /* launch_vm */
 	LAUNCH_ERR = 0x0482, /* launch_err */
@@ -33,6 +36,9 @@ enum launch_msg {
 	LAUNCH_LIST_END = 0x0484, /* launch_count */
 	LAUNCH_EVENT = 0x0485, /* launch_event, id 0 */
 	LAUNCH_CAPS = 0x0486, /* launch_caps, id 0: what this host can do */
+	LAUNCH_KEPT = 0x0487, /* launch_vm, before LAUNCH_LIST_END: log or
+				 console of that VM is kept; LAUNCH_FORGET if
+				 there is none */
 };
 
 struct launch_vm {
@@ -221,6 +227,7 @@ struct launchd_conf {
 	char state[160]; /* DIR/lib/vm: per-VM directories */
 	char run[160]; /* DIR/run/vm: records and sockets */
 	char stage[160]; /* staged tree that jails bind read-only */
+	char log[160]; /* DIR/log/vm: what VMs said, launchd's own */
 	char cgroup_path[160]; /* group for the VMs' groups; "": our own */
 };
 

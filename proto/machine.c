@@ -161,7 +161,7 @@ machine_limits(const struct machine *m)
 		    (uint64_t)m->vcpus_max * bases[m->backend].data_vcpu_mib,
 		.threads = bases[m->backend].threads + m->vcpus_max,
 		.fds = bases[m->backend].fds,
-		.file_mib = 16,
+		.file_mib = 0,
 		.group_mib =
 		    (uint64_t)m->mem_max_mib + bases[m->backend].group_mib,
 		.group_pids = bases[m->backend].threads +

@@ -148,7 +148,7 @@ const struct dev_row *dev_row(unsigned int kind);
 struct machine_limits {
 	uint64_t data_mib; /* guest memory, stacks, devices */
 	uint64_t locked_mib;
-	uint64_t file_mib; /* of each file it writes: its logs */
+	uint64_t file_mib; /* of each file it writes: it has none yet */
 	/* where a cgroup counts, of all of the jail: */
 	uint64_t group_mib;
 	uint32_t group_pids; /* threads */

@@ -86,7 +86,8 @@ int ward_dialled_check(const void *p);
  * FRAME_OPENED: u16 big-endian HTTP status (101: go on), then text for a
  * person (a refusal may come, and the end, before FRAME_OPEN was read).
  * After 101, exec uses channels 0-4 and 255; a console uses 0 in
- * and 1 out; a console log 1 out, then the end.
+ * and 1 out; a console log, which is launchd's (launchd/history.h) but in VMs
+ * of an earlier suite, 1 out, then the end.
  */
 #define FRAME_OPEN 0xfe
 #define FRAME_OPENED 0xfd
@@ -94,16 +95,19 @@ int ward_dialled_check(const void *p);
 /*
  * Inside the jail, descriptors that the spawner leaves to the keeper:
  * 3 keeper's listener, 4 warden's listener (SEQPACKET, bound, not yet
- * listening), 5 the console log (O_RDWR|O_APPEND: watchers read history from
- * it), 6 /dev/vhost-vsock with the VM's address set, or /dev/null, 2 the VM's
- * own log.  Its arguments are launchd's uid and that address (0: none).
+ * listening), 5 the FIFO that the console goes to, 6 /dev/vhost-vsock with the
+ * VM's address set, or /dev/null, 2 the FIFO of the VM's own log, 7 the same,
+ * opened anew for the hypervisor.  FIFOs are O_RDWR|O_NONBLOCK: nobody who
+ * writes waits, or dies while launchd starts anew.  Spawners before had files
+ * as 2 and 5 and no 7.
+ * Its arguments are launchd's uid and that address (0: none).
  * This has no version: a spawner may be newer than the staged tree, so what
  * is here stays, and more comes as further arguments and descriptors, which
  * a keeper that does not know them closes.
  *
  * Keeper and warden are of one staged tree:
  * keeper -> `mews-warden UID` (serve; UID: launchd's, in decimal, the only
- * peer it answers): 3 warden's listener, 4 console log.
+ * peer it answers): 3 warden's listener, 4 the console's FIFO.
  * keeper -> `mews-warden -x` (compose and exec the hypervisor): 3 sealed
  * memfd with struct ward_exec, from 4 on what it lists.  The listeners QMP,
  * serial and agent are abstract sockets of the jail's own network namespace,

@@ -24,6 +24,7 @@
 #define JAIL_NOFILE 256
 /* RLIMIT_NPROC above the cgroup's pids.max, which is to be met first. */
 #define JAIL_NPROC_SPARE 64
+#define JAIL_FSIZE_MIN 65536UL
 #define MIB (1UL << 20)
 #define JAIL_ROOT_OPTS "size=64k,nr_inodes=64,mode=0755"
 #define JAIL_TOP_MAX 16 /* top folders of the staged tree */
@@ -234,8 +235,10 @@ set_limits(const struct machine_limits *l)
 	set_limit(RLIMIT_NOFILE, l->fds > JAIL_NOFILE ? l->fds : JAIL_NOFILE);
 	/* counts threads of the jail's uid, which no other has */
 	set_limit(RLIMIT_NPROC, l->group_pids + JAIL_NPROC_SPARE);
-	/* logs are files, so this bounds them */
-	set_limit(RLIMIT_FSIZE, l->file_mib * MIB);
+	/* logs are FIFOs; what is left is the keeper's memfd for the composer,
+	 * which leaves the hypervisor only what its machine needs */
+	set_limit(RLIMIT_FSIZE,
+	    l->file_mib > 0 ? l->file_mib * MIB : JAIL_FSIZE_MIN);
 	set_limit(RLIMIT_MEMLOCK, l->locked_mib * MIB);
 }
 

@@ -202,14 +202,36 @@ bind_socket(const struct spawner *sp, int dir, const char *name, int *ret)
 	return r;
 }
 
-/* Root's files: the VM gets descriptors, never a name. */
+/*
+ * What the jail writes goes into FIFOs, whose other end launchd opens by name:
+ * the VM gets descriptors, and neither a file to fill nor one to map.  They can
+ * be read and written, so that no writer meets a pipe without a reader.
+ */
 static int
-open_log(int dir, const char *name, int *ret)
+fifo_make(int dir, const char *name)
 {
-	*ret = openat(dir, name,
-	    O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC,
-	    0600);
+	if (unlinkat(dir, name, 0) < 0 && errno != ENOENT)
+		return -errno;
+	return mkfifoat(dir, name, 0600) < 0 ? -errno : 0;
+}
+
+static int
+fifo_open(int dir, const char *name, int *ret)
+{
+	*ret = openat(
+	    dir, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	return *ret < 0 ? -errno : 0;
+}
+
+/* Last: what is launchd's cannot be opened here any more. */
+static int
+fifo_give(const struct making *m, const char *name)
+{
+	if (fchmodat(m->run, name, 0400, 0) < 0 ||
+	    fchownat(m->run, name, m->sp->conf.uid, m->sp->conf.gid,
+		AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	return 0;
 }
 
 /* Without it everything goes over virtio-serial, as on a host that has no such
@@ -238,7 +260,9 @@ make_fd(struct making *m, enum jail_fd what, int *ret)
 	case JAIL_FD_WARDEN:
 		return bind_socket(m->sp, m->run, "warden.sock", ret);
 	case JAIL_FD_CONSOLE:
-		return open_log(m->state, "console.log", ret);
+		return fifo_open(m->run, JAIL_FIFO_CONSOLE, ret);
+	case JAIL_FD_VMM_LOG:
+		return fifo_open(m->run, JAIL_FIFO_LOG, ret);
 	case JAIL_FD_VSOCK:
 		make_vsock(m, ret);
 		return 0;
@@ -258,12 +282,17 @@ make_files(struct making *m, struct err *e)
 		return err_errno(e, r, "lib/vm/%s", m->name);
 	if ((r = make_dir(m->sp->run_fd, m->name, 0711, &m->run)) < 0)
 		return err_errno(e, r, "run/vm/%s", m->name);
-	if ((r = open_log(m->state, "vmm.log", &m->log)) < 0)
+	if ((r = fifo_make(m->run, JAIL_FIFO_LOG)) < 0 ||
+	    (r = fifo_make(m->run, JAIL_FIFO_CONSOLE)) < 0 ||
+	    (r = fifo_open(m->run, JAIL_FIFO_LOG, &m->log)) < 0)
 		return err_errno(e, r, "log of jail %s", m->name);
 	for (i = 0; row[i] != JAIL_FD_NONE; i++) {
 		if ((r = make_fd(m, row[i], &m->fds[i])) < 0)
 			return err_errno(e, r, "files of jail %s", m->name);
 	}
+	if ((r = fifo_give(m, JAIL_FIFO_LOG)) < 0 ||
+	    (r = fifo_give(m, JAIL_FIFO_CONSOLE)) < 0)
+		return err_errno(e, r, "log of jail %s", m->name);
 	return 0;
 }
 

@@ -8,7 +8,7 @@
 
 /*
  * On top of the event loop's.  What a guest can reach by taking the warden
- * over: three sockets that lead to itself, its own console log, launchd's
+ * over: three sockets that lead to itself, two FIFOs for its words, launchd's
  * channel.  No open, no exec, no fork, no signal, no other socket family.
  */
 static const struct seccomp_rule rows[] = {
@@ -23,10 +23,7 @@ static const struct seccomp_rule rows[] = {
 	SC_ALLOW_IF(fcntl, 1, UINT32_MAX, F_GETFL), /* libevent */
 	SC_ALLOW(newfstatat), /* memfd_read: fstat (empty root otherwise) */
 	SC_ALLOW(fstat), /* likewise */
-	SC_ALLOW(pread64), /* memfd_read, the console log's history */
-	SC_ALLOW(lseek), /* the console log's bounds */
-	SC_ALLOW(fallocate), /* console.c: gives the log's beginning back */
-	SC_ALLOW(ftruncate), /* console.c: where that is not to be had */
+	SC_ALLOW(pread64), /* memfd_read */
 	SC_ALLOW(epoll_create1), /* libevent, once */
 };
 

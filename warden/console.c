@@ -1,10 +1,10 @@
 #include <errno.h>
 #include <event2/event.h>
-#include <fcntl.h>
-#include <linux/falloc.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/fds.h"
@@ -13,8 +13,11 @@
 #include "warden/console.h"
 #include "warden/dial.h"
 
-#define READ_CHUNK 4096
-#define BLOCK 4096L
+/* At most PIPE_BUF bytes into a FIFO are all or nothing (pipe(7)). */
+#define MARK_MAX 64
+#define READ_CHUNK (PIPE_BUF - MARK_MAX)
+#define DRAIN_READS 16
+#define PANIC "Kernel panic - not syncing"
 
 struct console {
 	struct event_base *base;
@@ -24,53 +27,81 @@ struct console {
 	int fd;
 	struct event *rd, *wr;
 	int log_fd;
-	off_t first, end;
-	bool failed; /* the log took no more: said once */
+	uint64_t lost; /* bytes that the FIFO did not take, not said yet */
+	/* the end of what was said, for watchers */
+	unsigned int watchers;
+	uint8_t *ring; /* NULL: there are none */
+	uint64_t first, end;
+	/* the cause of an end, if it is said here */
+	char line[CONSOLE_LINE_MAX]; /* that is being said */
+	size_t len;
+	char last[CONSOLE_LINE_MAX], panic[CONSOLE_LINE_MAX];
 };
 
 static void
-begin_anew(struct console *c)
+line_end(struct console *c)
 {
-	if (ftruncate(c->log_fd, 0) < 0)
-		log_warn("console log: %m");
-	c->first = c->end = 0;
-}
+	const char *p;
 
-/* Gives the beginning of the log back. */
-static void
-trim(struct console *c)
-{
-	off_t keep = (c->end - CONSOLE_LOG_KEEP) / BLOCK * BLOCK;
-
-	if (fallocate(c->log_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
-		keep) == 0)
-		c->first = keep;
-	else
-		begin_anew(c);
+	c->line[c->len] = '\0';
+	if (c->len > 0)
+		memcpy(c->last, c->line, sizeof(c->last));
+	if (c->panic[0] == '\0' && (p = strstr(c->line, PANIC)) != NULL)
+		(void)snprintf(c->panic, sizeof(c->panic), "%s", p);
+	c->len = 0;
 }
 
 static void
-append(struct console *c, const char *p, size_t len)
+lines_add(struct console *c, const uint8_t *p, size_t len)
 {
-	int r = fd_write_all(c->log_fd, p, len);
-	off_t end;
+	size_t i;
 
-	if (r == -EFBIG) {
-		/* the jail's RLIMIT_FSIZE counts offsets, holes and all: a
-		 * guest that talks for long would be unheard from then on */
-		begin_anew(c);
-		r = fd_write_all(c->log_fd, p, len);
+	for (i = 0; i < len; i++) {
+		if (p[i] == '\n' || p[i] == '\r')
+			line_end(c);
+		else if (p[i] != '\0' && c->len + 1 < sizeof(c->line))
+			c->line[c->len++] = (char)p[i];
 	}
-	end = lseek(c->log_fd, 0, SEEK_END);
-	/* a full disk loses console output, and nothing else */
-	if (r < 0 && !c->failed)
-		log_warn("console log: errno %d", -r);
-	c->failed = r < 0;
-	if (end >= 0)
-		c->end = end;
-	if (c->end - c->first > CONSOLE_LOG_MAX)
-		trim(c);
-	c->ops->more(c->arg);
+}
+
+static void
+ring_add(struct console *c, const uint8_t *p, size_t len)
+{
+	size_t at = (size_t)(c->end % CONSOLE_RING), n;
+
+	c->end += len;
+	if (c->ring == NULL) {
+		c->first = c->end;
+		return;
+	}
+	if (c->end - c->first > CONSOLE_RING)
+		c->first = c->end - CONSOLE_RING;
+	for (; len > 0; p += n, len -= n, at = 0) {
+		n = len < CONSOLE_RING - at ? len : CONSOLE_RING - at;
+		memcpy(c->ring + at, p, n);
+	}
+}
+
+/* With what was lost before it, or lost itself. */
+static void
+fifo_add(struct console *c, const uint8_t *p, size_t len)
+{
+	char out[MARK_MAX + READ_CHUNK];
+	size_t at = 0;
+	ssize_t n;
+
+	if (c->lost > 0)
+		at = (size_t)snprintf(out, MARK_MAX,
+		    "\r\n[mews: %llu bytes left out]\r\n",
+		    (unsigned long long)c->lost);
+	memcpy(out + at, p, len);
+	do {
+		n = write(c->log_fd, out, at + len);
+	} while (n < 0 && errno == EINTR);
+	if (n == (ssize_t)(at + len))
+		c->lost = 0;
+	else
+		c->lost += len;
 }
 
 static void
@@ -84,23 +115,36 @@ hang_up(struct console *c)
 	fd_close(&c->fd);
 }
 
+/* One read.  False: there was nothing, now or any more. */
+static bool
+take(struct console *c)
+{
+	uint8_t buf[READ_CHUNK];
+	ssize_t n = recv(c->fd, buf, sizeof(buf), MSG_DONTWAIT);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return false;
+	if (n <= 0) {
+		hang_up(c);
+		dial_again(&c->dial);
+		return false;
+	}
+	dial_ok(&c->dial);
+	fifo_add(c, buf, (size_t)n);
+	ring_add(c, buf, (size_t)n);
+	lines_add(c, buf, (size_t)n);
+	return true;
+}
+
 static void
 on_readable(int fd, short what, void *arg)
 {
 	struct console *c = arg;
-	char buf[READ_CHUNK];
-	ssize_t n = recv(fd, buf, sizeof(buf), MSG_DONTWAIT);
 
+	(void)fd;
 	(void)what;
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (n <= 0) {
-		hang_up(c);
-		dial_again(&c->dial);
-		return;
-	}
-	dial_ok(&c->dial);
-	append(c, buf, (size_t)n);
+	if (take(c))
+		c->ops->more(c->arg);
 }
 
 static void
@@ -129,20 +173,6 @@ on_up(void *arg, int fd)
 	c->ops->more(c->arg);
 }
 
-/* What a warden before us left. */
-static void
-find_bounds(struct console *c)
-{
-	struct stat st;
-	off_t data;
-
-	if (fstat(c->log_fd, &st) < 0)
-		return;
-	c->end = st.st_size;
-	data = lseek(c->log_fd, 0, SEEK_DATA);
-	c->first = data >= 0 ? data : c->end;
-}
-
 struct console *
 console_new(struct event_base *base, int log_fd, const struct console_ops *ops,
     void *arg)
@@ -156,7 +186,6 @@ console_new(struct event_base *base, int log_fd, const struct console_ops *ops,
 	c->arg = arg;
 	c->fd = -1;
 	c->log_fd = log_fd;
-	find_bounds(c);
 	if (dial_open(&c->dial, base, WARD_SOCK_SERIAL, on_up, c) < 0) {
 		free(c);
 		return NULL;
@@ -171,6 +200,7 @@ console_free(struct console *c)
 		return;
 	dial_close(&c->dial);
 	hang_up(c);
+	free(c->ring);
 	free(c);
 }
 
@@ -181,34 +211,50 @@ console_retry(struct console *c)
 		dial_retry(&c->dial);
 }
 
-off_t
+int
+console_watch(struct console *c)
+{
+	if (c->ring == NULL && (c->ring = malloc(CONSOLE_RING)) == NULL)
+		return -ENOMEM;
+	c->watchers++;
+	return 0;
+}
+
+void
+console_unwatch(struct console *c)
+{
+	if (--c->watchers > 0)
+		return;
+	free(c->ring);
+	c->ring = NULL;
+	c->first = c->end;
+}
+
+uint64_t
 console_first(const struct console *c)
 {
 	return c->first;
 }
 
-off_t
+uint64_t
 console_end(const struct console *c)
 {
 	return c->end;
 }
 
 size_t
-console_read(struct console *c, off_t *off, void *buf, size_t len)
+console_read(struct console *c, uint64_t *off, void *buf, size_t len)
 {
-	ssize_t n;
+	const size_t at = (size_t)(*off % CONSOLE_RING);
 
-	if (*off < c->first || *off > c->end)
-		*off = c->first;
-	if ((off_t)len > c->end - *off)
+	if (len > c->end - *off)
 		len = (size_t)(c->end - *off);
-	if (len == 0)
-		return 0;
-	n = pread(c->log_fd, buf, len, *off);
-	if (n <= 0)
-		return 0;
-	*off += n;
-	return (size_t)n;
+	if (len > CONSOLE_RING - at)
+		len = CONSOLE_RING - at;
+	if (len > 0)
+		memcpy(buf, c->ring + at, len);
+	*off += len;
+	return len;
 }
 
 size_t
@@ -224,4 +270,25 @@ console_write(struct console *c, const void *buf, size_t len)
 	if ((size_t)n < len)
 		(void)event_add(c->wr, NULL);
 	return (size_t)n;
+}
+
+void
+console_drain(struct console *c)
+{
+	int i;
+
+	for (i = 0; c->fd != -1 && i < DRAIN_READS && take(c); i++)
+		;
+}
+
+const char *
+console_last(const struct console *c)
+{
+	return c->last;
+}
+
+const char *
+console_panic(const struct console *c)
+{
+	return c->panic[0] == '\0' ? NULL : c->panic;
 }

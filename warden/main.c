@@ -32,6 +32,22 @@ set_detail(struct warden *w, const char *detail)
 	(void)snprintf(w->state.detail, sizeof(w->state.detail), "%s", detail);
 }
 
+/* Why it reset itself is what its console said last. */
+static void
+find_cause(struct warden *w)
+{
+	const char *panic;
+
+	console_drain(w->console); /* that is on its way */
+	panic = console_panic(w->console);
+	/* before its driver for that is there, a kernel that gives up can only
+	 * reset the machine */
+	if (panic != NULL)
+		w->state.guest_event = EXIT_GUEST_PANIC;
+	if (w->state.detail[0] == '\0')
+		set_detail(w, panic != NULL ? panic : console_last(w->console));
+}
+
 static void
 on_vmm_news(void *arg, const struct vmm_news *n)
 {
@@ -41,6 +57,9 @@ on_vmm_news(void *arg, const struct vmm_news *n)
 	w->state.running = n->running;
 	w->state.guest_event = (uint32_t)n->guest_event;
 	set_detail(w, n->detail);
+	if (n->guest_event == EXIT_GUEST_REBOOT ||
+	    n->guest_event == EXIT_GUEST_PANIC)
+		find_cause(w);
 	warden_news(w);
 }
 

@@ -79,7 +79,8 @@ struct stream {
 	bool has_status; /* the guest's last frame was passed on */
 
 	/* console */
-	off_t off, stop; /* in the log; stop: -1 goes on with what comes */
+	bool watches; /* console_watch() */
+	uint64_t off; /* in all that it said */
 	uint8_t *chunk;
 };
 

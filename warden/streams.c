@@ -50,6 +50,10 @@ streams_add(struct streams *ss, uint32_t kind, uint32_t flags, int fd)
 		fd_close(&fd);
 		return;
 	}
+	if (kind == STREAM_CONSOLE_LOG) {
+		stream_refuse(fd, "the launcher has the console's log");
+		return;
+	}
 	if (RULE(STREAMS_MAX) && ss->n >= STREAMS_MAX) {
 		stream_refuse(fd, "too many open streams to this VM");
 		return;

@@ -12,8 +12,6 @@ struct stream;
 struct vsock;
 
 #define STREAMS_MAX 64 /* open at once, of every kind together */
-/* A watcher this far behind is moved on, with a mark where it was. */
-#define WATCHER_LAG_MAX (256L * 1024)
 
 TAILQ_HEAD(stream_list, stream);
 struct streams {

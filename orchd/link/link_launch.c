@@ -162,6 +162,14 @@ link_launch_stream(
 	return link_send(o, LINK_LAUNCH, LAUNCH_STREAM, 0, &s, sizeof(s), fd);
 }
 
+void
+link_launch_forget(struct orchd *o, uint64_t vmid)
+{
+	const struct launch_vm f = { .vm = vmid };
+
+	(void)link_send(o, LINK_LAUNCH, LAUNCH_FORGET, 0, &f, sizeof(f), -1);
+}
+
 /* --- answers --- */
 
 static int
@@ -250,6 +258,19 @@ on_held(void *arg, struct chan *c, struct msg *m)
 	vm->run.ready = h.state == LV_READY;
 	vm->run.was_ready = vm->run.was_ready || vm->run.ready;
 	vm->run.ran = vm->run.ran || vm->run.ready || h.state == LV_RUNNING;
+	return 0;
+}
+
+/* What a VM said that was deleted while nobody could be told. */
+static int
+on_kept(void *arg, struct chan *c, struct msg *m)
+{
+	struct launch_vm v;
+
+	(void)c;
+	memcpy(&v, m->data, sizeof(v));
+	if (vm_by_vmid(arg, v.vm) == NULL)
+		link_launch_forget(arg, v.vm);
 	return 0;
 }
 
@@ -404,6 +425,8 @@ static const struct msg_handler handlers[] = {
 	    on_err },
 	{ LAUNCH_HELD, sizeof(struct launch_held), 0, 0, PH_LISTING,
 	    launch_held_check, on_held },
+	{ LAUNCH_KEPT, sizeof(struct launch_vm), 0, 0, PH_LISTING,
+	    launch_vm_check, on_kept },
 	{ LAUNCH_LIST_END, sizeof(struct launch_count), 0, 0, PH_LISTING, NULL,
 	    on_list_end },
 	{ LAUNCH_EVENT, sizeof(struct launch_event), 0, 0, PH_ANY,

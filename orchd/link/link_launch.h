@@ -17,4 +17,8 @@ void link_launch_spec(struct vm *vm);
 int link_launch_stream(
     struct orchd *o, uint64_t vmid, uint32_t kind, uint32_t flags, int fd);
 
+/* The VM is deleted: what it said goes too.  A launchd that is not there now
+ * lists what it keeps when it is. */
+void link_launch_forget(struct orchd *o, uint64_t vmid);
+
 #endif

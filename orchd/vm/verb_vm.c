@@ -162,6 +162,19 @@ verb_vm_delete(const struct req *r)
 
 /* --- streams --- */
 
+/* Its jail is there to serve one.  False: answered. */
+static bool
+may_serve(const struct req *r, const struct vm *vm)
+{
+	if (doubted(r, vm))
+		return false;
+	if (vm->row.state == VM_RUNNING &&
+	    vm_life_const(vm)->state == PART_USED)
+		return true;
+	req_refuse(r, 409, "vm not running");
+	return false;
+}
+
 /*
  * The one end goes up to apid, the other down to the warden; descriptors
  * only ever travel towards the VM (I12), and orchd keeps neither.
@@ -179,13 +192,9 @@ verb_vm_stream(const struct req *r)
 		req_refuse(r, 400, "no such stream");
 		return;
 	}
-	if (doubted(r, vm))
+	/* what it said is kept whether it runs or not */
+	if (r->head.kind != STREAM_CONSOLE_LOG && !may_serve(r, vm))
 		return;
-	if (vm->row.state != VM_RUNNING ||
-	    vm_life_const(vm)->state != PART_USED) {
-		req_refuse(r, 409, "vm not running");
-		return;
-	}
 	if (r->head.kind == STREAM_EXEC && !vm->run.ready) {
 		if (doubt_words(vm, why, sizeof(why)))
 			answer_error(r->o, r->c->id, r->id, 503, "vm %s %s",

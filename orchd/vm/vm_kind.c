@@ -201,8 +201,10 @@ undone(struct object *obj, const struct waiter *w, int r)
 static void
 vm_object_free(struct object *obj)
 {
-	if (obj->life == OBJECT_GONE)
+	if (obj->life == OBJECT_GONE) {
 		log_info("vm %s: gone", title(obj));
+		link_launch_forget(obj->orchd, vm_of(obj)->row.vmid);
+	}
 	vm_free((struct vm *)obj);
 }
 

@@ -220,7 +220,7 @@ def exec_by_vsock():
         p.wait()
         wait_for(lambda: sleeps() == "0", "end of sleep")
         for n in "ab":
-            said = suite.sh("sh", "-c", "cat %s/lib/vm/*/vmm.log" % s.root)
+            said = suite.sh("sh", "-c", "cat %s/log/vm/*.log" % s.root)
             assert "virtio-serial" not in said, said
         eq(connected(), [], "afterwards")
 

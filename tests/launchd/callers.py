@@ -24,7 +24,7 @@ import spawn  # noqa: E402
 from wire import (  # noqa: E402
     ACCEL_TCG, BOOT_CONF, BOOT_PEER, BOOT_READY, BOOT_STOP, EXIT_START_FAILED,
     FDR_SPEC, LAUNCH_ATTACH, LAUNCH_CAPS, LAUNCH_DONE, LAUNCH_ERR, LAUNCH_EVENT,
-    LAUNCH_LIST, LAUNCH_LIST_END, LAUNCH_RELEASE, LAUNCH_RUN, LAUNCH_START,
+    LAUNCH_KEPT, LAUNCH_LIST, LAUNCH_LIST_END, LAUNCH_RELEASE, LAUNCH_RUN, LAUNCH_START,
     LAUNCH_STOP, LAUNCH_STREAM, LE_EXITED, LE_READY, LE_RUNNING, LV_UNKNOWN, ROOM_LAUNCHD,
     ROOM_ORCHD, ROOM_SPAWNER, STOP_AGENT, STREAM_EXEC, boot_peer, launch_attach,
     launch_caps, launch_err, launch_event, launch_held, launch_start,
@@ -178,13 +178,16 @@ class Chan:
     def listed(self):
         self.id += 1
         self.send(LAUNCH_LIST, b"", None, self.id)
-        held = {}
+        held, self.kept = {}, []
         while True:
             m = self.recv()
             if self._file(m):
                 continue
             if m[0] == LAUNCH_LIST_END:
                 return held
+            if m[0] == LAUNCH_KEPT:
+                self.kept.append(launch_vm.of(m[2]).vm)
+                continue
             h = launch_held.of(m[2])
             held[h.vm] = h
 
@@ -218,8 +221,10 @@ class Suite:
                         self.dir], check=True)
         self.state, self.run = self.dir + "/lib/vm", self.dir + "/run/vm"
         self.stage = self.dir + "/lib/stage/0123"
-        for d in (self.state, self.run, self.stage + "/usr/bin", self.dir + "/log"):
+        self.logs = self.dir + "/log/vm"
+        for d in (self.state, self.run, self.stage + "/usr/bin", self.logs):
             os.makedirs(d, 0o755)
+        os.chown(self.logs, LAUNCH_UID, LAUNCH_UID)
         os.mkdir(self.stage + "/proc")
         os.symlink("usr/bin", self.stage + "/bin")
         for src, dst in ((keeper or BUILD + "/mews-keeper", "mews-keeper"),
@@ -241,7 +246,7 @@ class Suite:
                          vsock=0, cid_base=UID_BASE)
         self.conf.update(conf)
         self.log = self.dir + "/log/launchd"
-        sanitized.watch(self.log, self.state + "/*/vmm.log")
+        sanitized.watch(self.log, self.logs + "/*.log")
         try:
             self.up()
         except (Fail, OSError) as e:
@@ -269,7 +274,8 @@ class Suite:
         chan = Chan(ours)
         chan.send(BOOT_CONF, spawn.boot(room, dict(
             self.conf, uid=LAUNCH_UID, gid=LAUNCH_UID, state=self.state,
-            run=self.run, stage=self.stage), uid, self.run if uid else ""))
+            run=self.run, stage=self.stage,
+            log=self.logs), uid, self.run if uid else ""))
         return pid, chan
 
     def up(self):
@@ -372,8 +378,7 @@ class Suite:
 
     def said(self, vm):
         """What a VM's own processes said, as far as it is text."""
-        with open("%s/%016x/vmm.log" % (self.state, vm),
-                  errors="replace") as f:
+        with open("%s/%016x.log" % (self.logs, vm), errors="replace") as f:
             return "".join(c for c in f.read() if c.isprintable() or c == "\n"
                            )[-2000:]
 

@@ -258,7 +258,7 @@ t_forks(void)
 	}
 	return 0;
 }
-/* More than the log's limit through descriptor 2. */
+/* More than its log's FIFO takes, which launchd does not empty for ever. */
 static int
 t_fill_log(void)
 {

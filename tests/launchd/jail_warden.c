@@ -1,14 +1,19 @@
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/falloc.h>
 #include <poll.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/fds.h"
 #include "common/util.h"
 #include "proto/chan.h"
@@ -20,6 +25,7 @@
  * hypervisor.  Blocking and simple; never shipped. */
 
 #define LISTENER 3
+#define CONSOLE 4
 
 static int conn = -1, qmp = -1;
 static struct ward_state st = { .version = WARD_VERSION };
@@ -205,6 +211,51 @@ dial(char *buf, size_t cap)
 		    buf + at, cap - at, "%d ", dialled(&d.seen));
 }
 
+/* What a jail says on its console or, of no warden's own, its log. */
+static void
+speak(int fd, const char *text)
+{
+	(void)!write(fd, text, strlen(text));
+}
+
+/* "floods MS": both, as fast as they are taken, and faster. */
+static void
+floods(unsigned long ms)
+{
+	static char buf[PIPE_BUF];
+	const long long end = clock_ms() + (long long)ms;
+
+	memset(buf, 'f', sizeof(buf));
+	buf[sizeof(buf) - 1] = '\n';
+	while (clock_ms() < end) {
+		(void)!write(STDERR_FILENO, buf, sizeof(buf));
+		(void)!write(CONSOLE, buf, sizeof(buf));
+	}
+}
+
+/* What can be done with those besides: room taken, code run. */
+static void
+abuse(char *ret, size_t cap)
+{
+	static const int fds[] = { STDERR_FILENO, CONSOLE };
+	size_t i, at = 0;
+
+	for (i = 0; i < nitems(fds); i++) {
+		void *p;
+
+		if (fallocate(fds[i], FALLOC_FL_KEEP_SIZE, 0, 1 << 20) == 0)
+			at += (size_t)snprintf(ret + at, cap - at, "room ");
+		if (ftruncate(fds[i], 1 << 20) == 0)
+			at += (size_t)snprintf(ret + at, cap - at, "length ");
+		p = mmap(
+		    NULL, 4096, PROT_READ | PROT_EXEC, MAP_SHARED, fds[i], 0);
+		if (p != MAP_FAILED)
+			at += (size_t)snprintf(ret + at, cap - at, "code ");
+	}
+	(void)snprintf(ret + at, cap - at, "%d",
+	    fcntl(STDERR_FILENO, F_SETFL, O_RDWR) == 0);
+}
+
 /* One line from the stream, its answer back, the end. */
 static void
 stream(int fd)
@@ -219,6 +270,14 @@ stream(int fd)
 		(void)snprintf(buf, sizeof(buf), "%d\n", (int)getpid());
 	else if (strncmp(buf, "dial ", 5) == 0)
 		dial(buf, sizeof(buf));
+	else if (strncmp(buf, "says ", 5) == 0)
+		speak(CONSOLE, buf + 5);
+	else if (strncmp(buf, "logs ", 5) == 0)
+		speak(STDERR_FILENO, buf + 5);
+	else if (strncmp(buf, "floods ", 7) == 0)
+		floods(strtoul(buf + 7, NULL, 10));
+	else if (strcmp(buf, "abuse\n") == 0)
+		abuse(buf, sizeof(buf));
 	else if (strncmp(buf, "junk ", 5) == 0)
 		junk(buf[5]);
 	else if (strncmp(buf, "flood ", 6) == 0)

@@ -143,6 +143,7 @@ class Launch(Helper):
 
     def __init__(self):
         self.vms = {}  # uid: [state, slot, pid]
+        self.kept = set()  # of whom log and console are there
         self.log, self.hook, self.chan = [], None, None
         self.attached, self.specs, self.streams = {}, {}, []
         self.pids = 5000
@@ -192,6 +193,8 @@ class Launch(Helper):
         if kind == LAUNCH_LIST:
             for u, (state, slot, pid) in self.vms.items():
                 self.held(u, state, slot, pid, ident)
+            for u in self.kept:
+                self.tell(LAUNCH_KEPT, bytes(launch_vm(vm=u)), ident)
             self.tell(LAUNCH_LIST_END, bytes(launch_count(n=len(self.vms))),
                       ident)
         elif kind == LAUNCH_START:
@@ -204,6 +207,7 @@ class Launch(Helper):
             had = self.attached.pop(uid, set())
             assert {FDR_TAP, FDR_SPEC} <= had, "START without tap or spec"
             assert f.slot not in [v[1] for v in self.vms.values()], "slot twice"
+            self.kept.add(uid)
             self.starts[uid] = self.starts.get(uid, 0) + 1
             self.pids += 1
             self.vms[uid] = [LV_STARTING, f.slot, self.pids]
@@ -218,6 +222,9 @@ class Launch(Helper):
         elif kind == LAUNCH_RELEASE:
             self.vms.pop(uid, None)
             self.done(ident, uid)
+        elif kind == LAUNCH_FORGET:
+            assert ident == 0
+            self.kept.discard(uid)
         else:
             raise AssertionError("launchd was told 0x%x" % kind)
 

@@ -341,6 +341,7 @@ class Peers:
         known = {v["uid"]: v for v in self.vms(c)}
         bad = ["tap of %x" % u for u in self.net.taps if u not in known]
         bad += ["vm %x" % u for u in self.launch.vms if u not in known]
+        bad += ["log of %x" % u for u in self.launch.kept if u not in known]
         for u, v in known.items():
             up = v["status"] == "running"
             if up != (u in self.net.taps) or up != (u in self.launch.vms):

@@ -20,6 +20,8 @@ kind_of(int fd)
 		return "-";
 	if (S_ISREG(st.st_mode))
 		return "file";
+	if (S_ISFIFO(st.st_mode))
+		return "fifo";
 	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) == 0)
 		return listens ? "listener" : "socket";
 	return S_ISCHR(st.st_mode) ? "null" : "other";

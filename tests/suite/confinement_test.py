@@ -94,7 +94,7 @@ def text_of(pattern):
 def hold_logs(over):
     """A VM that is found wanting goes, and its log with it: not for us."""
     while not over.wait(0.005):
-        for path in glob.glob(suite.ROOT + "/lib/vm/*/vmm.log"):
+        for path in glob.glob(suite.ROOT + "/log/vm/*.log"):
             with contextlib.suppress(FileNotFoundError):
                 if path not in HELD:
                     HELD[path] = open(path, errors="replace")

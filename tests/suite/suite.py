@@ -228,7 +228,7 @@ class Suite:
              "-r", ROOT], stdin=subprocess.DEVNULL, stdout=self.log,
             stderr=self.log, env=env)
         sanitized.watch(ROOT + "/*.log", ROOT + "/log/*.log",
-                        ROOT + "/lib/vm/*/vmm.log")
+                        ROOT + "/log/vm/*.log")
         if wait:
             self.wait_up()
         return self

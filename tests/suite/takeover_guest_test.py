@@ -69,7 +69,7 @@ def settled(name):
 
 def vm_logs():
     text = ""
-    for path in glob.glob(suite.ROOT + "/lib/vm/*/vmm.log"):
+    for path in glob.glob(suite.ROOT + "/log/vm/*.log"):
         with contextlib.suppress(FileNotFoundError):
             with open(path, errors="replace") as f:
                 text += f.read()
@@ -106,7 +106,7 @@ def turncoat():
         """Of that VM's warden, once it has nothing more to say."""
         vm = s.get("/api/v1/vms/" + name).json()
         assert vm["status"] == "running", vm
-        with open(suite.ROOT + "/lib/vm/%s/vmm.log" % vm["uid"]) as f:
+        with open(suite.ROOT + "/log/vm/%s.log" % vm["uid"]) as f:
             said = re.findall("hostile: (.*)", f.read())
         # each lie in another shape than launchd's table has costs its
         # connection; when all are told, the last call hears the truth
@@ -241,7 +241,7 @@ def agent():
     def told(name):
         vm = s.get("/api/v1/vms/" + name).json()
         assert vm["status"] == "running" and not vm.get("ready"), vm
-        with open(suite.ROOT + "/lib/vm/%s/console.log" % vm["uid"],
+        with open(suite.ROOT + "/log/vm/%s.console" % vm["uid"],
                   "rb") as f:
             said = re.findall(rb"hostile: (\S+)", f.read())
         said = [x.decode() for x in said if x != b"here"]

@@ -1,11 +1,10 @@
 #include <errno.h>
 #include <event2/event.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
-#include <signal.h>
 #include <stddef.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -15,9 +14,8 @@
 #include "tests/suite/t.h"
 #include "warden/console.h"
 
-/* Less than the log's own bound: the limit has to be met first. */
-#define LIMIT (1L << 20)
-#define CHUNK 4096
+/* What the console reads at once. */
+#define CHUNK (PIPE_BUF - 64)
 
 static void
 on_more(void *arg)
@@ -49,53 +47,135 @@ turn(struct event_base *base)
 	(void)event_base_loop(base, EVLOOP_ONCE);
 }
 
-/* A guest that says more than RLIMIT_FSIZE is still heard. */
-static void
-outgrows_limit(void)
-{
-	struct rlimit rl = { LIMIT, RLIM_INFINITY };
-	struct event_base *base = event_base_new();
-	char line[CHUNK], got[CHUNK] = "";
+/* A console with its guest's end, and a FIFO of 64 KiB. */
+struct stage {
+	struct event_base *base;
 	struct console *c;
-	int log, l, fd;
-	off_t off;
-	long i;
+	int serial, guest, log[2];
+};
 
+static bool
+stage_open(struct stage *s)
+{
+	s->base = event_base_new();
+	s->serial = s->guest = s->log[0] = s->log[1] = -1;
+	s->c = NULL;
 	if (unshare(CLONE_NEWNET) < 0) {
 		t_skip("no network namespace for abstract names");
-		goto out;
+		return false;
 	}
-	(void)signal(SIGXFSZ, SIG_IGN); /* as the keeper has it */
-	log = memfd_create("log", MFD_CLOEXEC);
-	l = serial_listen();
-	t_true(log >= 0 && l >= 0);
-	t_eq(setrlimit(RLIMIT_FSIZE, &rl), 0);
-	c = console_new(base, log, &ops, NULL);
-	turn(base);
-	fd = accept4(l, NULL, NULL, SOCK_CLOEXEC);
-	t_true(c != NULL && fd >= 0);
-	memset(line, 'x', sizeof(line));
-	for (i = 0; i < 2 * LIMIT / CHUNK; i++) {
-		t_eq(write(fd, line, sizeof(line)), CHUNK);
-		turn(base);
+	s->serial = serial_listen();
+	t_eq(pipe2(s->log, O_CLOEXEC | O_NONBLOCK), 0);
+	s->c = console_new(s->base, s->log[1], &ops, NULL);
+	turn(s->base);
+	s->guest = accept4(s->serial, NULL, NULL, SOCK_CLOEXEC);
+	t_true(s->c != NULL && s->guest >= 0);
+	return true;
+}
+
+static void
+stage_close(struct stage *s)
+{
+	console_free(s->c);
+	fd_close(&s->guest);
+	fd_close(&s->serial);
+	fd_close(&s->log[0]);
+	fd_close(&s->log[1]);
+	event_base_free(s->base);
+}
+
+static void
+say(struct stage *s, char what)
+{
+	char line[CHUNK];
+
+	memset(line, what, sizeof(line));
+	t_eq(write(s->guest, line, sizeof(line)), CHUNK);
+	turn(s->base);
+}
+
+/* Nobody empties the FIFO: the guest is not held up, and what was lost is said
+ * once there is room. */
+static void
+full_fifo(void)
+{
+	static char got[128 * 1024];
+	struct stage s;
+	ssize_t n;
+	int i;
+
+	if (stage_open(&s)) {
+		for (i = 0; i < 20; i++)
+			say(&s, 'x');
+		n = read(s.log[0], got, sizeof(got));
+		t_eq(n, 16 * CHUNK);
+		say(&s, 'y');
+		n = read(s.log[0], got, sizeof(got) - 1);
+		t_true(n > CHUNK);
+		got[n] = '\0';
+		t_eq(strncmp(got, "\r\n[mews: 16128 bytes left out]\r\n", 32),
+		    0);
+		t_eq(got[n - CHUNK], 'y');
+		t_eq(n, CHUNK + 32);
 	}
-	memset(line, 'y', sizeof(line));
-	t_eq(write(fd, line, sizeof(line)), CHUNK);
-	turn(base);
-	off = console_end(c) - CHUNK;
-	t_eq(console_read(c, &off, got, sizeof(got)), CHUNK);
-	t_eq(memcmp(got, line, sizeof(line)), 0);
-	rl.rlim_cur = RLIM_INFINITY;
-	t_eq(setrlimit(RLIMIT_FSIZE, &rl), 0);
-	console_free(c);
-	fd_close(&fd);
-	fd_close(&l);
-	fd_close(&log);
-out:
-	event_base_free(base);
+	stage_close(&s);
+}
+
+/* Memory for watchers is there while there are any. */
+static void
+watchers(void)
+{
+	char got[CHUNK];
+	struct stage s;
+	uint64_t off;
+	unsigned int i;
+
+	if (stage_open(&s)) {
+		say(&s, 'a');
+		t_eq(console_end(s.c), CHUNK);
+		t_eq(console_first(s.c), CHUNK);
+		t_eq(console_watch(s.c), 0);
+		off = console_end(s.c);
+		say(&s, 'b');
+		t_eq(console_read(s.c, &off, got, sizeof(got)), CHUNK);
+		t_eq(got[0], 'b');
+		t_eq(console_read(s.c, &off, got, sizeof(got)), 0);
+		for (i = 0; i < CONSOLE_RING / CHUNK + 2; i++)
+			say(&s, 'c');
+		t_eq(console_end(s.c) - console_first(s.c), CONSOLE_RING);
+		off = console_end(s.c) - 2 * CHUNK;
+		t_eq(console_read(s.c, &off, got, sizeof(got)), CHUNK);
+		t_eq(got[CHUNK - 1], 'c');
+		console_unwatch(s.c);
+		t_eq(console_first(s.c), console_end(s.c));
+	}
+	stage_close(&s);
+}
+
+static void
+panics(void)
+{
+	static const char text[] =
+	    "booting\r\n[    1.2] Kernel panic - not syncing: no init\r\n"
+	    "[    1.3] Kernel Offset: disabled\r\n\r\nhalf a li";
+	struct stage s;
+
+	if (stage_open(&s)) {
+		t_true(console_panic(s.c) == NULL);
+		t_str(console_last(s.c), "");
+		t_eq(write(s.guest, text, sizeof(text) - 1),
+		    (ssize_t)sizeof(text) - 1);
+		console_drain(s.c);
+		t_str(
+		    console_panic(s.c), "Kernel panic - not syncing: no init");
+		t_str(console_last(s.c), "[    1.3] Kernel Offset: disabled");
+	}
+	stage_close(&s);
 }
 
 const struct t_case t_cases[] = {
-	{ "console log outgrows RLIMIT_FSIZE", outgrows_limit },
+	{ "full FIFO", full_fifo },
+	{ "watchers", watchers },
+	{ "panics", panics },
 	{ NULL, NULL },
 };

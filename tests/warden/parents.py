@@ -4,6 +4,7 @@ Everything runs in a mount and a network namespace of the test's own: the
 hypervisor that is to be tried is bound over the path a jail has it at.
 """
 import array
+import contextlib
 import ctypes
 import json
 import os
@@ -140,9 +141,14 @@ class VM:
         self.path = os.path.join(self.dir, "w")
         self.log_path = os.path.join(self.dir, "console.log")
         self.vmm_log = os.path.join(self.dir, "vm.log")
+        os.mkfifo(self.log_path)
+        self.log = os.open(self.log_path,
+                           os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        self.console = b""
         flags = os.O_CREAT | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
-        self.log = os.open(self.log_path, flags)
         self.err = os.open(self.vmm_log, flags)
+        # it may not write files: a FIFO, as in a jail
+        self.vmm_out, self.vmm_err = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         sanitized.watch(self.vmm_log)
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.listener.bind(self.path)
@@ -169,7 +175,7 @@ class VM:
         self.start_warden()
         self.t0 = time.monotonic()
         self.vmm = start(["/boot/mews-warden", "-x"],
-                         dict(enumerate([s, *fds.values()], 3)), self.err)
+                         dict(enumerate([s, *fds.values()], 3)), self.vmm_err)
         for fd in (s, a, null):
             os.close(fd)
         for x in socks:
@@ -221,8 +227,15 @@ class VM:
             theirs.close()
         return ours
 
+    def take_out(self):
+        """What the hypervisor said, into the log."""
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(self.vmm_out, 65536):
+                os.write(self.err, data)
+
     def key(self):
         """The last that the agent was given."""
+        self.take_out()
         return bytes.fromhex(re.findall(r'vsock {"key":"([0-9a-f]{64})"}',
                                         open(self.vmm_log).read())[-1])
 
@@ -287,6 +300,23 @@ class VM:
         return self.stream(STREAM_EXEC, 0, json.dumps(
             {"cmd": list(cmd), "stdin": True}).encode())
 
+    def heard(self):
+        """All that came out of the console's FIFO, as launchd keeps it."""
+        while True:
+            try:
+                self.console += os.read(self.log, 65536)
+            except BlockingIOError:
+                return self.console
+
+    def hear(self, needle, timeout=DEADLINE):
+        end = time.monotonic() + timeout
+        while needle not in self.heard():
+            left = end - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("console: %r" % self.console[-300:])
+            select.select([self.log], [], [], left)
+        return self.console
+
     def rung(self, rung):
         self.send(WARD_RUNG, ward_rung(rung=rung))
 
@@ -315,6 +345,7 @@ class VM:
         return pid and os.waitpid(pid, os.WNOHANG) == (0, 0)
 
     def said(self):
+        self.take_out()
         return open(self.vmm_log, errors="replace").read()[-600:]
 
     # where every block has its red zones, memory says nothing
@@ -340,9 +371,10 @@ class VM:
                 os.waitpid(pid, 0)
         if self.sock:
             self.sock.close()
+        self.take_out()
         self.listener.close()
-        os.close(self.log)
-        os.close(self.err)
+        for fd in (self.log, self.err, self.vmm_out, self.vmm_err):
+            os.close(fd)
 
     def __enter__(self):
         return self

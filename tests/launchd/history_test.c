@@ -1,0 +1,234 @@
+#include <dirent.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/fds.h"
+#include "common/frame.h"
+#include "common/logfile.h"
+#include "launchd/history.h"
+#include "proto/ward.h"
+#include "tests/suite/t.h"
+
+#define NAME "0000000000000001.console"
+#define LINES 4096 /* of a file, in bytes */
+
+static const struct logfile_conf conf = {
+	.max = LINES, .rate = 1 << 30, .burst = 1 << 30, .mode = 0600
+};
+
+static struct event_base *base;
+static struct histories hs;
+static struct logfile *file;
+static char dir[64];
+static int64_t now;
+static unsigned int said; /* lines */
+static unsigned int gaps;
+
+static void
+begin(void)
+{
+	(void)snprintf(dir, sizeof(dir), "/tmp/history.XXXXXX");
+	t_true(mkdtemp(dir) != NULL);
+	base = event_base_new();
+	histories_init(&hs, base, open(dir, O_RDONLY | O_CLOEXEC));
+	t_eq(logfile_new(hs.dir, NAME, &conf, &file), 0);
+	said = gaps = 0;
+}
+
+static void
+finish(void)
+{
+	logfile_free(file);
+	(void)event_base_loop(base, EVLOOP_NONBLOCK);
+	t_eq(hs.n, 0);
+	(void)unlinkat(hs.dir, NAME, 0);
+	(void)unlinkat(hs.dir, NAME ".1", 0);
+	(void)rmdir(dir);
+	fd_close(&hs.dir);
+	event_base_free(base);
+}
+
+/* So many numbered lines of eight bytes. */
+static void
+say(unsigned int n)
+{
+	char line[16];
+
+	for (; n > 0; n--) {
+		(void)snprintf(line, sizeof(line), "%07u\n", said++);
+		t_true(logfile_write(file, line, 8, now));
+	}
+	history_more(&hs, NAME);
+}
+
+static int
+ask(bool follow)
+{
+	static const uint8_t knock[FRAME_HEAD_LEN] = { FRAME_OPEN };
+	int sv[2];
+
+	t_eq(socketpair(
+		 AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sv),
+	    0);
+	t_eq(send(sv[0], knock, sizeof(knock), 0), (long long)sizeof(knock));
+	history_open(&hs, NAME, follow, sv[1]);
+	(void)event_base_loop(base, EVLOOP_NONBLOCK);
+	return sv[0];
+}
+
+/* What comes without waiting: numbers from `from` on, without a gap but where
+ * one is said.  Where they end; *ended: it hung up. */
+static unsigned int
+take(int sock, unsigned int from, bool *ended)
+{
+	static uint8_t in[1 << 20];
+	static char text[1 << 20];
+	size_t used = 0, at = 0, len = 0;
+	ssize_t n;
+	char *p;
+	int i;
+
+	*ended = false;
+	for (i = 0; i < 64; i++) {
+		(void)event_base_loop(base, EVLOOP_NONBLOCK);
+		n = recv(sock, in + used, sizeof(in) - used, 0);
+		if (n == 0)
+			*ended = true;
+		if (n > 0)
+			used += (size_t)n;
+	}
+	while (at + FRAME_HEAD_LEN <= used) {
+		size_t part = (size_t)in[at + 3] << 8 | in[at + 4];
+
+		if (in[at] == FRAME_STDOUT) {
+			memcpy(text + len, in + at + FRAME_HEAD_LEN, part);
+			len += part;
+		}
+		at += FRAME_HEAD_LEN + part;
+	}
+	t_eq(at, used);
+	text[len] = '\0';
+	for (p = text; *p != '\0'; p += 8, from++) {
+		if (strncmp(p, "\r\n[mews: ", 9) == 0) {
+			gaps++;
+			p = strstr(p, "]\r\n") + 3;
+			t_true(strtoul(p, NULL, 10) >= from);
+			from = (unsigned int)strtoul(p, NULL, 10);
+		}
+		if (strtoul(p, NULL, 10) != from || p[7] != '\n') {
+			t_true(!"the next line");
+			break;
+		}
+	}
+	return from;
+}
+
+/* Both files, once, and nothing of what came after it was asked. */
+static void
+whole(void)
+{
+	bool ended;
+	int s;
+
+	begin();
+	say(LINES / 8 + 10);
+	s = ask(false);
+	say(5);
+	t_eq(take(s, 0, &ended), LINES / 8 + 10);
+	t_true(ended);
+	fd_close(&s);
+	s = ask(false);
+	(void)take(s, 0, &ended);
+	fd_close(&s);
+	finish();
+}
+
+/* Who follows has each line once, across the turns of the file, to the end. */
+static void
+follows(void)
+{
+	unsigned int at;
+	bool ended;
+	int s, i;
+
+	begin();
+	s = ask(true);
+	at = take(s, 0, &ended);
+	t_eq(at, 0);
+	for (i = 0; i < 40; i++) {
+		say(100);
+		at = take(s, at, &ended);
+		t_eq(at, said);
+		t_true(!ended);
+	}
+	t_eq(gaps, 0);
+	say(3);
+	history_end(&hs, NAME);
+	t_eq(take(s, at, &ended), said);
+	t_true(ended);
+	fd_close(&s);
+	finish();
+}
+
+/* One whose file was removed before it had read it goes on with what there is,
+ * and says so. */
+static void
+left_behind(void)
+{
+	unsigned int at;
+	bool ended;
+	int s;
+
+	begin();
+	say(10);
+	s = ask(true);
+	at = take(s, 0, &ended);
+	t_eq(at, 10);
+	t_eq(gaps, 0);
+	say(4 * LINES / 8);
+	t_eq(take(s, at, &ended), said);
+	t_eq(gaps, 1);
+	history_end(&hs, NAME);
+	(void)take(s, said, &ended);
+	t_true(ended);
+	fd_close(&s);
+	finish();
+}
+
+/* Places are few, and are given back by who goes. */
+static void
+places(void)
+{
+	int s[HISTORIES_OF_VM_MAX], more, i;
+	uint8_t got[128];
+
+	begin();
+	for (i = 0; i < HISTORIES_OF_VM_MAX; i++)
+		s[i] = ask(true);
+	more = ask(false);
+	t_true(recv(more, got, sizeof(got), 0) > 7);
+	t_eq(got[0], FRAME_OPENED);
+	t_eq(got[5] << 8 | got[6], 503);
+	t_eq(recv(more, got, sizeof(got), 0), 0);
+	fd_close(&more);
+	for (i = 0; i < HISTORIES_OF_VM_MAX; i++)
+		fd_close(&s[i]);
+	for (i = 0; i < 4; i++)
+		(void)event_base_loop(base, EVLOOP_NONBLOCK);
+	t_eq(hs.n, 0);
+	finish();
+}
+
+const struct t_case t_cases[] = {
+	{ "whole", whole },
+	{ "follows", follows },
+	{ "left behind", left_behind },
+	{ "places", places },
+	{ NULL, NULL },
+};
