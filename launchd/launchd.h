@@ -31,6 +31,8 @@ struct launchd {
 	struct launch_caps caps;
 	uint64_t next_id; /* of what the spawner is asked */
 	struct event *turn; /* something is to be done at the turn's end */
+	unsigned int nfds_unread; /* in sockets to wardens, budget.h */
+	unsigned int nwaiting; /* streams, streams.h */
 	unsigned int nvms;
 	unsigned int nshown; /* of them, in the title */
 	unsigned int nwoken;

@@ -3,7 +3,6 @@
 #include "common/clock.h"
 #include "common/fds.h"
 #include "common/log.h"
-#include "launchd/dial.h"
 #include "launchd/keeplink.h"
 #include "launchd/launchd.h"
 #include "launchd/life.h"
@@ -20,8 +19,9 @@
 /* for the spawner's; a jail takes it 5 s at most */
 #define COUNT_WAIT_MS 6000
 #define KILL_RETRY_MS 5000
-#define CLEAR_RETRY_MS 10 /* the dead keeper is not reaped yet */
-#define CLEAR_TRIES 1000
+#define CLEAR_RETRY_MS 10 /* something of it lives for a moment: at first */
+#define CLEAR_RETRY_MAX_MS 1000
+#define CLEAR_TRIES 16 /* some 10 s */
 #define CLEAR_LATER_MS 5000
 
 /* Everything that led into the jail. */
@@ -29,8 +29,7 @@ static void
 close_all(struct vm *v)
 {
 	link_close(&v->keep);
-	link_close(&v->ward);
-	dial_clear(v);
+	wardlink_close(v);
 	machine_fds_clear(&v->fds);
 	fd_close(&v->boot_spec);
 }
@@ -301,9 +300,11 @@ cleared(struct vm *v)
 		vm_answer(v);
 		return;
 	}
-	/* dead, but its parent has not reaped it yet */
-	if (v->spawn_code == -EBUSY && ++v->tries < CLEAR_TRIES) {
-		vm_arm(v, CLEAR_RETRY_MS);
+	if ((v->spawn_code == -EBUSY || v->spawn_code == -EAGAIN) &&
+	    v->tries < CLEAR_TRIES) {
+		long long ms = (long long)CLEAR_RETRY_MS << v->tries++;
+
+		vm_arm(v, ms < CLEAR_RETRY_MAX_MS ? ms : CLEAR_RETRY_MAX_MS);
 		return;
 	}
 	log_error("vm %s: not released: %s", v->name, v->spawn_why);
@@ -392,6 +393,10 @@ deadline(struct vm *v)
 void
 life_converge(struct vm *v)
 {
+	if (v->spawn_due) {
+		v->spawn_due = false;
+		spawnlink_due(v);
+	}
 	if (v->spawn_said) {
 		v->spawn_said = false;
 		answered(v);

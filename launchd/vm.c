@@ -260,6 +260,17 @@ on_timer(int fd, short what, void *arg)
 }
 
 static void
+on_spawn(int fd, short what, void *arg)
+{
+	struct vm *v = arg;
+
+	(void)fd;
+	(void)what;
+	v->spawn_due = true;
+	vm_wake(v);
+}
+
+static void
 on_death(int fd, short what, void *arg)
 {
 	struct vm *v = arg;
@@ -309,13 +320,16 @@ vm_find(const struct launchd *ld, uint64_t vmid)
 static void
 clear(struct vm *v)
 {
-	assert(LIST_EMPTY(&v->dials));
+	assert(LIST_EMPTY(&v->dials) && STAILQ_EMPTY(&v->streams) &&
+	    v->streams_timer == NULL);
 	link_clear(&v->keep);
 	link_clear(&v->ward);
 	if (v->death != NULL)
 		event_free(v->death);
 	if (v->timer != NULL)
 		event_free(v->timer);
+	if (v->spawn_timer != NULL)
+		event_free(v->spawn_timer);
 	fd_close(&v->pidfd);
 	machine_fds_clear(&v->fds);
 	fd_close(&v->boot_spec);
@@ -352,9 +366,12 @@ vm_new(struct launchd *ld, uint64_t vmid)
 	num_format_hex64(vmid, v->name);
 	v->rung = UINT32_MAX;
 	LIST_INIT(&v->dials);
+	STAILQ_INIT(&v->streams);
 	v->pidfd = v->boot_spec = -1;
 	v->timer = event_new(ld->base, -1, 0, on_timer, v);
-	if (v->timer == NULL || link_init(&v->keep, ld->base, on_link, v) < 0 ||
+	v->spawn_timer = event_new(ld->base, -1, 0, on_spawn, v);
+	if (v->timer == NULL || v->spawn_timer == NULL ||
+	    link_init(&v->keep, ld->base, on_link, v) < 0 ||
 	    link_init(&v->ward, ld->base, on_link, v) < 0) {
 		clear(v);
 		return NULL;

@@ -6,6 +6,7 @@
 #include <sys/queue.h>
 #include <sys/types.h>
 
+#include "common/bucket.h"
 #include "launchd/fsm.h"
 #include "launchd/link.h"
 #include "proto/keep.h"
@@ -17,6 +18,7 @@ struct dial;
 struct event;
 struct launchd;
 struct spawn_held;
+struct waiting;
 
 #define VM_RELEASES_MAX 4 /* requests that may wait for one release */
 #define VM_DETAIL 128
@@ -86,7 +88,11 @@ struct vm {
 	struct launch_confined confined;
 	uint32_t oom_kills;
 
-	/* the spawner: one question at a time */
+	/* the spawner: one question at a time, so many a second */
+	struct bucket verbs;
+	bool spawn_waits; /* spawn_verb was not sent yet */
+	bool spawn_due; /* it may be */
+	struct event *spawn_timer;
 	uint64_t spawn_id; /* the answer awaited; 0 none */
 	uint32_t spawn_verb; /* what was asked last */
 	bool spawn_said; /* its answer is not looked at yet */
@@ -99,9 +105,16 @@ struct vm {
 	struct link ward;
 	bool spec_sent; /* to this warden */
 	bool spec_asked; /* orchd for it */
-	long long ward_since_ms;
-	unsigned int ward_news; /* since then */
-	unsigned int ward_dials; /* likewise */
+	long long verify_ms; /* how long the next try to read it back waits */
+	struct {
+		long long since_ms;
+		unsigned int spent; /* since then: what was heard */
+		unsigned int fds; /* descriptors that its warden has not read */
+		long long read_ms; /* when it read any, or had none */
+	} budget; /* budget.h */
+	STAILQ_HEAD(waiting_streams, waiting) streams; /* streams.h */
+	unsigned int nstreams;
+	struct event *streams_timer;
 	LIST_HEAD(dials, dial) dials;
 	unsigned int ndials;
 	/* of answers that its warden may not have read, the oldest first */

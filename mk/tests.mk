@@ -57,6 +57,10 @@ UNIT_OBJ_launchd_life_test := $(call obj,$(addprefix launchd/,fsm.c link.c \
 	vm.c reason.c stop.c life.c))
 $(B)/unit/launchd/launchd_life_test: $(UNIT_OBJ_launchd_life_test)
 
+UNIT_OBJ_launchd_verbs_test := $(call obj,$(addprefix launchd/,fsm.c link.c \
+	vm.c reason.c spawnlink.c))
+$(B)/unit/launchd/launchd_verbs_test: $(UNIT_OBJ_launchd_verbs_test)
+
 UNIT_OBJ_record_test := $(B)/obj/spawner/record.o
 $(B)/unit/spawner/record_test: $(UNIT_OBJ_record_test)
 

@@ -5,7 +5,6 @@
 
 #include "common/log.h"
 #include "common/util.h"
-#include "launchd/dial.h"
 #include "launchd/keeplink.h"
 #include "launchd/launchd.h"
 #include "launchd/life.h"
@@ -64,6 +63,19 @@ void
 spawnlink_forget(struct vm *v)
 {
 	v->spawn_said = false;
+}
+
+void
+spawnlink_due(struct vm *v)
+{
+	(void)v;
+	note("verb-due");
+}
+
+void
+wardlink_close(struct vm *v)
+{
+	v->ward.phase = LINK_OFF;
 }
 
 void
@@ -154,12 +166,6 @@ wardlink_rung(struct vm *v)
 {
 	(void)v;
 	note("rung");
-}
-
-void
-dial_clear(struct vm *v)
-{
-	(void)v;
 }
 
 void
