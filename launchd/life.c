@@ -89,10 +89,8 @@ enter_gone(struct vm *v)
 {
 	vm_arm(v, -1);
 	vm_tell(v, LE_EXITED);
-	if (!v->is_probe)
-		return;
-	log_info("no KVM: %s %s", exit_reason_name(v->reason), v->detail);
-	probe_ended(v, ACCEL_TCG);
+	if (v->is_probe)
+		probe_failed(v);
 }
 
 /* Kill, wait for the death, have the spawner remove it, in this order. */
@@ -232,7 +230,7 @@ look_warden(struct vm *v)
 		wardlink_verify(v);
 	if (v->is_probe && v->state == VM_RUNNING && v->ward_state.agent &&
 	    v->ward.phase == LINK_UP)
-		probe_ended(v, ACCEL_KVM);
+		probe_answered(v);
 	/* one that was lost before it was told to run it */
 	if (v->state == VM_VERIFIED && v->ward.phase == LINK_UP && !v->is_run)
 		wardlink_run(v);

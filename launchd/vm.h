@@ -62,6 +62,7 @@ struct vm {
 	/* what it is */
 	uint8_t accel;
 	bool is_probe;
+	bool is_spun; /* the probe: its kernel used its time up */
 	bool is_broken; /* its record cannot be read */
 	bool is_adopted; /* it lived before we did: no deadline of a start
 			    is its any more */

@@ -76,6 +76,9 @@ verb_doctor(const struct req *r)
 	(void)wcur_u32(&ck.w, 0);
 	check_add(&ck, "accelerator", o->caps_known, "%s",
 	    !o->caps_known ? "still being probed"
+		: o->caps.doubt
+		? "emulation (tcg) for now: whether KVM works could not be "
+		  "found out (launchd.log says why); it is asked again"
 		: o->caps.accel == ACCEL_KVM
 		? "kvm"
 		: "emulation (tcg): slower, works everywhere");

@@ -169,11 +169,16 @@ wardlink_rung(struct vm *v)
 }
 
 void
-probe_ended(struct vm *v, uint32_t accel)
+probe_answered(struct vm *v)
 {
-	(void)accel;
 	v->wants_release = true;
 	note("verdict");
+}
+
+void
+probe_failed(struct vm *v)
+{
+	probe_answered(v);
 }
 
 bool
