@@ -19,6 +19,7 @@
 /* for the spawner's; a jail takes it 5 s at most */
 #define COUNT_WAIT_MS 6000
 #define KILL_RETRY_MS 5000
+#define MUTE_MS 3000 /* a warden that is started anew is back by then */
 #define CLEAR_RETRY_MS 10 /* something of it lives for a moment: at first */
 #define CLEAR_RETRY_MAX_MS 1000
 #define CLEAR_TRIES 16 /* some 10 s */
@@ -133,6 +134,7 @@ enter(struct vm *v)
 		break;
 	case VM_READY:
 		vm_arm(v, -1);
+		v->is_doubted = v->is_mute = false;
 		fd_close(&v->boot_spec);
 		vm_tell(v, LE_READY);
 		break;
@@ -221,6 +223,17 @@ look_spec(struct vm *v)
 	}
 }
 
+/* Ready is what was seen lately, not what was so once. */
+static void
+look_ready(struct vm *v)
+{
+	if (vm_answers(v) != v->is_doubted)
+		return;
+	v->is_doubted = !v->is_doubted;
+	v->is_mute = false;
+	vm_arm(v, v->is_doubted ? MUTE_MS : -1);
+}
+
 static void
 look_warden(struct vm *v)
 {
@@ -234,6 +247,8 @@ look_warden(struct vm *v)
 	/* one that was lost before it was told to run it */
 	if (v->state == VM_VERIFIED && v->ward.phase == LINK_UP && !v->is_run)
 		wardlink_run(v);
+	if (v->state == VM_READY)
+		look_ready(v);
 	if (v->state != VM_WARDEN && v->state != VM_VERIFIED)
 		look_spec(v);
 }
@@ -353,6 +368,9 @@ deadline(struct vm *v)
 		if (!v->is_adopted && !probe_waits(v))
 			vm_end(v, EXIT_NO_AGENT, "");
 		break;
+	case VM_READY:
+		v->is_mute = true;
+		break;
 	case VM_STOPPING:
 		stop_next(v);
 		break;
@@ -380,7 +398,6 @@ deadline(struct vm *v)
 	case VM_ACCEL:
 	case VM_PREPARE:
 	case VM_KEEPER:
-	case VM_READY:
 	case VM_MUTE:
 	case VM_GONE:
 	case VM_STATES:

@@ -162,10 +162,11 @@ vm_public_state(const struct vm *v)
 }
 
 /* As its warden says, who was heard of lately. */
-static bool
-is_ready(const struct vm *v)
+bool
+vm_answers(const struct vm *v)
 {
-	return v->ward.phase == LINK_UP && v->ward_state.ready;
+	return v->ward.phase == LINK_UP && v->ward_state.ready &&
+	    !v->ward_silent;
 }
 
 /* Is it so?  The table says whether that matters now. */
@@ -201,9 +202,9 @@ is_so(const struct vm *v, enum vm_event ev)
 	case EV_RUN:
 		return v->is_run;
 	case EV_READY:
-		return is_ready(v) && !v->is_probe;
+		return vm_answers(v) && !v->is_probe;
 	case EV_MUTE:
-		return !is_ready(v);
+		return v->is_mute && !vm_answers(v);
 	case EV_REASON:
 		return v->had_last_word && v->is_counted;
 	case EV_EVENTS:

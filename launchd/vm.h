@@ -79,6 +79,9 @@ struct vm {
 	bool is_counted; /* VM_ENDED: the spawner's answer is there */
 	bool had_last_word; /* VM_ENDED: nobody is waited for any more */
 	bool is_due; /* the state's deadline has come */
+	bool is_doubted; /* ready: it is not now, and has a while to be again */
+	bool is_mute; /* that is over */
+	bool ward_silent; /* its warden has not said anything in time */
 	pid_t pid; /* keeper; 0: dead */
 	pid_t vmm_pid;
 	int pidfd;
@@ -148,6 +151,8 @@ bool vm_wants_warden(const struct vm *v);
 /* Its guest ran, or may have: that a process of its jail is late, gone or
  * stopped is no reason to end it. */
 bool vm_may_run(const struct vm *v);
+/* Its agent has its spec and answers, by what its warden said lately. */
+bool vm_answers(const struct vm *v);
 enum launch_state vm_public_state(const struct vm *v);
 
 /* What is known of it changed: it is looked at once, at the turn's end. */

@@ -79,6 +79,18 @@ wardlink_verify(struct vm *v)
 	ask_verify(v);
 }
 
+/* It was heard, and is again in time, if it is of today: that is what the
+ * timer is for, unless it is a read-back's. */
+static void
+ward_beats(struct vm *v)
+{
+	v->ward_silent = false;
+	if (v->ward.phase != LINK_VERIFY)
+		link_arm(&v->ward,
+		    v->ward_state.version >= WARD_VERSION_BEAT ? WARD_SILENT_MS
+							       : -1);
+}
+
 void
 wardlink_verified(struct vm *v)
 {
@@ -90,6 +102,7 @@ wardlink_verified(struct vm *v)
 		v->at_us[T_VERIFIED] = clock_us();
 		v->ward.phase = LINK_UP;
 		v->ward.said = false;
+		ward_beats(v);
 		return;
 	}
 	/* a warden that died in between, or its child on the way to exec */
@@ -162,15 +175,15 @@ on_ward_state(void *arg, struct chan *c, struct msg *m)
 	memcpy(&v->ward_state, m->data, sizeof(v->ward_state));
 	if (!first) {
 		/* several may come in one turn: what it once said of its
-		 * guest, it has said */
+		 * guest, it has said; once that was heard, it is as it is */
 		v->ward_state.agent |= agent;
-		v->ward_state.ready |= ready;
+		if (v->state != VM_READY && v->state != VM_MUTE)
+			v->ward_state.ready |= ready;
 	}
+	ward_beats(v);
 	v->ward_state.detail[sizeof(v->ward_state.detail) - 1] = '\0';
-	if (first) {
+	if (first)
 		v->ward.phase = LINK_QMP;
-		link_arm(&v->ward, -1);
-	}
 	vm_wake(v);
 	return 0;
 }
@@ -253,6 +266,8 @@ wardlink_due(struct vm *v)
 		return;
 	if (v->ward.phase == LINK_VERIFY && v->ward.chan != NULL)
 		ask_verify(v);
+	else if (v->ward.phase == LINK_QMP || v->ward.phase == LINK_UP)
+		v->ward_silent = true;
 	else if (v->ward.phase == LINK_CONNECT &&
 	    (vm_may_run(v) || !link_is_lost(&v->ward)))
 		ward_try(v);

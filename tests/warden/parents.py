@@ -246,10 +246,10 @@ class VM:
             self.dials.append((mid, *struct.unpack_from("<I", data, 16)))
             return self.state
         assert typ == STATE and ln == len(data) - 16, (hex(typ), ln)
-        v = struct.unpack_from("<I5B3xI112s", data, 16)
+        v = struct.unpack_from("<I6B2xI112s", data, 16)
         self.state = dict(zip(("version", "qmp", "running", "agent", "ready",
-                               "need_spec", "event"), v))
-        self.state["detail"] = v[7].split(b"\0")[0].decode()
+                               "need_spec", "mute", "event"), v))
+        self.state["detail"] = v[8].split(b"\0")[0].decode()
         return self.state
 
     def wait(self, what, timeout=DEADLINE):

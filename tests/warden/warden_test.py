@@ -15,7 +15,7 @@ def starts_stopped():
     with vm() as v:
         s = v.hello()
         v.wait(lambda s: s["qmp"])
-        assert not v.state["running"] and s["version"] == 2, s
+        assert not v.state["running"] and s["version"] == 3, s
         assert not select.select([v.sock], [], [], 0.05)[0]
         v.send(w.RUN)
         v.wait(lambda s: s["running"])
