@@ -98,7 +98,7 @@ tell_event(struct vm *v, enum launch_event_kind kind)
 	if (v->is_probe || v->wants_release)
 		return;
 	if (kind == LE_RUNNING || kind == LE_WARDEN)
-		e.conf = v->confined;
+		e.confined = v->confined;
 	if (kind == LE_EXITED) {
 		e.reason = v->reason;
 		e.status = v->status;
@@ -279,7 +279,7 @@ say_held(struct chan *c, uint64_t id, const struct vm *v)
 		.slot = v->slot,
 		.accel = v->accel,
 		.fault = v->is_broken ? LF_RECORD : LF_NONE,
-		.conf = v->confined };
+		.confined = v->confined };
 
 	return chan_send(c, LAUNCH_HELD, id, &h, sizeof(h), -1);
 }

@@ -150,8 +150,10 @@ vm_public_state(const struct vm *v)
 		return LV_READY;
 	case VM_STOPPING:
 	case VM_KILLING:
-	case VM_ENDED:
 		return LV_STOPPING;
+	case VM_ENDED:
+		/* how is said at once: LE_EXITED */
+		return v->is_adopted ? LV_UNKNOWN : LV_STOPPING;
 	case VM_GONE:
 	case VM_FREEING:
 	case VM_CLEARING:

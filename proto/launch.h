@@ -140,7 +140,7 @@ struct launch_held {
 	uint8_t accel; /* enum machine_accel */
 	uint8_t fault; /* enum launch_fault */
 	uint8_t pad[4];
-	struct launch_confined conf;
+	struct launch_confined confined;
 };
 _Static_assert(sizeof(struct launch_held) == 40, "wire layout");
 
@@ -164,7 +164,7 @@ struct launch_event {
 	uint32_t rung; /* LE_RUNG, EXIT_STOPPED */
 	uint8_t accel;
 	uint8_t pad[3];
-	struct launch_confined conf; /* LE_RUNNING, LE_WARDEN */
+	struct launch_confined confined; /* LE_RUNNING, LE_WARDEN */
 	char detail[128]; /* for a person; control characters escaped */
 };
 _Static_assert(sizeof(struct launch_event) == 176, "wire layout");

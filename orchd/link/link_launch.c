@@ -243,7 +243,7 @@ on_held(void *arg, struct chan *c, struct msg *m)
 		return 0; /* what is known of it was so when it was seen last */
 	vm->run.pid = h.pid;
 	vm->run.accel = h.accel;
-	vm->run.confined = h.conf;
+	vm->run.confined = h.confined;
 	/* what it came to while nobody listened */
 	vm->run.ready = h.state == LV_READY;
 	vm->run.ran = vm->run.ready || h.state == LV_RUNNING;
@@ -294,7 +294,7 @@ heard_running(struct part *p, const struct launch_event *ev)
 	run->ran = true;
 	run->pid = ev->pid;
 	run->accel = ev->accel;
-	run->confined = ev->conf;
+	run->confined = ev->confined;
 }
 
 static void
@@ -383,7 +383,7 @@ on_event(void *arg, struct chan *c, struct msg *m)
 		    "vm %s: stop ladder at rung %u", vm->row.name, ev.rung);
 		break;
 	case LE_WARDEN:
-		vm->run.confined = ev.conf;
+		vm->run.confined = ev.confined;
 		log_info("vm %s: a new warden serves", vm->row.name);
 		break;
 	}

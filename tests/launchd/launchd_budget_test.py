@@ -7,7 +7,6 @@ beside them that lives as ever.
 import os
 import re
 import signal
-import struct
 import sys
 import time
 
@@ -15,11 +14,13 @@ sys.path.insert(
     0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../suite"))
 from callers import *  # noqa: E402,F403
 import spawn  # noqa: E402
+from wire import (  # noqa: E402
+    EXIT_STOPPED, JAIL_VMM, JAIL_WARDEN, SPAWN_CAPS, SPAWN_DONE, SPAWN_ERR,
+    SPAWN_KILL, SPAWN_RELEASE, SPAWN_VERBS_BURST, SPAWN_VERIFIED, SPAWN_VERIFY,
+    STREAM_CONSOLE)
 
 enter(os.path.abspath(__file__))
 BAD_KEEPER = BUILD + "/bad/mews-keeper"
-NOFILE = 512  # callers.py
-EXEC, CONSOLE = 1, 2
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -34,8 +35,8 @@ def drop(s, vm, kind, n):
     took = 0
     for _ in range(n):
         a, b = socket.socketpair()
-        t, _ = s.o.ask(STREAM, struct.pack("<QII", vm, kind, 0), b.fileno())
-        took += t == DONE
+        t, _ = s.o.ask(LAUNCH_STREAM, bytes(launch_stream(vm=vm, kind=kind)), b.fileno())
+        took += t == LAUNCH_DONE
         a.close()
         b.close()
     return took
@@ -51,7 +52,7 @@ def stopped_wardens():
         s.ready(VM + n, slot=n)
         for i in range(n):
             os.kill(s.procs(i)["warden"], signal.SIGSTOP)
-        took = [drop(s, VM + i, CONSOLE if i % 2 else EXEC, 200)
+        took = [drop(s, VM + i, STREAM_CONSOLE if i % 2 else STREAM_EXEC, 200)
                 for i in range(n)]
         assert max(took) <= 16 + 64, took
         eq(s.probe(VM + n, "passwd"), "ENOENT", "another's exec")
@@ -59,10 +60,10 @@ def stopped_wardens():
         eq(s.probe(VM + n + 1, "passwd"), "ENOENT")
         time.sleep(1.1)  # what waited is let go
         assert len(os.listdir("/proc/%d/fd" % s.pid)) < 4 * (n + 2) + 20
-        assert max(drop(s, VM + i, EXEC, 20) for i in range(n)) == 0
+        assert max(drop(s, VM + i, STREAM_EXEC, 20) for i in range(n)) == 0
         for i in range(n):
             os.kill(s.procs(i)["warden"], signal.SIGCONT)
-        wait("their execs", lambda: drop(s, VM, EXEC, 1))
+        wait("their execs", lambda: drop(s, VM, STREAM_EXEC, 1))
         for i in range(n + 2):
             s.release(VM + i)
         clean(s)
@@ -75,7 +76,7 @@ def many_execs():
         ends = []
         for _ in range(60):
             a, b = socket.socketpair()
-            s.o.send(STREAM, struct.pack("<QII", VM, EXEC, 0), b.fileno(), 0)
+            s.o.send(LAUNCH_STREAM, bytes(launch_stream(vm=VM, kind=STREAM_EXEC)), b.fileno(), 0)
             b.close()
             a.sendall(b"pid\n")
             ends.append(a)
@@ -117,7 +118,7 @@ def lost_keeper():
     """It hangs up on whoever asks: asked more and more rarely, and its VM runs
     on."""
     with suite(keeper=BAD_KEEPER) as s:
-        vmm = s.ready(VM, slot=1)["pid"]
+        vmm = s.ready(VM, slot=1).pid
         s.kill()
         s.up()
         time.sleep(3.5)
@@ -131,16 +132,17 @@ def lost_keeper():
 def verbs():
     """A warden that comes and goes is read back each time, and not without
     end: launchd keeps the budget."""
+    both = 1 << JAIL_WARDEN | 1 << JAIL_VMM
     with suite() as s:
         s.ready(VM)
         jail = spawn.jail(VM)
         with asked_by_us(s) as sp:
-            got = [sp(spawn.VERIFY, spawn.verify(VM, 6)) for _ in range(200)]
-            n = got.count(spawn.VERIFIED)
-            assert 64 <= n < 100, n  # twice launchd's burst, and what came since
-            eq(sp(spawn.KILL, jail), spawn.REFUSED)
+            got = [sp(SPAWN_VERIFY, spawn.verify(VM, both)) for _ in range(200)]
+            n = got.count(SPAWN_VERIFIED)
+            assert 2 * SPAWN_VERBS_BURST <= n < 100, n  # twice launchd's burst, and what came since
+            eq(sp(SPAWN_KILL, jail), SPAWN_ERR)
             # another's is its own
-            eq(sp(spawn.RELEASE, spawn.jail(VM + 1)), spawn.DONE)
+            eq(sp(SPAWN_RELEASE, spawn.jail(VM + 1)), SPAWN_DONE)
 
 
 @contextlib.contextmanager
@@ -150,10 +152,10 @@ def asked_by_us(s):
     s.kill()
     s.root, s.above = s.exec(ROOM_SPAWNER, s.programs[1], 0)
     a, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    s.above.send(BOOT_PEER, struct.pack("<II", ROOM_LAUNCHD, 1), b.fileno())
+    s.above.send(BOOT_PEER, bytes(boot_peer(room=ROOM_LAUNCHD, life=1)), b.fileno())
     b.close()
     chan = Chan(a)
-    eq(chan.recv()[0], spawn.CAPS)
+    eq(chan.recv()[0], SPAWN_CAPS)
 
     def ask(type_, payload):
         chan.id += 1

@@ -7,14 +7,13 @@ before.
 """
 import os
 import signal
-import struct
 import time
 
 from callers import *  # noqa: F403
+from wire import EXIT_STOPPED, LV_READY, LV_RUNNING, LV_UNKNOWN, STOP_KILL
 
 enter(os.path.abspath(__file__))
 KEEPER_PATIENCE = 3.0  # of a start, launchd/keeplink.c
-LF_RECORD = 1
 
 
 def again(s, **victims):
@@ -30,27 +29,27 @@ def again(s, **victims):
 def stopped_keeper():
     """One VM does not answer: the others are there at once, and it lives on."""
     with suite() as s:
-        vmm = [s.ready(VM + i, slot=i)["pid"] for i in range(3)]
+        vmm = [s.ready(VM + i, slot=i).pid for i in range(3)]
         began = time.monotonic()
         keeper = again(s, s0="keeper")["s0"]
-        eq(s.o.list(settled=False)[VM]["state"], UNKNOWN)
-        wait("the others", lambda: [s.o.list(settled=False)[VM + i]["state"]
-                                    for i in (1, 2)] == [READY, READY])
+        eq(s.o.list(settled=False)[VM].state, LV_UNKNOWN)
+        wait("the others", lambda: [s.o.list(settled=False)[VM + i].state
+                                    for i in (1, 2)] == [LV_READY, LV_READY])
         eq(s.probe(VM + 1, "passwd"), "ENOENT", "stream")
         assert time.monotonic() - began < 2, "served late"
         s.stop(VM + 2)
-        eq(s.o.event(VM + 2, LE_EXITED)["reason"], X_STOPPED)
+        eq(s.o.event(VM + 2, LE_EXITED).reason, EXIT_STOPPED)
         s.release(VM + 2)
         with socketpair() as (_, b):
-            t, p = s.o.ask(STREAM, struct.pack("<QII", VM, 1, 0), b.fileno())
-        eq((t, p[16:].split(b"\0")[0]), (ERR, b"not yet"))
+            t, p = s.o.ask(LAUNCH_STREAM, bytes(launch_stream(vm=VM, kind=STREAM_EXEC)), b.fileno())
+        eq((t, launch_err.of(p).msg), (LAUNCH_ERR, b"not yet"))
         select.select([], [], [], began + KEEPER_PATIENCE + 1 - time.monotonic())
         eq(alive(vmm[0]), True, "the VM of the stopped keeper")
-        eq(s.o.list(settled=False)[VM]["state"], UNKNOWN)
+        eq(s.o.list(settled=False)[VM].state, LV_UNKNOWN)
         os.kill(keeper, signal.SIGCONT)
-        eq(s.o.event(VM, LE_RUNNING)["pid"], vmm[0], "settled")
+        eq(s.o.event(VM, LE_RUNNING).pid, vmm[0], "settled")
         s.o.event(VM, LE_READY)
-        eq(s.o.list()[VM]["state"], READY)
+        eq(s.o.list()[VM].state, LV_READY)
         for i in range(2):
             s.release(VM + i)
         clean(s)
@@ -59,14 +58,14 @@ def stopped_keeper():
 def stopped_keeper_lost_warden():
     """Nobody starts its warden again, and the VM runs on."""
     with suite() as s:
-        vmm = s.ready(VM)["pid"]
+        vmm = s.ready(VM).pid
         warden = s.procs()["warden"]
         keeper = again(s, s0="keeper")["s0"]
         os.kill(warden, signal.SIGKILL)
         select.select([], [], [], KEEPER_PATIENCE + 0.5)
         eq(alive(vmm), True)
         os.kill(keeper, signal.SIGCONT)
-        eq(s.o.event(VM, LE_RUNNING)["pid"], vmm)
+        eq(s.o.event(VM, LE_RUNNING).pid, vmm)
         s.release(VM)
         clean(s)
 
@@ -75,7 +74,7 @@ def stopped_hypervisor():
     """A VM that is paused stays so, and goes on."""
     with suite() as s:
         vmm = again(s, s0="vmm") if s.ready(VM) else None
-        eq(s.o.list()[VM]["state"], READY)
+        eq(s.o.list()[VM].state, LV_READY)
         os.kill(vmm["s0"], signal.SIGCONT)
         eq(s.probe(VM, "passwd"), "ENOENT", "stream")
         s.release(VM)
@@ -88,9 +87,9 @@ def no_agent():
         s.start(VM, mem=NO_AGENT, ready_ms=1500)
         s.o.event(VM, LE_RUNNING)
         again(s)
-        eq(s.o.list()[VM]["state"], RUNNING)
+        eq(s.o.list()[VM].state, LV_RUNNING)
         select.select([], [], [], 2)
-        eq(s.o.list()[VM]["state"], RUNNING)
+        eq(s.o.list()[VM].state, LV_RUNNING)
         s.release(VM)
         clean(s)
 
@@ -102,7 +101,7 @@ def stop_of_unknown():
         keeper = again(s, s0="keeper")["s0"]
         s.stop(VM, 0, (50, 50, 50, 50, 0))
         e = s.o.event(VM, LE_EXITED)
-        eq((e["reason"], e["rung"]), (X_STOPPED, 4))
+        eq((e.reason, e.rung), (EXIT_STOPPED, STOP_KILL))
         eq(alive(keeper), False)
         s.release(VM)
         clean(s)

@@ -5,27 +5,24 @@ Neither is told as "not running": 503, which the caller tries again, with words
 for a person.
 """
 import os
-import struct
 import sys
 
 sys.path.insert(
     0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../suite"))
 from peers import *  # noqa: E402,F403
-from wire import LAUNCH_HELD, launch_held  # noqa: E402
 
-LV_UNKNOWN, LE_MUTE, LF_RECORD = 6, 7, 1
-EXEC, CONSOLE = 1, 2
+EXEC, CONSOLE = STREAM_EXEC, STREAM_CONSOLE
 
 
 def held_as(l, uid, state, fault=0):
     """launchd comes back and lists that VM so."""
     def hook(kind, ident, p):
-        if kind != L_LIST:
+        if kind != LAUNCH_LIST:
             return False
         _, slot, pid = l.launch.vms[uid]
         l.launch.tell(LAUNCH_HELD, bytes(launch_held(
             vm=uid, state=state, slot=slot, accel=0, fault=fault)), ident)
-        l.launch.tell(L_LIST_END, struct.pack("=II", 1, 0), ident)
+        l.launch.tell(LAUNCH_LIST_END, bytes(launch_count(n=1)), ident)
         return True
     l.launch.hook = hook
     l.launch.chan.close()
@@ -106,7 +103,7 @@ def no_list_yet():
     with up() as l:
         c = l.client(l.user)
         uid = l.create(c, "a").vm()["uid"]
-        l.launch.hook = lambda kind, ident, p: kind == L_LIST  # says nothing
+        l.launch.hook = lambda kind, ident, p: kind == LAUNCH_LIST  # says nothing
         l.restart()
         c = l.client(l.user)
         for what in ({"verb": START}, {"verb": STREAM, "kind": EXEC}):

@@ -12,12 +12,21 @@ import sys
 sys.path.insert(0, os.path.join(
     os.path.dirname(os.path.abspath(__file__)), "../launchd"))
 from callers import *  # noqa: E402,F403
+from wire import LF_RECORD, LV_GONE, LV_READY, LV_UNKNOWN, record  # noqa: E402
 
 enter(os.path.abspath(__file__))
 
 
 def folder(s, vm=VM):
     return "%s/%016x" % (s.run, vm)
+
+
+def rewrite(was, path, vm=VM + 7):
+    with open(was, "rb") as f:
+        rec = record.of(f.read())
+    rec.jail.id = vm
+    with open(path, "wb") as f:
+        f.write(bytes(rec))
 
 
 def cut(path):
@@ -38,18 +47,12 @@ def link(path):
 
 
 def anothers(path):
-    with open(path, "r+b") as f:
-        f.seek(24)  # record.jail.id
-        f.write(struct.pack("<Q", VM + 7))
+    rewrite(path, path)
 
 
 def others_uid(path):
     """The record of a jail that lives beside it."""
-    with open(path.replace("%016x" % VM, "%016x" % (VM + 1)), "rb") as f:
-        rec = bytearray(f.read())
-    rec[24:32] = struct.pack("<Q", VM)
-    with open(path, "wb") as f:
-        f.write(rec)
+    rewrite(path.replace("%016x" % VM, "%016x" % (VM + 1)), path, VM)
 
 
 def known():
@@ -58,23 +61,23 @@ def known():
     for spoil in (cut, group_writes, not_roots, link, anothers, others_uid,
                   os.unlink):
         with suite() as s:
-            vmm = s.ready(VM)["pid"]
+            vmm = s.ready(VM).pid
             s.ready(VM + 1, slot=1)
             s.down()
             spoil(folder(s) + "/record")
             s.up()
             held = s.o.list()
             name = spoil.__name__
-            eq(held[VM + 1]["state"], READY, name)
-            eq((held[VM]["state"], held[VM]["fault"], held[VM]["slot"]),
-               (UNKNOWN, 1, 0), name)
+            eq(held[VM + 1].state, LV_READY, name)
+            eq((held[VM].state, held[VM].fault, held[VM].slot),
+               (LV_UNKNOWN, LF_RECORD, 0), name)
             eq(alive(vmm), True, name)
             refused(s, "slot 0 is in use", vm=VM + 2, slot=0)
             s.release(VM)
             eq(alive(vmm), False, name)
             eq(os.path.exists(folder(s)), False, name)
             s.ready(VM + 2, slot=0)
-            eq(s.o.list()[VM + 1]["state"], READY, name)
+            eq(s.o.list()[VM + 1].state, LV_READY, name)
             for i in (1, 2):
                 s.release(VM + i)
             clean(s)
@@ -83,16 +86,16 @@ def known():
 def once_more():
     """What could not be read at one start can be at the next."""
     with suite() as s:
-        vmm = s.ready(VM)["pid"]
+        vmm = s.ready(VM).pid
         s.down()
         os.chmod(folder(s) + "/record", 0o620)
         s.up()
-        eq(s.o.list()[VM]["state"], UNKNOWN)
+        eq(s.o.list()[VM].state, LV_UNKNOWN)
         s.kill()
         os.chmod(folder(s) + "/record", 0o600)
         s.up()
         held = s.o.list()[VM]
-        eq((held["state"], held["pid"]), (READY, vmm))
+        eq((held.state, held.pid), (LV_READY, vmm))
         s.release(VM)
         clean(s)
 
@@ -108,17 +111,17 @@ def nobody_answers():
 
     for spoil in (no_socket, no_folder):
         with suite() as s:
-            vmm = s.ready(VM)["pid"]
+            vmm = s.ready(VM).pid
             s.ready(VM + 1, slot=1)
             s.down()
             spoil(s)
             s.up()
             held = s.o.list()
-            eq(held[VM]["state"], GONE, spoil.__name__)
+            eq(held[VM].state, LV_GONE, spoil.__name__)
             refused(s, "uid %d still has a process: " % UID_BASE, vm=VM + 2)
             s.release(VM)
             eq(alive(vmm), False, "ended with its folder")
-            eq(s.o.list()[VM + 1]["state"], READY)
+            eq(s.o.list()[VM + 1].state, LV_READY)
             s.release(VM + 1)
             clean(s)
 
@@ -126,7 +129,7 @@ def nobody_answers():
 def two_of_them():
     """Whose is which nobody can say: neither is killed, and words say who."""
     with suite() as s:
-        vmm = [s.ready(VM + i, slot=i)["pid"] for i in range(2)]
+        vmm = [s.ready(VM + i, slot=i).pid for i in range(2)]
         s.down()
         for i in range(2):
             os.unlink(folder(s, VM + i) + "/record")
@@ -134,7 +137,7 @@ def two_of_them():
         s.up()
         s.o.list()
         for i in range(2):
-            s.o.send(RELEASE, struct.pack("<Q", VM + i), None, 50 + i)
+            s.o.send(LAUNCH_RELEASE, bytes(launch_vm(vm=VM + i)), None, 50 + i)
         wait("words", lambda: "no record says whose process" in s.tail(), 15)
         eq([alive(p) for p in vmm], [True, True])
         for i in range(2):
@@ -151,7 +154,7 @@ def not_ours():
         other = subprocess.Popen(["sleep", "60"], user=UID_BASE + 5)
         os.mkdir(folder(s))
         s.up()
-        eq(s.o.list()[VM]["state"], GONE)
+        eq(s.o.list()[VM].state, LV_GONE)
         s.release(VM)
         eq(alive(other.pid), True)
         other.kill()

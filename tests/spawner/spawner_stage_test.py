@@ -7,6 +7,7 @@ import sys
 sys.path.insert(0, os.path.join(
     os.path.dirname(os.path.abspath(__file__)), "../launchd"))
 from callers import *  # noqa: E402,F403
+from wire import LV_READY  # noqa: E402
 
 enter(os.path.abspath(__file__))
 
@@ -31,24 +32,24 @@ def writable(s):
 def cases():
     for spoil in (moved, no_keeper, writable):
         with suite() as s:
-            vmm = s.ready(VM)["pid"]
+            vmm = s.ready(VM).pid
             s.down()
             mend, words = spoil(s)
             s.up()
             held = s.o.list()[VM]
-            eq((held["state"], held["pid"]), (READY, vmm), spoil.__name__)
+            eq((held.state, held.pid), (LV_READY, vmm), spoil.__name__)
             eq(s.probe(VM, "passwd"), "ENOENT")
             s.start(VM + 1, slot=1)
             e = s.o.event(VM + 1, LE_EXITED)
-            eq(e["reason"], X_START)
-            assert "staged tree" in e["detail"] and words in e["detail"], e
-            eq(s.o.caps[4], 1, "unstaged, for doctor")
+            eq(e.reason, EXIT_START_FAILED)
+            assert "staged tree" in e.detail.decode() and words in e.detail.decode(), e
+            eq(s.o.caps.unstaged, 1, "unstaged, for doctor")
             s.release(VM + 1)
             s.down()
             mend()
             s.up()
             s.ready(VM + 1, slot=1)
-            eq(s.o.caps[4], 0)
+            eq(s.o.caps.unstaged, 0)
             for i in range(2):
                 s.release(VM + i)
             clean(s)

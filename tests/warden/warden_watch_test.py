@@ -5,9 +5,11 @@ import signal
 import sys
 
 from standin import *  # noqa: F403
+from wire import (WARD_BEAT_MS, WARD_HEARD, WARD_MUTE_NOT_READY,
+                  WARD_MUTE_SILENT, WARD_VERSION, WARD_VERSION_DIAL)
 
-ASKED, LATE, BEAT = 20, 10, 20  # seconds, warden/watch.h and proto/ward.h
-SILENT, NOT_READY = 1, 2
+ASKED, LATE = 20, 10  # seconds, warden/watch.h
+BEAT = WARD_BEAT_MS / 1000
 
 
 def pause():
@@ -18,11 +20,11 @@ def pause():
         s = v.exec("cat")
         assert s.opened()[0] == 101
         os.kill(v.vmm, signal.SIGSTOP)
-        v.wait(lambda s: not s["ready"], ASKED + LATE + 5)
-        assert v.state["mute"] == SILENT and v.state["agent"], v.state
+        v.wait(lambda s: not s.ready, ASKED + LATE + 5)
+        assert v.state.mute == WARD_MUTE_SILENT and v.state.agent, v.state
         os.kill(v.vmm, signal.SIGCONT)
-        v.wait(lambda s: s["ready"])
-        assert v.state["mute"] == 0, v.state
+        v.wait(lambda s: s.ready)
+        assert v.state.mute == WARD_HEARD, v.state
         s.frame(0, b"still there")
         assert s.next() == (1, b"still there")
         check_exec(v)
@@ -32,10 +34,10 @@ def unready():
     with vm() as v:
         v.boot()
         assert v.exec("unready", "1").opened()[0] == 101
-        v.wait(lambda s: not s["ready"], ASKED + 5)
-        assert v.state["mute"] == NOT_READY, v.state
+        v.wait(lambda s: not s.ready, ASKED + 5)
+        assert v.state.mute == WARD_MUTE_NOT_READY, v.state
         assert v.exec("unready", "0").opened()[0] == 101
-        v.wait(lambda s: s["ready"], LATE + 5)
+        v.wait(lambda s: s.ready, LATE + 5)
 
 
 def beats():
@@ -43,10 +45,10 @@ def beats():
     does not hears nothing."""
     with vm() as v:
         v.boot()
-        v.hello(version=3)
-        was = dict(v.state)
-        assert v.recv(BEAT + 2) == was
-        v.hello(version=2)
+        v.hello(version=WARD_VERSION)
+        was = bytes(v.state)
+        assert bytes(v.recv(BEAT + 2)) == was
+        v.hello(version=WARD_VERSION_DIAL)
         try:
             v.recv(BEAT + 2)
         except TimeoutError:
