@@ -20,6 +20,7 @@ bucket_left(struct bucket *b, int64_t now_ms)
 	/* longer than it takes to fill it: the product must not wrap */
 	if ((uint64_t)passed > (uint64_t)b->burst * 1000 / b->rate + 1000) {
 		b->left = b->burst;
+		b->part = 0;
 		return b->left;
 	}
 	more = (uint64_t)passed * b->rate + b->part;
@@ -27,7 +28,21 @@ bucket_left(struct bucket *b, int64_t now_ms)
 	more /= 1000;
 	b->left =
 	    more > b->burst - b->left ? b->burst : b->left + (uint32_t)more;
+	if (b->left == b->burst)
+		b->part = 0;
 	return b->left;
+}
+
+int64_t
+bucket_wait_ms(struct bucket *b, uint32_t n, int64_t now_ms)
+{
+	const uint32_t left = bucket_left(b, now_ms);
+	uint64_t lacks;
+
+	if (left >= n)
+		return 0;
+	lacks = (uint64_t)(n - left) * 1000 - b->part;
+	return (int64_t)((lacks + b->rate - 1) / b->rate);
 }
 
 bool

@@ -1,7 +1,9 @@
 #include <fcntl.h>
 #include <linux/landlock.h>
+#include <linux/sockios.h>
 #include <seccomp.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "common/confine.h"
@@ -16,6 +18,7 @@ static const struct seccomp_rule policy[] = {
 	SC_ALLOW_IF(socket, 0, UINT32_MAX, AF_UNIX),
 	SC_ALLOW(connect), /* link.c, guestsock.c */
 	SC_ALLOW(getsockopt), /* link.c: SO_PEERCRED; dial.c: SO_ERROR */
+	SC_ALLOW_IF(ioctl, 1, UINT32_MAX, SIOCOUTQ), /* budget.c */
 	SC_ALLOW(clock_getres), /* probe.c: clock_getcpuclockid(3) */
 	/* wardlink.c: the spec is sent and kept */
 	SC_ALLOW_IF(fcntl, 1, UINT32_MAX, F_DUPFD_CLOEXEC),

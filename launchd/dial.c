@@ -9,6 +9,7 @@
 #include "common/fds.h"
 #include "common/log.h"
 #include "common/util.h"
+#include "launchd/budget.h"
 #include "launchd/dial.h"
 #include "launchd/guestsock.h"
 #include "launchd/launchd.h"
@@ -80,7 +81,7 @@ answer(struct vm *v, uint64_t id, int code, int fd)
 		fd_close(&fd);
 		return;
 	}
-	if (fd >= 0 && make_cookie(v, &a.cookie) < 0) {
+	if (fd >= 0 && (!budget_fd(v) || make_cookie(v, &a.cookie) < 0)) {
 		fd_close(&fd);
 		a.code = -EAGAIN;
 	}

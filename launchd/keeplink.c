@@ -5,6 +5,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/util.h"
+#include "launchd/budget.h"
 #include "launchd/keeplink.h"
 #include "launchd/launchd.h"
 #include "launchd/vm.h"
@@ -116,6 +117,7 @@ on_keep_state(void *arg, struct chan *c, struct msg *m)
 	struct vm *v = arg;
 
 	(void)c;
+	budget_heard(v, BUDGET_NEWS);
 	/* what it runs goes on to orchd, so it is checked like a request */
 	if (keep_state_get(
 		m->type, m->data, m->len, &v->keep_state, &v->machine) < 0)
@@ -142,9 +144,11 @@ keep_gone(void *arg, struct chan *c, enum chan_end end, const char *why)
 	(void)end;
 	(void)c;
 	log_debug("vm %s: keeper: %s", v->name, why);
-	/* mostly it has died, and its pidfd says so next */
+	/* mostly it has died, and its pidfd says so next; one that never
+	 * answers gets no more time by hanging up */
+	if (v->keep.phase == LINK_UP)
+		link_patience(&v->keep, KEEP_PATIENCE_MS);
 	keep_again(v);
-	link_patience(&v->keep, KEEP_PATIENCE_MS);
 }
 
 static const struct msg_handler handlers[] = {

@@ -27,12 +27,16 @@ struct launchd {
 	int orchd_fd; /* came before the spawner's list */
 	bool listed; /* the spawner said all it holds: orchd is served */
 	bool probed; /* the accelerator was asked for, if it has to be */
-	uint32_t accel; /* ACCEL_UNKNOWN until known */
+	uint32_t accel; /* ACCEL_UNKNOWN until known, or for now: caps.doubt */
+	struct event *probe_timer; /* it is made again; NULL: not yet */
+	unsigned int probes; /* in a row without an answer, or that failed */
 	uint32_t tsc_khz; /* 0: unknown, guests calibrate themselves */
 	struct launch_caps caps;
 	uint64_t next_id; /* of what the spawner is asked */
 	struct jaillogs logs; /* what VMs say */
 	struct event *turn; /* something is to be done at the turn's end */
+	unsigned int nfds_unread; /* in sockets to wardens, budget.h */
+	unsigned int nwaiting; /* streams, streams.h */
 	unsigned int nvms;
 	unsigned int nshown; /* of them, in the title */
 	unsigned int nwoken;

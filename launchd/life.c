@@ -3,7 +3,6 @@
 #include "common/clock.h"
 #include "common/fds.h"
 #include "common/log.h"
-#include "launchd/dial.h"
 #include "launchd/keeplink.h"
 #include "launchd/launchd.h"
 #include "launchd/life.h"
@@ -20,8 +19,10 @@
 /* for the spawner's; a jail takes it 5 s at most */
 #define COUNT_WAIT_MS 6000
 #define KILL_RETRY_MS 5000
-#define CLEAR_RETRY_MS 10 /* the dead keeper is not reaped yet */
-#define CLEAR_TRIES 1000
+#define MUTE_MS 3000 /* a warden that is started anew is back by then */
+#define CLEAR_RETRY_MS 10 /* something of it lives for a moment: at first */
+#define CLEAR_RETRY_MAX_MS 1000
+#define CLEAR_TRIES 16 /* some 10 s */
 #define CLEAR_LATER_MS 5000
 
 /* Everything that led into the jail. */
@@ -29,8 +30,7 @@ static void
 close_all(struct vm *v)
 {
 	link_close(&v->keep);
-	link_close(&v->ward);
-	dial_clear(v);
+	wardlink_close(v);
 	machine_fds_clear(&v->fds);
 	fd_close(&v->boot_spec);
 }
@@ -90,10 +90,8 @@ enter_gone(struct vm *v)
 {
 	vm_arm(v, -1);
 	vm_tell(v, LE_EXITED);
-	if (!v->is_probe)
-		return;
-	log_info("no KVM: %s %s", exit_reason_name(v->reason), v->detail);
-	probe_ended(v, ACCEL_TCG);
+	if (v->is_probe)
+		probe_failed(v);
 }
 
 /* Kill, wait for the death, have the spawner remove it, in this order. */
@@ -136,6 +134,7 @@ enter(struct vm *v)
 		break;
 	case VM_READY:
 		vm_arm(v, -1);
+		v->is_doubted = v->is_mute = false;
 		fd_close(&v->boot_spec);
 		vm_tell(v, LE_READY);
 		break;
@@ -224,6 +223,17 @@ look_spec(struct vm *v)
 	}
 }
 
+/* Ready is what was seen lately, not what was so once. */
+static void
+look_ready(struct vm *v)
+{
+	if (vm_answers(v) != v->is_doubted)
+		return;
+	v->is_doubted = !v->is_doubted;
+	v->is_mute = false;
+	vm_arm(v, v->is_doubted ? MUTE_MS : -1);
+}
+
 static void
 look_warden(struct vm *v)
 {
@@ -233,10 +243,12 @@ look_warden(struct vm *v)
 		wardlink_verify(v);
 	if (v->is_probe && v->state == VM_RUNNING && v->ward_state.agent &&
 	    v->ward.phase == LINK_UP)
-		probe_ended(v, ACCEL_KVM);
+		probe_answered(v);
 	/* one that was lost before it was told to run it */
 	if (v->state == VM_VERIFIED && v->ward.phase == LINK_UP && !v->is_run)
 		wardlink_run(v);
+	if (v->state == VM_READY)
+		look_ready(v);
 	if (v->state != VM_WARDEN && v->state != VM_VERIFIED)
 		look_spec(v);
 }
@@ -301,9 +313,11 @@ cleared(struct vm *v)
 		vm_answer(v);
 		return;
 	}
-	/* dead, but its parent has not reaped it yet */
-	if (v->spawn_code == -EBUSY && ++v->tries < CLEAR_TRIES) {
-		vm_arm(v, CLEAR_RETRY_MS);
+	if ((v->spawn_code == -EBUSY || v->spawn_code == -EAGAIN) &&
+	    v->tries < CLEAR_TRIES) {
+		long long ms = (long long)CLEAR_RETRY_MS << v->tries++;
+
+		vm_arm(v, ms < CLEAR_RETRY_MAX_MS ? ms : CLEAR_RETRY_MAX_MS);
 		return;
 	}
 	log_error("vm %s: not released: %s", v->name, v->spawn_why);
@@ -354,6 +368,9 @@ deadline(struct vm *v)
 		if (!v->is_adopted && !probe_waits(v))
 			vm_end(v, EXIT_NO_AGENT, "");
 		break;
+	case VM_READY:
+		v->is_mute = true;
+		break;
 	case VM_STOPPING:
 		stop_next(v);
 		break;
@@ -381,7 +398,6 @@ deadline(struct vm *v)
 	case VM_ACCEL:
 	case VM_PREPARE:
 	case VM_KEEPER:
-	case VM_READY:
 	case VM_MUTE:
 	case VM_GONE:
 	case VM_STATES:
@@ -392,6 +408,10 @@ deadline(struct vm *v)
 void
 life_converge(struct vm *v)
 {
+	if (v->spawn_due) {
+		v->spawn_due = false;
+		spawnlink_due(v);
+	}
 	if (v->spawn_said) {
 		v->spawn_said = false;
 		answered(v);

@@ -74,6 +74,21 @@ orchd_caps(struct launchd *ld)
 		tell(ld, LAUNCH_CAPS, &ld->caps, sizeof(ld->caps));
 }
 
+/* Why a VM that was ready is not.  No word of it comes out of the jail. */
+static const char *
+mute_words(const struct vm *v)
+{
+	if (v->ward.phase != LINK_UP)
+		return "its warden is gone, and is started again";
+	if (v->ward_silent)
+		return "its warden has not said anything for a while: is it "
+		       "stopped?";
+	if (v->ward_state.mute == WARD_MUTE_NOT_READY)
+		return "its agent says that it is not ready";
+	return "its agent does not answer: the guest or its hypervisor hangs, "
+	       "or is stopped";
+}
+
 static void
 tell_event(struct vm *v, enum launch_event_kind kind)
 {
@@ -90,6 +105,12 @@ tell_event(struct vm *v, enum launch_event_kind kind)
 		e.reason = v->reason;
 		e.status = v->status;
 		memcpy(e.detail, v->detail, sizeof(e.detail));
+	}
+	if (kind == LE_MUTE) {
+		/* it was said of a state that is over */
+		if (v->state != VM_MUTE)
+			return;
+		(void)snprintf(e.detail, sizeof(e.detail), "%s", mute_words(v));
 	}
 	if (v->rung != UINT32_MAX)
 		e.rung = v->rung;
@@ -306,6 +327,8 @@ on_list(void *arg, struct chan *c, struct msg *m)
 	for (v = TAILQ_FIRST(&ld->vms); v != NULL; v = TAILQ_NEXT(v, entry)) {
 		if (v->state == VM_GONE)
 			vm_tell(v, LE_EXITED);
+		else if (v->state == VM_MUTE)
+			vm_tell(v, LE_MUTE);
 		else if (v->spec_asked && v->state == VM_RUNNING)
 			vm_tell(v, LE_NEED_SPEC);
 	}

@@ -1,4 +1,6 @@
 #include <errno.h>
+#include <event2/event.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include "common/clock.h"
@@ -15,6 +17,12 @@
  * host that is busy, as at its boot, is only late.  This is by the clock. */
 #define PROBE_LONGEST_MS 60000
 #define PROBE_MEM_MIB 128
+#define PROBE_AGAIN_S 5L /* then twice as long each time */
+#define PROBE_AGAIN_MAX_S 300L
+#define PROBE_SHIFT_MAX 8U
+
+static int probe_launch(struct launchd *ld);
+static void probe_later(struct launchd *ld);
 
 static void
 accel_known(struct launchd *ld, uint32_t accel)
@@ -23,7 +31,8 @@ accel_known(struct launchd *ld, uint32_t accel)
 
 	ld->accel = accel;
 	ld->caps.accel = (uint8_t)accel;
-	log_info("accelerator: %s", accel == ACCEL_KVM ? "KVM" : "emulation");
+	log_info("accelerator: %s%s", accel == ACCEL_KVM ? "KVM" : "emulation",
+	    ld->caps.doubt ? ", for now" : "");
 	orchd_caps(ld);
 	for (v = TAILQ_FIRST(&ld->vms); v != NULL; v = TAILQ_NEXT(v, entry)) {
 		if (v->state == VM_ACCEL)
@@ -31,18 +40,48 @@ accel_known(struct launchd *ld, uint32_t accel)
 	}
 }
 
-void
-probe_start(struct launchd *ld)
+static void
+on_probe(int fd, short what, void *arg)
+{
+	struct launchd *ld = arg;
+
+	(void)fd;
+	(void)what;
+	if (vm_find(ld, PROBE_VM) != NULL || probe_launch(ld) < 0)
+		probe_later(ld);
+}
+
+/* For now it is emulation; in 5 s to 5 min that is looked at again. */
+static void
+probe_later(struct launchd *ld)
+{
+	const unsigned int shift =
+	    ld->probes < PROBE_SHIFT_MAX ? ld->probes : PROBE_SHIFT_MAX;
+	struct timeval tv = { .tv_sec = PROBE_AGAIN_S << shift };
+
+	ld->probes++;
+	if (tv.tv_sec > PROBE_AGAIN_MAX_S)
+		tv.tv_sec = PROBE_AGAIN_MAX_S;
+	log_warn("whether KVM works is not known: VMs are emulated, and it is "
+		 "asked again in %lld s",
+	    (long long)tv.tv_sec);
+	if (ld->probe_timer == NULL)
+		ld->probe_timer = event_new(ld->base, -1, 0, on_probe, ld);
+	if (ld->probe_timer == NULL || event_add(ld->probe_timer, &tv) < 0)
+		log_error("no timer: it is not asked again");
+	ld->caps.doubt = 1;
+	if (ld->accel == ACCEL_UNKNOWN)
+		accel_known(ld, ACCEL_TCG);
+}
+
+static int
+probe_launch(struct launchd *ld)
 {
 	const struct uids u = { ld->conf.uid_base, ld->conf.uid_count };
 	struct vm *v;
 
-	if (ld->accel != ACCEL_UNKNOWN)
-		return;
-	if ((v = vm_new(ld, PROBE_VM)) == NULL) {
-		accel_known(ld, ACCEL_TCG);
-		return;
-	}
+	if ((v = vm_new(ld, PROBE_VM)) == NULL)
+		return -ENOMEM;
 	v->is_probe = true;
 	v->slot = (uint16_t)(uids_slots(&u) - 1);
 	v->machine = machine_new(1,
@@ -53,6 +92,14 @@ probe_start(struct launchd *ld)
 	log_info("does a kernel boot with KVM?");
 	v->wants_start = true;
 	vm_wake(v);
+	return 0;
+}
+
+void
+probe_start(struct launchd *ld)
+{
+	if (ld->accel == ACCEL_UNKNOWN && probe_launch(ld) < 0)
+		probe_later(ld);
 }
 
 /* ms of processor time that the process has used; a negative errno */
@@ -80,7 +127,8 @@ probe_waits(struct vm *v)
 	/* not known before its read-back: then by the clock alone */
 	if (v->vmm_pid != 0)
 		used = used_ms(v->vmm_pid);
-	if (used < 0 || used >= PROBE_MS || age >= PROBE_LONGEST_MS)
+	v->is_spun = used >= PROBE_MS;
+	if (used < 0 || v->is_spun || age >= PROBE_LONGEST_MS)
 		return false;
 	left = PROBE_MS - used;
 	if (left > PROBE_LONGEST_MS - age)
@@ -89,18 +137,55 @@ probe_waits(struct vm *v)
 	return true;
 }
 
-void
-probe_ended(struct vm *v, uint32_t accel)
+/* For good: the spawner keeps it, for us and for a later launchd, and hears it
+ * before the first PREPARE that relies on it. */
+static void
+verdict(struct vm *v, uint32_t accel)
 {
 	struct launchd *ld = v->ld;
 
-	if (ld->accel == ACCEL_UNKNOWN) {
-		log_info("the probe took %lld ms",
-		    (long long)clock_ms() - v->started_ms);
-		/* the spawner keeps it, for us and for a later launchd, and
-		 * hears it before the first PREPARE that relies on it */
-		spawnlink_accel(ld, accel);
-		accel_known(ld, accel);
-	}
+	log_info(
+	    "the probe took %lld ms", (long long)clock_ms() - v->started_ms);
+	ld->caps.doubt = 0;
+	spawnlink_accel(ld, accel);
+	accel_known(ld, accel);
+}
+
+static bool
+is_open(const struct launchd *ld)
+{
+	return ld->accel == ACCEL_UNKNOWN || ld->caps.doubt != 0;
+}
+
+void
+probe_answered(struct vm *v)
+{
+	if (is_open(v->ld))
+		verdict(v, ACCEL_KVM);
 	v->wants_release = true;
+}
+
+/* It ended by itself and said that it could not. */
+static bool
+gave_up(const struct vm *v)
+{
+	const int st = v->keep_state.vmm_status;
+
+	return v->keep_state.phase == KEEP_ENDED && WIFEXITED(st) &&
+	    WEXITSTATUS(st) != 0;
+}
+
+void
+probe_failed(struct vm *v)
+{
+	struct launchd *ld = v->ld;
+
+	v->wants_release = true;
+	if (!is_open(ld))
+		return;
+	log_info("no KVM: %s %s", exit_reason_name(v->reason), v->detail);
+	if (v->is_spun || (gave_up(v) && ld->probes + 1 >= PROBE_AGREE))
+		verdict(v, ACCEL_TCG);
+	else
+		probe_later(ld);
 }

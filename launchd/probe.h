@@ -12,11 +12,19 @@ struct vm;
  * last slot.  Only the agent's first sign of life proves that KVM works
  * here: some hosts run a bare vCPU and then hang in every kernel.
  */
-/* Starts one, unless the accelerator is known. */
+/* Starts one, unless the accelerator is known, be it for now. */
 void probe_start(struct launchd *ld);
-/* The verdict, by what became of v: the first one counts, and is told to
- * spawner and orchd.  v is released. */
-void probe_ended(struct vm *v, uint32_t accel);
+/* Its agent lives: KVM it is.  v is released. */
+void probe_answered(struct vm *v);
+/*
+ * v ended without.  That there is no KVM is known when its kernel used up its
+ * time, or when the hypervisor gave up by itself PROBE_AGREE times in a row;
+ * then spawner and orchd are told for good.  All else (no memory, a process
+ * that was killed, a host that was too busy) says nothing: VMs are emulated for
+ * now, and it is asked again.
+ */
+#define PROBE_AGREE 3U
+void probe_failed(struct vm *v);
 /* v's deadline has come by the clock.  True: v is a probe, whose own has not,
  * and the timer is set again. */
 bool probe_waits(struct vm *v);

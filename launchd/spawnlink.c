@@ -1,5 +1,7 @@
+#include <event2/event.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/fds.h"
 #include "common/log.h"
 #include "common/util.h"
@@ -22,58 +24,98 @@ say(struct launchd *ld, uint32_t type, uint64_t id, const void *head,
 }
 
 static void
-ask(struct vm *v, uint32_t type, const void *head, size_t len, const void *tail,
-    size_t taillen)
-{
-	v->spawn_id = v->ld->next_id++;
-	v->spawn_verb = type;
-	v->spawn_said = false;
-	say(v->ld, type, v->spawn_id, head, len, tail, taillen);
-}
-
-static void
-ask_verb(struct vm *v, uint32_t type)
+say_jail(struct vm *v)
 {
 	struct spawn_jail sv = { .jail = { JAIL_VM, 0, v->vmid } };
 
-	ask(v, type, &sv, sizeof(sv), NULL, 0);
+	say(v->ld, v->spawn_verb, v->spawn_id, &sv, sizeof(sv), NULL, 0);
+}
+
+static void
+say_prepare(struct vm *v)
+{
+	struct spawn_prepare p = { .jail = { JAIL_VM, 0, v->vmid },
+		.slot = v->slot };
+
+	say(v->ld, SPAWN_PREPARE, v->spawn_id, &p, sizeof(p), &v->machine,
+	    machine_len(&v->machine));
+}
+
+static void
+say_verify(struct vm *v)
+{
+	struct spawn_verify sv = { .jail = { JAIL_VM, 0, v->vmid },
+		.what = JAIL_ROLE_BIT(JAIL_WARDEN) | JAIL_ROLE_BIT(JAIL_VMM) };
+
+	say(v->ld, SPAWN_VERIFY, v->spawn_id, &sv, sizeof(sv), NULL, 0);
+}
+
+void
+spawnlink_due(struct vm *v)
+{
+	struct timeval tv;
+	int64_t now, ms;
+
+	if (!v->spawn_waits)
+		return;
+	now = clock_ms();
+	if ((ms = bucket_wait_ms(&v->verbs, 1, now)) > 0) {
+		tv.tv_sec = ms / 1000;
+		tv.tv_usec = (ms % 1000) * 1000;
+		(void)event_add(v->spawn_timer, &tv);
+		return;
+	}
+	(void)bucket_take(&v->verbs, 1, now);
+	v->spawn_waits = false;
+	v->spawn_id = v->ld->next_id++;
+	if (v->spawn_verb == SPAWN_PREPARE)
+		say_prepare(v);
+	else if (v->spawn_verb == SPAWN_VERIFY)
+		say_verify(v);
+	else
+		say_jail(v);
+}
+
+/* At once, or when its share of the spawner's time has come: that has one
+ * thread, and all VMs need it. */
+static void
+ask(struct vm *v, uint32_t verb)
+{
+	v->spawn_id = 0;
+	v->spawn_verb = verb;
+	v->spawn_said = false;
+	v->spawn_waits = true;
+	spawnlink_due(v);
 }
 
 void
 spawnlink_prepare(struct vm *v)
 {
-	struct spawn_prepare p = { .jail = { JAIL_VM, 0, v->vmid },
-		.slot = v->slot };
-
-	ask(v, SPAWN_PREPARE, &p, sizeof(p), &v->machine,
-	    machine_len(&v->machine));
+	ask(v, SPAWN_PREPARE);
 }
 
 void
 spawnlink_verify(struct vm *v)
 {
-	struct spawn_verify sv = { .jail = { JAIL_VM, 0, v->vmid },
-		.what = JAIL_ROLE_BIT(JAIL_WARDEN) | JAIL_ROLE_BIT(JAIL_VMM) };
-
-	ask(v, SPAWN_VERIFY, &sv, sizeof(sv), NULL, 0);
+	ask(v, SPAWN_VERIFY);
 }
 
 void
 spawnlink_kill(struct vm *v)
 {
-	ask_verb(v, SPAWN_KILL);
+	ask(v, SPAWN_KILL);
 }
 
 void
 spawnlink_release(struct vm *v)
 {
-	ask_verb(v, SPAWN_RELEASE);
+	ask(v, SPAWN_RELEASE);
 }
 
 void
 spawnlink_count(struct vm *v)
 {
-	ask_verb(v, SPAWN_COUNT);
+	ask(v, SPAWN_COUNT);
 }
 
 void
@@ -81,6 +123,8 @@ spawnlink_forget(struct vm *v)
 {
 	v->spawn_id = 0;
 	v->spawn_said = false;
+	v->spawn_waits = false;
+	(void)event_del(v->spawn_timer);
 }
 
 void

@@ -23,5 +23,7 @@ void spawnlink_release(struct vm *v);
 /* Of its group, what the kernel counted. */
 void spawnlink_count(struct vm *v);
 void spawnlink_forget(struct vm *v);
+/* What waits for the VM's share of verbs (SPAWN_VERBS_PER_S): its time came. */
+void spawnlink_due(struct vm *v);
 
 #endif

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/fds.h"
 #include "common/log.h"
 #include "common/num.h"
@@ -152,8 +153,10 @@ vm_public_state(const struct vm *v)
 		return LV_READY;
 	case VM_STOPPING:
 	case VM_KILLING:
-	case VM_ENDED:
 		return LV_STOPPING;
+	case VM_ENDED:
+		/* how is said at once: LE_EXITED */
+		return v->is_adopted ? LV_UNKNOWN : LV_STOPPING;
 	case VM_GONE:
 	case VM_FREEING:
 	case VM_CLEARING:
@@ -164,10 +167,11 @@ vm_public_state(const struct vm *v)
 }
 
 /* As its warden says, who was heard of lately. */
-static bool
-is_ready(const struct vm *v)
+bool
+vm_answers(const struct vm *v)
 {
-	return v->ward.phase == LINK_UP && v->ward_state.ready;
+	return v->ward.phase == LINK_UP && v->ward_state.ready &&
+	    !v->ward_silent;
 }
 
 /* Is it so?  The table says whether that matters now. */
@@ -203,9 +207,9 @@ is_so(const struct vm *v, enum vm_event ev)
 	case EV_RUN:
 		return v->is_run;
 	case EV_READY:
-		return is_ready(v) && !v->is_probe;
+		return vm_answers(v) && !v->is_probe;
 	case EV_MUTE:
-		return !is_ready(v);
+		return v->is_mute && !vm_answers(v);
 	case EV_REASON:
 		return v->had_last_word && v->is_counted;
 	case EV_EVENTS:
@@ -258,6 +262,17 @@ on_timer(int fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	v->is_due = true;
+	vm_wake(v);
+}
+
+static void
+on_spawn(int fd, short what, void *arg)
+{
+	struct vm *v = arg;
+
+	(void)fd;
+	(void)what;
+	v->spawn_due = true;
 	vm_wake(v);
 }
 
@@ -324,7 +339,8 @@ vm_find(const struct launchd *ld, uint64_t vmid)
 static void
 clear(struct vm *v)
 {
-	assert(LIST_EMPTY(&v->dials));
+	assert(LIST_EMPTY(&v->dials) && STAILQ_EMPTY(&v->streams) &&
+	    v->streams_timer == NULL);
 	link_clear(&v->keep);
 	link_clear(&v->ward);
 	jaillog_free(v->log);
@@ -334,6 +350,8 @@ clear(struct vm *v)
 		event_free(v->death);
 	if (v->timer != NULL)
 		event_free(v->timer);
+	if (v->spawn_timer != NULL)
+		event_free(v->spawn_timer);
 	fd_close(&v->pidfd);
 	machine_fds_clear(&v->fds);
 	fd_close(&v->boot_spec);
@@ -371,9 +389,14 @@ vm_new(struct launchd *ld, uint64_t vmid)
 	num_format_hex64(vmid, v->name);
 	v->rung = UINT32_MAX;
 	LIST_INIT(&v->dials);
+	STAILQ_INIT(&v->streams);
 	v->pidfd = v->boot_spec = -1;
+	bucket_init(
+	    &v->verbs, SPAWN_VERBS_PER_S, SPAWN_VERBS_BURST, clock_ms());
 	v->timer = event_new(ld->base, -1, 0, on_timer, v);
-	if (v->timer == NULL || link_init(&v->keep, ld->base, on_link, v) < 0 ||
+	v->spawn_timer = event_new(ld->base, -1, 0, on_spawn, v);
+	if (v->timer == NULL || v->spawn_timer == NULL ||
+	    link_init(&v->keep, ld->base, on_link, v) < 0 ||
 	    link_init(&v->ward, ld->base, on_link, v) < 0) {
 		clear(v);
 		return NULL;

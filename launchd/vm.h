@@ -6,6 +6,7 @@
 #include <sys/queue.h>
 #include <sys/types.h>
 
+#include "common/bucket.h"
 #include "launchd/fsm.h"
 #include "launchd/link.h"
 #include "proto/keep.h"
@@ -18,6 +19,7 @@ struct event;
 struct jaillog;
 struct launchd;
 struct spawn_held;
+struct waiting;
 
 #define VM_RELEASES_MAX 4 /* requests that may wait for one release */
 #define VM_DETAIL 128
@@ -61,6 +63,7 @@ struct vm {
 	/* what it is */
 	uint8_t accel;
 	bool is_probe;
+	bool is_spun; /* the probe: its kernel used its time up */
 	bool is_broken; /* its record cannot be read */
 	bool is_adopted; /* it lived before we did: no deadline of a start
 			    is its any more */
@@ -77,6 +80,9 @@ struct vm {
 	bool is_counted; /* VM_ENDED: the spawner's answer is there */
 	bool had_last_word; /* VM_ENDED: nobody is waited for any more */
 	bool is_due; /* the state's deadline has come */
+	bool is_doubted; /* ready: it is not now, and has a while to be again */
+	bool is_mute; /* that is over */
+	bool ward_silent; /* its warden has not said anything in time */
 	pid_t pid; /* keeper; 0: dead */
 	pid_t vmm_pid;
 	int pidfd;
@@ -93,6 +99,11 @@ struct vm {
 	bool is_forgotten; /* what is kept of it goes with it */
 
 	/* the spawner: one question at a time */
+	/* the spawner: one question at a time, so many a second */
+	struct bucket verbs;
+	bool spawn_waits; /* spawn_verb was not sent yet */
+	bool spawn_due; /* it may be */
+	struct event *spawn_timer;
 	uint64_t spawn_id; /* the answer awaited; 0 none */
 	uint32_t spawn_verb; /* what was asked last */
 	bool spawn_said; /* its answer is not looked at yet */
@@ -105,9 +116,16 @@ struct vm {
 	struct link ward;
 	bool spec_sent; /* to this warden */
 	bool spec_asked; /* orchd for it */
-	long long ward_since_ms;
-	unsigned int ward_news; /* since then */
-	unsigned int ward_dials; /* likewise */
+	long long verify_ms; /* how long the next try to read it back waits */
+	struct {
+		long long since_ms;
+		unsigned int spent; /* since then: what was heard */
+		unsigned int fds; /* descriptors that its warden has not read */
+		long long read_ms; /* when it read any, or had none */
+	} budget; /* budget.h */
+	STAILQ_HEAD(waiting_streams, waiting) streams; /* streams.h */
+	unsigned int nstreams;
+	struct event *streams_timer;
 	LIST_HEAD(dials, dial) dials;
 	unsigned int ndials;
 	/* of answers that its warden may not have read, the oldest first */
@@ -140,6 +158,8 @@ bool vm_wants_warden(const struct vm *v);
 /* Its guest ran, or may have: that a process of its jail is late, gone or
  * stopped is no reason to end it. */
 bool vm_may_run(const struct vm *v);
+/* Its agent has its spec and answers, by what its warden said lately. */
+bool vm_answers(const struct vm *v);
 enum launch_state vm_public_state(const struct vm *v);
 
 /* What is known of it changed: it is looked at once, at the turn's end. */

@@ -6,27 +6,34 @@
 #include "common/fds.h"
 #include "common/log.h"
 #include "common/util.h"
+#include "launchd/budget.h"
 #include "launchd/dial.h"
 #include "launchd/launchd.h"
 #include "launchd/spawnlink.h"
+#include "launchd/streams.h"
 #include "launchd/vm.h"
 #include "launchd/wardlink.h"
 
 #define WARD_RETRY_MS 5
 #define WARD_PATIENCE_MS 15000 /* a lost warden has this long to return */
-#define WARD_NEWS_MAX 32 /* a start has about ten */
-#define WARD_DIAL_RATE 128 /* one for each exec, in the same time */
-#define WARD_NEWS_MS 500
-#define VERIFY_RETRY_MS 20
+#define VERIFY_RETRY_MS 20 /* then twice as long each time */
 #define VERIFY_PATIENCE_MS 2000 /* for children on their way to exec */
+
+void
+wardlink_close(struct vm *v)
+{
+	link_close(&v->ward);
+	dial_clear(v);
+	streams_clear(v);
+	budget_fds_clear(v);
+}
 
 static void
 ward_failed(struct vm *v, const char *why)
 {
 	bool starts = v->state == VM_WARDEN || v->state == VM_VERIFIED;
 
-	link_close(&v->ward);
-	dial_clear(v);
+	wardlink_close(v);
 	if (vm_wants_warden(v))
 		vm_end(v, starts ? EXIT_START_FAILED : EXIT_VMM_ERROR, why);
 }
@@ -47,8 +54,7 @@ ward_late(struct vm *v, const char *why)
 static void
 ward_again(struct vm *v)
 {
-	link_close(&v->ward);
-	dial_clear(v);
+	wardlink_close(v);
 	v->spec_sent = false;
 	if (!vm_wants_warden(v))
 		return;
@@ -68,8 +74,21 @@ void
 wardlink_verify(struct vm *v)
 {
 	v->ward.phase = LINK_VERIFY;
+	v->verify_ms = VERIFY_RETRY_MS;
 	link_patience(&v->ward, VERIFY_PATIENCE_MS);
 	ask_verify(v);
+}
+
+/* It was heard, and is again in time, if it is of today: that is what the
+ * timer is for, unless it is a read-back's. */
+static void
+ward_beats(struct vm *v)
+{
+	v->ward_silent = false;
+	if (v->ward.phase != LINK_VERIFY)
+		link_arm(&v->ward,
+		    v->ward_state.version >= WARD_VERSION_BEAT ? WARD_SILENT_MS
+							       : -1);
 }
 
 void
@@ -83,11 +102,13 @@ wardlink_verified(struct vm *v)
 		v->at_us[T_VERIFIED] = clock_us();
 		v->ward.phase = LINK_UP;
 		v->ward.said = false;
+		ward_beats(v);
 		return;
 	}
 	/* a warden that died in between, or its child on the way to exec */
 	if ((code == -EAGAIN || code == -ESRCH) && !link_is_lost(&v->ward)) {
-		link_arm(&v->ward, VERIFY_RETRY_MS);
+		link_arm(&v->ward, v->verify_ms);
+		v->verify_ms *= 2;
 		return;
 	}
 	log_error("vm %s: not verified: %s", v->name, v->spawn_why);
@@ -110,7 +131,8 @@ wardlink_spec(struct vm *v)
 {
 	int fd;
 
-	if (v->ward.phase != LINK_UP || v->spec_sent || v->boot_spec < 0)
+	if (v->ward.phase != LINK_UP || v->spec_sent || v->boot_spec < 0 ||
+	    !budget_fd(v))
 		return;
 	fd = fcntl(v->boot_spec, F_DUPFD_CLOEXEC, 0);
 	if (fd < 0)
@@ -133,32 +155,10 @@ wardlink_rung(struct vm *v)
 int
 wardlink_stream(struct vm *v, const struct launch_stream *s, int fd)
 {
-	/* a warden that does not read must not collect our descriptors: at
-	 * our limit no other VM's stream would get through (I9) */
-	if (v->ward.phase != LINK_UP ||
-	    (RULE(STREAM_BACKLOG) && chan_queued(v->ward.chan) > 0)) {
-		fd_close(&fd);
-		return -EAGAIN;
-	}
-	if (chan_send(v->ward.chan, WARD_STREAM, 0, s, sizeof(*s), fd) < 0)
-		return -EAGAIN;
-	return 0;
-}
-
-/* A guest can make an honest warden talk, and a warden that was taken over
- * talks as it likes: what comes too fast waits at its own side (I9). */
-static void
-ward_count(struct vm *v, unsigned int *count, unsigned int max)
-{
-	const long long now = clock_ms();
-
-	if (now - v->ward_since_ms >= WARD_NEWS_MS) {
-		v->ward_since_ms = now;
-		v->ward_news = 0;
-		v->ward_dials = 0;
-	}
-	if (++*count >= max && RULE(WARD_NEWS))
-		link_hold(&v->ward, v->ward_since_ms + WARD_NEWS_MS - now);
+	if (v->ward.phase == LINK_UP)
+		return streams_add(v, s, fd);
+	fd_close(&fd);
+	return -EAGAIN;
 }
 
 static int
@@ -169,21 +169,21 @@ on_ward_state(void *arg, struct chan *c, struct msg *m)
 	bool first = v->ward.phase == LINK_HELLO;
 
 	(void)c;
-	ward_count(v, &v->ward_news, WARD_NEWS_MAX);
+	budget_heard(v, BUDGET_NEWS);
 	if (first && m->id == 0)
 		return 0;
 	memcpy(&v->ward_state, m->data, sizeof(v->ward_state));
 	if (!first) {
 		/* several may come in one turn: what it once said of its
-		 * guest, it has said */
+		 * guest, it has said; once that was heard, it is as it is */
 		v->ward_state.agent |= agent;
-		v->ward_state.ready |= ready;
+		if (v->state != VM_READY && v->state != VM_MUTE)
+			v->ward_state.ready |= ready;
 	}
+	ward_beats(v);
 	v->ward_state.detail[sizeof(v->ward_state.detail) - 1] = '\0';
-	if (first) {
+	if (first)
 		v->ward.phase = LINK_QMP;
-		link_arm(&v->ward, -1);
-	}
 	vm_wake(v);
 	return 0;
 }
@@ -197,7 +197,7 @@ on_ward_dial(void *arg, struct chan *c, struct msg *m)
 	struct ward_dial d;
 
 	(void)c;
-	ward_count(v, &v->ward_dials, WARD_DIAL_RATE);
+	budget_heard(v, BUDGET_DIAL);
 	memcpy(&d, m->data, sizeof(d));
 	if (v->ward.phase == LINK_UP)
 		dial_ask(v, m->id, &d);
@@ -266,6 +266,8 @@ wardlink_due(struct vm *v)
 		return;
 	if (v->ward.phase == LINK_VERIFY && v->ward.chan != NULL)
 		ask_verify(v);
+	else if (v->ward.phase == LINK_QMP || v->ward.phase == LINK_UP)
+		v->ward_silent = true;
 	else if (v->ward.phase == LINK_CONNECT &&
 	    (vm_may_run(v) || !link_is_lost(&v->ward)))
 		ward_try(v);

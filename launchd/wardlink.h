@@ -11,6 +11,8 @@ struct vm;
  * not what it should be the end of the VM.
  */
 void wardlink_connect(struct vm *v);
+/* Ends it, with all that was on its way through it. */
+void wardlink_close(struct vm *v);
 /* The link's timer came. */
 void wardlink_due(struct vm *v);
 /* Read-back, once everything that is to be read is there (I4). */

@@ -34,13 +34,16 @@ static void
 signals(void)
 {
 	struct sigaction dfl = { .sa_handler = SIG_DFL },
-			 ign = { .sa_handler = SIG_IGN };
+			 ign = { .sa_handler = SIG_IGN }, was;
 	sigset_t none;
 	int sig;
 
-	/* libc's own and the two that cannot be changed refuse: fine */
-	for (sig = 1; sig < NSIG; sig++)
-		(void)sigaction(sig, &dfl, NULL);
+	/* an exec leaves nothing else but what was ignored; libc's own refuse */
+	for (sig = 1; sig < NSIG; sig++) {
+		if (sigaction(sig, NULL, &was) == 0 &&
+		    was.sa_handler == SIG_IGN)
+			(void)sigaction(sig, &dfl, NULL);
+	}
 	(void)sigaction(SIGPIPE, &ign, NULL);
 	(void)sigaction(SIGXFSZ, &ign, NULL);
 	(void)sigemptyset(&none);

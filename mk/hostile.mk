@@ -54,6 +54,9 @@ $(eval $(call hostile,side,mews-spawner,tests/spawner/side_rows.c \
 # A keeper of version 1, for a launchd that is newer.
 $(eval $(call hostile,old,mews-keeper,tests/launchd/keeper_v1.c,msg_send))
 
+# A keeper that talks without end, or hangs up always.
+$(eval $(call hostile,bad,mews-keeper,tests/launchd/keeper_bad.c,msg_send))
+
 # A guest whose agent is not ours: the stand-in's agent and worse, as pid 1.
 EVIL_AGENT := $(B)/evil/mews-agent
 $(EVIL_AGENT): $(call obj,tests/hostile/evil_agent.c tests/suite/standin/agent.c \

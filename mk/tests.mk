@@ -73,6 +73,9 @@ $(B)/unit/launchd/launchd_life_test: $(UNIT_OBJ_launchd_life_test)
 
 UNIT_OBJ_history_test := $(B)/obj/launchd/history.o
 $(B)/unit/launchd/history_test: $(UNIT_OBJ_history_test)
+UNIT_OBJ_launchd_verbs_test := $(call obj,$(addprefix launchd/,fsm.c link.c \
+	vm.c reason.c spawnlink.c jaillog.c history.c))
+$(B)/unit/launchd/launchd_verbs_test: $(UNIT_OBJ_launchd_verbs_test)
 
 UNIT_OBJ_record_test := $(B)/obj/spawner/record.o
 $(B)/unit/spawner/record_test: $(UNIT_OBJ_record_test)

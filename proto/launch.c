@@ -125,6 +125,7 @@ launch_caps_check(const void *p)
 
 	LOAD(v, p);
 	return v.accel <= ACCEL_KVM && v.cgroup <= 1 && v.vsock <= 1 &&
+		v.doubt <= 1 && v.unstaged <= 1 &&
 		is_text(v.why, sizeof(v.why)) &&
 		is_text(v.vsock_why, sizeof(v.vsock_why))
 	    ? 0

@@ -179,7 +179,11 @@ struct launch_caps {
 	uint8_t accel; /* enum machine_accel: what the probe found */
 	uint8_t cgroup; /* 1: cgroup v2 with memory, pids, cpu is used */
 	uint8_t vsock; /* 1: VMs get an AF_VSOCK device */
-	uint8_t pad[5];
+	uint8_t doubt; /* 1: accel is for now, the probe had no answer: it is
+			  made again, and what is found then said again */
+	uint8_t unstaged; /* 1: there is no staged tree that can be used: VMs
+			     that run are served, none can be started */
+	uint8_t pad[3];
 	char why[112]; /* why no cgroup, for doctor: "no controllers", ... */
 	char vsock_why[64]; /* why no AF_VSOCK */
 };

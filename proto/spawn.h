@@ -34,6 +34,14 @@ enum spawn_msg {
 	SPAWN_COUNTED = 0x0588, /* spawn_counted */
 };
 
+/*
+ * The spawner has one thread, and reading a jail back takes up to 9 ms of it:
+ * launchd asks no more of one jail than so many verbs, of all kinds, at once
+ * and a second, and the spawner does not do more than twice that (-EAGAIN).
+ */
+#define SPAWN_VERBS_BURST 32U
+#define SPAWN_VERBS_PER_S 8U
+
 struct spawn_jail {
 	struct jail_id jail;
 };

@@ -12,9 +12,15 @@
  * each side says its version first, and says nothing to the other that came
  * later.  One launchd at a time: a new connection replaces the old one.
  */
-#define WARD_VERSION 2
+#define WARD_VERSION 3
 /* From here on a warden may ask its launchd to dial. */
 #define WARD_VERSION_DIAL 2
+/* From here on a warden says its state at least every WARD_BEAT_MS to a launchd
+ * of that version, and whether its agent answers: one that is not heard for
+ * WARD_SILENT_MS is stopped or hangs. */
+#define WARD_VERSION_BEAT 3
+#define WARD_BEAT_MS 20000
+#define WARD_SILENT_MS 45000
 
 enum ward_msg {
 	/* launchd -> warden */
@@ -58,14 +64,22 @@ struct ward_dialled {
 	uint32_t cookie; /* with a socket: to be said when asking again */
 };
 
+enum ward_mute {
+	WARD_HEARD = 0,
+	WARD_MUTE_SILENT = 1, /* the agent has not answered in time */
+	WARD_MUTE_NOT_READY = 2, /* it says that it is not ready */
+};
+
 struct ward_state {
 	uint32_t version;
 	uint8_t qmp; /* 1: the hypervisor's control socket answers */
 	uint8_t running; /* 1: guest CPUs run */
 	uint8_t agent; /* 1: the agent's channel is up */
-	uint8_t ready; /* 1: the agent has its boot spec */
+	uint8_t ready; /* 1: the agent has its boot spec, and answers */
 	uint8_t need_spec; /* 1: the agent has none and neither have we */
-	uint8_t pad[3];
+	uint8_t mute; /* enum ward_mute: why ready is 0 again.  Of a later
+			 warden it may be more: then it is mute all the same */
+	uint8_t pad[2];
 	uint32_t guest_event; /* enum exit_reason seen on QMP: OFF, REBOOT,
 				 PANIC; 0 none */
 	char detail[112]; /* last words of the hypervisor; may be empty */

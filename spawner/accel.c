@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "common/fds.h"
+#include "common/log.h"
 #include "spawner/accel.h"
 #include "spawner/spawner.h"
 
@@ -29,6 +30,14 @@ accel_is(const struct spawner *sp, const char *text, uint32_t accel)
 	    strcmp(line, text) == 0;
 }
 
+/* Not there, or not for us: what is short for a moment says nothing. */
+static bool
+is_absent(int err)
+{
+	return err == ENOENT || err == ENXIO || err == ENODEV ||
+	    err == EACCES || err == EPERM || err == ENOTDIR;
+}
+
 void
 accel_load(struct spawner *sp)
 {
@@ -40,10 +49,12 @@ accel_load(struct spawner *sp)
 	if (sp->conf.accel != ACCEL_UNKNOWN)
 		return; /* the operator decided */
 	fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-	if (fd < 0) {
+	if (fd < 0 && is_absent(errno)) {
 		sp->caps.accel = ACCEL_TCG; /* nothing to probe */
 		return;
 	}
+	if (fd < 0) /* of today: the probe will see */
+		log_warn("/dev/kvm: %m");
 	fd_close(&fd);
 	fd =
 	    openat(sp->state_fd, ACCEL_FILE, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/util.h"
 #include "proto/kill.h"
@@ -191,24 +192,45 @@ on_accel(struct spawner *sp, const struct msg *m)
 	answer(sp, SPAWN_DONE, m->id, &none, sizeof(none), -1);
 }
 
+/* A jail's share of our time, whoever it is that asks.  True: answered. */
+static bool
+too_often(struct spawner *sp, const struct msg *m)
+{
+	struct jail_id j;
+	struct err e = { 0 };
+	struct held *h;
+
+	memcpy(&j, m->data, sizeof(j)); /* which they all begin with */
+	if (!RULE(SPAWN_OFTEN) || (h = held_find(sp, &j)) == NULL ||
+	    bucket_take(&h->verbs, 1, clock_ms()))
+		return false;
+	answer_err(sp, m->id, &j,
+	    err_set(&e, -EAGAIN, "more than %u verbs a second for one jail",
+		h->verbs.rate),
+	    &e);
+	return true;
+}
+
 static const struct {
+	bool of_jail; /* its share is counted */
 	uint32_t type;
 	uint32_t len;
 	uint32_t tail_max; /* bytes that may follow */
 	int (*check)(const void *);
 	void (*fn)(struct spawner *, const struct msg *);
 } verbs[] = {
-	{ SPAWN_PREPARE, sizeof(struct spawn_prepare), sizeof(struct machine),
-	    spawn_prepare_check, on_prepare },
-	{ SPAWN_VERIFY, sizeof(struct spawn_verify), 0, spawn_verify_check,
-	    on_verify },
-	{ SPAWN_KILL, sizeof(struct spawn_jail), 0, spawn_jail_check, on_kill },
-	{ SPAWN_RELEASE, sizeof(struct spawn_jail), 0, spawn_jail_check,
+	{ true, SPAWN_PREPARE, sizeof(struct spawn_prepare),
+	    sizeof(struct machine), spawn_prepare_check, on_prepare },
+	{ true, SPAWN_VERIFY, sizeof(struct spawn_verify), 0,
+	    spawn_verify_check, on_verify },
+	{ true, SPAWN_KILL, sizeof(struct spawn_jail), 0, spawn_jail_check,
+	    on_kill },
+	{ true, SPAWN_RELEASE, sizeof(struct spawn_jail), 0, spawn_jail_check,
 	    on_release },
-	{ SPAWN_LIST, 0, 0, NULL, on_list },
-	{ SPAWN_ACCEL, sizeof(struct spawn_accel), 0, spawn_accel_check,
+	{ false, SPAWN_LIST, 0, 0, NULL, on_list },
+	{ false, SPAWN_ACCEL, sizeof(struct spawn_accel), 0, spawn_accel_check,
 	    on_accel },
-	{ SPAWN_COUNT, sizeof(struct spawn_jail), 0, spawn_jail_check,
+	{ true, SPAWN_COUNT, sizeof(struct spawn_jail), 0, spawn_jail_check,
 	    on_count },
 };
 
@@ -229,6 +251,7 @@ spawner_dispatch(struct spawner *sp, const struct msg *m)
 		return;
 	}
 	kill_point(m->type, KILL_BEFORE);
-	verbs[i].fn(sp, m);
+	if (!verbs[i].of_jail || !too_often(sp, m))
+		verbs[i].fn(sp, m);
 	kill_point(m->type, KILL_AFTER);
 }

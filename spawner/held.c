@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/fds.h"
 #include "common/log.h"
 #include "common/util.h"
@@ -46,6 +47,8 @@ held_add(struct spawner *sp, const struct record *rec, int pidfd)
 		return NULL;
 	h->rec = *rec;
 	h->pidfd = pidfd;
+	bucket_init(&h->verbs, SPAWN_VERBS_PER_S * 2, SPAWN_VERBS_BURST * 2,
+	    clock_ms());
 	if (RB_INSERT(held_tree, &sp->held, h) != NULL)
 		fatal("a jail has two records");
 	return h;

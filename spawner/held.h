@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "common/bucket.h"
 #include "common/tree.h"
 #include "spawner/record.h"
 
@@ -17,6 +18,7 @@ struct held {
 	/* Its record cannot be believed: in rec is what the kernel says of it,
 	 * and no program where that is nothing (lost.h). */
 	bool is_lost;
+	struct bucket verbs; /* what may be asked of it */
 	struct record rec;
 };
 RB_HEAD(held_tree, held);

@@ -51,17 +51,14 @@ check_conf(const struct spawner *sp)
 		fatal("vsock_cid_base %u", c->cid_base);
 }
 
-/* Root's, and writable by nobody else: names in it can be trusted. */
 static int
 open_root_dir(const char *path)
 {
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	struct stat st;
+	struct err e = { 0 };
+	int fd = programs_dir(path, &e);
 
-	if (fd < 0 || fstat(fd, &st) < 0)
-		fatal("%s: %m", path);
-	if (st.st_uid != 0 || (st.st_mode & 022) != 0)
-		fatal("%s: must be root's and only root may write", path);
+	if (fd < 0)
+		fatal("%s", e.msg);
 	return fd;
 }
 
@@ -134,15 +131,11 @@ wait_turn(struct spawner *sp)
 static void
 spawner_open(struct spawner *sp)
 {
-	int stage;
-
 	sp->state_fd = open_root_dir(sp->conf.state);
 	sp->run_fd = open_root_dir(sp->conf.run);
 	wait_turn(sp);
 	RB_INIT(&sp->held);
-	stage = open_root_dir(sp->conf.stage);
-	programs_find(sp, stage);
-	fd_close(&stage);
+	programs_find(sp);
 	find_host(sp);
 	find_cgroup(sp);
 	accel_load(sp);

@@ -52,6 +52,10 @@ check_policy(const struct spawner *sp, const struct spawn_prepare *p,
 	const uint32_t slots = uids_slots(&u);
 	const bool probe = (m->flags & MACHINE_PROBE) != 0;
 
+	if (sp->stage_why[0] != '\0')
+		return err_set(e, -ENOENT,
+		    "staged tree: %.120s: mend it, then restart mewsd",
+		    sp->stage_why);
 	if (p->slot >= slots) /* memory safety: no rule */
 		return err_set(e, -EPERM, "slot %u is outside", p->slot);
 	if (probe && p->slot != slots - 1)

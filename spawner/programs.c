@@ -1,7 +1,10 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 
+#include "common/fds.h"
 #include "common/log.h"
 #include "proto/jail.h"
 #include "spawner/programs.h"
@@ -20,29 +23,65 @@ check_rows(void)
 	}
 }
 
-void
-programs_find(struct spawner *sp, int stage)
+int
+programs_dir(const char *path, struct err *e)
 {
-	const char *path;
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	struct stat st;
+
+	if (fd < 0)
+		return err_errno(e, -errno, "%s", path);
+	if (fstat(fd, &st) == 0 && st.st_uid == 0 && (st.st_mode & 022) == 0)
+		return fd;
+	fd_close(&fd);
+	return err_set(
+	    e, -EPERM, "%s: must be root's and only root may write", path);
+}
+
+static int
+find(struct spawner *sp, int stage, unsigned int role, struct err *e)
+{
+	const char *path = jail_prog(role)->path;
+	struct stat st;
+
+	if (fstatat(stage, path + 1, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+		if (errno != ENOENT || jail_holds(JAIL_VM, role))
+			return err_errno(
+			    e, -errno, "%s%s", sp->conf.stage, path);
+		log_info("%s%s: none", sp->conf.stage, path);
+		return 0;
+	}
+	if (!S_ISREG(st.st_mode) || st.st_uid != 0 || (st.st_mode & 022) != 0)
+		return err_set(e, -EPERM, "%s%s: must be root's own",
+		    sp->conf.stage, path);
+	sp->prog[role].dev = st.st_dev;
+	sp->prog[role].ino = st.st_ino;
+	return 0;
+}
+
+void
+programs_find(struct spawner *sp)
+{
+	struct err e = { 0 };
 	unsigned int role;
+	int stage, r = 0;
 
 	check_rows();
-	for (role = 0; role < JAIL_ROLES_MAX; role++) {
-		if (jail_prog(role) == NULL)
-			continue;
-		path = jail_prog(role)->path;
-		if (fstatat(stage, path + 1, &st, AT_SYMLINK_NOFOLLOW) < 0) {
-			if (errno == ENOENT && !jail_holds(JAIL_VM, role)) {
-				log_info("%s%s: none", sp->conf.stage, path);
-				continue;
-			}
-			fatal("%s%s: %m", sp->conf.stage, path);
-		}
-		if (!S_ISREG(st.st_mode) || st.st_uid != 0 ||
-		    (st.st_mode & 022) != 0)
-			fatal("%s%s: must be root's own", sp->conf.stage, path);
-		sp->prog[role].dev = st.st_dev;
-		sp->prog[role].ino = st.st_ino;
+	if ((stage = programs_dir(sp->conf.stage, &e)) < 0)
+		r = stage;
+	for (role = 0; role < JAIL_ROLES_MAX && r == 0; role++) {
+		if (jail_prog(role) != NULL)
+			r = find(sp, stage, role, &e);
 	}
+	fd_close(&stage);
+	if (r == 0)
+		return;
+	/* VMs that run are served all the same: nothing of theirs is in it */
+	memset(sp->prog, 0, sizeof(sp->prog));
+	sp->caps.unstaged = 1;
+	(void)snprintf(sp->stage_why, sizeof(sp->stage_why), "%s", e.msg);
+	log_error(
+	    "staged tree: %s: no VM can be started until it is mended and "
+	    "mewsd was restarted",
+	    sp->stage_why);
 }

@@ -9,13 +9,14 @@
 #include "common/fds.h"
 #include "common/log.h"
 #include "common/sess.h"
-#include "proto/jread.h"
 #include "proto/ward.h"
 #include "warden/agent.h"
 #include "warden/call.h"
 #include "warden/dial.h"
+#include "warden/health.h"
 #include "warden/text.h"
 #include "warden/vsock.h"
+#include "warden/watch.h"
 
 #define READ_CHUNK 16384
 /* A guest may have no agent: each wait for a hello is longer. */
@@ -57,6 +58,8 @@ struct agent {
 	enum agent_step step;
 	struct call *call; /* health, key or boot */
 	struct call *power;
+	struct watch watch; /* in AS_READY */
+	enum ward_mute mute; /* as it found */
 	unsigned int hellos; /* in a row without an answer */
 	unsigned int asked; /* health, in a row */
 	bool booted; /* as health said */
@@ -79,18 +82,49 @@ set_timer(struct agent *a, long ms)
 }
 
 static void
-set_step(struct agent *a, enum agent_step step)
+tell(struct agent *a)
 {
-	struct agent_news n = {
-		.up = step >= AS_HEALTH,
-		.ready = step == AS_READY,
-		.need_spec = step == AS_NEED_SPEC,
+	const struct agent_news n = {
+		.up = a->step >= AS_HEALTH,
+		.ready = a->step == AS_READY && a->mute == WARD_HEARD,
+		.mute = (uint8_t)a->mute,
+		.need_spec = a->step == AS_NEED_SPEC,
 		.detail = a->detail[0] != '\0' ? a->detail : NULL,
 	};
 
-	a->step = step;
-	(void)evtimer_del(a->timer);
 	a->ops->news(a->arg, &n);
+}
+
+static void
+set_step(struct agent *a, enum agent_step step)
+{
+	a->step = step;
+	a->mute = WARD_HEARD;
+	(void)evtimer_del(a->timer);
+	if (step == AS_READY)
+		watch_start(&a->watch, sess_yamux(a->sess));
+	tell(a);
+}
+
+static void
+on_watch(void *arg, enum ward_mute mute)
+{
+	struct agent *a = arg;
+
+	if (mute == a->mute)
+		return;
+	log_info("agent: %s",
+	    mute == WARD_HEARD		   ? "answers again"
+		: mute == WARD_MUTE_SILENT ? "does not answer"
+					   : "says that it is not ready");
+	a->mute = mute;
+	tell(a);
+}
+
+static void
+on_watch_kick(void *arg)
+{
+	agent_kick(arg);
 }
 
 static void
@@ -123,6 +157,7 @@ hang_up(struct agent *a)
 {
 	a->ops->down(a->arg);
 	a->ops->key(a->arg, NULL);
+	watch_stop(&a->watch);
 	call_free(a->call);
 	call_free(a->power);
 	a->call = a->power = NULL;
@@ -280,18 +315,6 @@ step_boot(struct agent *a)
 	}
 	set_step(a, AS_BOOT);
 	set_timer(a, BOOT_MS);
-}
-
-/* {"word": true}: it has its spec, it has AF_VSOCK.  Else it has not. */
-static bool
-health_says(const struct call_answer *ans, const char *word)
-{
-	struct jread j, at;
-	bool yes;
-
-	return jread_open(&j, (const char *)ans->body, ans->len) == 0 &&
-	    jread_find(&j, word, &at) == 0 && jread_peek(&at) == JREAD_BOOL &&
-	    jread_bool(&at, &yes) == 0 && yes;
 }
 
 static void
@@ -582,6 +605,7 @@ agent_new(struct event_base *base, const struct agent_ops *ops, void *arg)
 	a->gone = event_new(base, -1, 0, on_gone, a);
 	a->pong = evtimer_new(base, on_pong_late, a);
 	if (a->timer == NULL || a->gone == NULL || a->pong == NULL ||
+	    watch_init(&a->watch, base, on_watch, on_watch_kick, a) < 0 ||
 	    dial_open(&a->dial, base, WARD_SOCK_AGENT, on_up, a) < 0) {
 		agent_free(a);
 		return NULL;
@@ -600,6 +624,7 @@ agent_free(struct agent *a)
 	free_event(&a->timer);
 	free_event(&a->gone);
 	free_event(&a->pong);
+	watch_clear(&a->watch);
 	forget_spec(a);
 	forget_key(a);
 	free(a);

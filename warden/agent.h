@@ -14,7 +14,8 @@ struct yamux;
 
 struct agent_news {
 	bool up; /* the channel stands */
-	bool ready; /* the agent has its boot spec */
+	bool ready; /* the agent has its boot spec, and answers */
+	uint8_t mute; /* enum ward_mute: it was ready, and is not */
 	bool need_spec; /* it has none, and neither have we */
 	const char *detail; /* printable, for a person; NULL: none */
 };
@@ -32,8 +33,8 @@ struct agent_ops {
 /*
  * The channel to the guest's agent: one virtio-serial port, resynchronised
  * (common/sess.h), yamux on it.  Connects, resynchronises, asks for health,
- * hands over the boot spec.  Afterwards nothing runs by the clock: whether
- * the agent lives is asked when a request goes unanswered.
+ * hands over the boot spec.  Afterwards it is asked for its health every
+ * WATCH_MS (watch.h), and whether it lives when a request goes unanswered.
  */
 struct agent *agent_new(
     struct event_base *base, const struct agent_ops *ops, void *arg);

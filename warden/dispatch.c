@@ -26,11 +26,22 @@ warden_tell(struct warden *w, uint64_t id)
 		log_warn("launchd does not read its news");
 }
 
-static int
-on_hello(void *arg, struct chan *c, struct msg *m)
+static void
+on_beat(int fd, short what, void *arg)
 {
 	struct warden *w = arg;
 
+	(void)fd;
+	(void)what;
+	if (w->greeted)
+		warden_tell(w, 0);
+}
+
+static int
+on_hello(void *arg, struct chan *c, struct msg *m)
+{
+	static const struct timeval beat = { .tv_sec = WARD_BEAT_MS / 1000 };
+	struct warden *w = arg;
 	struct ward_hello h;
 
 	memcpy(&h, m->data, sizeof(h));
@@ -38,6 +49,8 @@ on_hello(void *arg, struct chan *c, struct msg *m)
 	chan_set_phase(c, PH_RUN);
 	w->greeted = true;
 	vsock_launchd(&w->vsock, h.version >= WARD_VERSION_DIAL ? c : NULL);
+	if (h.version >= WARD_VERSION_BEAT)
+		(void)event_add(w->beat, &beat);
 	w->backend->retry(w->vmm);
 	console_retry(w->console);
 	agent_retry(w->agent);
@@ -136,6 +149,7 @@ on_gone(void *arg, struct chan *c, enum chan_end end, const char *why)
 	chan_free(c);
 	w->launchd = NULL;
 	w->greeted = false;
+	(void)event_del(w->beat);
 	vsock_launchd(&w->vsock, NULL);
 }
 
@@ -174,6 +188,7 @@ on_accept(int listener, short what, void *arg)
 	/* a launchd that is starting anew replaces the one that was */
 	chan_free(w->launchd);
 	w->greeted = false;
+	(void)event_del(w->beat);
 	vsock_launchd(&w->vsock, NULL);
 	w->launchd = chan_new(w->base, fd, "launchd", &ops, w);
 	if (w->launchd != NULL)
@@ -185,7 +200,9 @@ warden_listen(struct warden *w)
 {
 	w->accept =
 	    event_new(w->base, w->listener, EV_READ | EV_PERSIST, on_accept, w);
-	if (w->accept == NULL || event_add(w->accept, NULL) < 0)
+	w->beat = event_new(w->base, -1, EV_PERSIST, on_beat, w);
+	if (w->accept == NULL || w->beat == NULL ||
+	    event_add(w->accept, NULL) < 0)
 		fatal("out of memory");
 	/* only now: a connect before would wait for nobody */
 	if (listen(w->listener, 4) < 0)

@@ -70,6 +70,7 @@ on_agent_news(void *arg, const struct agent_news *n)
 
 	w->state.agent = n->up;
 	w->state.ready = n->ready;
+	w->state.mute = n->mute;
 	w->state.need_spec = n->need_spec;
 	set_detail(w, n->detail);
 	warden_news(w);

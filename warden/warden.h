@@ -30,6 +30,7 @@ struct warden {
 	struct event *term;
 	struct chan *launchd; /* NULL: nobody listens to us now */
 	bool greeted; /* launchd said hello: it gets news */
+	struct event *beat; /* and its state now and then, without any */
 	struct vmm *vmm;
 	struct agent *agent;
 	struct console *console;

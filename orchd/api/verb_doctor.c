@@ -76,9 +76,16 @@ verb_doctor(const struct req *r)
 	(void)wcur_u32(&ck.w, 0);
 	check_add(&ck, "accelerator", o->caps_known, "%s",
 	    !o->caps_known ? "still being probed"
+		: o->caps.doubt
+		? "emulation (tcg) for now: whether KVM works could not be "
+		  "found out (launchd.log says why); it is asked again"
 		: o->caps.accel == ACCEL_KVM
 		? "kvm"
 		: "emulation (tcg): slower, works everywhere");
+	if (o->caps_known && o->caps.unstaged)
+		check_add(&ck, "staged tree", false,
+		    "no vm can be started: it is missing, or not root's own: "
+		    "spawner.log says what; mend it, then restart mewsd");
 	check_add(&ck, "cgroup", o->caps.cgroup != 0, "%s%s",
 	    o->caps.cgroup	? "v2: memory, pids and cpu limits per vm"
 		: o->caps_known ? "no limits beside the vm's own size: "

@@ -339,7 +339,7 @@ heard_end(struct part *p, const struct launch_event *ev)
 	    (run->found && ev->reason == EXIT_START_FAILED);
 	run->end.reason = ev->reason;
 	run->end.status = ev->status;
-	(void)snprintf(text, sizeof(text), "%s%s%.80s",
+	(void)snprintf(text, sizeof(text), "%s%s%.100s",
 	    exit_reason_name(ev->reason), ev->detail[0] == '\0' ? "" : ": ",
 	    ev->detail);
 	text_clean(run->end.detail, sizeof(run->end.detail), text);

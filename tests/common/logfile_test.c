@@ -8,7 +8,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/bucket.h"
 #include "common/fds.h"
 #include "common/logfile.h"
 #include "common/util.h"
@@ -240,24 +239,6 @@ test_torture(void)
 	logfile_free(NULL);
 }
 
-static void
-test_bucket(void)
-{
-	struct bucket b;
-
-	bucket_init(&b, 3, 10, 0);
-	t_true(bucket_take(&b, 10, 0));
-	t_true(!bucket_take(&b, 1, 0));
-	t_true(!bucket_take(&b, 1, 333));
-	t_true(bucket_take(&b, 1, 334));
-	t_true(!bucket_take(&b, 1, 666));
-	t_true(bucket_take(&b, 1, 667)); /* a third each: none is lost */
-	t_eq(bucket_left(&b, 100000), 10);
-	t_eq(bucket_left(&b, 0), 10); /* a clock that goes back */
-	t_true(bucket_take(&b, 10, INT64_MAX));
-	t_true(!bucket_take(&b, 1, INT64_MAX));
-}
-
 const struct t_case t_cases[] = {
 	{ "rotates", test_rotates },
 	{ "budget", test_budget },
@@ -266,6 +247,5 @@ const struct t_case t_cases[] = {
 	{ "no-folder", test_no_folder },
 	{ "full", test_full },
 	{ "torture", test_torture },
-	{ "bucket", test_bucket },
 	{ NULL, NULL },
 };

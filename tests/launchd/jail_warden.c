@@ -280,7 +280,11 @@ stream(int fd)
 		abuse(buf, sizeof(buf));
 	else if (strncmp(buf, "junk ", 5) == 0)
 		junk(buf[5]);
-	else if (strncmp(buf, "flood ", 6) == 0)
+	else if (strncmp(buf, "mute ", 5) == 0) {
+		st.mute = (uint8_t)strtoul(buf + 5, NULL, 10);
+		st.ready = st.mute == WARD_HEARD;
+		tell(0);
+	} else if (strncmp(buf, "flood ", 6) == 0)
 		flood(strtoul(buf + 6, NULL, 10));
 	else {
 		while (qmp >= 0 && !st.qmp)
@@ -333,12 +337,16 @@ serve(void)
 			{ .fd = conn, .events = POLLIN },
 			{ .fd = qmp, .events = POLLIN } };
 		struct msg m = { .fd = -1 };
+		int n;
 
 		if (qmp < 0)
 			qmp_connect();
 		p[2].fd = qmp;
-		if (poll(p, 3, qmp < 0 ? 50 : -1) < 0)
+		n = poll(p, 3, qmp < 0 ? 50 : WARD_BEAT_MS / 4);
+		if (n < 0)
 			_exit(7);
+		if (n == 0 && qmp >= 0)
+			tell(0);
 		if (p[2].revents != 0 && qmp >= 0)
 			qmp_read();
 		if (p[1].revents != 0 && conn >= 0) {

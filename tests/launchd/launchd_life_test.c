@@ -5,7 +5,6 @@
 
 #include "common/log.h"
 #include "common/util.h"
-#include "launchd/dial.h"
 #include "launchd/keeplink.h"
 #include "launchd/launchd.h"
 #include "launchd/life.h"
@@ -64,6 +63,19 @@ void
 spawnlink_forget(struct vm *v)
 {
 	v->spawn_said = false;
+}
+
+void
+spawnlink_due(struct vm *v)
+{
+	(void)v;
+	note("verb-due");
+}
+
+void
+wardlink_close(struct vm *v)
+{
+	v->ward.phase = LINK_OFF;
 }
 
 void
@@ -157,17 +169,16 @@ wardlink_rung(struct vm *v)
 }
 
 void
-dial_clear(struct vm *v)
+probe_answered(struct vm *v)
 {
-	(void)v;
+	v->wants_release = true;
+	note("verdict");
 }
 
 void
-probe_ended(struct vm *v, uint32_t accel)
+probe_failed(struct vm *v)
 {
-	(void)accel;
-	v->wants_release = true;
-	note("verdict");
+	probe_answered(v);
 }
 
 bool
@@ -241,6 +252,12 @@ hear(struct vm *v, const char *what)
 		v->spawn_code = -EIO;
 	} else if (strcmp(what, "ready") == 0)
 		v->ward_state.ready = 1;
+	else if (strcmp(what, "unready") == 0)
+		v->ward_state.ready = 0;
+	else if (strcmp(what, "silent") == 0)
+		v->ward_silent = true;
+	else if (strcmp(what, "lost") == 0)
+		v->ward.phase = LINK_CONNECT;
 	else if (strcmp(what, "ended") == 0) {
 		v->has_ended = true;
 		v->keep_state.phase = KEEP_ENDED;
@@ -314,6 +331,23 @@ static const struct {
 	{ "not ready", RUNNING "late",
 	    "prepare keeper go warden verify run kill", VM_KILLING,
 	    EXIT_NO_AGENT },
+	{ "not ready any more, for a moment", RUNNING "ready turn unready",
+	    "prepare keeper go warden verify run", VM_READY, EXIT_NONE },
+	{ "and longer", RUNNING "ready turn unready turn late",
+	    "prepare keeper go warden verify run", VM_MUTE, EXIT_NONE },
+	{ "a warden that is silent", RUNNING "ready turn silent turn late",
+	    "prepare keeper go warden verify run", VM_MUTE, EXIT_NONE },
+	{ "or gone", RUNNING "ready turn lost turn late",
+	    "prepare keeper go warden verify run", VM_MUTE, EXIT_NONE },
+	{ "in time again",
+	    RUNNING "ready turn unready turn ready turn unready turn",
+	    "prepare keeper go warden verify run", VM_READY, EXIT_NONE },
+	{ "ready again", RUNNING "ready turn unready turn late turn ready",
+	    "prepare keeper go warden verify run", VM_READY, EXIT_NONE },
+	{ "a mute one is stopped as any",
+	    RUNNING "ready turn unready turn late turn stop",
+	    "prepare keeper go warden verify run rung", VM_STOPPING,
+	    EXIT_NONE },
 	{ "a stop", RUNNING "stop", "prepare keeper go warden verify run rung",
 	    VM_STOPPING, EXIT_NONE },
 	{ "its next rung", RUNNING "stop turn late",

@@ -101,7 +101,7 @@ def stop_of_unknown():
         keeper = again(s, s0="keeper")["s0"]
         s.stop(VM, 0, (50, 50, 50, 50, 0))
         e = s.o.event(VM, LE_EXITED)
-        eq((e.reason, e.rung), (EXIT_STOPPED, 4))
+        eq((e.reason, e.rung), (EXIT_STOPPED, STOP_KILL))
         eq(alive(keeper), False)
         s.release(VM)
         clean(s)

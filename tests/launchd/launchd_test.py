@@ -520,6 +520,33 @@ def accel_probe_late():
         eq(s.o.caps.accel, ACCEL_KVM)
 
 
+def accel_probe_transient():
+    """A probe whose hypervisor is killed says nothing: emulation for now, not
+    kept, and asked again."""
+    if not os.path.exists("/dev/kvm"):
+        return
+    with suite(accel=0, max_mem_mib=LATE) as s:
+        for after in (lambda: s.kill(), None):
+            os.kill(wait("probe", lambda: s.procs(255).get("vmm"), 20),
+                    signal.SIGKILL)
+            wait("word", lambda: s.o._file(s.o.recv()) and s.o.caps, 60)
+            eq((s.o.caps.accel, s.o.caps.doubt), (ACCEL_TCG, 1), "for now")
+            eq(os.path.exists(s.state + "/accel"), False, "kept")
+            eq(s.ready(VM, mem=64).accel, ACCEL_TCG)
+            s.release(VM)
+            if after:
+                after()
+                s.up()
+        s.o.caps = None
+        wait("verdict", lambda: s.o._file(s.o.recv(60)) and s.o.caps, 60)
+        eq((s.o.caps.accel, s.o.caps.doubt), (ACCEL_KVM, 0))
+        eq(s.ready(VM, mem=64).accel, ACCEL_KVM)
+        s.release(VM)
+        eq(os.path.exists(s.state + "/accel"), True, "kept")
+        wait("end of the probe", lambda: not s.procs(255))
+        clean(s)
+
+
 def accel_probe_killed():
     if not os.path.exists("/dev/kvm"):
         return
@@ -540,4 +567,4 @@ run([(f.__name__.replace("_", "-"), f) for f in (
     hung_warden_streams, flooding_warden, adoption, adoption_of_dead,
     orchd_restart, kill_during_start, attach, unanswered, need_spec,
     malformed, many, accel_probe, accel_probe_hangs, accel_probe_late,
-    accel_probe_killed)])
+    accel_probe_transient, accel_probe_killed)])

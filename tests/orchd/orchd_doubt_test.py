@@ -5,15 +5,13 @@ Neither is told as "not running": 503, which the caller tries again, with words
 for a person.
 """
 import os
-
 import sys
 
 sys.path.insert(
     0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../suite"))
 from peers import *  # noqa: E402,F403
-from wire import LAUNCH_HELD, launch_held  # noqa: E402
 
-EXEC, CONSOLE = 1, 2
+EXEC, CONSOLE = STREAM_EXEC, STREAM_CONSOLE
 
 
 def held_as(l, uid, state, fault=0):

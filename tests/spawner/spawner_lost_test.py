@@ -21,6 +21,14 @@ def folder(s, vm=VM):
     return "%s/%016x" % (s.run, vm)
 
 
+def rewrite(was, path, vm=VM + 7):
+    with open(was, "rb") as f:
+        rec = record.of(f.read())
+    rec.jail.id = vm
+    with open(path, "wb") as f:
+        f.write(bytes(rec))
+
+
 def cut(path):
     os.truncate(path, 392)
 
@@ -39,20 +47,12 @@ def link(path):
 
 
 def anothers(path):
-    with open(path, "r+b") as f:
-        rec = record.of(f.read())
-        rec.jail.id = VM + 7
-        f.seek(0)
-        f.write(bytes(rec))
+    rewrite(path, path)
 
 
 def others_uid(path):
     """The record of a jail that lives beside it."""
-    with open(path.replace("%016x" % VM, "%016x" % (VM + 1)), "rb") as f:
-        rec = record.of(f.read())
-    rec.jail.id = VM
-    with open(path, "wb") as f:
-        f.write(bytes(rec))
+    rewrite(path.replace("%016x" % VM, "%016x" % (VM + 1)), path, VM)
 
 
 def known():
@@ -70,7 +70,7 @@ def known():
             name = spoil.__name__
             eq(held[VM + 1].state, LV_READY, name)
             eq((held[VM].state, held[VM].fault, held[VM].slot),
-               (LV_UNKNOWN, 1, 0), name)
+               (LV_UNKNOWN, LF_RECORD, 0), name)
             eq(alive(vmm), True, name)
             refused(s, "slot 0 is in use", vm=VM + 2, slot=0)
             s.release(VM)

@@ -235,9 +235,12 @@ def refusals():
 
 def no_launcher():
     """A launcher that dies and dies: a clear answer, and the wish stays."""
-    stage = "/run/stage"
-    S.conf.update(stage=stage, ready_timeout=4)
+    S.conf.update(ready_timeout=4)
     S.start()
+    run = S.root + "/run/vm"
+    os.chmod(run, 0o777)  # which its spawner does not work in
+    os.kill(S.rooms()["launchd"], signal.SIGKILL)
+    wait_for(lambda: "spawner" not in S.rooms(), "the end of both")
     t = time.monotonic()
     a = S.create("late")
     eq(a.status, 503, "create: %r" % a)
@@ -246,11 +249,28 @@ def no_launcher():
     note("create without a launcher: 503 after %.1f s"
          % (time.monotonic() - t))
     eq(vm("late")["status"], "pending")
-    os.symlink(os.path.realpath(suite.BUILD + "/stage/current"), stage)
+    os.chmod(run, 0o755)
     wait_for(lambda: vm("late")["status"] == "running", "the VM, by itself")
+    all_gone()
+
+
+def no_stage():
+    """Without a staged tree the launcher serves, and says what a start lacks."""
+    stage = "/run/stage"
+    S.stop()
+    S.conf.update(stage=stage)
+    S.start()
+    p = S.cli("run", "--name", "never", "busybox", "true")
+    assert p.returncode != 0 and b"staged tree: /run/stage" in p.stderr, p
+    p = S.cli("doctor")
+    assert p.returncode == 1 and b"no vm can be started" in p.stdout, p
+    S.stop()
+    os.symlink(os.path.realpath(suite.BUILD + "/stage/current"), stage)
+    S.start()
+    eq(S.post("/api/v1/vms/never/start").status, 200)
     all_gone()
 
 
 run(titles, kill_each_room, kill_warden,
     kill_keeper_hypervisor_and_guest_ends, stop_ladder, refusals, all_gone,
-    no_launcher)
+    no_launcher, no_stage)

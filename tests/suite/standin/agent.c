@@ -46,6 +46,7 @@ struct fake_agent {
 	enum power power;
 	unsigned int holds_lost;
 	bool booted;
+	bool unready; /* as its health says, from an exec on */
 	uint8_t lie[LIE]; /* goes out instead of the session's bytes */
 	bool lies;
 };
@@ -224,6 +225,14 @@ cmd_bomb(struct conn *c, struct json_object *cmd)
 	exit_status(c, 0);
 }
 
+/* ["unready", "1"]: what its health says from now on; "0": no more. */
+static void
+cmd_unready(struct conn *c, struct json_object *cmd)
+{
+	c->f->unready = word(cmd, 1)[0] == '1';
+	exit_status(c, 0);
+}
+
 /* ["status", TEXT]: the status is whatever the caller says. */
 static void
 cmd_status(struct conn *c, struct json_object *cmd)
@@ -313,6 +322,7 @@ post_exec(struct conn *c)
 		{ "hold", cmd_hold },
 		{ "bomb", cmd_bomb },
 		{ "status", cmd_status },
+		{ "unready", cmd_unready },
 		{ "lie", cmd_lie },
 	};
 	/* instead of going on */
@@ -425,7 +435,7 @@ get_health(struct conn *c)
 
 	(void)snprintf(json, sizeof(json),
 	    "{\"status\":\"ok\",\"ready\":%s,\"vsock\":%s}",
-	    c->f->booted ? "true" : "false",
+	    c->f->booted && !c->f->unready ? "true" : "false",
 	    c->f->mode == MODE_VSOCK ? "true" : "false");
 	answer(c, 200, json);
 }

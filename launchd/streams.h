@@ -1,0 +1,19 @@
+#ifndef MEWS_LAUNCHD_STREAMS_H
+#define MEWS_LAUNCHD_STREAMS_H
+
+struct launch_stream;
+struct vm;
+
+/*
+ * Streams on their way to a warden that is a little behind: many execs come at
+ * once.  One that does not read (budget_is_stalled) gets none, and what waits
+ * for it is closed.
+ */
+#define STREAMS_MAX 64 /* of a VM: as many as its warden serves at once */
+
+/* Gives fd away.  0: sent, or it waits; -EAGAIN: closed. */
+int streams_add(struct vm *v, const struct launch_stream *s, int fd);
+/* All that wait are closed. */
+void streams_clear(struct vm *v);
+
+#endif
