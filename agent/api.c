@@ -21,16 +21,18 @@ static void
 get_health(struct conn *c)
 {
 	struct timespec ts = { 0 };
-	char json[256];
+	char json[384];
 
 	(void)clock_gettime(CLOCK_BOOTTIME, &ts);
 	(void)snprintf(json, sizeof(json),
 	    "{\"status\":\"ok\",\"version\":\"%s\",\"boot_spec\":%d,"
-	    "\"uptime_ms\":%lld,\"ready\":%s,\"vsock\":%s,\"pid\":%d}",
+	    "\"uptime_ms\":%lld,\"ready\":%s,\"vsock\":%s,\"pid\":%d,"
+	    "\"oom_kills\":%lu,\"oom_last\":\"%s\"}",
 	    AGENT_VERSION, BOOT_SPEC_VERSION,
 	    (long long)ts.tv_sec * 1000 + ts.tv_nsec / 1000000,
 	    c->a->is_booted ? "true" : "false",
-	    c->a->vsock.is_there ? "true" : "false", (int)getpid());
+	    c->a->vsock.is_there ? "true" : "false", (int)getpid(),
+	    c->a->oom.kills, c->a->oom.last);
 	conn_answer(c, 200, json);
 }
 
@@ -85,6 +87,7 @@ put_boot(struct conn *c)
 	/* it has served; nothing needs to hold it */
 	explicit_bzero(a->spec.entropy, sizeof(a->spec.entropy));
 	a->is_booted = true;
+	power_listen(a);
 	conn_answer(c, 200, "{\"ready\":true}");
 }
 

@@ -21,6 +21,10 @@ $(B)/unit/netd/net_policy_test: $(UNIT_OBJ_net_policy_test)
 
 UNIT_OBJ_gate_test := $(B)/obj/agent/gate.o
 $(B)/unit/agent/gate_test: $(UNIT_OBJ_gate_test)
+UNIT_OBJ_limits_of_test := $(call obj,agent/limits.c agent/file.c)
+$(B)/unit/agent/limits_of_test: $(UNIT_OBJ_limits_of_test)
+UNIT_OBJ_oom_test := $(call obj,agent/oom.c agent/loop.c)
+$(B)/unit/agent/oom_test: $(UNIT_OBJ_oom_test)
 
 UNIT_OBJ_route_test := $(call obj,apid/route.c apid/request.c apid/openapi.c \
 	apid/doc.c)

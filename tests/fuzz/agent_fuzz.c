@@ -103,6 +103,12 @@ power_begin(struct agent *a, int reboot_cmd)
 	a->reboot_cmd = reboot_cmd;
 }
 
+void
+power_listen(struct agent *a)
+{
+	(void)a;
+}
+
 int
 vsock_key(struct vsock *v, const uint8_t key[GATE_KEY])
 {
