@@ -11,8 +11,9 @@
 #include "common/fds.h"
 
 #define LINE_MAX_LEN 4096 /* of a packet */
-#define PIPE_BYTES (64 * 4096) /* lines of one turn of the loop, a page each \
-				*/
+#define PIPE_BYTES                                                \
+	(64 * 4096) /* lines of one turn of the loop, a page each \
+		     */
 
 /* there is one, as there is one pid 1 */
 static struct {

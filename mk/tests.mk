@@ -19,6 +19,10 @@ $(B)/unit/cli/cli_text_test: $(UNIT_OBJ_cli_text_test)
 UNIT_OBJ_net_policy_test := $(B)/obj/netd/policy.o
 $(B)/unit/netd/net_policy_test: $(UNIT_OBJ_net_policy_test)
 
+UNIT_OBJ_gclock_test := $(B)/obj/warden/gclock.o
+UNIT_LIBS_gclock_test := $(LIB_EVENT)
+$(B)/unit/warden/gclock_test: $(UNIT_OBJ_gclock_test)
+
 UNIT_OBJ_gate_test := $(B)/obj/agent/gate.o
 $(B)/unit/agent/gate_test: $(UNIT_OBJ_gate_test)
 UNIT_OBJ_limits_of_test := $(call obj,agent/limits.c agent/file.c)

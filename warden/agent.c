@@ -6,6 +6,7 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 
+#include "common/clock.h"
 #include "common/fds.h"
 #include "common/log.h"
 #include "common/sess.h"
@@ -14,6 +15,7 @@
 #include "warden/agent.h"
 #include "warden/call.h"
 #include "warden/dial.h"
+#include "warden/gclock.h"
 #include "warden/text.h"
 #include "warden/vsock.h"
 
@@ -60,6 +62,9 @@ struct agent {
 	unsigned int hellos; /* in a row without an answer */
 	unsigned int asked; /* health, in a row */
 	bool booted; /* as health said */
+	bool has_time; /* likewise: its clock can be asked and set */
+	long long ooms; /* likewise: processes it ended for memory */
+	struct gclock clock;
 	uint8_t key[VSOCK_KEY]; /* on its way to the agent */
 	char key_body[sizeof(KEY_HEAD) + VSOCK_HEX_LEN + sizeof(KEY_TAIL)];
 	void *spec;
@@ -90,6 +95,8 @@ set_step(struct agent *a, enum agent_step step)
 
 	a->step = step;
 	(void)evtimer_del(a->timer);
+	if (step == AS_READY && a->has_time)
+		gclock_start(&a->clock);
 	a->ops->news(a->arg, &n);
 }
 
@@ -123,6 +130,7 @@ hang_up(struct agent *a)
 {
 	a->ops->down(a->arg);
 	a->ops->key(a->arg, NULL);
+	gclock_stop(&a->clock);
 	call_free(a->call);
 	call_free(a->power);
 	a->call = a->power = NULL;
@@ -263,6 +271,28 @@ on_booted(void *arg, const struct call_answer *ans)
 	call_free(c);
 }
 
+/*
+ * The spec says what time it was when it was written, which was before the
+ * guest booted: it is now.  In its place, for all are of one length until the
+ * year 2286.
+ */
+static void
+stamp(struct agent *a)
+{
+	struct jread j, at;
+	char text[32], *p;
+	int n =
+	    snprintf(text, sizeof(text), "%lld", (long long)clock_wall_ns());
+
+	if (jread_open(&j, a->spec, a->spec_len) < 0 ||
+	    jread_find(&j, "time_ns", &at) < 0 ||
+	    jread_peek(&at) != JREAD_NUMBER)
+		return; /* the agent will say what is wrong with it */
+	p = (char *)a->spec + (at.p - (const char *)a->spec);
+	if (strspn(p, "0123456789") == (size_t)n)
+		memcpy(p, text, (size_t)n);
+}
+
 static void
 step_boot(struct agent *a)
 {
@@ -272,6 +302,7 @@ step_boot(struct agent *a)
 		set_step(a, AS_NEED_SPEC);
 		return;
 	}
+	stamp(a);
 	r = call_mux(sess_yamux(a->sess), HTTP_PUT, "/v1/boot", a->spec,
 	    a->spec_len, on_booted, a, &a->call);
 	if (r < 0) {
@@ -292,6 +323,58 @@ health_says(const struct call_answer *ans, const char *word)
 	return jread_open(&j, (const char *)ans->body, ans->len) == 0 &&
 	    jread_find(&j, word, &at) == 0 && jread_peek(&at) == JREAD_BOOL &&
 	    jread_bool(&at, &yes) == 0 && yes;
+}
+
+static bool
+health_number(const struct call_answer *ans, const char *word, long long *ret)
+{
+	struct jread j, at;
+
+	return jread_open(&j, (const char *)ans->body, ans->len) == 0 &&
+	    jread_find(&j, word, &at) == 0 && jread_peek(&at) == JREAD_NUMBER &&
+	    jread_int(&at, ret) == 0;
+}
+
+/* What its kernel ended for want of memory is told once: here, and with the
+ * reason when the VM ends. */
+static void
+look_ooms(struct agent *a, const struct call_answer *ans)
+{
+	struct jread j, at;
+	struct jstr last;
+	char text[64] = "";
+	long long n;
+
+	if (!health_number(ans, "oom_kills", &n) || n <= a->ooms)
+		return;
+	a->ooms = n;
+	if (jread_open(&j, (const char *)ans->body, ans->len) == 0 &&
+	    jread_find(&j, "oom_last", &at) == 0 &&
+	    jread_peek(&at) == JREAD_STRING && jread_string(&at, &last) == 0)
+		text_print_json(text, sizeof(text), &last);
+	log_warn("guest: out of memory: ended %s; %lld so far", text, n);
+	(void)snprintf(a->detail, sizeof(a->detail),
+	    "the guest ran out of memory and ended %s; %lld so far", text, n);
+	set_step(a, a->step);
+}
+
+static void
+on_later_health(void *arg, const struct call_answer *ans)
+{
+	look_ooms(arg, ans);
+}
+
+void
+agent_look(struct agent *a)
+{
+	if (a->step == AS_READY && a->has_time)
+		gclock_start(&a->clock);
+}
+
+void
+agent_hint(struct agent *a)
+{
+	gclock_hint(&a->clock);
 }
 
 static void
@@ -368,6 +451,7 @@ on_health(void *arg, const struct call_answer *ans)
 	struct agent *a = arg;
 	struct call *c = a->call;
 	unsigned int shift = a->asked < 5 ? a->asked : 5;
+	long long time_ns;
 
 	a->call = NULL;
 	if (ans->status == 0) {
@@ -379,6 +463,8 @@ on_health(void *arg, const struct call_answer *ans)
 		a->hellos = 0;
 		dial_ok(&a->dial);
 		a->booted = health_says(ans, "ready");
+		a->has_time = health_number(ans, "time_ns", &time_ns);
+		look_ooms(a, ans);
 		if (health_says(ans, "vsock"))
 			step_key(a);
 		else
@@ -582,6 +668,7 @@ agent_new(struct event_base *base, const struct agent_ops *ops, void *arg)
 	a->gone = event_new(base, -1, 0, on_gone, a);
 	a->pong = evtimer_new(base, on_pong_late, a);
 	if (a->timer == NULL || a->gone == NULL || a->pong == NULL ||
+	    gclock_open(&a->clock, base, a, on_later_health, a) < 0 ||
 	    dial_open(&a->dial, base, WARD_SOCK_AGENT, on_up, a) < 0) {
 		agent_free(a);
 		return NULL;
@@ -600,6 +687,7 @@ agent_free(struct agent *a)
 	free_event(&a->timer);
 	free_event(&a->gone);
 	free_event(&a->pong);
+	gclock_close(&a->clock);
 	forget_spec(a);
 	forget_key(a);
 	free(a);

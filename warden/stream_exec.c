@@ -182,6 +182,8 @@ exec_pull(struct stream *st)
 		if (r == 0)
 			continue;
 		st->has_status = f.channel == FRAME_STATUS;
+		if (st->has_status)
+			agent_hint(st->ss->agent);
 		st->out = st->down->buf; /* head and payload, as they came */
 		st->out_len = FRAME_HEAD_LEN + f.len;
 		return PULL_SOME;

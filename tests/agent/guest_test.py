@@ -350,7 +350,7 @@ def t_stage():
          "-M", "microvm,acpi=on", "-accel", "tcg,tb-size=32", "-cpu", "max",
          "-m", "128", "-nodefaults", "-no-user-config", "-display", "none",
          "-no-reboot", "-kernel", "/boot/vmlinuz", "-initrd", "/boot/initramfs",
-         "-append", "console=ttyS0 quiet panic=-1 tsc_early_khz=%d" % khz,
+         "-append", "console=ttyS0 quiet panic=-1 tsc_early_khz=%d tsc=reliable" % khz,
          "-serial", "stdio"],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     out = b""

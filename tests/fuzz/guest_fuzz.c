@@ -38,6 +38,12 @@ agent_mux(const struct agent *a)
 }
 
 void
+agent_hint(struct agent *a)
+{
+	(void)a;
+}
+
+void
 agent_kick(struct agent *a)
 {
 	(void)a; /* settle() carries what waits */
