@@ -28,7 +28,8 @@ get_health(struct conn *c)
 	(void)snprintf(json, sizeof(json),
 	    "{\"status\":\"ok\",\"version\":\"%s\",\"boot_spec\":%d,"
 	    "\"uptime_ms\":%lld,\"ready\":%s,\"vsock\":%s,\"pid\":%d,"
-	    "\"oom_kills\":%lu,\"oom_last\":\"%s\",\"time_ns\":%lld}",
+	    "\"oom_kills\":%lu,\"oom_last\":\"%s\",\"time_ns\":%lld,"
+	    "\"signals\":true}",
 	    AGENT_VERSION, BOOT_SPEC_VERSION,
 	    (long long)ts.tv_sec * 1000 + ts.tv_nsec / 1000000,
 	    c->a->is_booted ? "true" : "false",

@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -8,6 +9,7 @@
 #include "agent/execgroup.h"
 #include "agent/raw.h"
 #include "common/fds.h"
+#include "common/num.h"
 
 /* Names are used again; one whose exec left too many behind is skipped. */
 #define IDS 256
@@ -16,6 +18,7 @@
 /* Processes moved when an exec ends: more would hold up the agent. */
 #define MOVE_ROUNDS 4
 #define MOVE_MAX 512 /* bytes of pids a round */
+#define SIGNAL_MAX 16384 /* bytes of pids; the group's end comes to all */
 #define ROOT "/sys/fs/cgroup/"
 
 static void
@@ -77,20 +80,45 @@ execgroup_kill(struct execgroup *g)
 	(void)cgroup_put(g->dir, "cgroup.kill", "1", 1);
 }
 
+/* Some of whom are in it, a pid a line.  How many bytes, or -errno. */
+static ssize_t
+pids_read(int dir, char *buf, size_t cap)
+{
+	int fd = openat(dir, "cgroup.procs", O_RDONLY | O_CLOEXEC);
+	ssize_t len;
+
+	if (fd < 0)
+		return -errno;
+	len = read(fd, buf, cap - 1);
+	len = len < 0 ? -errno : len;
+	fd_close(&fd);
+	buf[len < 0 ? 0 : len] = '\0';
+	return len;
+}
+
+void
+execgroup_signal(const struct execgroup *g, int sig)
+{
+	char buf[SIGNAL_MAX + 1], *p = buf, *line;
+	long long pid;
+
+	if (g->dir < 0 || pids_read(g->dir, buf, sizeof(buf)) < 0)
+		return;
+	while ((line = strsep(&p, "\n")) != NULL && p != NULL) {
+		/* 0: in a pid namespace that is not ours to see */
+		if (num_parse(line, 1, INT32_MAX, &pid) == 0)
+			(void)kill((pid_t)pid, sig);
+	}
+}
+
 /* Moves some of them out.  How many; 0: none is left; -errno. */
 static int
 move_out(int to, int dir)
 {
 	char buf[MOVE_MAX + 1], *p = buf, *line;
-	int fd = openat(dir, "cgroup.procs", O_RDONLY | O_CLOEXEC), n = 0;
-	ssize_t len;
+	ssize_t len = pids_read(dir, buf, sizeof(buf));
+	int n = len < 0 ? (int)len : 0;
 
-	if (fd < 0)
-		return -errno;
-	len = read(fd, buf, MOVE_MAX);
-	n = len < 0 ? -errno : 0;
-	fd_close(&fd);
-	buf[len < 0 ? 0 : len] = '\0';
 	while ((line = strsep(&p, "\n")) != NULL) {
 		if (p == NULL)
 			break; /* what follows the last newline is cut off */

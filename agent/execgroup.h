@@ -33,6 +33,8 @@ void execgroup_make(struct execgroups *gs, struct execgroup *g);
 int execgroup_enter(const struct execgroup *g);
 /* SIGKILL to everyone in it, forks under way included. */
 void execgroup_kill(struct execgroup *g);
+/* A signal to everyone in it now. */
+void execgroup_signal(const struct execgroup *g, int sig);
 /* Its leader has ended: whom it left behind is the workload's from now on. */
 void execgroup_release(struct execgroups *gs, struct execgroup *g);
 /* The spare and the groups. */

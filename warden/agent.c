@@ -62,6 +62,7 @@ struct agent {
 	unsigned int hellos; /* in a row without an answer */
 	unsigned int asked; /* health, in a row */
 	bool booted; /* as health said */
+	bool has_signals; /* likewise: execs take FRAME_SIGNAL */
 	bool has_time; /* likewise: its clock can be asked and set */
 	long long ooms; /* likewise: processes it ended for memory */
 	struct gclock clock;
@@ -371,6 +372,12 @@ agent_look(struct agent *a)
 		gclock_start(&a->clock);
 }
 
+bool
+agent_takes_signals(const struct agent *a)
+{
+	return a->has_signals;
+}
+
 void
 agent_hint(struct agent *a)
 {
@@ -463,6 +470,7 @@ on_health(void *arg, const struct call_answer *ans)
 		a->hellos = 0;
 		dial_ok(&a->dial);
 		a->booted = health_says(ans, "ready");
+		a->has_signals = health_says(ans, "signals");
 		a->has_time = health_number(ans, "time_ns", &time_ns);
 		look_ooms(a, ans);
 		if (health_says(ans, "vsock"))

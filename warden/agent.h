@@ -51,6 +51,8 @@ int agent_spec(struct agent *a, int fd);
 int agent_power(struct agent *a);
 /* Its clock stood: asks for it, now. */
 void agent_look(struct agent *a);
+/* Its execs take FRAME_SIGNAL. */
+bool agent_takes_signals(const struct agent *a);
 /* Something ended there, and its health may say why: asks soon. */
 void agent_hint(struct agent *a);
 /* A request got no answer in time: is anybody there? */
