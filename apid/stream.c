@@ -123,7 +123,9 @@ exec_request(struct client *c, const char *text, size_t len)
 	table_encode(&exec_request_table, TABLE_SECRETS, &req, &b);
 	table_clear(&exec_request_table, &req);
 	if (b.r < 0)
-		exec_fail(c, "the request is longer than 64 KiB");
+		exec_fail(c,
+		    "command and environment are longer than 64 KiB "
+		    "together: use standard input or a file");
 	else {
 		open_vm(c->stream, b.p, b.len);
 		client_deadline(c, 0);

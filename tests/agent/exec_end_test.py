@@ -102,6 +102,14 @@ def t_keys():
     assert e.wait() == 5 and b"after" in e.out[1], e.out
 
 
+def t_many_words():
+    words = ["w%d" % i for i in range(10000)]
+    code, out, _ = run(M, "sh", "-c", "echo $# ${10000}", "sh", *words)
+    assert (code, out) == (0, b"10000 w9999\n"), (code, out)
+    code, _, err = run(M, "true", "x" * 40000, "y" * 20000)
+    assert code == 0, err
+
+
 def t_nonsense():
     for bad in (b"\0", b"\x20", b"", b"\x0f\x0f"):
         e = start("echo up; sleep 1000")
@@ -115,7 +123,8 @@ def t_nonsense():
 
 
 CASES = [t_healthz, t_term_then, t_hup_of_terminal, t_kill_at_last, t_rest_goes_with_it,
-         t_stopped, t_signals, t_keys, t_nonsense]
+         t_stopped, t_signals, t_keys, t_many_words,
+         t_nonsense]
 
 
 def main():
