@@ -359,11 +359,27 @@ look_ooms(struct agent *a, const struct call_answer *ans)
 	set_step(a, a->step);
 }
 
+static struct yamux *
+clock_mux(void *arg)
+{
+	return agent_mux(arg);
+}
+
 static void
-on_later_health(void *arg, const struct call_answer *ans)
+clock_kick(void *arg)
+{
+	agent_kick(arg);
+}
+
+static void
+clock_health(void *arg, const struct call_answer *ans)
 {
 	look_ooms(arg, ans);
 }
+
+static const struct gclock_ops clock_ops = {
+	.mux = clock_mux, .kick = clock_kick, .health = clock_health
+};
 
 void
 agent_look(struct agent *a)
@@ -676,7 +692,7 @@ agent_new(struct event_base *base, const struct agent_ops *ops, void *arg)
 	a->gone = event_new(base, -1, 0, on_gone, a);
 	a->pong = evtimer_new(base, on_pong_late, a);
 	if (a->timer == NULL || a->gone == NULL || a->pong == NULL ||
-	    gclock_open(&a->clock, base, a, on_later_health, a) < 0 ||
+	    gclock_open(&a->clock, base, &clock_ops, a) < 0 ||
 	    dial_open(&a->dial, base, WARD_SOCK_AGENT, on_up, a) < 0) {
 		agent_free(a);
 		return NULL;

@@ -7,7 +7,6 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "proto/jread.h"
-#include "warden/agent.h"
 #include "warden/call.h"
 #include "warden/gclock.h"
 
@@ -18,7 +17,7 @@
 #define TRIES 8
 #define HINT_MS 1000
 #define TRY_MS 200
-#define SURE_US 1000 /* less is not worth a word */
+#define SURE_NS 1000000LL /* less is not worth a word */
 #define SAID_NS (500 * 1000000LL) /* is said in the log */
 
 static void
@@ -41,7 +40,7 @@ gclock_offset(
 	if (__builtin_sub_overflow(asked_ns + half, guest_ns, &off))
 		return false;
 	*off_ns = off;
-	return off > half + SURE_US * 1000 || off < -half - SURE_US * 1000;
+	return off > half + SURE_NS || off < -half - SURE_NS;
 }
 
 static void
@@ -72,7 +71,7 @@ set(struct gclock *g, int64_t off)
 		log_info("guest clock: %" PRId64 " ms off", -off / 1000000);
 	(void)snprintf(
 	    g->body, sizeof(g->body), "{\"offset_ns\":%" PRId64 "}", off);
-	if (call_mux(agent_mux(g->agent), HTTP_PUT, "/v1/clock", g->body,
+	if (call_mux(g->ops->mux(g->arg), HTTP_PUT, "/v1/clock", g->body,
 		strlen(g->body), on_set, g, &g->call) < 0)
 		next_round(g);
 }
@@ -97,28 +96,33 @@ on_time(void *arg, const struct call_answer *ans)
 	struct gclock *g = arg;
 	struct call *c = g->call;
 	const int64_t rtt_us = clock_us() - g->asked_us;
-	int64_t guest_ns, off;
+	bool is_slow = false, is_off = false;
+	int64_t guest_ns, off = 0;
 
 	g->call = NULL;
-	if (ans->status != 200 || !time_of(ans, &guest_ns))
-		next_round(g); /* one of an older build, or a liar */
-	else if (rtt_us > RTT_MAX_US && ++g->tries < TRIES)
+	/* else one of an older build, or a liar */
+	if (ans->status == 200 && time_of(ans, &guest_ns)) {
+		is_slow = rtt_us > RTT_MAX_US;
+		is_off =
+		    gclock_offset(g->asked_wall_ns, rtt_us, guest_ns, &off);
+	}
+	if (is_slow && ++g->tries < TRIES)
 		arm(g, TRY_MS);
-	else if (gclock_offset(g->asked_wall_ns, rtt_us, guest_ns, &off))
+	else if (is_off)
 		set(g, off);
 	else
 		next_round(g);
 	if (ans->status == 200)
-		g->health(g->arg, ans);
+		g->ops->health(g->arg, ans);
 	call_free(c);
-	agent_kick(g->agent);
+	g->ops->kick(g->arg);
 }
 
 static void
 on_timer(int fd, short what, void *arg)
 {
 	struct gclock *g = arg;
-	struct yamux *y = agent_mux(g->agent);
+	struct yamux *y = g->ops->mux(g->arg);
 
 	(void)fd;
 	(void)what;
@@ -130,7 +134,7 @@ on_timer(int fd, short what, void *arg)
 	if (call_mux(y, HTTP_GET, "/healthz", NULL, 0, on_time, g, &g->call) <
 	    0)
 		next_round(g);
-	agent_kick(g->agent);
+	g->ops->kick(g->arg);
 }
 
 void
@@ -165,11 +169,10 @@ gclock_stop(struct gclock *g)
 }
 
 int
-gclock_open(struct gclock *g, struct event_base *base, struct agent *agent,
-    void (*health)(void *arg, const struct call_answer *ans), void *arg)
+gclock_open(struct gclock *g, struct event_base *base,
+    const struct gclock_ops *ops, void *arg)
 {
-	g->agent = agent;
-	g->health = health;
+	g->ops = ops;
 	g->arg = arg;
 	g->timer = evtimer_new(base, on_timer, g);
 	return g->timer == NULL ? -ENOMEM : 0;

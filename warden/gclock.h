@@ -4,11 +4,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct agent;
 struct call;
 struct call_answer;
 struct event;
 struct event_base;
+struct yamux;
 
 /*
  * The guest's clock, held to the host's: the agent is asked for its time now
@@ -16,13 +16,18 @@ struct event_base;
  * much it is wrong.  The agent slews what is little and steps what is much.
  * A guest's word is worth nothing but for that guest.
  */
+struct gclock_ops {
+	struct yamux *(*mux)(void *arg); /* NULL: there is no session */
+	void (*kick)(void *arg); /* something was written to it */
+	/* an answer of the agent's health, to look at for other things */
+	void (*health)(void *arg, const struct call_answer *ans);
+};
+
 struct gclock {
-	struct agent *agent;
+	const struct gclock_ops *ops;
+	void *arg;
 	struct event *timer;
 	struct call *call; /* the question, or the correction; NULL: neither */
-	/* every answer of its health goes there as well */
-	void (*health)(void *arg, const struct call_answer *ans);
-	void *arg;
 	bool is_on;
 	bool is_hinted; /* this round */
 	unsigned int tries; /* of this round, too slow to say anything */
@@ -32,8 +37,8 @@ struct gclock {
 };
 
 /* 0 or -ENOMEM. */
-int gclock_open(struct gclock *g, struct event_base *base, struct agent *agent,
-    void (*health)(void *arg, const struct call_answer *ans), void *arg);
+int gclock_open(struct gclock *g, struct event_base *base,
+    const struct gclock_ops *ops, void *arg);
 void gclock_close(struct gclock *g);
 /* There is a session with an agent that says its time: at once, and then
  * every 30 s.  Also after a pause of the guest, whose clock stood. */

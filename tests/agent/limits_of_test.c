@@ -5,7 +5,7 @@
 #include "common/err.h"
 #include "tests/suite/t.h"
 
-#define MIB (1024LL * 1024)
+#define MIB (1024LL * 1024LL)
 
 static const struct {
 	const char *name;
@@ -16,7 +16,7 @@ static const struct {
 	{ "smallest", 14 * MIB, 500, 0 },
 	{ "one less", 14 * MIB - 1, 500, -ENOMEM },
 	{ "nothing", 0, 500, -ENOMEM },
-	{ "large", 1024 * 1024 * MIB, 4000000, 0 },
+	{ "large", 1024LL * 1024 * MIB, 4000000, 0 },
 };
 
 /* Whatever the size: all together fit, and what outlives processes is less
@@ -24,7 +24,7 @@ static const struct {
 static void
 sums(const struct limits *l, long long left, long long threads)
 {
-	const long long node = 1300, pty = 150 * 1024;
+	const long long node = 1300, pty = 150LL * 1024;
 
 	t_true(l->mem + l->reserve + 5 * MIB <= left);
 	t_true(l->fs + l->fs_nodes * node + l->shm * 4096 < l->mem * 3 / 4);

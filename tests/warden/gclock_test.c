@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include "tests/suite/t.h"
-#include "warden/agent.h"
 #include "warden/call.h"
 #include "warden/gclock.h"
 
@@ -11,19 +10,6 @@
 #define AT (1760000000LL * 1000 * MS)
 
 /* What gclock.c asks of others; only its sum is tried here. */
-struct yamux *
-agent_mux(const struct agent *a)
-{
-	(void)a;
-	return NULL;
-}
-
-void
-agent_kick(struct agent *a)
-{
-	(void)a;
-}
-
 int
 call_mux(struct yamux *y, enum http_method method, const char *target,
     const void *body, size_t len,
