@@ -12,8 +12,8 @@
 #include "mewsd/table.h"
 
 /* Descriptors that a room may hold: for each connection orchd's and a copy on
- * its way to apid; for each VM launchd's pidfd and two channels, and one on
- * its way; for everything else. */
+ * its way to apid; for each VM launchd's pidfd, two channels, two FIFOs and two
+ * files of their words, and one on its way; for everything else. */
 #define NOFILE_CONN 2U
 #define NOFILE_VM 8U
 #define NOFILE_RESERVE 256U

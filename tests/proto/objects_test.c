@@ -289,7 +289,7 @@ test_refused(void)
 		    "{\"name\":\"w\",\"env\":[\"=1\"]}",
 		    "env[0]: must be NAME=value" },
 		{ "no command", &exec_request_table, "{\"cmd\":[]}",
-		    "cmd: from 1 to 256 items, not 0" },
+		    "cmd: from 1 to 16384 items, not 0" },
 		{ "command as text", &exec_request_table, "{\"cmd\":\"ls\"}",
 		    "cmd: expected a list, got a string" },
 		{ "relative directory", &exec_request_table,
