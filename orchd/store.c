@@ -55,6 +55,7 @@ struct store {
 	int efd;
 	struct txn_list queued; /* this turn's; the loop's alone */
 	bool started;
+	int health; /* the loop's */
 	pthread_t worker;
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
@@ -296,6 +297,19 @@ batch_done(struct txn_list *batch)
 	}
 }
 
+/* A row that cannot be says nothing of the disk. */
+static void
+judge(struct store *s, const struct txn_list *batch)
+{
+	const struct txn *t;
+
+	STAILQ_FOREACH(t, batch, entry)
+	{
+		if (t->result != -EEXIST && t->result != -ENOMEM)
+			s->health = t->result;
+	}
+}
+
 static void
 hand_over(struct store *s)
 {
@@ -331,6 +345,7 @@ on_wake(int fd, short what, void *arg)
 	if (!s->busy)
 		STAILQ_CONCAT(&done, &s->batch);
 	(void)pthread_mutex_unlock(&s->lock);
+	judge(s, &done);
 	batch_done(&done);
 	hand_over(s);
 }
@@ -375,6 +390,27 @@ store_read(
     struct store *s, const struct store_load *cb, void *arg, struct err *e)
 {
 	return sql_read(s->wdb, cb, arg, e);
+}
+
+int
+store_health(const struct store *s)
+{
+	return s->health;
+}
+
+int
+store_try(struct store *s)
+{
+	int r = sql_exec(s->wdb, "BEGIN IMMEDIATE");
+
+	if (r == 0)
+		r = sql_exec(s->wdb, "UPDATE tenant SET last_id = last_id");
+	if (r == 0)
+		r = sql_exec(s->wdb, "COMMIT");
+	if (r < 0 && sqlite3_get_autocommit(s->wdb) == 0)
+		(void)sql_exec(s->wdb, "ROLLBACK");
+	s->health = r;
+	return r;
 }
 
 int

@@ -39,6 +39,28 @@ check_add(struct checks *ck, const char *name, bool ok, const char *fmt, ...)
 	ck->n++;
 }
 
+static void
+check_store(struct checks *ck, const struct orchd *o)
+{
+	const int r = store_health(o->store);
+	const struct vm *vm;
+	unsigned int n = 0;
+
+	TAILQ_FOREACH (vm, &o->vms.list, entry)
+		n += vm->broken.why[0] != '\0';
+	if (r < 0)
+		check_add(ck, "store", false,
+		    "the last write failed: %s; what cannot be written is refused",
+		    strerrordesc_np(-r));
+	else if (n > 0)
+		check_add(ck, "store", false,
+		    "%u vm%s in it cannot be read: `mews ps` shows which, "
+		    "`mews inspect` why, `mews rm -f` ends it",
+		    n, n == 1 ? "" : "s");
+	else
+		check_add(ck, "store", true, "can be written");
+}
+
 void
 verb_doctor(const struct req *r)
 {
@@ -72,6 +94,7 @@ verb_doctor(const struct req *r)
 	check_add(&ck, "launcher", o->link[LINK_LAUNCH].listed, "%s",
 	    o->link[LINK_LAUNCH].listed ? "answers"
 					: o->link[LINK_LAUNCH].row->missing);
+	check_store(&ck, o);
 	check_add(&ck, "room for vms", o->vms.n < o->conf.max_vms,
 	    "%u of %u vms, at most %u cpus and %u MiB each", o->vms.n,
 	    o->conf.max_vms, o->conf.max_vcpus, o->conf.max_mem_mib);

@@ -225,8 +225,10 @@ on_held(void *arg, struct chan *c, struct msg *m)
 	if (h.pid > INT32_MAX)
 		return -EPERM;
 	vm = vm_by_vmid(o, h.vm);
-	if (vm != NULL && vm->row.slot == h.slot)
+	if (vm != NULL) {
+		vm_held_at(vm, h.slot);
 		p = link_part(vm, &link_launch_jail, 0);
+	}
 	if (p == NULL) {
 		release_stranger(o, h.vm);
 		return 0;
@@ -241,8 +243,7 @@ on_held(void *arg, struct chan *c, struct msg *m)
 	 * not on the disk yet stays true */
 	vm->run.ready = h.state == LV_READY;
 	vm->run.was_ready = vm->run.was_ready || vm->run.ready;
-	vm->run.ran =
-	    vm->run.ran || vm->run.ready || h.state == LV_RUNNING;
+	vm->run.ran = vm->run.ran || vm->run.ready || h.state == LV_RUNNING;
 	return 0;
 }
 

@@ -68,7 +68,8 @@ save(struct txn *t, const struct object *obj, enum write_op op)
 	case WRITE_NEW:
 		return save_new(t, vm);
 	case WRITE_SET:
-		txn_vm_set(t, &vm->row);
+		if (vm->broken.why[0] == '\0') /* else it stays as it is */
+			txn_vm_set(t, &vm->row);
 		return 0;
 	case WRITE_DEL:
 		txn_vm_del(t, vm->row.vmid);

@@ -3,7 +3,7 @@ import os
 import struct
 
 STATES = ["", "pending", "starting", "running", "stopped", "crashed",
-          "paused", "stopping", "created", "deleting"]
+          "paused", "stopping", "created", "deleting", "broken"]
 EVENT_TYPES = ["VM_CREATED", "VM_RUNNING", "VM_STOPPED", "VM_CRASHED",
                "VM_DELETED", "VM_LOG", "VM_PAUSED", "VM_READY"]
 

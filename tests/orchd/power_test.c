@@ -284,7 +284,9 @@ on_event(void *arg, const struct event_row *row)
 	return 0;
 }
 
-static const struct store_load loader = { on_vm, on_idem, on_tenant };
+static const struct store_load loader = {
+	.vm = on_vm, .idem = on_idem, .tenant = on_tenant
+};
 
 /* Opens it, dumps what is there if out is given, and plays.  0 or -errno. */
 static int

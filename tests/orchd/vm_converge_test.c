@@ -269,7 +269,8 @@ test_up_and_down(void)
 	t_eq(vm->row.state, VM_STARTING);
 	answer(2, 0);
 	ASKS("");
-	vm->run.ran = vm->run.ready = vm->run.was_ready = true; /* both in one turn */
+	vm->run.ran = vm->run.ready = vm->run.was_ready =
+	    true; /* both in one turn */
 	ASKS("event:VM_RUNNING event:VM_READY");
 	t_eq(vm->row.state, VM_RUNNING);
 	ASKS("");

@@ -225,7 +225,7 @@ class Events:
                 one, _, self.text = self.text.partition(b"\n\n")
                 f = dict(l.split(": ", 1) for l in one.decode().split("\n")
                          if ": " in l and not l.startswith(":"))
-                if "id" in f:
+                if "data" in f:
                     return int(f["id"]), f["event"], json.loads(f["data"])
             self._more()
 
