@@ -115,10 +115,12 @@ def in_the_middle():
         l.kill()
         with store(l) as db:
             db.execute("UPDATE vm SET request = 'x', state = 77")
+        was = row(l, uid)
         l.start()
         waiting = held_up(l, l.launch, L_RELEASE)
         l.ask(l.client(l.user), DELETE, "a")
         l.until(lambda: waiting, "RELEASE")
+        eq(row(l, uid), was)
         l.kill()
         l.launch.hook = None
         l.start()
