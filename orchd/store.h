@@ -87,12 +87,12 @@ struct store_load {
 };
 
 /*
- * store_open opens or makes path and migrates it; a store of a newer version
- * than this program knows is refused.  store_read gives every row once; a VM that
- * holds what no row may (a state that is none, a name that is none) goes to
- * broken(), and a key of which that is so is left where it is.  A tenant ends it
- * with the table, the row and the reason in e, and so does a callback that
- * fails; what that put in e stays.
+ * store_open opens or makes path and migrates it, with its reserve if the disk
+ * is full; a store of a newer version than this program knows is refused.
+ * store_read gives every row once; a VM that holds what no row may (a state
+ * that is none, a name that is none) goes to broken(), and a key of which that
+ * is so is left where it is.  A tenant ends it with the table, the row and the
+ * reason in e, and so does a callback that fails; what that put in e stays.
  */
 int store_open(const char *path, struct store **ret, struct err *e);
 int store_read(
@@ -100,9 +100,10 @@ int store_read(
 /* Starts the worker; nothing is written before.  Threads must inherit the
  * room's confinement, so this comes after it. */
 int store_start(struct store *s, struct event_base *base, struct err *e);
-/* What the last write came to that could have gone well: 0, or -ENOSPC, ...
+/* What the last write came to that could have gone well: 0, or -ENOSPC, ...;
+ * -ENOSPC as well while the reserve is not whole.
  * store_try writes without changing anything, before store_start(). */
-int store_health(const struct store *s);
+int store_health(struct store *s);
 int store_try(struct store *s);
 /* Commits what is queued, ends the worker, closes.  NULL is fine. */
 void store_free(struct store *s);
@@ -120,6 +121,9 @@ void txn_event(struct txn *t, const struct event_row *row);
 void txn_idem(struct txn *t, const struct idem_row *row);
 /* Forgets the key of row. */
 void txn_idem_del(struct txn *t, const struct idem_row *row);
+/* It takes something new in: it fails (-ENOSPC) while the reserve is not whole,
+ * and never uses it. */
+void txn_needs_room(struct txn *t);
 /* Gives the transaction away. */
 void txn_commit(struct txn *t);
 /* Drops one that was not committed. */

@@ -54,6 +54,7 @@ save_new(struct txn *t, const struct vm *vm)
 		row.request =
 		    (struct store_doc){ b.p, b.len, stored_request.version };
 		txn_vm_put(t, &row);
+		txn_needs_room(t);
 	}
 	jbuf_free(&b); /* env is in it */
 	return r;

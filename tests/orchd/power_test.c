@@ -39,7 +39,8 @@ fresh(void)
 static void
 clean(void)
 {
-	static const char *const ends[] = { "", "-wal", "-shm", "-journal" };
+	static const char *const ends[] = { "", "-wal", "-shm", "-journal",
+		"-reserve" };
 	char name[128];
 	size_t i;
 
@@ -518,6 +519,7 @@ test_slow(void)
 	struct slow slow = { 0 };
 	struct err e = { 0 };
 	unsigned int before, reads = 0;
+	int n;
 	struct txn *t;
 
 	fresh();
@@ -533,7 +535,8 @@ test_slow(void)
 	while (!slow.done) {
 		(void)event_base_loop(base, EVLOOP_NONBLOCK);
 		if (fault_syncing() > 0 && !slow.done) {
-			t_eq(store_events(s, 1, 0, 10, on_event, text), 0);
+			n = store_events(s, 1, 0, 10, on_event, text);
+			t_true(n >= 0);
 			reads += fault_syncing() > 0;
 		}
 	}

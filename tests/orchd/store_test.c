@@ -90,7 +90,8 @@ fresh(void)
 static void
 clean(void)
 {
-	static const char *const ends[] = { "", "-wal", "-shm", "-journal" };
+	static const char *const ends[] = { "", "-wal", "-shm", "-journal",
+		"-reserve" };
 	char name[128];
 	size_t i;
 
