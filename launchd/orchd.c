@@ -83,7 +83,7 @@ tell_event(struct vm *v, enum launch_event_kind kind)
 	if (v->is_probe || v->wants_release)
 		return;
 	if (kind == LE_RUNNING || kind == LE_WARDEN)
-		e.conf = v->confined;
+		e.confined = v->confined;
 	if (kind == LE_EXITED) {
 		e.reason = v->reason;
 		e.status = v->status;
@@ -260,7 +260,7 @@ say_held(struct chan *c, uint64_t id, const struct vm *v)
 		.pid = (uint32_t)v->vmm_pid,
 		.slot = v->slot,
 		.accel = v->accel,
-		.conf = v->confined };
+		.confined = v->confined };
 
 	return chan_send(c, LAUNCH_HELD, id, &h, sizeof(h), -1);
 }

@@ -155,7 +155,7 @@ on_verified(void *arg, struct chan *c, struct msg *m)
 	memcpy(&ok, m->data, sizeof(ok));
 	/* or it is another warden by now: that is verified in its turn */
 	if (v != NULL && v->ward.phase == LINK_VERIFY) {
-		v->confined = ok.conf;
+		v->confined = ok.confined;
 		v->vmm_pid = (pid_t)ok.vmm_pid;
 	}
 	return 0;

@@ -99,7 +99,8 @@ WIRE := $(B)/wire.json $(B)/tables.json
 unit-build: $(UNIT_BIN) $(HTTP_PROBE) $(WIRE)
 
 # Debugging information is where a compiler says how it laid a struct out.
-$(B)/wire.json: tests/suite/layouts.c mk/layouts $(wildcard proto/*.h)
+$(B)/wire.json: tests/suite/layouts.c mk/layouts $(wildcard proto/*.h) \
+    spawner/record.h spawner/cgroup.h
 	@mkdir -p $(@D)
 	$(call say,WIRE,$@)
 	$(Q)$(CC) -std=gnu17 $(CPPFLAGS) -g -O0 -fno-eliminate-unused-debug-types \

@@ -101,7 +101,7 @@ launch_held_check(const void *p)
 	if (v.vm == 0 || v.state < LV_STARTING || v.state > LV_GONE ||
 	    v.accel > ACCEL_KVM)
 		return -EINVAL;
-	return confined_check(&v.conf);
+	return confined_check(&v.confined);
 }
 
 int
@@ -115,7 +115,7 @@ launch_event_check(const void *p)
 		return -EINVAL;
 	if (!is_text(v.detail, sizeof(v.detail)))
 		return -EINVAL;
-	return confined_check(&v.conf);
+	return confined_check(&v.confined);
 }
 
 int

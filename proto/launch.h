@@ -130,7 +130,7 @@ struct launch_held {
 	uint16_t slot;
 	uint8_t accel; /* enum machine_accel */
 	uint8_t pad[5];
-	struct launch_confined conf;
+	struct launch_confined confined;
 };
 
 enum launch_event_kind {
@@ -151,7 +151,7 @@ struct launch_event {
 	uint32_t rung; /* LE_RUNG, EXIT_STOPPED */
 	uint8_t accel;
 	uint8_t pad[3];
-	struct launch_confined conf; /* LE_RUNNING, LE_WARDEN */
+	struct launch_confined confined; /* LE_RUNNING, LE_WARDEN */
 	char detail[128]; /* for a person; control characters escaped */
 };
 _Static_assert(sizeof(struct launch_event) == 176, "wire layout");

@@ -64,8 +64,9 @@ spawn_verified_check(const void *p)
 	struct spawn_verified v;
 
 	LOAD(v, p);
-	return jail_id_check(&v.jail) == 0 && v.conf.verified == 1 ? 0
-								   : -EINVAL;
+	return jail_id_check(&v.jail) == 0 && v.confined.verified == 1
+	    ? 0
+	    : -EINVAL;
 }
 
 int

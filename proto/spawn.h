@@ -80,7 +80,7 @@ struct spawn_verified {
 	struct jail_id jail;
 	uint32_t vmm_pid; /* 0: not there */
 	uint32_t warden_pid;
-	struct launch_confined conf;
+	struct launch_confined confined;
 };
 
 /* What the kernel counted in its cgroup; zeros for a VM without one. */

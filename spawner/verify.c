@@ -357,7 +357,7 @@ check_all(struct readback *rb, uint32_t what, struct spawn_verified *ret)
 	for (i = 0; i < rb->npids && r == 0; i++) {
 		r = check_process(rb, rb->pids[i]);
 		if (r == 0 && found(rb, JAIL_VMM) == rb->pids[i])
-			ret->conf.threads = (uint16_t)rb->threads;
+			ret->confined.threads = (uint16_t)rb->threads;
 	}
 	if (r < 0)
 		return r;
@@ -388,12 +388,12 @@ jail_verify(struct spawner *sp, const struct spawn_verify *v,
 		return err_set(e, -ESRCH, "its pid 1 died");
 	ret->vmm_pid = (uint32_t)found(&rb, JAIL_VMM);
 	ret->warden_pid = (uint32_t)found(&rb, JAIL_WARDEN);
-	ret->conf.verified = 1;
-	ret->conf.cgroup = h->rec.cgroup;
+	ret->confined.verified = 1;
+	ret->confined.cgroup = h->rec.cgroup;
 	vmm = record_prog(&h->rec, JAIL_VMM);
-	ret->conf.filters =
+	ret->confined.filters =
 	    h->rec.filters + (vmm == NULL ? 0U : vmm->filters_min);
-	ret->conf.uid = h->rec.uid;
-	ret->conf.cid = h->rec.cid;
+	ret->confined.uid = h->rec.uid;
+	ret->confined.cid = h->rec.cid;
 	return 0;
 }

@@ -238,7 +238,7 @@ on_held(void *arg, struct chan *c, struct msg *m)
 	p->stopping = h.state == LV_STOPPING;
 	vm->run.pid = h.pid;
 	vm->run.accel = h.accel;
-	vm->run.confined = h.conf;
+	vm->run.confined = h.confined;
 	/* what it came to while nobody listened; what was heard before and is
 	 * not on the disk yet stays true */
 	vm->run.ready = h.state == LV_READY;
@@ -289,7 +289,7 @@ heard_running(struct part *p, const struct launch_event *ev)
 	run->ran = true;
 	run->pid = ev->pid;
 	run->accel = ev->accel;
-	run->confined = ev->conf;
+	run->confined = ev->confined;
 }
 
 static void
@@ -349,7 +349,7 @@ on_event(void *arg, struct chan *c, struct msg *m)
 		    "vm %s: stop ladder at rung %u", vm->row.name, ev.rung);
 		break;
 	case LE_WARDEN:
-		vm->run.confined = ev.conf;
+		vm->run.confined = ev.confined;
 		log_info("vm %s: a new warden serves", vm->row.name);
 		break;
 	}

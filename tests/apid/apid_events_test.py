@@ -5,7 +5,6 @@ usage: apid_events_test.py [CASE...]   MEWS_PROGRAM: another mews-apid, no contr
 """
 import os
 import socket
-import struct
 import sys
 
 from players import *  # noqa: F403
@@ -14,7 +13,7 @@ from players import *  # noqa: F403
 def t_sse():
     cl, m = sse()
     want((m.after, m.name), (0, ""))
-    H.answer(m, 200, EVENTS_DOC, list_wire([event_wire(5), event_wire(9)]),
+    H.answer(m, 200, EVENTS_DOC, pack_list([event_wire(5), event_wire(9)]),
              last=9)
     want(cl.chunk(), sse_text(5) + sse_text(9))
     m = H.expect(EVENTS, cl)
@@ -33,23 +32,23 @@ def t_sse_resume():
                     last=after)
         want(m.after, after)
         cl.close()
-        send(H.chan, GONE, 0, struct.pack("=Q", cl.id))
+        send(H.chan, GONE, 0, bytes(api_conn(conn=cl.id)))
     cl, m = sse(last=77)
     want(m.after, 77, "from where orchd says now is")
-    send(H.chan, GONE, 0, struct.pack("=Q", cl.id))
+    send(H.chan, GONE, 0, bytes(api_conn(conn=cl.id)))
     cl, m = sse("Last-Event-ID: 41", after=41, first=[event_wire(42)], last=42)
     want(m.after, 42, "what came with the first answer")
-    send(H.chan, GONE, 0, struct.pack("=Q", cl.id))
+    send(H.chan, GONE, 0, bytes(api_conn(conn=cl.id)))
 
 
 def t_sse_other_store():
     # a number that only another store has costs nobody anything (I16)
     cl, m = sse("Last-Event-ID: 4000", after=4000, last=7)
     want(m.after, 7)
-    H.answer(m, 200, EVENTS_DOC, list_wire([event_wire(8)]), last=8)
+    H.answer(m, 200, EVENTS_DOC, pack_list([event_wire(8)]), last=8)
     want(cl.chunk(), sse_text(8))
     want(H.expect(EVENTS, cl).after, 8)
-    send(H.chan, GONE, 0, struct.pack("=Q", cl.id))
+    send(H.chan, GONE, 0, bytes(api_conn(conn=cl.id)))
     want(H.dead(), None)
 
 
@@ -114,7 +113,7 @@ def t_sse_slow():
                  for i in range(12)]
         seq += 12
         asked += 1
-        H.answer(m, 200, EVENTS_DOC, list_wire(batch), last=seq)
+        H.answer(m, 200, EVENTS_DOC, pack_list(batch), last=seq)
         ping = H.client().send(req("GET /healthz"))
         want(ping.answer()[0], 200)  # it has handled the answer by now
         ping.close()
@@ -129,12 +128,12 @@ def t_sse_slow():
     while got.count(b"id: ") < seq:
         got += cl.chunk()
     want(H.expect(EVENTS, cl).after, seq, "and went on")
-    send(H.chan, GONE, 0, struct.pack("=Q", cl.id))
+    send(H.chan, GONE, 0, bytes(api_conn(conn=cl.id)))
 
 
 def t_sse_backwards():
     cl, m = sse("Last-Event-ID: 10", after=10, last=10)
-    H.answer(m, 200, EVENTS_DOC, list_wire([event_wire(10)]), last=10)
+    H.answer(m, 200, EVENTS_DOC, pack_list([event_wire(10)]), last=10)
     cl.end()
     want(os.WEXITSTATUS(H.dead(WAIT) or 0), 1)
     H.start()

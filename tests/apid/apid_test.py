@@ -8,11 +8,11 @@ import json
 import os
 import re
 import socket
-import struct
 import sys
 import time
 
 from players import *  # noqa: F403
+import tables  # found by players
 
 
 # --- what reaches orchd, and what comes back ---
@@ -74,32 +74,30 @@ def t_error_text():
 
 
 def t_list():
-    _, cl = round_trip(req("GET /api/v1/vms"), LIST, 200, VMS, list_wire([]),
+    _, cl = round_trip(req("GET /api/v1/vms"), LIST, 200, VMS, pack_list([]),
                        b"[]", total=7)
     want(cl.fields["x-total-count"], "7")
-    two = list_wire([vm_wire("a"), vm_wire("b", 2)])
+    two = pack_list([vm_wire("a"), vm_wire("b", 2)])
     m, _ = round_trip(
         req("GET /api/v1/vms?status=running,STOPPED&limit=5&offset=1"
             "&sort=name&order=desc&q=w%20b&unknown=1"), LIST, 200, VMS, two,
         b"[" + vm_json("a") + b"," + vm_json("b", 2) + b"]", total=2)
-    want(m.tail, query_wire(status=1 << 3 | 1 << 4, limit=5, offset=1, sort=1,
-                            desc=1, text="w b", has=0b11111001))
+    want(m.tail, pack("VMQuery", status=["running", "stopped"], q="w b",
+                      limit=5, offset=1, sort="name", order="desc"))
 
 
 def t_list_memfd():
     names = ["vm%d" % i for i in range(100)]
-    wire = list_wire([vm_wire(n) for n in names])
+    wire = pack_list([vm_wire(n) for n in names])
     cl = H.client().send(req("GET /api/v1/vms"))
     H.answer(H.expect(LIST, cl), 200, VMS, fd=memfd(wire), total=100)
     status, body = cl.answer()
     want((status, [v["name"] for v in json.loads(body)]), (200, names))
 
 
-def create_wire(name, env=()):
-    e = b"".join(x.encode() + b"\0" for x in env)
-    return (s(name) + s("") + s("busybox") + s("") + q(2) + q(512) + s("")
-            + s("") + s("") + struct.pack("=II", len(env), len(e)) + e
-            + s(""))
+def create(name, env=()):
+    return dict.fromkeys((f["name"] for f in tables.TABLES["VMCreate"]), "") | dict(
+        name=name, image="busybox", cpu_cores=2, memory_mb=512, env=list(env))
 
 
 def t_create():
@@ -108,7 +106,7 @@ def t_create():
     m, _ = round_trip(post(body, "Idempotency-Key: k-1"), CREATE, 201, VM,
                       vm_wire("web"), vm_json("web"))
     want((m.name, m.key), ("", "k-1"))
-    want(m.tail[8:], create_wire("web", ["A=1"]), "document")
+    want(unpack("VMCreate", m.tail), create("web", ["A=1"]), "document")
 
 
 def t_create_chunked():
@@ -116,7 +114,7 @@ def t_create_chunked():
     cl = H.client().send(req("POST /api/v1/vms",
                              "Transfer-Encoding: chunked", body=body))
     m = H.expect(CREATE, cl)
-    want(s("web") in m.tail, True, "document")
+    want(unpack("VMCreate", m.tail)["name"], "web", "document")
     H.answer(m, 409, ERROR, b"orchestrator: vm already exists: web")
     want(cl.answer()[0], 409)
 
@@ -130,7 +128,7 @@ def t_create_long():
     m = H.expect(CREATE, cl)
     want((len(m.fds), m.tail), (1, b""))
     data = os.pread(m.fds[0], 1 << 20, 0)
-    want(data[8:], create_wire("web", env), "document")
+    want(unpack("VMCreate", data), create("web", env), "document")
     try:
         os.pwrite(m.fds[0], b"x", 0)
         raise Bad("the document is not sealed")
@@ -164,7 +162,8 @@ def t_verbs():
 
 
 def t_doctor():
-    wire = list_wire([q(0) + s("accelerator") + b"\1" + s("kvm")])
+    wire = pack_list([pack("Check", 0, name="accelerator", ok=True,
+                           detail="kvm")])
     round_trip(req("GET /api/v1/system/doctor"), DOCTOR, 200, VMS, wire,
                b'[{"name":"accelerator","ok":true,"detail":"kvm"}]')
 
@@ -245,7 +244,7 @@ def t_half_request():
 def t_gone():
     cl = H.client().send(name_get("web"))
     m = H.expect(GET, cl)
-    send(H.chan, GONE, 0, struct.pack("=Q", cl.id))
+    send(H.chan, GONE, 0, bytes(api_conn(conn=cl.id)))
     cl.end()
     H.answer(m, 200, VM, vm_wire("web"))  # too late: nobody hears it
     healthy()
@@ -301,7 +300,7 @@ HOSTILE = [
         H.answer(a, 200, VM, vm_wire("x"), mid=99999))),
     ("connection 0", lambda a, b: H.answer(a, 200, VM, conn=0)),
     ("list for an object", lambda a, b: H.answer(
-        a, 200, VMS, list_wire([]))),
+        a, 200, VMS, pack_list([]))),
     ("no document", lambda a, b: H.answer(a, 200)),
     ("document cut", lambda a, b: H.answer(a, 200, VM, vm_wire("x")[:-1])),
     ("document and more", lambda a, b: H.answer(
@@ -317,9 +316,9 @@ HOSTILE = [
     ("memfd and tail", lambda a, b: H.answer(
         a, 200, VM, b"x", fd=memfd(vm_wire("x")))),
     ("a connection twice", lambda a, b: send(
-        H.chan, CONN, 0, struct.pack("=Q", a.conn), H.boot.fileno())),
+        H.chan, CONN, 0, bytes(api_conn(conn=a.conn)), H.boot.fileno())),
     ("a connection without a socket", lambda a, b: send(
-        H.chan, CONN, 0, struct.pack("=Q", 77))),
+        H.chan, CONN, 0, bytes(api_conn(conn=77)))),
     ("a question for apid", lambda a, b: send(
         H.chan, GET, 1, bytes(280))),
     ("message of noise", lambda a, b: H.chan.send(os.urandom(40))),
@@ -330,7 +329,7 @@ HOSTILE = [
 def t_no_socket():
     # a descriptor that is no socket: refused, and that is all
     fd = os.open("/dev/null", os.O_RDWR)
-    send(H.chan, CONN, 0, struct.pack("=Q", 5), fd)
+    send(H.chan, CONN, 0, bytes(api_conn(conn=5)), fd)
     os.close(fd)
     m = H.next()
     while m.conn != 5:
@@ -427,7 +426,7 @@ def t_title():
 def t_log_lines():
     cl = H.client().send(req("GET /api/v1/vms?q=hunter2",
                              "Cookie: hunter3"))
-    H.answer(H.expect(LIST, cl), 200, VMS, list_wire([]))
+    H.answer(H.expect(LIST, cl), 200, VMS, pack_list([]))
     cl.answer()
     text = open(H.log).read()
     want(bool(re.search(r"conn [0-9a-f]{16} GET /api/v1/vms 200 \d+ ms\n",

@@ -23,6 +23,8 @@ sys.path.insert(
     0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../suite"))
 import rules  # noqa: E402
 import sanitized  # noqa: E402
+from tables import pack, pack_list, unpack  # noqa: E402
+from wire import *  # noqa: E402,F403
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
@@ -36,13 +38,14 @@ MEASURED = not sanitized.ON
 ONLY = sys.argv[1:]
 UID = 61703
 
-CONN, GONE, RES = 0x201, 0x202, 0x203
-CLOSED, LIST, GET, CREATE, DELETE = 0x210, 0x211, 0x212, 0x213, 0x214
-START, STOP, STREAM, EVENTS, DOCTOR = 0x215, 0x216, 0x217, 0x218, 0x219
-NONE, ERROR, VM, VMS, EVENTS_DOC = range(5)  # an object, a list
-BOOT_CONF, BOOT_PEER, BOOT_STOP, BOOT_READY = 0x101, 0x102, 0x104, 0x105
-NOW, AT_ONCE = (1 << 64) - 1, 1
-OPEN, OPENED = 0xfe, 0xfd
+CONN, GONE, RES = API_CONN, API_GONE, API_RES
+CLOSED, LIST, GET, CREATE = API_CLOSED, API_VM_LIST, API_VM_GET, API_VM_CREATE
+DELETE, START, STOP = API_VM_DELETE, API_VM_START, API_VM_STOP
+STREAM, EVENTS, DOCTOR = API_STREAM, API_EVENTS, API_DOCTOR
+NONE, ERROR, VM = API_DOC_NONE, API_DOC_ERROR, API_DOC_OBJECT
+VMS, EVENTS_DOC = API_DOC_LIST, API_DOC_EVENTS
+NOW, AT_ONCE = API_NOW, API_AT_ONCE
+OPEN, OPENED = FRAME_OPEN, FRAME_OPENED
 
 failed = 0
 
@@ -76,22 +79,14 @@ def case(name, fn, *args):
         H.restart_if_dead()
 
 
-# --- the objects' wire form (proto/table_wire.c) ---
-
-def s(text):
-    b = text.encode()
-    return struct.pack("=I", len(b)) + b
-
-
-def q(n):
-    return struct.pack("=q", n)
-
+# --- documents ---
 
 def vm_wire(name, vid=1):
-    return (q(0) + q(vid) + s(name) + struct.pack("=I", 3) + s("busybox")
-            + q(42) + s("192.168.127.10") + s("02:f9:e8:54:fb:c4") + q(2)
-            + q(512) + s("") + s("") + q(0) + q(0) + q(0xabc) + s("busybox")
-            + s("default") + b"\1" + s("<b>") + struct.pack("=I", 2))
+    return pack("VM", 0, id=vid, name=name, status="running", runtime="busybox",
+                pid=42, ip_address="192.168.127.10",
+                mac_address="02:f9:e8:54:fb:c4", cpu_cores=2, memory_mb=512,
+                uid=0xabc, image="busybox", tenant="default", ready=True,
+                reason="<b>", accel="tcg")
 
 
 def vm_json(name, vid=1):
@@ -105,45 +100,31 @@ def vm_json(name, vid=1):
 
 
 def event_wire(seq, name="web", message="vm started"):
-    return (struct.pack("=Q", seq) + q(0) + struct.pack("=I", 1) + s(name)
-            + struct.pack("=I", 3) + s("") + s("") + q(0) + q(10**18)
-            + s(message) + struct.pack("=I", 0) + s("") + q(0) + q(seq))
-
-
-def list_wire(items):
-    return struct.pack("=I", len(items)) + b"".join(
-        struct.pack("=I", len(i)) + i for i in items)
-
-
-def query_wire(status=None, limit=None, offset=0, sort=0, desc=0, text="",
-               has=0):
-    b = b""
-    if status is not None:
-        b += struct.pack("=I", status)
-    b += s("") + s("") + s(text)
-    if limit is not None:
-        b += q(limit)
-    b += q(offset) + struct.pack("=II", sort, desc)
-    return q(has) + b
+    return struct.pack("=Q", seq) + pack(
+        "Event", 0, type="VM_RUNNING", name=name, status="running",
+        timestamp=10**18, message=message, seq=seq)
 
 
 # --- mewsd and orchd ---
 
 class Msg:
     def __init__(self, data, fds):
-        self.type, length, self.id = struct.unpack_from("=IIQ", data)
-        self.body = data[16:]
-        want(len(self.body), length, "message length")
+        head = msg_hdr.at(data)
+        self.type, self.id = head.type, head.id
+        self.body = data[head.SIZE:]
+        want(len(self.body), head.len, "message length")
         self.fds = fds
-        self.conn = struct.unpack_from("=Q", self.body)[0] \
-            if len(self.body) >= 8 else 0
-        if self.type not in (CLOSED, BOOT_READY):
-            want(len(self.body) >= 24 + 128 + 128, True, "api_req")
-            _, self.after, self.kind, self.flags = \
-                struct.unpack_from("=QQII", self.body)
-            self.name = self.body[24:152].rstrip(b"\0").decode()
-            self.key = self.body[152:280].split(b"\0")[0].decode()
-            self.tail = self.body[280:]
+        self.conn = 0
+        if self.type == CLOSED:
+            self.conn = api_conn.of(self.body).conn
+        elif self.type != BOOT_READY:
+            want(len(self.body) >= api_req.SIZE, True, "api_req")
+            r = api_req.at(self.body)
+            self.conn, self.after = r.conn, r.after
+            self.kind, self.flags = r.kind, r.flags
+            self.name = bytes(r.var).rstrip(b"\0").decode()
+            self.key = r.key.decode()
+            self.tail = self.body[api_req.SIZE:]
 
     def __repr__(self):
         return "<0x%x conn %d>" % (self.type, self.conn)
@@ -157,7 +138,7 @@ def recv(sock, timeout=WAIT):
 
 
 def send(sock, mtype, mid, body, fd=None):
-    data = struct.pack("=IIQ", mtype, len(body), mid) + body
+    data = bytes(msg_hdr(type=mtype, len=len(body), id=mid)) + body
     socket.send_fds(sock, [data], [] if fd is None else [fd])
 
 
@@ -193,10 +174,12 @@ class Harness:
                           if k.endswith("SAN_OPTIONS")})
         child.close()
         os.close(log)
-        conf = struct.pack("=6I", 1, self.room, UID, UID, 3, 1024) \
-            + bytes(16) + self.root.encode().ljust(160, b"\0") \
-            + struct.pack("=III", self.max_conns, self.idle_ms, self.ask_ms)
-        send(self.boot, BOOT_CONF, 0, conf)
+        common = boot_common(version=BOOT_VERSION, room=self.room, uid=UID,
+                             gid=UID, log_level=3, nofile=1024,
+                             root=self.root.encode())
+        conf = apid_conf(max_conns=self.max_conns, idle_ms=self.idle_ms,
+                         ask_ms=self.ask_ms)
+        send(self.boot, BOOT_CONF, 0, bytes(common) + bytes(conf))
         m = recv(self.boot)
         want(m and m.type, BOOT_READY, "start")
         self.plumb()
@@ -205,7 +188,7 @@ class Harness:
     def plumb(self):
         self.chan, other = socket.socketpair(socket.AF_UNIX,
                                              socket.SOCK_SEQPACKET)
-        send(self.boot, BOOT_PEER, 0, struct.pack("=II", 1, 0),
+        send(self.boot, BOOT_PEER, 0, bytes(boot_peer(room=ROOM_ORCHD)),
              other.fileno())
         other.close()
 
@@ -238,7 +221,7 @@ class Harness:
     def client(self, keep=False):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self.conn += 1
-        send(self.chan, CONN, 0, struct.pack("=Q", self.conn),
+        send(self.chan, CONN, 0, bytes(api_conn(conn=self.conn)),
              theirs.fileno())
         if keep:
             self.kept[self.conn] = theirs
@@ -280,8 +263,8 @@ class Harness:
     def answer(self, m, status, doc=NONE, tail=b"", total=0, last=0, fd=None,
                conn=None, mid=None):
         send(self.chan, RES, m.id if mid is None else mid,
-             struct.pack("=QIIQQ", m.conn if conn is None else conn, status,
-                         doc, total, last) + tail, fd)
+             bytes(api_res(conn=m.conn if conn is None else conn, status=status,
+                           doc=doc, total=total, last=last)) + tail, fd)
 
 
 class Client:
@@ -459,7 +442,7 @@ def sse(*fields, path="/api/v1/events/vms", last=0, after=NOW, first=(), h=H):
     m = h.expect(EVENTS, cl)
     want((m.after, m.flags, m.name, m.tail), (after, AT_ONCE, "", b""),
          "how it begins")
-    h.answer(m, 200, EVENTS_DOC, list_wire(first), last=last)
+    h.answer(m, 200, EVENTS_DOC, pack_list(first), last=last)
     want(cl.head(), 200)
     want(cl.fields["content-type"], "text/event-stream")
     want(cl.fields["cache-control"], "no-store")

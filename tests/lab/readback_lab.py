@@ -78,10 +78,11 @@ def row(name, text, rules, before=None):
         try:
             s.start(VM)
             e = s.o.event(VM, l.LE_RUNNING, l.LE_EXITED)
-            got = e["kind"] == l.LE_RUNNING
+            got = e.kind == l.LE_RUNNING
             assert got == runs, "%r with %r: %r" % (programs, wrong, e)
             if not runs:
-                assert e["reason"] == l.X_START and text in e["detail"], e
+                assert e.reason == l.EXIT_START_FAILED, e
+                assert text in e.detail.decode(), e
             s.release(VM)
             assert not s.leaks(), s.leaks()
         except BaseException:

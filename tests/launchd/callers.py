@@ -12,7 +12,6 @@ import select
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import time
@@ -21,6 +20,15 @@ sys.path.insert(
     0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../suite"))
 import sanitized  # noqa: E402
 import machine  # noqa: E402
+import spawn  # noqa: E402
+from wire import (  # noqa: E402
+    ACCEL_TCG, BOOT_CONF, BOOT_PEER, BOOT_READY, BOOT_STOP, EXIT_START_FAILED,
+    FDR_SPEC, LAUNCH_ATTACH, LAUNCH_CAPS, LAUNCH_DONE, LAUNCH_ERR, LAUNCH_EVENT,
+    LAUNCH_LIST, LAUNCH_LIST_END, LAUNCH_RELEASE, LAUNCH_RUN, LAUNCH_START,
+    LAUNCH_STOP, LAUNCH_STREAM, LE_EXITED, LE_READY, LE_RUNNING, ROOM_LAUNCHD,
+    ROOM_ORCHD, ROOM_SPAWNER, STOP_AGENT, STREAM_EXEC, boot_peer, launch_attach,
+    launch_caps, launch_err, launch_event, launch_held, launch_start,
+    launch_stop, launch_stream, launch_vm, msg_hdr)
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(TOP, os.environ.get("B", "build"))
@@ -29,18 +37,7 @@ BUILD = os.path.join(TOP, os.environ.get("B", "build"))
 PROGRAM = os.environ.get("MEWS_PROGRAM", "")
 CONTROLS = not PROGRAM and not sanitized.ON
 
-BOOT_CONF, BOOT_PEER, BOOT_STOP, BOOT_READY = 0x101, 0x102, 0x104, 0x105
-ATTACH, START, STOP, RELEASE, LIST, STREAM = range(0x401, 0x407)
-DONE, ERR, HELD, LIST_END, EVENT, CAPS = range(0x481, 0x487)
-TAP, SPEC, ARGS = 1, 2, 3
-STARTING, RUNNING, READY, STOPPING, GONE = range(1, 6)
-LE_RUNNING, LE_READY, LE_NEED_SPEC, LE_EXITED, LE_RUNG, LE_WARDEN = range(1, 7)
-(X_NONE, X_OFF, X_REBOOT, X_PANIC, X_STOPPED, X_KILLED, X_OOM, X_VMM, X_START,
- X_KEEPER, X_NO_AGENT) = range(11)
-TCG, KVM = 1, 2
 POLL = float(os.environ.get("TEST_POLL", "0.002"))  # seconds
-ROOM_ORCHD, ROOM_LAUNCHD, ROOM_SPAWNER = 1, 5, 6
-CONFINED = "<BBHIII"
 OUTER = int(os.environ.get("MEWS_IN_NS", "0"))  # tells runs apart
 UID_BASE, UID_COUNT = 200000 + (OUTER % 4096) * 4096, 4096
 LAUNCH_UID = 199999
@@ -123,7 +120,9 @@ class Chan:
         anc = []
         if fd is not None:
             anc = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
-        self.s.sendmsg([struct.pack("<IIQ", type_, len(payload), id_) + payload], anc)
+        payload = bytes(payload)
+        head = msg_hdr(type=type_, len=len(payload), id=id_)
+        self.s.sendmsg([bytes(head) + payload], anc)
 
     def recv(self, deadline=None):
         """(type, id, payload), or None at the end of the channel."""
@@ -136,23 +135,19 @@ class Chan:
             return None
         if not data:
             return None
-        t, n, i = struct.unpack("<IIQ", data[:16])
-        if n != len(data) - 16:
+        head, data = msg_hdr.of(data[:msg_hdr.SIZE]), data[msg_hdr.SIZE:]
+        if head.len != len(data):
             raise Fail("length lies")
-        return t, i, data[16:]
+        return head.type, head.id, data
 
     def _file(self, m):
         if m is None:
             raise Fail("channel closed")
-        if m[0] == EVENT:
-            f = struct.unpack("<QIIIiIB3x16s128s", m[2])
-            self.events.append(dict(
-                vm=f[0], kind=f[1], pid=f[2], reason=f[3], status=f[4],
-                rung=f[5], accel=f[6], conf=struct.unpack(CONFINED, f[7]),
-                detail=f[8].split(b"\0")[0].decode()))
+        if m[0] == LAUNCH_EVENT:
+            self.events.append(launch_event.of(m[2]))
             return True
-        if m[0] == CAPS:
-            self.caps = m[2]
+        if m[0] == LAUNCH_CAPS:
+            self.caps = launch_caps.of(m[2])
             return True
         return False
 
@@ -170,24 +165,23 @@ class Chan:
 
     def list(self):
         self.id += 1
-        self.send(LIST, b"", None, self.id)
+        self.send(LAUNCH_LIST, b"", None, self.id)
         held = {}
         while True:
             m = self.recv()
             if self._file(m):
                 continue
-            if m[0] == LIST_END:
+            if m[0] == LAUNCH_LIST_END:
                 return held
-            f = struct.unpack("<QIIHB5x16s", m[2])
-            held[f[0]] = dict(state=f[1], pid=f[2], slot=f[3], accel=f[4],
-                              conf=struct.unpack(CONFINED, f[5]))
+            h = launch_held.of(m[2])
+            held[h.vm] = h
 
     def event(self, vm, *kinds, deadline=None):
         """The next event of that VM of one of the kinds; others are kept."""
         end = time.monotonic() + (deadline or DEADLINE)
         while True:
             for i, e in enumerate(self.events):
-                if e["vm"] == vm and e["kind"] in kinds:
+                if e.vm == vm and e.kind in kinds:
                     return self.events.pop(i)
             left = end - time.monotonic()
             if left <= 0:
@@ -231,7 +225,7 @@ class Suite:
         self.programs = (launchd or BUILD + "/mews-launchd",
                          spawner or BUILD + "/mews-spawner")
         self.conf = dict(uid_base=UID_BASE, uid_count=UID_COUNT, max_vcpus=4,
-                         max_mem_mib=512, max_vms=8, cgroup=0, accel=TCG,
+                         max_mem_mib=512, max_vms=8, cgroup=0, accel=ACCEL_TCG,
                          vsock=0, cid_base=UID_BASE)
         self.conf.update(conf)
         self.log = self.dir + "/log/launchd"
@@ -260,17 +254,10 @@ class Suite:
             finally:
                 os._exit(127)
         theirs.close()
-        c = self.conf
-        boot = struct.pack("<6I4I160s", 1, room, uid, uid, 3, 512, 0, 0, 0, 0,
-                           self.run.encode() if uid else b"")
-        conf = struct.pack("<11I160s160s160s160s", c["uid_base"], c["uid_count"],
-                           c["max_vcpus"], c["max_mem_mib"], c["max_vms"],
-                           c["cgroup"], c["accel"], c["vsock"], c["cid_base"],
-                           LAUNCH_UID, LAUNCH_UID, self.state.encode(),
-                           self.run.encode(), self.stage.encode(),
-                           c.get("cgroup_path", "").encode())
         chan = Chan(ours)
-        chan.send(BOOT_CONF, boot + conf)
+        chan.send(BOOT_CONF, spawn.boot(room, dict(
+            self.conf, uid=LAUNCH_UID, gid=LAUNCH_UID, state=self.state,
+            run=self.run, stage=self.stage), uid, self.run if uid else ""))
         return pid, chan
 
     def up(self):
@@ -281,7 +268,8 @@ class Suite:
         for chan, room, end in ((self.parent, ROOM_SPAWNER, a),
                                 (self.above, ROOM_LAUNCHD, b)):
             with contextlib.suppress(BrokenPipeError):  # READY does not come
-                chan.send(BOOT_PEER, struct.pack("<II", room, 1), end.fileno())
+                chan.send(BOOT_PEER, boot_peer(room=room, life=1),
+                          end.fileno())
             end.close()
         for chan, room in ((self.parent, "launchd"), (self.above, "spawner")):
             try:
@@ -294,7 +282,7 @@ class Suite:
 
     def orchd(self):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.parent.send(BOOT_PEER, struct.pack("<II", ROOM_ORCHD, 0), theirs.fileno())
+        self.parent.send(BOOT_PEER, boot_peer(room=ROOM_ORCHD), theirs.fileno())
         theirs.close()
         self.o = Chan(ours)
         return self.o
@@ -323,35 +311,44 @@ class Suite:
     def start(self, vm, slot=0, mem=64, vcpus=1, ready_ms=5000, spec=True):
         if spec:
             fd = memfd(b"{}")
-            t, _ = self.o.ask(ATTACH, struct.pack("<QII", vm, SPEC, 0), fd)
+            t, _ = self.o.ask(LAUNCH_ATTACH,
+                              launch_attach(vm=vm, role=FDR_SPEC), fd)
             os.close(fd)
-            assert t == DONE
-        return self.o.ask(START, start(vm, slot, ready_ms, mem=mem, vcpus=vcpus))
+            assert t == LAUNCH_DONE
+        return self.o.ask(LAUNCH_START,
+                          start(vm, slot, ready_ms, mem=mem, vcpus=vcpus))
 
     def ready(self, vm, slot=0, **kw):
         t, p = self.start(vm, slot, **kw)
-        if t != DONE:
+        if t != LAUNCH_DONE:
             raise Fail("start: %r" % p)
         e = self.o.event(vm, LE_RUNNING, LE_EXITED)
-        if e["kind"] == LE_EXITED:
+        if e.kind == LE_EXITED:
             raise Fail("exited: %s" % e)
         self.o.event(vm, LE_READY)
         return e
 
-    def stop(self, vm, from_=0, ms=(2000, 2000, 2000, 2000, 0)):
-        return self.o.ask(STOP, struct.pack("<QII5II", vm, from_, 0, *ms, 0))[0]
+    def stop(self, vm, from_=STOP_AGENT, ms=(2000, 2000, 2000, 2000, 0)):
+        return self.o.ask(LAUNCH_STOP, launch_stop(
+            vm=vm, **{"from": from_}, deadline_ms=ms))[0]
 
     def release(self, vm):
-        t, p = self.o.ask(RELEASE, struct.pack("<Q", vm))
-        if t != DONE:
+        t, p = self.o.ask(LAUNCH_RELEASE, launch_vm(vm=vm))
+        if t != LAUNCH_DONE:
             raise Fail("release: %r" % p)
 
-    def stream(self, vm, line):
+    def connect(self, vm):
+        """Our end of a stream to its warden, and the answer."""
         a, b = socket.socketpair()
-        t, p = self.o.ask(STREAM, struct.pack("<QII", vm, 1, 0), b.fileno())
+        t, p = self.o.ask(LAUNCH_STREAM,
+                          launch_stream(vm=vm, kind=STREAM_EXEC), b.fileno())
         b.close()
-        if t != DONE:
-            raise Fail("stream: %s" % p[16:].split(b"\0")[0].decode())
+        return a, t, p
+
+    def stream(self, vm, line):
+        a, t, p = self.connect(vm)
+        if t != LAUNCH_DONE:
+            raise Fail("stream: %s" % launch_err.of(p).msg.decode())
         a.sendall(line.encode() + b"\n")
         a.settimeout(DEADLINE)
         out = a.recv(512).decode().strip()
@@ -408,8 +405,9 @@ class Suite:
         os.rmdir(self.dir)
 
 
-def start(vm, slot=0, ready_ms=5000, then=1, **kw):
-    return struct.pack("<QHHI", vm, slot, then, ready_ms) + machine.machine(**kw)
+def start(vm, slot=0, ready_ms=5000, then=LAUNCH_RUN, **kw):
+    return bytes(launch_start(vm=vm, slot=slot, then=then, ready_ms=ready_ms)) \
+        + machine.machine(**kw)
 
 
 def memfd(data):
@@ -477,17 +475,17 @@ def clean(s):
 
 def refused(s, text, vm=VM, **kw):
     t, p = s.start(vm, **kw)
-    if t == ERR:
-        detail = p[16:].split(b"\0")[0].decode()
+    if t == LAUNCH_ERR:
+        detail = launch_err.of(p).msg.decode()
     else:
         e = s.o.event(vm, LE_EXITED, LE_RUNNING)
-        if e["kind"] == LE_RUNNING:
+        if e.kind == LE_RUNNING:
             raise Fail("%s ran" % kw)
-        eq(e["reason"], X_START, "reason")
-        detail = e["detail"]
+        eq(e.reason, EXIT_START_FAILED, "reason")
+        detail = e.detail.decode()
     if text not in detail:
         raise Fail("%r lacks %r" % (detail, text))
-    if t == DONE:
+    if t == LAUNCH_DONE:
         s.release(vm)
 
 

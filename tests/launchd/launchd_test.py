@@ -8,10 +8,18 @@ import os
 import select
 import signal
 import socket
-import struct
 import subprocess
 
 from callers import *  # noqa: F403
+from machine import MAC
+from wire import (ACCEL_KVM, BACKEND_QEMU, DEV_KINDS, DEV_NIC, DEV_VSOCK,
+                  EXIT_GUEST_REBOOT, EXIT_KEEPER, EXIT_KILLED, EXIT_NO_AGENT,
+                  EXIT_STOPPED, EXIT_VMM_ERROR, FDR_ARGS, FDR_QMP, FDR_TAP,
+                  FDR_VSOCK, LE_NEED_SPEC, LE_RUNG, LE_WARDEN, LV_GONE,
+                  LV_READY, LV_RUNNING, LV_STARTING, MACHINE_PROBE,
+                  MACHINE_VERSION, SPAWN_PREPARE, STOP_ACPI, STOP_KILL,
+                  STOP_QUIT, STOP_RUNGS, STOP_TERM, STREAM_FOLLOW, UINT32_MAX,
+                  machine, machine_dev, spawn_prepare)
 
 enter(os.path.abspath(__file__))
 
@@ -20,18 +28,18 @@ def life():
     with suite() as s:
         eq(s.o.list(), {}, "list")
         e = s.ready(VM)
-        verified, cgroup, threads, filters, uid, _ = e["conf"]
-        eq((verified, threads, uid), (1, 1, UID_BASE), "read-back")
-        eq(e["pid"], s.procs()["vmm"], "pid")
+        eq((e.confined.verified, e.confined.threads, e.confined.uid), (1, 1, UID_BASE),
+           "read-back")
+        eq(e.pid, s.procs()["vmm"], "pid")
         base = int(status(s.spawner())["Seccomp_filters"])
-        eq(filters, base + 3, "filters")
+        eq(e.confined.filters, base + 3, "filters")
         h = s.o.list()[VM]
-        eq((h["state"], h["pid"], h["conf"][0]), (READY, e["pid"], 1), "held")
-        eq(s.stop(VM), DONE)
+        eq((h.state, h.pid, h.confined.verified), (LV_READY, e.pid, 1), "held")
+        eq(s.stop(VM), LAUNCH_DONE)
         e = s.o.event(VM, LE_EXITED)
-        eq((e["reason"], e["rung"]), (X_STOPPED, 0), "exit")
-        eq(s.o.list()[VM]["state"], GONE, "held")
-        eq(s.o.event(VM, LE_EXITED)["reason"], X_STOPPED, "told again")
+        eq((e.reason, e.rung), (EXIT_STOPPED, STOP_AGENT), "exit")
+        eq(s.o.list()[VM].state, LV_GONE, "held")
+        eq(s.o.event(VM, LE_EXITED).reason, EXIT_STOPPED, "told again")
         s.release(VM)
         s.release(VM)  # again, and of nothing: the same answer
         eq(s.o.list(), {}, "list")
@@ -40,15 +48,16 @@ def life():
 
 
 def ladder():
-    for mem, rung, status_ in ((WELL, 0, 0), (NO_AGENT_STOP, 1, 0),
-                               (NO_SOFT_STOP, 3, 15), (DEAF, 4, 0)):
+    for mem, rung, status_ in ((WELL, STOP_AGENT, 0), (NO_AGENT_STOP, STOP_ACPI, 0),
+                               (NO_SOFT_STOP, STOP_TERM, 15),
+                               (DEAF, STOP_KILL, 0)):
         with suite() as s:
             s.ready(VM, mem=mem)
-            s.stop(VM, 0, (60, 60, 60, 60, 0))
+            s.stop(VM, STOP_AGENT, (60, 60, 60, 60, 0))
             e = s.o.event(VM, LE_EXITED)
-            eq((e["reason"], e["rung"], e["status"]),
-               (X_STOPPED, rung, status_), "behaviour %d" % mem)
-            rungs = [x["rung"] for x in s.o.events if x["kind"] == LE_RUNG]
+            eq((e.reason, e.rung, e.status),
+               (EXIT_STOPPED, rung, status_), "behaviour %d" % mem)
+            rungs = [x.rung for x in s.o.events if x.kind == LE_RUNG]
             eq(rungs, list(range(rung + 1)), "rungs told")
             s.release(VM)
             clean(s)
@@ -57,30 +66,31 @@ def ladder():
 def ladder_skips():
     with suite() as s:
         s.ready(VM, mem=DEAF)
-        s.stop(VM, 1, (0, 0, 30, 0, 0))
+        s.stop(VM, STOP_ACPI, (0, 0, 30, 0, 0))
         e = s.o.event(VM, LE_EXITED)
-        eq((e["reason"], e["rung"]), (X_STOPPED, 4), "exit")
-        eq([x["rung"] for x in s.o.events if x["kind"] == LE_RUNG], [2, 4])
+        eq((e.reason, e.rung), (EXIT_STOPPED, STOP_KILL), "exit")
+        eq([x.rung for x in s.o.events if x.kind == LE_RUNG],
+           [STOP_QUIT, STOP_KILL])
         s.release(VM)
         clean(s)
 
 
 def exits():
     table = (  # ready_ms: short only where it has to pass
-        (EXIT_3, X_START, "did not start (status 3)", 20000),
-        (CRASH, X_KILLED, "signal 6", 20000),
-        (REBOOT, X_REBOOT, "", 20000),
-        (NO_AGENT, X_NO_AGENT, "", 1500),
-        (NO_QMP, X_START, "in time", 1500),
-        (EXIT_4, X_VMM, "\\x1b[31mbad", 20000),
+        (EXIT_3, EXIT_START_FAILED, b"did not start (status 3)", 20000),
+        (CRASH, EXIT_KILLED, b"signal 6", 20000),
+        (REBOOT, EXIT_GUEST_REBOOT, b"", 20000),
+        (NO_AGENT, EXIT_NO_AGENT, b"", 1500),
+        (NO_QMP, EXIT_START_FAILED, b"in time", 1500),
+        (EXIT_4, EXIT_VMM_ERROR, b"\\x1b[31mbad", 20000),
     )
     with suite() as s:
         for i, (mem, reason, text, ready_ms) in enumerate(table):
             s.start(VM + i, slot=i, mem=mem, ready_ms=ready_ms)
             e = s.o.event(VM + i, LE_EXITED)
-            eq(e["reason"], reason, "behaviour %d (%s)" % (mem, e["detail"]))
-            if text not in e["detail"]:
-                raise Fail("detail %r lacks %r" % (e["detail"], text))
+            eq(e.reason, reason, "behaviour %d (%s)" % (mem, e.detail))
+            if text not in e.detail:
+                raise Fail("detail %r lacks %r" % (e.detail, text))
             s.release(VM + i)
         clean(s)
 
@@ -88,8 +98,8 @@ def exits():
 def stop_while_starting():
     with suite() as s:
         s.start(VM, mem=NO_QMP)
-        eq(s.stop(VM), DONE)
-        eq(s.o.event(VM, LE_EXITED)["reason"], X_STOPPED)
+        eq(s.stop(VM), LAUNCH_DONE)
+        eq(s.o.event(VM, LE_EXITED).reason, EXIT_STOPPED)
         s.release(VM)
         s.start(VM, mem=NO_QMP)
         s.release(VM)
@@ -98,26 +108,26 @@ def stop_while_starting():
 
 def kill_parts():
     with suite() as s:
-        for victim, reason in (("keeper", X_KEEPER), ("vmm", X_KILLED)):
+        for victim, reason in (("keeper", EXIT_KEEPER), ("vmm", EXIT_KILLED)):
             s.ready(VM)
             os.kill(s.procs()[victim], signal.SIGKILL)
-            eq(s.o.event(VM, LE_EXITED)["reason"], reason, victim)
+            eq(s.o.event(VM, LE_EXITED).reason, reason, victim)
             s.release(VM)
             clean(s)
 
 
 def kill_warden():
     with suite() as s:
-        vmm = s.ready(VM)["pid"]
+        vmm = s.ready(VM).pid
         a, b = socket.socketpair()
         for i in range(3):
             os.kill(s.procs()["warden"], signal.SIGKILL)
             e = s.o.event(VM, LE_WARDEN)
-            eq((e["conf"][0], e["pid"]), (1, vmm), "read back again")
+            eq((e.confined.verified, e.pid), (1, vmm), "read back again")
             eq(s.probe(VM, "passwd"), "ENOENT", "stream")
         a.close()
         b.close()
-        eq(s.o.list()[VM]["state"], READY)
+        eq(s.o.list()[VM].state, LV_READY)
         s.release(VM)
         clean(s)
 
@@ -126,13 +136,13 @@ def hostile_warden():
     """What no honest warden says costs it its channel, nobody else a thing."""
     with suite() as s:
         s.ready(VM)
-        other = s.ready(VM + 1, slot=1)["pid"]
+        other = s.ready(VM + 1, slot=1).pid
         for which in range(6):
             eq(s.stream(VM, "junk %d" % which), "junk %d" % which)
             s.o.event(VM, LE_WARDEN)  # connected, asked, read back again
             eq(s.probe(VM + 1, "passwd"), "ENOENT", "the other VM")
-        eq({v: h["state"] for v, h in s.o.list().items()},
-           {VM: READY, VM + 1: READY})
+        eq({v: h.state for v, h in s.o.list().items()},
+           {VM: LV_READY, VM + 1: LV_READY})
         eq(s.procs(1)["vmm"], other)
         s.release(VM)
         s.release(VM + 1)
@@ -141,9 +151,13 @@ def hostile_warden():
 
 def unread(pid):
     """Bytes that wait in the spawner's channel to launchd."""
-    fd, = [fd for fd in map(int, os.listdir("/proc/%d/fd" % pid)) if fd > 3 and
-           os.readlink("/proc/%d/fd/%d" % (pid, fd)).startswith("socket:")]
-    inode = os.readlink("/proc/%d/fd/%d" % (pid, fd)).strip("socket:[]")
+    try:
+        inode, = [to.strip("socket:[]") for to in (
+            os.readlink("/proc/%d/fd/%s" % (pid, fd))
+            for fd in os.listdir("/proc/%d/fd" % pid) if int(fd) > 3)
+            if to.startswith("socket:")]
+    except (FileNotFoundError, ValueError):
+        return 0  # it is not stopped yet, and has something open for a while
     out = subprocess.run(["ss", "-xan"], stdout=subprocess.PIPE, text=True)
     for f in map(str.split, out.stdout.splitlines()):
         if len(f) > 5 and inode == f[5]:
@@ -161,12 +175,12 @@ def late_answer():
         os.kill(s.procs()["warden"], signal.SIGKILL)
         wait("read-back to be asked for", lambda: unread(spawner))
         os.kill(s.procs()["vmm"], signal.SIGKILL)
-        eq(s.o.event(VM, LE_EXITED)["reason"], X_KILLED)
+        eq(s.o.event(VM, LE_EXITED).reason, EXIT_KILLED)
         os.kill(keeper, signal.SIGSTOP)
-        s.o.send(RELEASE, struct.pack("<Q", VM), None, 7)
-        s.o.send(LIST, b"", None, 8)
+        s.o.send(LAUNCH_RELEASE, launch_vm(vm=VM), None, 7)
+        s.o.send(LAUNCH_LIST, b"", None, 8)
         m = s.o.recv()
-        while m is None or m[0] != LIST_END:  # so the release was read
+        while m is None or m[0] != LAUNCH_LIST_END:  # so the release was read
             m = s.o.recv()
         os.kill(spawner, signal.SIGCONT)
         wait("answer of the spawner", lambda: not unread(spawner))
@@ -174,7 +188,7 @@ def late_answer():
         m = s.o.recv()
         while s.o._file(m):
             m = s.o.recv()
-        eq((m[0], m[1]), (DONE, 7), "release: %r" % m[2])
+        eq((m[0], m[1]), (LAUNCH_DONE, 7), "release: %r" % m[2])
         clean(s)
 
 
@@ -183,9 +197,9 @@ def hung_warden():
     with suite() as s:
         s.ready(VM)
         os.kill(s.procs()["warden"], signal.SIGSTOP)
-        s.stop(VM, 0, (50, 50, 50, 500, 0))
+        s.stop(VM, STOP_AGENT, (50, 50, 50, 500, 0))
         e = s.o.event(VM, LE_EXITED)
-        eq((e["reason"], e["rung"]), (X_STOPPED, 3))
+        eq((e.reason, e.rung), (EXIT_STOPPED, STOP_TERM))
         s.release(VM)
         clean(s)
 
@@ -196,15 +210,13 @@ def hung_warden_streams():
         s.ready(VM)
         warden = s.procs()["warden"]
         os.kill(warden, signal.SIGSTOP)
-        kept, said = [], ""
+        kept, said = [], b""
         while not said and len(kept) < 1200:
-            a, b = socket.socketpair()
-            t, p = s.o.ask(STREAM, struct.pack("<QII", VM, 1, 0), b.fileno())
-            b.close()
+            a, t, p = s.connect(VM)
             kept.append(a)
-            if t != DONE:
-                said = p[16:].split(b"\0")[0].decode()
-        eq(said, "busy")
+            if t != LAUNCH_DONE:
+                said = launch_err.of(p).msg
+        eq(said, b"busy")
         for a in kept:
             a.close()
         os.kill(warden, signal.SIGCONT)
@@ -216,18 +228,16 @@ def flooding_warden():
     """News without end waits at its sender's; other VMs live as ever."""
     with suite() as s:
         s.ready(VM)
-        a, b = socket.socketpair()
-        t, _ = s.o.ask(STREAM, struct.pack("<QII", VM, 1, 0), b.fileno())
-        b.close()
-        eq(t, DONE)
+        a, t, _ = s.connect(VM)
+        eq(t, LAUNCH_DONE)
         a.sendall(b"flood 5000\n")  # read as they come: some 20 ms
         s.ready(VM + 1, slot=1)  # a whole life meanwhile
         s.stop(VM + 1)
-        eq(s.o.event(VM + 1, LE_EXITED)["reason"], X_STOPPED)
+        eq(s.o.event(VM + 1, LE_EXITED).reason, EXIT_STOPPED)
         s.release(VM + 1)
         r, _, _ = select.select([a], [], [], 0.5)
         assert not r, "it said all 5000"
-        eq(s.o.list()[VM]["state"], READY)
+        eq(s.o.list()[VM].state, LV_READY)
         a.close()
         s.release(VM)
         clean(s)
@@ -236,7 +246,7 @@ def flooding_warden():
 def adoption():
     with suite() as s:
         n = 4
-        vmm = [s.ready(VM + i, slot=i)["pid"] for i in range(n)]
+        vmm = [s.ready(VM + i, slot=i).pid for i in range(n)]
         for who in ("launchd", "spawner", "both"):
             sp = s.spawner()
             if who == "both":
@@ -244,12 +254,12 @@ def adoption():
             s.kill(sp if who == "spawner" else s.pid, sp)
             s.up()
             held = s.o.list()
-            eq([held[VM + i]["pid"] for i in range(n)], vmm, who)
-            eq({h["state"] for h in held.values()}, {READY}, who)
-            eq({h["conf"][0] for h in held.values()}, {1}, "verified again")
+            eq([held[VM + i].pid for i in range(n)], vmm, who)
+            eq({h.state for h in held.values()}, {LV_READY}, who)
+            eq({h.confined.verified for h in held.values()}, {1}, "verified again")
             eq(s.probe(VM, "passwd"), "ENOENT", "stream")
         s.stop(VM)
-        eq(s.o.event(VM, LE_EXITED)["reason"], X_STOPPED)
+        eq(s.o.event(VM, LE_EXITED).reason, EXIT_STOPPED)
         for i in range(n):
             s.release(VM + i)
         clean(s)
@@ -268,9 +278,9 @@ def adoption_of_dead():
              and not alive(procs[1]["keeper"]))
         s.up()
         held = s.o.list()
-        eq([held[VM + i]["state"] for i in range(3)], [GONE, GONE, READY])
-        eq(s.o.event(VM, LE_EXITED)["reason"], X_KILLED, "status was kept")
-        eq(s.o.event(VM + 1, LE_EXITED)["reason"], X_KEEPER)
+        eq([held[VM + i].state for i in range(3)], [LV_GONE, LV_GONE, LV_READY])
+        eq(s.o.event(VM, LE_EXITED).reason, EXIT_KILLED, "status was kept")
+        eq(s.o.event(VM + 1, LE_EXITED).reason, EXIT_KEEPER)
         for i in range(3):
             s.release(VM + i)
         clean(s)
@@ -282,9 +292,9 @@ def orchd_restart():
         s.ready(VM)
         s.o.s.close()
         s.orchd()
-        eq(s.o.list()[VM]["state"], READY)
+        eq(s.o.list()[VM].state, LV_READY)
         s.orchd()  # while the old one is still open
-        eq(s.o.list()[VM]["state"], READY)
+        eq(s.o.list()[VM].state, LV_READY)
         s.release(VM)
         clean(s)
 
@@ -298,32 +308,33 @@ def kill_during_start():
             s.kill(s.pid if step % 2 else s.spawner())
             s.up()
             h = s.o.list().get(VM)
-            if h is not None and h["state"] in (STARTING, RUNNING):
-                wait("convergence", lambda: s.o.list()[VM]["state"]
-                     in (RUNNING, GONE))
+            if h is not None and h.state in (LV_STARTING, LV_RUNNING):
+                wait("convergence", lambda: s.o.list()[VM].state
+                     in (LV_RUNNING, LV_GONE))
             s.release(VM)
             clean(s)
 
 
 def attach():
     """What START needs first, and what the jail then gets."""
-    def at(s, kind, fd):
-        return s.o.ask(ATTACH, struct.pack("<QII", VM, kind, 0), fd)[0]
+    def at(s, role, fd):
+        return s.o.ask(LAUNCH_ATTACH, launch_attach(vm=VM, role=role), fd)[0]
 
     with suite() as s:
-        nic = start(VM, devs=((1, 0, machine.MAC),))
-        eq(s.o.ask(START, nic)[0], ERR, "a nic without its tap")
+        nic = start(VM, devs=((DEV_NIC, 0, MAC),))
+        eq(s.o.ask(LAUNCH_START, nic)[0], LAUNCH_ERR, "a nic without its tap")
         r, w = os.pipe()
-        for kind, fd in ((TAP, w), (ARGS, memfd(b"quiet")), (SPEC, memfd(b"{}"))):
-            eq(at(s, kind, fd), DONE)
+        for role, fd in ((FDR_TAP, w), (FDR_ARGS, memfd(b"quiet")),
+                         (FDR_SPEC, memfd(b"{}"))):
+            eq(at(s, role, fd), LAUNCH_DONE)
             os.close(fd)
-        eq(s.o.ask(START, nic)[0], DONE)
+        eq(s.o.ask(LAUNCH_START, nic)[0], LAUNCH_DONE)
         s.o.event(VM, LE_READY)
         fds = {f: os.readlink("/proc/%d/fd/%s" % (s.procs()["vmm"], f))
                for f in ("7", "8")}
         eq(fds["7"][:5], "pipe:", "the tap")
         eq(fds["8"].startswith("/memfd:"), True, "the arguments")
-        eq(at(s, TAP, r), ERR, "a tap while it runs")
+        eq(at(s, FDR_TAP, r), LAUNCH_ERR, "a tap while it runs")
         # nobody but the hypervisor holds it: it closes when the VM ends
         s.release(VM)
         eq(select.select([r], [], [], 5)[0], [r], "the tap is closed")
@@ -336,8 +347,10 @@ def unanswered():
         s.ready(VM)
         a, b = socket.socketpair()
         for vm in (VM, VM + 1):
-            s.o.send(STREAM, struct.pack("<QII", vm, 1, 0), b.fileno(), 0)
-            s.o.send(ATTACH, struct.pack("<QII", vm, TAP, 0), b.fileno(), 0)
+            s.o.send(LAUNCH_STREAM, launch_stream(vm=vm, kind=STREAM_EXEC),
+                     b.fileno(), 0)
+            s.o.send(LAUNCH_ATTACH, launch_attach(vm=vm, role=FDR_TAP),
+                     b.fileno(), 0)
         b.close()
         s.o.list()
         a.close()
@@ -352,10 +365,11 @@ def need_spec():
         s.o.event(VM, LE_NEED_SPEC)
         s.kill()
         s.up()
-        eq(s.o.list()[VM]["state"], RUNNING)
+        eq(s.o.list()[VM].state, LV_RUNNING)
         s.o.event(VM, LE_NEED_SPEC)
         fd = memfd(b"{}")
-        eq(s.o.ask(ATTACH, struct.pack("<QII", VM, SPEC, 0), fd)[0], DONE)
+        eq(s.o.ask(LAUNCH_ATTACH, launch_attach(vm=VM, role=FDR_SPEC), fd)[0],
+           LAUNCH_DONE)
         os.close(fd)
         s.o.event(VM, LE_READY)
         s.release(VM)
@@ -363,65 +377,66 @@ def need_spec():
 
 
 def malformed():
-    m = machine
-    good = start(VM, ready_ms=500)
-    nic = start(VM, devs=((m.NIC, 0, m.MAC),))
-    at = 16  # the machine
-    dev = at + m.FIRST_DEV
+    good, nic = start(VM), start(VM, devs=((DEV_NIC, 0, MAC),))
+    at = launch_start.SIZE
+    dev = at + machine.dev.offset
 
-    def put(b, off, data):
-        return b[:off] + data + b[off + len(data):]
+    def put(b, at, field, value):
+        """That field of the struct at `at` is another value."""
+        at += field.offset
+        return b[:at] + value.to_bytes(field.size, "little") \
+            + b[at + field.size:]
 
+    starts = (
+        ("short", good[:-1]), ("long", good + b"\0"), ("empty", b""),
+        ("no machine", good[:at]), ("no VM", start(0)),
+        ("nothing to follow", start(VM, then=0)),
+        ("what follows is unknown", start(VM, then=LAUNCH_RUN + 1)),
+        ("no deadline", start(VM, ready_ms=0)),
+        ("no vcpu", put(good, at, machine.vcpus, 0)),
+        ("65 vcpus", start(VM, vcpus=65)),
+        ("fewer vcpus later", put(good, at, machine.vcpus, 2)),
+        ("63 MiB", put(good, at, machine.mem_mib, 63)),
+        ("all memory", start(VM, mem=UINT32_MAX)),
+        ("less memory later", put(good, at, machine.mem_mib, 128)),
+        ("2 nics", start(VM, devs=((DEV_NIC, 0, MAC), (DEV_NIC, 1, MAC + 1)))),
+        ("a second nic without a first", start(VM, devs=((DEV_NIC, 1, MAC),))),
+        ("multicast mac", start(VM, devs=((DEV_NIC, 0, MAC | 1 << 40),))),
+        ("flags of a device", put(nic, dev, machine_dev.flags, 1)),
+        ("a device that is none", start(VM, devs=((DEV_KINDS, 0, MAC),))),
+        ("a device too many", put(nic, at, machine.ndevs, 2)),
+        ("65 devices", put(nic, at, machine.ndevs, 65)),
+        ("an address of its own", start(VM, devs=((DEV_VSOCK, 0, 5),))),
+        ("an accelerator", start(VM, accel=ACCEL_KVM)),
+        ("padding", put(good, at, machine.pad, 1)),
+        ("flags", start(VM, flags=MACHINE_PROBE << 1)),
+        ("a probe", start(VM, flags=MACHINE_PROBE)),
+        ("a clock", start(VM, tsc=1)),
+        ("version 0", put(good, at, machine.version, 0)),
+        ("a later version", put(good, at, machine.version, MACHINE_VERSION + 1)),
+        ("a longer head", put(good, at, machine.head_len,
+                              machine.dev.offset + 8)),
+        ("another backend", put(good, at, machine.backend, BACKEND_QEMU + 1)),
+    )
     rows = (
         ("unknown type", 0x499, b"", None),
-        ("an answer", DONE, struct.pack("<Q", VM), None),
-        ("a spawner's verb", 0x501, bytes(24), None),
-        ("short", START, good[:-1], None),
-        ("long", START, good + b"\0", None),
-        ("empty", START, b"", None),
-        ("no machine", START, good[:at], None),
-        ("no VM", START, put(good, 0, bytes(8)), None),
-        ("nothing to follow", START, put(good, 10, b"\0\0"), None),
-        ("what follows is unknown", START, put(good, 10, b"\2\0"), None),
-        ("no deadline", START, put(good, 12, bytes(4)), None),
-        ("no vcpu", START, put(good, at + m.VCPUS, b"\0\0"), None),
-        ("65 vcpus", START, put(good, at + m.VCPUS, b"\x41\0\x41\0"), None),
-        ("fewer vcpus later", START, put(good, at + m.VCPUS, b"\2\0"), None),
-        ("63 MiB", START, put(good, at + m.MEM, b"\x3f\0\0\0"), None),
-        ("all memory", START, put(good, at + m.MEM, b"\xff" * 8), None),
-        ("less memory later", START, put(good, at + m.MEM, b"\x80\0\0\0"),
-         None),
-        ("2 nics", START, start(VM, devs=((m.NIC, 0, m.MAC),
-                                          (m.NIC, 1, m.MAC + 1))), None),
-        ("a second nic without a first", START,
-         start(VM, devs=((m.NIC, 1, m.MAC),)), None),
-        ("multicast mac", START, put(nic, dev + 8 + 5, b"\3"), None),
-        ("flags of a device", START, put(nic, dev + 4, b"\1"), None),
-        ("a device that is none", START, put(nic, dev, b"\3\0"), None),
-        ("a device too many", START, put(nic, at + m.NDEVS, b"\2\0"), None),
-        ("65 devices", START, put(nic, at + m.NDEVS, b"\x41\0"), None),
-        ("an address of its own", START, start(VM, devs=((m.VSOCK, 0, 5),)),
-         None),
-        ("an accelerator", START, put(good, at + m.ACCEL, b"\2\0"), None),
-        ("padding", START, put(good, at + m.PAD, b"\1"), None),
-        ("flags", START, put(good, at + m.FLAGS, b"\2"), None),
-        ("a probe", START, put(good, at + m.FLAGS, b"\1"), None),
-        ("a clock", START, put(good, at + m.TSC, b"\1"), None),
-        ("version 0", START, put(good, at + m.VERSION, b"\0"), None),
-        ("a later version", START, put(good, at + m.VERSION, b"\2"), None),
-        ("a longer head", START, put(good, at + m.HEAD_LEN, b"\x28"), None),
-        ("another backend", START, put(good, at + m.BACKEND, b"\2"), None),
-        ("a descriptor with START", START, good, 0),
-        ("ATTACH without one", ATTACH, struct.pack("<QII", VM, 1, 0), None),
-        ("ATTACH of kind 4", ATTACH, struct.pack("<QII", VM, 4, 0), 0),
-        ("ATTACH of kind 5", ATTACH, struct.pack("<QII", VM, 5, 0), 0),
-        ("ATTACH of a second tap", ATTACH, struct.pack("<QII", VM, TAP, 1), 0),
-        ("ATTACH of kind 0", ATTACH, struct.pack("<QII", VM, 0, 0), 0),
-        ("rung 5", STOP, struct.pack("<QII5II", VM, 5, 0, 0, 0, 0, 0, 0, 0), None),
-        ("stream of kind 9", STREAM, struct.pack("<QII", VM, 9, 0), 0),
-        ("stream flags", STREAM, struct.pack("<QII", VM, 1, 2), 0),
-        ("release of 0", RELEASE, bytes(8), None),
-        ("list with payload", LIST, b"x", None),
+        ("an answer", LAUNCH_DONE, launch_vm(vm=VM), None),
+        ("a spawner's verb", SPAWN_PREPARE, spawn_prepare(), None),
+        *((name, LAUNCH_START, payload, None) for name, payload in starts),
+        ("a descriptor with START", LAUNCH_START, good, 0),
+        ("ATTACH without one", LAUNCH_ATTACH,
+         launch_attach(vm=VM, role=FDR_TAP), None),
+        *(("ATTACH of kind %d" % role, LAUNCH_ATTACH,
+           launch_attach(vm=VM, role=role), 0)
+          for role in (FDR_VSOCK, FDR_QMP, 0)),
+        ("ATTACH of a second tap", LAUNCH_ATTACH,
+         launch_attach(vm=VM, role=FDR_TAP, index=1), 0),
+        ("rung 5", LAUNCH_STOP, launch_stop(vm=VM, **{"from": STOP_RUNGS}), None),
+        ("stream of kind 9", LAUNCH_STREAM, launch_stream(vm=VM, kind=9), 0),
+        ("stream flags", LAUNCH_STREAM,
+         launch_stream(vm=VM, kind=STREAM_EXEC, flags=STREAM_FOLLOW << 1), 0),
+        ("release of 0", LAUNCH_RELEASE, launch_vm(), None),
+        ("list with payload", LAUNCH_LIST, b"x", None),
     )
     with suite() as s:
         keep = VM + 1
@@ -429,17 +444,17 @@ def malformed():
         for name, t, payload, fd in rows:
             s.o.send(t, payload, fd, 9)
             m = s.o.recv()
-            while m is not None and m[0] in (EVENT, CAPS):
+            while m is not None and m[0] in (LAUNCH_EVENT, LAUNCH_CAPS):
                 m = s.o.recv()
             eq(m, None, name + ": channel closed")
             s.orchd()
             eq(list(s.o.list()), [keep], name + ": nothing changed")
-        for raw in (b"x", bytes(15), struct.pack("<IIQ", LIST, 99, 1)):
+        for raw in (b"x", bytes(15), bytes(msg_hdr(type=LAUNCH_LIST, len=99, id=1))):
             s.o.s.send(raw)
             while s.o.recv() is not None:
                 pass
             s.orchd()
-        eq(s.o.list()[keep]["state"], READY)
+        eq(s.o.list()[keep].state, LV_READY)
         s.release(keep)
         clean(s)
 
@@ -466,16 +481,17 @@ def accel_probe():
     except OSError:
         with suite(accel=0) as s:
             s.ready(VM)
-            eq(s.o.caps[0], TCG)
+            eq(s.o.caps.accel, ACCEL_TCG)
         return
     with suite(accel=0, max_mem_mib=128) as s:
         e = s.ready(VM)  # waits for the probe's verdict
-        eq((s.o.caps[0], e["accel"]), (KVM, KVM), "the agent answered")
+        eq((s.o.caps.accel, e.accel), (ACCEL_KVM, ACCEL_KVM),
+           "the agent answered")
         eq(s.probe(VM, "kvm"), "ok", "kvm in the jail")
         s.kill()
         s.up()
         s.o.list()
-        eq(s.o.caps[0], KVM, "kept over a restart, not probed again")
+        eq(s.o.caps.accel, ACCEL_KVM, "kept over a restart, not probed again")
         s.release(VM)
         clean(s)
 
@@ -486,10 +502,10 @@ def accel_probe_hangs():
     if not os.path.exists("/dev/kvm"):
         return
     with suite(accel=0, max_mem_mib=SPIN) as s:
-        wait("verdict", lambda: s.o._file(s.o.recv()) and s.o.caps, 60)
-        eq(s.o.caps[0], TCG)
+        wait("verdict", lambda: s.o._file(s.o.recv(60)) and s.o.caps, 60)
+        eq(s.o.caps.accel, ACCEL_TCG)
         e = s.ready(VM, mem=64)
-        eq(e["accel"], TCG)
+        eq(e.accel, ACCEL_TCG)
         eq(s.probe(VM, "kvm"), "ENOENT")
         s.release(VM)
         clean(s)
@@ -500,8 +516,8 @@ def accel_probe_late():
     if not os.path.exists("/dev/kvm"):
         return
     with suite(accel=0, max_mem_mib=LATE) as s:
-        wait("verdict", lambda: s.o._file(s.o.recv()) and s.o.caps, 60)
-        eq(s.o.caps[0], KVM)
+        wait("verdict", lambda: s.o._file(s.o.recv(60)) and s.o.caps, 60)
+        eq(s.o.caps.accel, ACCEL_KVM)
 
 
 def accel_probe_killed():
@@ -513,7 +529,7 @@ def accel_probe_killed():
         s.conf["max_mem_mib"] = 128
         s.up()
         s.ready(VM)
-        eq(s.o.caps[0], KVM, "probed anew")
+        eq(s.o.caps.accel, ACCEL_KVM, "probed anew")
         s.release(VM)
         clean(s)
 

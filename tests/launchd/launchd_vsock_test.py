@@ -8,10 +8,10 @@ that can be switched off are, and their case must then see the difference.
 import contextlib
 import os
 import socket
-import struct
 import threading
 
 from callers import *  # noqa: F403
+from wire import AGENT_PORT_HTTP, WARD_DIALS_MAX
 
 enter(os.path.abspath(__file__))
 
@@ -30,7 +30,7 @@ def faked(**kw):
 
 
 @contextlib.contextmanager
-def agent(s, slot, serves=True, port=1024):
+def agent(s, slot, serves=True, port=AGENT_PORT_HTTP):
     """Listens where a guest's agent would."""
     l = socket.socket(socket.AF_UNIX)
     path = "%s/vsock-%d-%d" % (s.run, CID + slot, port)
@@ -61,7 +61,7 @@ def agent(s, slot, serves=True, port=1024):
         os.unlink(path)
 
 
-def dials(s, vm, port=1024, n=1, reads=1):
+def dials(s, vm, port=AGENT_PORT_HTTP, n=1, reads=1):
     return [int(x) for x in s.stream(
         vm, "dial %d %d %d" % (port, n, reads)).split()]
 
@@ -71,8 +71,8 @@ def vsock_dial():
     of it.  Adopted VMs keep their address."""
     with faked() as s, agent(s, 1):
         e = s.ready(VM, slot=1)
-        eq(struct.unpack("<BBB5x112s64s", s.o.caps)[2], 1, "caps")
-        eq(e["conf"][5], CID + 1, "address")
+        eq(s.o.caps.vsock, 1, "caps")
+        eq(e.confined.cid, CID + 1, "address")
         eq(dials(s, VM), [1])
         eq(dials(s, VM, n=20), [1] * 20)
         for name, pid in (("spawner", s.spawner()), ("launchd", s.pid),
@@ -83,7 +83,7 @@ def vsock_dial():
         if not PROGRAM:
             s.kill()
             s.up()
-            eq(s.o.list()[VM]["slot"], 1)
+            eq(s.o.list()[VM].slot, 1)
             wait("answer", lambda: dials(s, VM) == [1])
         s.release(VM)
 
@@ -130,14 +130,12 @@ def vsock_hangs():
     with faked() as s, agent(s, HANGS, serves=False), agent(s, 0):
         s.ready(VM, slot=HANGS)
         s.ready(VM + 1, slot=0)
-        a, b = socket.socketpair()
-        s.o.ask(STREAM, struct.pack("<QII", VM, 1, 0), b.fileno())
-        b.close()
-        a.sendall(b"dial 1024 10 2\n")
+        a, _, _ = s.connect(VM)
+        a.sendall(b"dial %d 10 2\n" % AGENT_PORT_HTTP)
         eq(dials(s, VM + 1), [1])
         a.settimeout(DEADLINE)
         eq(sorted(int(x) for x in a.recv(512).split()),
-           [ETIMEDOUT] * 8 + [EBUSY] * 2)
+           [ETIMEDOUT] * WARD_DIALS_MAX + [EBUSY] * 2)
         a.close()
 
 
@@ -146,21 +144,22 @@ def vsock_hoard():
     descriptors on their way, whatever it says to have seen (DIAL_MAX)."""
     with faked() as s, agent(s, 0):
         s.ready(VM)
-        eq(sorted(dials(s, VM, n=20, reads=0)), [EBUSY] * 12 + [1] * 8)
+        eq(sorted(dials(s, VM, n=20, reads=0)),
+           [EBUSY] * 12 + [1] * WARD_DIALS_MAX)
         eq(dials(s, VM, n=9), [1] * 9)
 
 
 def vsock_taken():
     """Somebody else has the address: no device, and nobody is called."""
     with faked() as s, agent(s, TAKEN):
-        eq(s.ready(VM, slot=TAKEN)["conf"][5], 0, "address")
+        eq(s.ready(VM, slot=TAKEN).confined.cid, 0, "address")
         eq(dials(s, VM), [ENODEV])
         assert "no AF_VSOCK at %d" % (CID + TAKEN) in s.tail()
 
 
 def vsock_off():
     with faked(vsock=1) as s, agent(s, 0):
-        eq(s.ready(VM)["conf"][5], 0, "address")
+        eq(s.ready(VM).confined.cid, 0, "address")
         eq(dials(s, VM), [ENODEV])
 
 

@@ -7,6 +7,8 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from callers import *  # noqa: E402,F403
+from wire import (  # noqa: E402
+    EXIT_KILLED, EXIT_STOPPED, KEEP_VERSION, LV_GONE, LV_READY)
 
 KEEPER = BUILD + "/old/mews-keeper"
 
@@ -19,18 +21,18 @@ def suite():
 
 def served():
     with suite() as s:
-        vmm = s.ready(VM)["pid"]
+        vmm = s.ready(VM).pid
         for _ in range(2):
             s.kill()
             s.up()
             held = s.o.list()
             eq(list(held), [VM])
-            eq((held[VM]["state"], held[VM]["pid"], held[VM]["accel"]),
-               (READY, vmm, TCG))
-            eq(held[VM]["conf"][0], 1, "verified again")
+            eq((held[VM].state, held[VM].pid, held[VM].accel),
+               (LV_READY, vmm, ACCEL_TCG))
+            eq(held[VM].confined.verified, 1, "verified again")
             eq(s.probe(VM, "passwd"), "ENOENT", "a stream")
         s.stop(VM)
-        eq(s.o.event(VM, LE_EXITED)["reason"], X_STOPPED)
+        eq(s.o.event(VM, LE_EXITED).reason, EXIT_STOPPED)
         s.release(VM)
         eq(s.leaks(), [])
 
@@ -44,9 +46,9 @@ def ended():
         os.kill(vmm, signal.SIGKILL)
         wait("end of the hypervisor", lambda: not alive(vmm))
         s.up()
-        eq(s.o.list()[VM]["state"], GONE)
+        eq(s.o.list()[VM].state, LV_GONE)
         e = s.o.event(VM, LE_EXITED)
-        eq((e["reason"], e["status"], e["accel"]), (X_KILLED, 9, TCG))
+        eq((e.reason, e.status, e.accel), (EXIT_KILLED, 9, ACCEL_TCG))
         s.release(VM)
         eq(s.leaks(), [])
 
@@ -54,11 +56,11 @@ def ended():
 def waits():
     """One whose staged tree is older than launchd never starts."""
     with suite() as s:
-        eq(s.start(VM, slot=1)[0], DONE)
+        eq(s.start(VM, slot=1)[0], LAUNCH_DONE)
         e = s.o.event(VM, LE_EXITED, LE_RUNNING)
-        eq((e["kind"], e["reason"]), (LE_EXITED, X_START))
-        eq("keeper speaks version 1, launchd 2" in e["detail"], True,
-           e["detail"])
+        eq((e.kind, e.reason), (LE_EXITED, EXIT_START_FAILED))
+        eq(b"keeper speaks version 1, launchd %d" % KEEP_VERSION in e.detail,
+           True, e.detail)
         s.release(VM)
         eq(s.leaks(), [])
 

@@ -11,7 +11,6 @@ import select
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import time
@@ -19,15 +18,15 @@ import time
 sys.path.insert(0, os.path.join(
     os.path.dirname(os.path.abspath(__file__)), "../suite"))
 import suite  # noqa: E402
+from wire import *  # noqa: E402,F403
 
 BUILD = os.path.join(suite.TOP, "build-test")
 PROGRAMS, STAGE = "/run/programs", os.path.join(BUILD, "stage-standin/current")
-READY, ONESHOT, ONESHOT_FD, END = 0x105, 0x108, 0x109, 0x10a
-EXITED, KILLED, LATE, BUSY, FAILED = range(5)
-# proto/room.h; mewsd/table.c: the trial's row
-ORCHD, NETD, TRIAL, ROOM_MAX = 1, 4, 7, 8
-AT_ONCE, DEADLINE = 3, 3.0
-PLANE = 12  # proto/uids.h
+EXITED, KILLED, LATE = ONESHOT_EXITED, ONESHOT_KILLED, ONESHOT_LATE
+BUSY, FAILED = ONESHOT_BUSY, ONESHOT_FAILED
+ORCHD, NETD, TRIAL = ROOM_ORCHD, ROOM_NETD, ROOM_TRIAL
+AT_ONCE, DEADLINE = 3, 3.0  # mewsd/table.c: the trial's row
+PLANE = UIDS_ONESHOT
 S = None
 
 
@@ -58,18 +57,19 @@ class Orchd:
         self.s.settimeout(suite.DEADLINE)
         self.ends = {}
         self.peers = []  # a closed one would be a fault of ours
-        self.send(READY)
+        self.send(BOOT_READY)
 
     def send(self, typ, data=b"", fds=()):
-        self.s.sendmsg([struct.pack("<IIQ", typ, len(data), 0), data], [(
+        self.s.sendmsg([bytes(msg_hdr(type=typ, len=len(data))), data], [(
             socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
             if fds else [])
 
     def ask(self, mid, room=TRIAL, pad=0):
-        self.send(ONESHOT, struct.pack("<QII", mid, room, pad))
+        self.send(BOOT_ONESHOT, bytes(boot_oneshot(id=mid, room=room, pad=pad)))
 
     def attach(self, mid, index, fd):
-        self.send(ONESHOT_FD, struct.pack("<QII", mid, index, 0), (fd,))
+        self.send(BOOT_ONESHOT_FD, bytes(boot_oneshot_fd(id=mid, index=index)),
+                  (fd,))
 
     def end(self, mid, wait=suite.DEADLINE):
         """(how, status) of one."""
@@ -81,10 +81,10 @@ class Orchd:
             data, fds, _, _ = socket.recv_fds(self.s, 20000, 4)
             self.peers += fds
             assert data, "mewsd hung up"
-            if struct.unpack_from("<I", data)[0] == END:
-                got, how, status = struct.unpack_from("<QIi", data, 16)
-                assert got not in self.ends, "told twice"
-                self.ends[got] = how, status
+            if msg_hdr.at(data).type == BOOT_ONESHOT_END:
+                e = boot_oneshot_end.of(data[msg_hdr.SIZE:])
+                assert e.id not in self.ends, "told twice"
+                self.ends[e.id] = e.how, e.status
         return self.ends.pop(mid)
 
     def hangs_up(self):
@@ -263,8 +263,8 @@ def refused():
                 ("padding", lambda o: o.ask(1, TRIAL, 1)),
                 ("twice", twice), ("one too many", too_many),
                 ("out of order", out_of_order),
-                ("no descriptor", lambda o: o.send(ONESHOT_FD, bytes(16))),
-                ("its answer", lambda o: o.send(END, bytes(16)))):
+                ("no descriptor", lambda o: o.send(BOOT_ONESHOT_FD, bytes(16))),
+                ("its answer", lambda o: o.send(BOOT_ONESHOT_END, bytes(16)))):
             o = next(orchds)
             act(o)
             try:
@@ -288,8 +288,8 @@ def only_orchd():
         fd = ctypes.CDLL(None).syscall(438, pidfd, 3, 0)  # pidfd_getfd
         os.close(pidfd)
         with socket.socket(fileno=fd) as s:
-            data = struct.pack("<QII", 1, TRIAL, 0)
-            s.send(struct.pack("<IIQ", ONESHOT, len(data), 0) + data)
+            data = bytes(boot_oneshot(id=1, room=TRIAL))
+            s.send(bytes(msg_hdr(type=BOOT_ONESHOT, len=len(data))) + data)
         suite.wait_for(lambda: gone(netd), "end of netd")
         o.ask(1)  # the id is free
         o.attach(1, 0, o.s.fileno())

@@ -90,7 +90,7 @@ def refused_messages():
             ("flags", world.TAP_OPEN, Guest(7).wire(flags=2), {}),
             ("descriptor", world.TAP_OPEN, good, {"fds": [null]}),
             ("two descriptors", world.TAP_OPEN, good, {"fds": [null, null]}),
-            ("padding", world.TAP_CLOSE, struct.pack("<QHHI", 1, 0, 0, 1), {}),
+            ("padding", world.TAP_CLOSE, world.closing(1, 0, pad=1), {}),
             ("payload", world.LIST, b"x", {})):
         before = world.state()
         netd.orchd.send(kind, payload, **kw)
@@ -142,7 +142,7 @@ def closed_under_vm():
     g2 = Guest(12)  # closed and opened again in one breath
     assert netd.open(g2) is None
     g2.detach()
-    netd.orchd.send(world.TAP_CLOSE, struct.pack("<QHHI", g2.uid, 12, 0, 0))
+    netd.orchd.send(world.TAP_CLOSE, world.closing(g2.uid, 12))
     netd.orchd.send(world.TAP_OPEN, g2.wire())
     assert netd.orchd.recv()[0] == world.DONE
     kind, _, _, fd = netd.orchd.recv()
@@ -223,7 +223,7 @@ def measured():
         g.detach()
     t = time.monotonic()
     for g in guests[10:]:
-        netd.orchd.send(world.TAP_CLOSE, struct.pack("<QHHI", g.uid, g.slot, 0, 0))
+        netd.orchd.send(world.TAP_CLOSE, world.closing(g.uid, g.slot))
     for _ in guests[10:]:
         assert netd.orchd.recv()[0] == world.DONE
     many = (time.monotonic() - t) * 1000
@@ -301,9 +301,7 @@ def foreign_bridge():
     netd.kill()
     sh("ip", "link", "add", "br7", "type", "bridge")
     before = world.state()
-    conf = struct.pack("<16s16s4s4sHBB", b"br7", b"", socket.inet_aton(world.NET),
-                       socket.inet_aton(world.GW), 16, 24, 0)
-    netd.start(PROGRAM, conf=conf)
+    netd.start(PROGRAM, conf=world.config(bridge="br7", uplink=""))
     assert netd.simple(world.ENSURE) == errno.EEXIST
     assert netd.open(Guest(5)) == errno.EEXIST
     same(before)
@@ -332,12 +330,9 @@ def bad_config():
                    (5, 31), (5, 7), (5, 33)):
         c = list(good)
         c[i] = bad
-        conf = struct.pack("<16s16s4s4sHBB", c[0].encode(), c[1].encode(),
-                           socket.inet_aton(c[2]), socket.inet_aton(c[3]),
-                           c[4], c[5], 0)
         before = world.state()
         try:
-            Netd().start(PROGRAM, conf=conf)
+            Netd().start(PROGRAM, conf=world.config(*c))
             raise AssertionError("started with %r" % bad)
         except Gone:
             pass

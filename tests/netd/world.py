@@ -17,6 +17,7 @@ import time
 sys.path.insert(
     0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../suite"))
 import sanitized  # noqa: E402
+from wire import *  # noqa: E402,F403
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("B", "build")
@@ -31,12 +32,9 @@ METADATA = "169.254.169.254"
 BRIDGE_MAC = b"\x02m" + socket.inet_aton(GW)
 BROADCAST = b"\xff" * 6
 
-(TAP_OPEN, TAP_READY, TAP_CLOSE, DONE, LIST, HELD, LIST_END, ENSURE, TEARDOWN,
- ERR) = range(0x301, 0x30b)
-BOOT_CONF, BOOT_PEER, BOOT_LISTENER, BOOT_STOP, BOOT_READY = range(0x101, 0x106)
-ROOM_ORCHD, ROOM_NETD = 1, 4
-ADOPT = 1
-TAP = "<QHH4s6sH"
+TAP_OPEN, TAP_READY, TAP_CLOSE = NET_TAP_OPEN, NET_TAP_READY, NET_TAP_CLOSE
+DONE, LIST, HELD, LIST_END = NET_DONE, NET_LIST, NET_HELD, NET_LIST_END
+ENSURE, TEARDOWN, ERR, ADOPT = NET_ENSURE, NET_TEARDOWN, NET_ERR, NET_ADOPT
 
 
 def sh(*argv, check=True):
@@ -145,7 +143,7 @@ class Chan:
 
     def send(self, kind, payload=b"", fds=(), lie=0):
         self.id += 1
-        head = struct.pack("<IIQ", kind, len(payload) + lie, self.id)
+        head = bytes(msg_hdr(type=kind, len=len(payload) + lie, id=self.id))
         anc = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
         try:
             self.sock.sendmsg([head + payload], anc if fds else [])
@@ -160,19 +158,35 @@ class Chan:
             raise Gone from None
         if not data:
             raise Gone
-        kind, length, rid = struct.unpack("<IIQ", data[:16])
-        assert length == len(data) - 16
+        head, data = msg_hdr.at(data), data[msg_hdr.SIZE:]
+        assert head.len == len(data)
         fd = None
         for level, what, raw in anc:
             if (level, what) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 fd = array.array("i", raw)[0]
-        return kind, rid, data[16:], fd
+        return head.type, head.id, data, fd
 
     def ask(self, kind, payload=b""):
         self.send(kind, payload)
         got = self.recv()
         assert got[1] == self.id
         return got
+
+
+def address(text):
+    """IPv4, in network order."""
+    return int.from_bytes(socket.inet_aton(text), sys.byteorder)
+
+
+def config(bridge=BRIDGE, uplink=UPLINK, net=NET, gw=GW, max_taps=16,
+           prefix=PREFIX):
+    return bytes(net_conf(bridge=bridge.encode(), uplink=uplink.encode(),
+                          subnet=address(net), gateway=address(gw),
+                          max_taps=max_taps, prefix=prefix))
+
+
+def closing(uid, slot, **kw):
+    return bytes(net_tap_close(vm=uid, slot=slot, **kw))
 
 
 class Netd:
@@ -197,19 +211,18 @@ class Netd:
         sock.close()
         self.parent = Chan(self.parent)
         if conf is None:
-            conf = struct.pack(
-                "<16s16s4s4sHBB", BRIDGE.encode(), uplink.encode(),
-                socket.inet_aton(NET), socket.inet_aton(GW), max_taps, PREFIX, 0)
-        common = struct.pack("<6I16x160s", 1, ROOM_NETD, UID, UID, 2, 256,
-                             b"/nowhere")
-        self.parent.send(BOOT_CONF, common + conf)
+            conf = config(uplink=uplink, max_taps=max_taps)
+        common = boot_common(version=BOOT_VERSION, room=ROOM_NETD, uid=UID,
+                             gid=UID, log_level=2, nofile=256,
+                             root=b"/nowhere")
+        self.parent.send(BOOT_CONF, bytes(common) + conf)
         kind = self.parent.recv()[0]
         assert kind == BOOT_READY, hex(kind)
         self.connect()
 
     def connect(self):
         mine, theirs = pair()
-        self.parent.send(BOOT_PEER, struct.pack("<II", ROOM_ORCHD, 0),
+        self.parent.send(BOOT_PEER, bytes(boot_peer(room=ROOM_ORCHD)),
                          [theirs.fileno()])
         theirs.close()
         self.orchd = Chan(mine)
@@ -227,7 +240,7 @@ class Netd:
         kind, _, data, fd = self.orchd.ask(TAP_OPEN, g.wire(flags))
         if kind == ERR:
             assert fd is None
-            return -struct.unpack("<i", data[:4])[0]
+            return -net_err.of(data).code
         assert kind == TAP_READY, hex(kind)
         assert (fd is None) == bool(flags & ADOPT)
         if fd is not None:
@@ -235,9 +248,9 @@ class Netd:
         return None
 
     def close(self, g, uid=None):
-        kind, _, data, _ = self.orchd.ask(TAP_CLOSE, struct.pack(
-            "<QHHI", uid or g.uid, g.slot, 0, 0))
-        return -struct.unpack("<i", data[:4])[0] if kind == ERR else None
+        kind, _, data, _ = self.orchd.ask(
+            TAP_CLOSE, closing(uid or g.uid, g.slot))
+        return -net_err.of(data).code if kind == ERR else None
 
     def list(self):
         self.orchd.send(LIST)
@@ -245,15 +258,14 @@ class Netd:
         while True:
             kind, _, data, _ = self.orchd.recv()
             if kind == LIST_END:
-                assert struct.unpack("<II", data) == (len(taps), 0)
+                assert net_list_end.of(data) == net_list_end(count=len(taps))
                 return taps
             assert kind == HELD, hex(kind)
-            taps += [struct.unpack_from(TAP, data, i)
-                     for i in range(0, len(data), 24)]
+            taps += map(bytes, net_tap.all(data))
 
     def simple(self, kind, chan=None):
         got, _, data, _ = (chan or self.orchd).ask(kind)
-        return -struct.unpack("<i", data[:4])[0] if got == ERR else None
+        return -net_err.of(data).code if got == ERR else None
 
 
 def pair():
@@ -310,11 +322,11 @@ class Guest:
         self.fd = None
 
     def wire(self, flags=0, nic=0):
-        return struct.pack(TAP, self.uid, self.slot, nic,
-                           socket.inet_aton(self.ip), self.mac, flags)
+        return bytes(net_tap(vm=self.uid, slot=self.slot, nic=nic,
+                             ipv4=address(self.ip), mac=self.mac, flags=flags))
 
     def held(self):
-        return (self.uid, self.slot, 0, socket.inet_aton(self.ip), self.mac, 0)
+        return self.wire()
 
     def attach(self, fd):
         self.fd = fd

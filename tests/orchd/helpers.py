@@ -5,30 +5,16 @@ import contextlib
 import os
 import select
 import socket
-import struct
 import sys
 import time
 
 sys.path.insert(
     0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../suite"))
-import machine  # noqa: E402
+import machine as machines  # noqa: E402
+from wire import *  # noqa: E402,F403
 
 DEADLINE = 10.0
-(TAP_OPEN, TAP_READY, TAP_CLOSE, NET_DONE, NET_LIST, NET_HELD, NET_LIST_END,
- NET_ENSURE, NET_TEARDOWN, NET_ERR) = range(0x301, 0x30b)
-(L_ATTACH, L_START, L_STOP, L_RELEASE, L_LIST, L_STREAM) = range(0x401, 0x407)
-(L_DONE, L_ERR, L_HELD, L_LIST_END, L_EVENT, L_CAPS) = range(0x481, 0x487)
-ADOPT = 1
-LV_STARTING, LV_RUNNING, LV_READY, LV_STOPPING, LV_GONE = range(1, 6)
-LE_RUNNING, LE_READY, LE_NEED_SPEC, LE_EXITED, LE_RUNG, LE_WARDEN = range(1, 7)
-(EXIT_NONE, EXIT_OFF, EXIT_REBOOT, EXIT_PANIC, EXIT_STOPPED, EXIT_KILLED,
- EXIT_OOM, EXIT_VMM, EXIT_START, EXIT_KEEPER, EXIT_NO_AGENT) = range(11)
-
-TAP, TAP_C, TAP_R, NERR = "=QHHI6sH", "=QHHI", "=QII", "=i192sI"
-L_STARTF, L_STOPF, L_HELDF = "=QHHI", "=QII5II", "=QIIHB5xBBHIII"
-L_EVF, L_CAPF, L_ERRF = "=QIIIiIB3xBBHIII128s", "=BBB5x112s64s", "=QiI192s"
-CONFINED = (1, 0, 7, 3, 70000, 0)
-HDR = "=IIQ"
+CONFINED = launch_confined(verified=1, threads=7, filters=3, uid=70000)
 
 
 class Gone(Exception):
@@ -48,7 +34,7 @@ class Chan:
         return self.sock.fileno()
 
     def send(self, kind, payload=b"", ident=0, fds=(), lie=0):
-        head = struct.pack(HDR, kind, len(payload) + lie, ident)
+        head = bytes(msg_hdr(type=kind, len=len(payload) + lie, id=ident))
         anc = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
         end = time.monotonic() + DEADLINE
         while True:
@@ -77,10 +63,11 @@ class Chan:
             if not data:
                 self.closed = True
                 break
-            kind, size, ident = struct.unpack_from(HDR, data)
-            assert size == len(data) - 16, "a length that lies"
+            head = msg_hdr.at(data)
+            assert head.len == len(data) - head.SIZE, "a length that lies"
             assert len(fds) <= 1
-            self.on(kind, ident, data[16:], fds[0] if fds else -1)
+            self.on(head.type, head.id, data[head.SIZE:],
+                    fds[0] if fds else -1)
         return any_
 
     def close(self):
@@ -113,25 +100,26 @@ class Net(Helper):
         self.act(kind, ident, p)
 
     def err(self, ident, code, msg=b"no"):
-        self.tell(NET_ERR, struct.pack(NERR, code, msg, 0), ident)
+        self.tell(NET_ERR, bytes(net_err(code=code, msg=msg)), ident)
 
     def ready(self, ident, uid, give=True):
         a, b = socket.socketpair()
-        self.tell(TAP_READY, struct.pack(TAP_R, uid, 7, 0), ident,
+        self.tell(NET_TAP_READY, bytes(net_tap_ready(vm=uid, ifindex=7)), ident,
                        [a.fileno()] if give else [])
         a.close()
         b.close()
 
     def act(self, kind, ident, p):
         if kind == NET_LIST:
-            rows = [struct.pack(TAP, u, s, 0, ip, mac, 0)
+            rows = [bytes(net_tap(vm=u, slot=s, ipv4=ip, mac=mac))
                     for u, (s, ip, mac) in self.taps.items()]
             for i in range(0, len(rows), 256):
                 self.tell(NET_HELD, b"".join(rows[i:i + 256]), ident)
-            self.tell(NET_LIST_END, struct.pack("=II", len(rows), 0), ident)
-        elif kind == TAP_OPEN:
-            uid, slot, _, ip, mac, flags = struct.unpack(TAP, p)
-            if flags & ADOPT:
+            self.tell(NET_LIST_END, bytes(net_list_end(count=len(rows))), ident)
+        elif kind == NET_TAP_OPEN:
+            tap = net_tap.of(p)
+            uid, slot, ip, mac = tap.vm, tap.slot, tap.ipv4, bytes(tap.mac)
+            if tap.flags & NET_ADOPT:
                 if uid not in self.taps:
                     return self.err(ident, -2, b"no such tap")
                 return self.ready(ident, uid, False)
@@ -141,9 +129,8 @@ class Net(Helper):
             assert ip not in [t[1] for t in self.taps.values()], "address twice"
             self.taps[uid] = (slot, ip, mac)
             self.ready(ident, uid)
-        elif kind == TAP_CLOSE:
-            uid, slot, _, _ = struct.unpack(TAP_C, p)
-            self.taps.pop(uid, None)
+        elif kind == NET_TAP_CLOSE:
+            self.taps.pop(net_tap_close.of(p).vm, None)
             self.tell(NET_DONE, b"", ident)
         elif kind == NET_ENSURE:
             self.tell(NET_DONE, b"", ident)
@@ -163,16 +150,16 @@ class Launch(Helper):
 
     def on(self, kind, ident, p, fd):
         self.log.append((kind, ident, p))
-        if kind == L_ATTACH:
-            uid, what, _ = struct.unpack("=QII", p)
+        if kind == LAUNCH_ATTACH:
+            a = launch_attach.of(p)
             assert fd >= 0
-            if what == 2:
-                self.specs[uid] = os.pread(fd, 1 << 21, 0)
-            self.attached.setdefault(uid, set()).add(what)
+            if a.role == FDR_SPEC:
+                self.specs[a.vm] = os.pread(fd, 1 << 21, 0)
+            self.attached.setdefault(a.vm, set()).add(a.role)
             os.close(fd)
             return
-        if kind == L_STREAM:
-            self.streams.append((struct.unpack("=QII", p), fd))
+        if kind == LAUNCH_STREAM:
+            self.streams.append((launch_stream.of(p), fd))
             return
         assert fd < 0
         if self.hook and self.hook(kind, ident, p):
@@ -180,52 +167,55 @@ class Launch(Helper):
         self.act(kind, ident, p)
 
     def event(self, uid, kind, pid=0, reason=0, status=0, rung=0, accel=1,
-              detail=b"", conf=CONFINED):
-        self.tell(L_EVENT, struct.pack(L_EVF, uid, kind, pid, reason,
-                                            status, rung, accel, *conf, detail))
+              detail=b"", confined=CONFINED):
+        self.tell(LAUNCH_EVENT, bytes(launch_event(
+            vm=uid, kind=kind, pid=pid, reason=reason, status=status,
+            rung=rung, accel=accel, confined=confined, detail=detail)))
 
     def err(self, ident, uid, code=-5, msg=b"no"):
-        self.tell(L_ERR, struct.pack(L_ERRF, uid, code, 0, msg), ident)
+        self.tell(LAUNCH_ERR, bytes(launch_err(vm=uid, code=code, msg=msg)), ident)
 
     def done(self, ident, uid):
-        self.tell(L_DONE, struct.pack("=Q", uid), ident)
+        self.tell(LAUNCH_DONE, bytes(launch_vm(vm=uid)), ident)
 
     def held(self, uid, state, slot, pid, ident=0):
-        self.tell(L_HELD, struct.pack(L_HELDF, uid, state, pid, slot, 1,
-                                           *CONFINED), ident)
+        self.tell(LAUNCH_HELD, bytes(launch_held(
+            vm=uid, state=state, pid=pid, slot=slot, accel=ACCEL_TCG,
+            confined=CONFINED)), ident)
 
-    def exit(self, uid, reason=EXIT_OFF, detail=b"", status=0):
+    def exit(self, uid, reason=EXIT_GUEST_OFF, detail=b"", status=0):
         self.vms[uid][0] = LV_GONE
         self.event(uid, LE_EXITED, reason=reason, detail=detail, status=status)
 
     def act(self, kind, ident, p):
-        uid = struct.unpack_from("=Q", p)[0] if p else 0
-        if kind == L_LIST:
+        uid = launch_vm.at(p).vm if p else 0
+        if kind == LAUNCH_LIST:
             for u, (state, slot, pid) in self.vms.items():
                 self.held(u, state, slot, pid, ident)
-            self.tell(L_LIST_END, struct.pack("=II", len(self.vms), 0), ident)
-        elif kind == L_START:
-            f = struct.unpack_from(L_STARTF, p)
-            m = machine.unpack(p[struct.calcsize(L_STARTF):])
-            assert [d[:2] for d in m["devs"]] == [(machine.NIC, 0)], m
-            assert f[2] == 1 and m["accel"] == m["flags"] == m["tsc"] == 0, m
+            self.tell(LAUNCH_LIST_END, bytes(launch_count(n=len(self.vms))),
+                      ident)
+        elif kind == LAUNCH_START:
+            f = launch_start.at(p)
+            m = machines.unpack(p[f.SIZE:])
+            assert [d[:2] for d in m["devs"]] == [(DEV_NIC, 0)], m
+            assert f.then == LAUNCH_RUN and m["accel"] == m["flags"] == m["tsc"] == 0, m
             if uid in self.vms:
                 return self.err(ident, uid, -17, b"exists")
             had = self.attached.pop(uid, set())
-            assert 1 in had and 2 in had, "START without tap or spec"
-            assert f[1] not in [v[1] for v in self.vms.values()], "slot twice"
+            assert {FDR_TAP, FDR_SPEC} <= had, "START without tap or spec"
+            assert f.slot not in [v[1] for v in self.vms.values()], "slot twice"
             self.starts[uid] = self.starts.get(uid, 0) + 1
             self.pids += 1
-            self.vms[uid] = [LV_STARTING, f[1], self.pids]
+            self.vms[uid] = [LV_STARTING, f.slot, self.pids]
             self.done(ident, uid)
             self.run(uid)
-        elif kind == L_STOP:
+        elif kind == LAUNCH_STOP:
             if uid not in self.vms:
                 return self.err(ident, uid, -2, b"no such vm")
             self.done(ident, uid)
             if self.vms[uid][0] != LV_GONE:
                 self.exit(uid, EXIT_STOPPED)
-        elif kind == L_RELEASE:
+        elif kind == LAUNCH_RELEASE:
             self.vms.pop(uid, None)
             self.done(ident, uid)
         else:

@@ -6,6 +6,7 @@ usage: orchd_broken_test.py [CASE...]   MEWS_PROGRAM: another mews-orchd, no con
 """
 import contextlib
 import sqlite3
+import struct
 
 from peers import *  # noqa: F403
 
@@ -117,7 +118,7 @@ def in_the_middle():
             db.execute("UPDATE vm SET request = 'x', state = 77")
         was = row(l, uid)
         l.start()
-        waiting = held_up(l, l.launch, L_RELEASE)
+        waiting = held_up(l, l.launch, LAUNCH_RELEASE)
         l.ask(l.client(l.user), DELETE, "a")
         l.until(lambda: waiting, "RELEASE")
         eq(row(l, uid), was)

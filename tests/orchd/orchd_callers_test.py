@@ -8,7 +8,6 @@ import os
 import random
 import select
 import socket
-import struct
 
 from peers import *  # noqa: F403
 
@@ -55,7 +54,7 @@ def connections():
                 c.sock.close()
                 l.until(lambda: c.id in l.gone, "API_GONE")
             else:
-                l.api[ROOM_API].send(CLOSED, struct.pack(CONN, c.id))
+                l.api[ROOM_API].send(CLOSED, bytes(api_conn(conn=c.id)))
                 l.until(c.hung_up, "hang-up")
             # its identity ended: nobody answers in its name
             rid = l.ask(c, GET, "a")
@@ -192,7 +191,7 @@ def other_apids_connection():
         for send in (
                 lambda ch: l.ask(victim, CREATE, doc=vm_create("x"),
                                  room=ROOM_API),
-                lambda ch: ch.send(CLOSED, struct.pack(CONN, victim.id))):
+                lambda ch: ch.send(CLOSED, bytes(api_conn(conn=victim.id)))):
             refused(l, ROOM_API, send)
             assert not victim.hung_up()
         eq(l.vms(victim), [])
@@ -204,13 +203,11 @@ def hostile_apid():
         eq(l.create(root, "a").status, 201)
         before = l.vms(root)
         user = lambda: l.client(l.user)
-        head = lambda c, **kw: struct.pack(
-            REQ, c.id, kw.get("after", 0), kw.get("kind", 0),
-            kw.get("flags", 0), kw.get("name", b""), kw.get("key", b""))
+        head = lambda c, **kw: bytes(api_req(conn=c.id, **kw))
 
         def two(ch):
             c = user()
-            waiting = held_up(l, l.launch, L_START)
+            waiting = held_up(l, l.launch, LAUNCH_START)
             l.ask(c, CREATE, doc=vm_create("b"))
             l.until(lambda: waiting, "START")
             try:
@@ -226,7 +223,7 @@ def hostile_apid():
             lambda ch, c: ch.send(GET, b"", 9),
             lambda ch, c: ch.send(GET, head(c, kind=4), 9),
             lambda ch, c: ch.send(GET, head(c, flags=2), 9),
-            lambda ch, c: ch.send(GET, head(c, name=b"x" * 64), 9),
+            lambda ch, c: ch.send(GET, head(c, var=[b"x" * 64]), 9),
             lambda ch, c: ch.send(GET, head(c, key=b"x" * 128), 9),
             lambda ch, c: ch.send(GET, bytes(len(head(c))), 9),
             lambda ch, c: ch.send(GET, head(c), 9, [0]),
@@ -239,10 +236,10 @@ def hostile_apid():
             lambda ch, c: ch.send(CREATE, head(c) + vm_create("z"), 9,
                                   [memfd(vm_create("y"))]),
             lambda ch, c: ch.send(CLOSED, bytes(8)),
-            lambda ch, c: ch.send(CLOSED, struct.pack("=QQ", c.id, 0)),
-            lambda ch, c: ch.send(API_CONN, struct.pack(CONN, c.id)),
+            lambda ch, c: ch.send(CLOSED, bytes(api_conn(conn=c.id)) + bytes(8)),
+            lambda ch, c: ch.send(API_CONN, bytes(api_conn(conn=c.id))),
             lambda ch, c: ch.send(API_RES, bytes(40)),
-            lambda ch, c: ch.send(L_RELEASE, bytes(8)),
+            lambda ch, c: ch.send(LAUNCH_RELEASE, bytes(8)),
             lambda ch, c: ch.send(0xffffffff, b""),
             lambda ch, c: ch.sock.send(b"x"),
         ]
@@ -259,7 +256,7 @@ def hostile_apid():
         for conn in (1, c.id + 1, c.id - 1000, 2**64 - 1):
             c2 = Client(None, conn, ROOM_API, None)
             l.ask(c2, DELETE, "a")
-            l.api[ROOM_API].send(CLOSED, struct.pack(CONN, conn))
+            l.api[ROOM_API].send(CLOSED, bytes(api_conn(conn=conn)))
         l.settle()
         eq(l.call(c, GET, "a").status, 200)
         l.await_state(root, "b", "running")

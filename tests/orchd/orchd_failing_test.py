@@ -83,7 +83,7 @@ def news_kept():
             eq(l.call(c, STOP, "a").status, 200)
             l.settle()
             n = len(types(l))
-            waiting = held_up(l, l.launch, L_START)
+            waiting = held_up(l, l.launch, LAUNCH_START)
             rid = l.ask(c, START, "a")
             l.until(lambda: waiting, "START")
             lock = Locked(l)
@@ -94,7 +94,7 @@ def news_kept():
                 l.launch.vms[uid][0] = LV_GONE
                 l.plumb(ROOM_LAUNCHD)
                 l.settle()
-            l.launch.exit(uid, EXIT_PANIC, b"oops")
+            l.launch.exit(uid, EXIT_GUEST_PANIC, b"oops")
             l.settle()
             lock.free()
             l.answer(rid, 15)
@@ -108,7 +108,7 @@ def ready_after_death():
     for nth in (1, 2):
         for when in (1, 2):
             with Peers(program=TEST_BUILD + "/mews-orchd") as l:
-                l.start(kill=(L_EVENT, nth, when))
+                l.start(kill=(LAUNCH_EVENT, nth, when))
                 c = l.client(l.user)
                 with contextlib.suppress(Gone):
                     l.create(c, "a", key="c")

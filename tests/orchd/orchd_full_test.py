@@ -58,7 +58,9 @@ def health(l, c):
 
 
 def reserve(l):
-    return os.stat(l.store + "/store.db-reserve").st_blocks * 512
+    st = os.stat(l.store + "/store.db-reserve")
+    assert st.st_blocks * 512 >= st.st_size, st
+    return st.st_size
 
 
 def refused(l, c, name):

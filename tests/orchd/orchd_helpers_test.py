@@ -7,7 +7,6 @@ import contextlib
 import os
 import signal
 import socket
-import struct
 
 from peers import *  # noqa: F403
 
@@ -19,7 +18,7 @@ def helper_errors():
         c = l.client(l.user)
 
         def no_tap(kind, ident, p):
-            if kind == TAP_OPEN:
+            if kind == NET_TAP_OPEN:
                 l.net.err(ident, -28, b"no \x1b[31mroom\xff")
                 return True
         l.net.hook = no_tap
@@ -31,8 +30,8 @@ def helper_errors():
         eq(l.call(c, START, "a").status, 200)
 
         def no_start(kind, ident, p):
-            if kind == L_START:
-                l.launch.err(ident, struct.unpack_from("=Q", p)[0])
+            if kind == LAUNCH_START:
+                l.launch.err(ident, launch_vm.at(p).vm)
                 return True
         l.launch.hook = no_start
         eq(l.create(c, "b").status, 500)
@@ -43,9 +42,9 @@ def helper_errors():
         n = []
 
         def no_stop(kind, ident, p):
-            if kind == L_STOP and len(n) < 2:
+            if kind == LAUNCH_STOP and len(n) < 2:
                 n.append(1)
-                l.launch.err(ident, struct.unpack_from("=Q", p)[0])
+                l.launch.err(ident, launch_vm.at(p).vm)
                 return True
         l.launch.hook = no_stop
         eq(l.call(c, STOP, "a").status, 200)
@@ -59,9 +58,9 @@ def helper_errors():
         m = []
 
         def no_release(kind, ident, p):
-            if kind == L_RELEASE and len(m) < 3:
+            if kind == LAUNCH_RELEASE and len(m) < 3:
                 m.append(1)
-                l.launch.err(ident, struct.unpack_from("=Q", p)[0])
+                l.launch.err(ident, launch_vm.at(p).vm)
                 return True
         l.launch.hook = no_release
         eq(l.call(c, DELETE, "a").status, 204)
@@ -74,10 +73,10 @@ def twice_and_late():
         c = l.client(l.user)
         uid = l.create(c, "a").vm()["uid"]
         for kind, ident, p in list(l.net.log) + list(l.launch.log):
-            if kind == TAP_OPEN:
+            if kind == NET_TAP_OPEN:
                 l.net.ready(ident, uid)
                 l.net.err(ident, -5)
-            elif kind == L_START:
+            elif kind == LAUNCH_START:
                 l.launch.done(ident, uid)
                 l.launch.err(ident, uid)
         l.launch.event(uid, LE_RUNNING, pid=5001)
@@ -85,14 +84,14 @@ def twice_and_late():
         l.settle()
         eq(l.state(c, "a"), "running")
         l.launch.exit(uid, EXIT_KILLED, b"signal 9", 9)
-        l.launch.event(uid, LE_EXITED, reason=EXIT_OFF)
+        l.launch.event(uid, LE_EXITED, reason=EXIT_GUEST_OFF)
         l.await_state(c, "a", "crashed")
         v = l.get(c, "a").vm()
-        eq((v["reason"], v["exit"], v["pid"]),
+        eq((v["reason"], v["exit_status"], v["pid"]),
            ("hypervisor killed: signal 9", 137, 0))
         l.settle()
         # the end of a life that is over does not end the next
-        waiting = held_up(l, l.launch, L_RELEASE)
+        waiting = held_up(l, l.launch, LAUNCH_RELEASE)
         l.settle()
         eq(l.call(c, START, "a").status, 200)
         l.launch.exit(uid)
@@ -115,19 +114,19 @@ def never_answered():
     with up(ready_ms=1000) as l:
         cs = [l.client(l.user) for _ in range(4)]
         uid = l.create(cs[3], "stop").vm()["uid"]
-        drop = {"tap": TAP_OPEN, "start": L_START}
+        drop = {"tap": NET_TAP_OPEN, "start": LAUNCH_START}
         run, l.launch.run = l.launch.run, lambda uid: None
 
         def net_hook(kind, ident, p):
-            return kind == TAP_OPEN and len([m for m in l.net.log
-                                             if m[0] == TAP_OPEN]) == 2
+            return kind == NET_TAP_OPEN and len([m for m in l.net.log
+                                             if m[0] == NET_TAP_OPEN]) == 2
 
         def launch_hook(kind, ident, p):
-            if kind == L_STOP:
+            if kind == LAUNCH_STOP:
                 l.launch.done(ident, uid)
                 return True
-            return kind == L_START and len([m for m in l.launch.log
-                                            if m[0] == L_START]) == 2
+            return kind == LAUNCH_START and len([m for m in l.launch.log
+                                            if m[0] == LAUNCH_START]) == 2
         l.net.hook, l.launch.hook = net_hook, launch_hook
         rids = []
         for c, n in zip(cs, ("tap", "start", "event")):
@@ -169,9 +168,9 @@ def other_lists():
         eq(l.leaks(c), [])
         assert 0xabcdef not in l.launch.vms and 0xabcdef not in l.net.taps
         # adopted, and told to be made good
-        assert [m for m in l.net.log if m[0] == TAP_OPEN and
-                struct.unpack(TAP, m[2])[0] == uid["same"] and
-                struct.unpack(TAP, m[2])[5] == ADOPT]
+        assert [m for m in l.net.log if m[0] == NET_TAP_OPEN and
+                net_tap.of(m[2]).vm == uid["same"] and
+                net_tap.of(m[2]).flags == NET_ADOPT]
         assert [m for m in l.net.log if m[0] == NET_ENSURE]
         eq(l.launch.starts[uid["same"]], 1)
 
@@ -189,12 +188,12 @@ def ended_before_list():
         l.launch.chan.close()
 
         def said(kind, ident, p):
-            if kind != L_LIST:
+            if kind != LAUNCH_LIST:
                 return False
             for again in (False, True):
                 for uid in l.launch.vms:
                     l.launch.vms[uid][0] = LV_GONE
-                    l.launch.event(uid, LE_EXITED, reason=EXIT_PANIC,
+                    l.launch.event(uid, LE_EXITED, reason=EXIT_GUEST_PANIC,
                                    detail=b"oops")
                 if not again:
                     l.launch.act(kind, ident, p)
@@ -209,18 +208,18 @@ def ended_before_list():
 
 def gone_meanwhile():
     """A helper dies with each request in its hands, then comes back."""
-    for where, room, kind in (("net", ROOM_NETD, TAP_OPEN),
-                              ("launch", ROOM_LAUNCHD, L_START),
-                              ("launch", ROOM_LAUNCHD, L_STOP),
-                              ("launch", ROOM_LAUNCHD, L_RELEASE),
-                              ("net", ROOM_NETD, TAP_CLOSE)):
+    for where, room, kind in (("net", ROOM_NETD, NET_TAP_OPEN),
+                              ("launch", ROOM_LAUNCHD, LAUNCH_START),
+                              ("launch", ROOM_LAUNCHD, LAUNCH_STOP),
+                              ("launch", ROOM_LAUNCHD, LAUNCH_RELEASE),
+                              ("net", ROOM_NETD, NET_TAP_CLOSE)):
         for done in (False, True):
             with up() as l:
                 h = getattr(l, where)
                 c = l.client(l.user)
                 waiting = held_up(l, h, kind)
                 rid = l.ask(c, CREATE, doc=vm_create("a"))
-                verb = {TAP_OPEN: None, L_START: None, L_STOP: STOP}.get(
+                verb = {NET_TAP_OPEN: None, LAUNCH_START: None, LAUNCH_STOP: STOP}.get(
                     kind, DELETE)
                 if verb:
                     eq(l.answer(rid).status, 201)
@@ -288,10 +287,10 @@ def answers_for_another():
     """netd cannot answer what launchd was asked, nor the other way round."""
     with up() as l:
         c = l.client(l.user)
-        waiting = held_up(l, l.launch, L_START)
+        waiting = held_up(l, l.launch, LAUNCH_START)
         rid = l.ask(c, CREATE, doc=vm_create("a"))
         ident, p = l.until(lambda: waiting and waiting[0][1:], "START")
-        uid, = struct.unpack_from("=Q", p)
+        uid = launch_vm.at(p).vm
         for send in (lambda ch: ch.send(NET_DONE, b"", ident),
                      lambda ch: l.net.err(ident, -5),
                      lambda ch: l.net.ready(ident, uid)):
@@ -300,10 +299,10 @@ def answers_for_another():
             assert rid not in l.res
         let_go(l.launch, waiting)
         eq(l.answer(rid).status, 201)
-        waiting = held_up(l, l.net, TAP_OPEN)
+        waiting = held_up(l, l.net, NET_TAP_OPEN)
         rid = l.ask(c, CREATE, doc=vm_create("b"))
         ident, p = l.until(lambda: waiting and waiting[0][1:], "TAP_OPEN")
-        uid, = struct.unpack_from("=Q", p)
+        uid = launch_vm.at(p).vm
         refused(l, ROOM_LAUNCHD, lambda ch: l.launch.done(ident, uid))
         let_go(l.net, waiting)
         eq(l.answer(rid).status, 201)
@@ -314,18 +313,19 @@ def hostile_netd():
     with up() as l:
         c = l.client(l.user)
         uid = l.create(c, "a").vm()["uid"]
-        tap = struct.pack(TAP, uid, 0, 0, 0x0a4d0063, b"\x02aaaaa", 0)
+        tap = bytes(net_tap(vm=uid, ipv4=0x0a4d0063, mac=b"\x02aaaaa"))
+        ready = lambda **kw: bytes(net_tap_ready(ifindex=1, **kw))
         for i, b in enumerate((
-                lambda ch: ch.send(TAP_READY, bytes(15), 1),
-                lambda ch: ch.send(TAP_READY, struct.pack(TAP_R, uid, 1, 9), 1),
+                lambda ch: ch.send(NET_TAP_READY, bytes(15), 1),
+                lambda ch: ch.send(NET_TAP_READY, ready(vm=uid, pad=9), 1),
                 lambda ch: ch.send(NET_HELD, tap),  # nobody asked
                 lambda ch: ch.send(NET_LIST_END, bytes(8)),
                 lambda ch: ch.send(NET_HELD, tap[:-1]),
                 lambda ch: ch.send(NET_HELD, tap * 300),
-                lambda ch: ch.send(NET_ERR, struct.pack("=i192sI", -5, b"x" * 192, 0)),
-                lambda ch: ch.send(NET_ERR, struct.pack(NERR, -5, b"x", 1)),
+                lambda ch: ch.send(NET_ERR, bytes(net_err(code=-5, msg=b"x" * 192))),
+                lambda ch: ch.send(NET_ERR, bytes(net_err(code=-5, msg=b"x", pad=1))),
                 lambda ch: ch.send(NET_DONE, b"", 1, [0]),
-                lambda ch: ch.send(TAP_OPEN, tap),
+                lambda ch: ch.send(NET_TAP_OPEN, tap),
                 lambda ch: ch.send(CREATE, bytes(200)))):
             try:
                 refused(l, ROOM_NETD, b)
@@ -333,11 +333,11 @@ def hostile_netd():
                 raise AssertionError("hostile message %d: %s" % (i, e)) from e
         for i in range(3000):  # a flood of what nobody waits for
             l.net.chan.send(NET_DONE, b"", i + 10**6)
-            l.net.chan.send(TAP_READY, struct.pack(TAP_R, i, 1, 0), i + 10**6)
+            l.net.chan.send(NET_TAP_READY, ready(vm=i), i + 10**6)
         l.settle()
         # a READY without its tap is no tap
-        l.net.hook = lambda k, i, p: k == TAP_OPEN and (
-            l.net.ready(i, struct.unpack_from("=Q", p)[0], False) or True)
+        l.net.hook = lambda k, i, p: k == NET_TAP_OPEN and (
+            l.net.ready(i, launch_vm.at(p).vm, False) or True)
         eq(l.create(c, "b").status, 500)
         l.net.hook = None
         eq(l.state(c, "a"), "running")
@@ -354,27 +354,30 @@ def hostile_launchd():
         stopped = l.get(c, "s").vm()["uid"]
 
         def ev(u=uid, kind=LE_RUNNING, pid=1, reason=0, rung=0, accel=1,
-               conf=CONFINED, detail=b""):
-            return struct.pack(L_EVF, u, kind, pid, reason, 0, rung, accel,
-                               *conf, detail)
+               confined=CONFINED, detail=b""):
+            return bytes(launch_event(vm=u, kind=kind, pid=pid, reason=reason,
+                                      rung=rung, accel=accel, confined=confined,
+                                      detail=detail))
         for i, b in enumerate((
-                lambda ch: ch.send(L_EVENT, ev(kind=0)),
-                lambda ch: ch.send(L_EVENT, ev(kind=7)),
-                lambda ch: ch.send(L_EVENT, ev(reason=11)),
-                lambda ch: ch.send(L_EVENT, ev(rung=5)),
-                lambda ch: ch.send(L_EVENT, ev(accel=3)),
-                lambda ch: ch.send(L_EVENT, ev(u=0)),
-                lambda ch: ch.send(L_EVENT, ev(pid=2**31)),
-                lambda ch: ch.send(L_EVENT, ev(conf=(2, 0, 0, 0, 0, 0))),
-                lambda ch: ch.send(L_EVENT, ev(detail=b"x" * 128)),
-                lambda ch: ch.send(L_EVENT, ev()[:-1]),
-                lambda ch: ch.send(L_EVENT, ev(), 0, [0]),
+                lambda ch: ch.send(LAUNCH_EVENT, ev(kind=0)),
+                lambda ch: ch.send(LAUNCH_EVENT, ev(kind=7)),
+                lambda ch: ch.send(LAUNCH_EVENT, ev(reason=11)),
+                lambda ch: ch.send(LAUNCH_EVENT, ev(rung=5)),
+                lambda ch: ch.send(LAUNCH_EVENT, ev(accel=3)),
+                lambda ch: ch.send(LAUNCH_EVENT, ev(u=0)),
+                lambda ch: ch.send(LAUNCH_EVENT, ev(pid=2**31)),
+                lambda ch: ch.send(LAUNCH_EVENT, ev(
+                    confined=launch_confined(verified=2))),
+                lambda ch: ch.send(LAUNCH_EVENT, ev(detail=b"x" * 128)),
+                lambda ch: ch.send(LAUNCH_EVENT, ev()[:-1]),
+                lambda ch: ch.send(LAUNCH_EVENT, ev(), 0, [0]),
                 lambda ch: l.launch.held(uid, LV_GONE, 0, 1),  # nobody asked
-                lambda ch: ch.send(L_LIST_END, bytes(8)),
-                lambda ch: ch.send(L_ERR, struct.pack(L_ERRF, uid, 5, 0, b"")),
-                lambda ch: ch.send(L_CAPS, struct.pack(L_CAPF, 3, 0, 0, b"", b"")),
-                lambda ch: ch.send(L_CAPS, struct.pack(L_CAPF, 1, 0, 0, b"x" * 112, b"")),
-                lambda ch: ch.send(L_START, bytes(32)))):
+                lambda ch: ch.send(LAUNCH_LIST_END, bytes(8)),
+                lambda ch: ch.send(LAUNCH_ERR, bytes(launch_err(vm=uid, code=5))),
+                lambda ch: ch.send(LAUNCH_CAPS, bytes(launch_caps(accel=3))),
+                lambda ch: ch.send(LAUNCH_CAPS, bytes(
+                    launch_caps(accel=1, why=b"x" * 112))),
+                lambda ch: ch.send(LAUNCH_START, bytes(32)))):
             try:
                 refused(l, ROOM_LAUNCHD, b)
             except AssertionError as e:
@@ -382,16 +385,18 @@ def hostile_launchd():
         send = l.launch.chan.send
         for u in (stopped, 0x77):  # what no one wants, what no one knows
             for kind in range(1, 7):
-                send(L_EVENT, ev(u=u, kind=kind, pid=9))
+                send(LAUNCH_EVENT, ev(u=u, kind=kind, pid=9))
         l.settle()
         eq(l.state(c, "s"), "stopped")
         n = len(l.events(l.client(l.user)))
         for _ in range(2000):  # a flood of news that is none
-            send(L_EVENT, ev(kind=LE_READY))
-            send(L_EVENT, ev(pid=5001))
+            send(LAUNCH_EVENT, ev(kind=LE_READY))
+            send(LAUNCH_EVENT, ev(pid=5001))
         l.settle()
         eq(len(l.events(l.client(l.user))), n)
-        send(L_EVENT, ev(conf=(1, 1, 9, 2**32 - 1, 1, 0), pid=2**31 - 1))
+        send(LAUNCH_EVENT, ev(confined=launch_confined(
+            verified=1, cgroup=1, threads=9, filters=2**32 - 1, uid=1),
+            pid=2**31 - 1))
         l.settle()
         eq(l.get(c, "a").vm()["status"], "running")
 
@@ -402,7 +407,7 @@ def words_of_helpers():
     with up() as l:
         c = l.client(l.user)
         uid = l.create(c, "a").vm()["uid"]
-        l.launch.exit(uid, EXIT_VMM, b"\x1b]0;x\x07\n\xff" + b"\xc3\xa9" * 40)
+        l.launch.exit(uid, EXIT_VMM_ERROR, b"\x1b]0;x\x07\n\xff" + b"\xc3\xa9" * 40)
         l.await_state(c, "a", "crashed")
         eq(len(l.vms(c)), 1)
         assert l.get(c, "a").vm()["reason"].startswith("hypervisor error: ?]0;x")

@@ -72,7 +72,7 @@ def old_store():
         c = l.client(l.user)
         v = {v["name"]: v for v in l.vms(c)}
         eq(len(set(v) - {"deleting-1"}), 8 + 20)
-        eq(v["host-1"]["mem"], 96)
+        eq(v["host-1"]["memory_mb"], 96)
         eq(v["broke"]["reason"], 'guest panic: oops "quoted"')
         eq(l.create(l.client(l.user), "new").status, 201)
         assert not any(n.startswith("etilqs") for n in os.listdir(l.store))
@@ -98,7 +98,7 @@ def stop_flushes():
     for how in ("stop", "term", "eof"):
         with up() as l:
             c = l.client(l.user)
-            waiting = held_up(l, l.launch, L_START)
+            waiting = held_up(l, l.launch, LAUNCH_START)
             rid = l.ask(c, CREATE, key="k", doc=vm_create("a"))
             l.until(lambda: waiting, "START")
             if how == "stop":
@@ -188,7 +188,7 @@ def full_later(verb="exit"):
         import sqlite3
         db = sqlite3.connect(l.store + "/store.db", isolation_level=None)
         db.execute("BEGIN IMMEDIATE")  # longer than orchd's patience
-        l.launch.exit(uid, EXIT_PANIC, b"oops")
+        l.launch.exit(uid, EXIT_GUEST_PANIC, b"oops")
         l.until(lambda: "state not written" in l.log(), "failed write")
         eq(l.state(c, "a"), "crashed")
         db.execute("ROLLBACK")
@@ -202,16 +202,16 @@ def full_later(verb="exit"):
 
 # -- kill -9 of orchd at every message -------------------------------------------------
 
-POINTS = [(CREATE, 1), (NET_ENSURE, 1), (TAP_OPEN, 1), (TAP_READY, 1),
-          (L_ATTACH, 1), (L_ATTACH, 2), (L_START, 1), (L_DONE, 1),
-          (L_EVENT, 1), (L_EVENT, 2), (API_RES, 1), (DELETE, 1),
-          (L_RELEASE, 1), (L_DONE, 2), (TAP_CLOSE, 1), (NET_DONE, 2),
-          (API_RES, 2), (API_CONN, 1), (NET_LIST_END, 1), (L_LIST_END, 1)]
+POINTS = [(CREATE, 1), (NET_ENSURE, 1), (NET_TAP_OPEN, 1), (NET_TAP_READY, 1),
+          (LAUNCH_ATTACH, 1), (LAUNCH_ATTACH, 2), (LAUNCH_START, 1), (LAUNCH_DONE, 1),
+          (LAUNCH_EVENT, 1), (LAUNCH_EVENT, 2), (API_RES, 1), (DELETE, 1),
+          (LAUNCH_RELEASE, 1), (LAUNCH_DONE, 2), (NET_TAP_CLOSE, 1), (NET_DONE, 2),
+          (API_RES, 2), (API_CONN, 1), (NET_LIST_END, 1), (LAUNCH_LIST_END, 1)]
 
 
 # what a helper may come to read when orchd has long been dead
-LATE = [(NET_ENSURE, 1), (TAP_OPEN, 1), (L_START, 1),
-        (L_RELEASE, 1), (TAP_CLOSE, 1)]
+LATE = [(NET_ENSURE, 1), (NET_TAP_OPEN, 1), (LAUNCH_START, 1),
+        (LAUNCH_RELEASE, 1), (NET_TAP_CLOSE, 1)]
 
 
 def kill_at_messages():
@@ -282,7 +282,7 @@ def killed_at(l, point, late=False):
     again(lambda c: eq(l.leaks(c), []))
     eq(again(lambda c: l.vms(c)), [])
     eq((l.net.taps, l.launch.vms), ({}, {}))
-    eq(again(lambda c: l.create(c, "b")).vm()["ip"], "10.77.0.2")
+    eq(again(lambda c: l.create(c, "b")).vm()["ip_address"], "10.77.0.2")
     types = [e["type"] for e in again(lambda c: l.events(c)) if e["name"] == "a"]
     for t in ("VM_CREATED", "VM_RUNNING", "VM_DELETED"):
         eq(types.count(t), 1)

@@ -6,7 +6,6 @@ usage: orchd_test.py [CASE...]   MEWS_PROGRAM: another mews-orchd, no controls
 import os
 import select
 import socket
-import struct
 import time
 
 from peers import *  # noqa: F403
@@ -21,9 +20,10 @@ def life():
         r = l.create(c, "web", cpu_cores=2, memory_mb=256, env=["A=1"])
         eq(r.status, 201)
         v = r.vm()
-        eq((v["name"], v["status"], v["cpus"], v["mem"], v["ip"], v["id"]),
+        eq((v["name"], v["status"], v["cpu_cores"], v["memory_mb"],
+            v["ip_address"], v["id"]),
            ("web", "running", 2, 256, "10.77.0.2", 1))
-        assert v["verified"] and v["pid"]
+        assert v["confinement"]["verified"] and v["pid"]
         eq(l.create(c, "web").status, 409)
         for verb, want, state in (
                 (START, 200, "running"), (STOP, 200, "stopped"),
@@ -47,8 +47,8 @@ def orders():
                 where = l.net if stage == "tap" else l.launch
                 if stage == "event":
                     run, l.launch.run = l.launch.run, lambda uid: None
-                waiting = held_up(l, where, TAP_OPEN if stage == "tap" else
-                                  L_START if stage == "start" else None)
+                waiting = held_up(l, where, NET_TAP_OPEN if stage == "tap" else
+                                  LAUNCH_START if stage == "start" else None)
                 first = l.ask(c, CREATE, doc=vm_create("a"))
                 l.until(lambda: waiting or l.launch.vms, stage)
                 l.settle(0.02)
@@ -76,7 +76,7 @@ def orders():
 def waiters():
     """All who wait are answered, once (the players refuse a second answer)."""
     with up() as l:
-        waiting = held_up(l, l.launch, L_START)
+        waiting = held_up(l, l.launch, LAUNCH_START)
         cs = [l.client(l.user) for _ in range(70)]
         rids = [l.ask(cs[0], CREATE, doc=vm_create("a"))]
         l.until(lambda: waiting, "START")
@@ -143,13 +143,13 @@ def limits():
             eq(r.status, 400)
             assert "cpu_cores must be" in r.error()
         v = l.create(c, "a", cpu_cores=0, memory_mb=-1).vm()
-        eq((v["cpus"], v["mem"]), (2, 512))  # defaults no host refuses
-        ips = [v["ip"]] + [l.create(c, n).vm()["ip"] for n in "bc"]
+        eq((v["cpu_cores"], v["memory_mb"]), (2, 512))  # defaults no host refuses
+        ips = [v["ip_address"]] + [l.create(c, n).vm()["ip_address"] for n in "bc"]
         eq(ips, ["10.77.0.2", "10.77.0.3", "10.77.0.4"])
         r = l.create(c, "d")
         eq(r.status, 503)
         eq(l.call(c, DELETE, "b").status, 204)
-        eq(l.create(c, "d").vm()["ip"], "10.77.0.3")
+        eq(l.create(c, "d").vm()["ip_address"], "10.77.0.3")
         eq(sorted(v[1] for v in l.launch.vms.values()), [0, 1, 2])
         eq(len(l.vms(c)), 3)
     with up(max_vms=64, prefix=29) as l:  # addresses end before slots do
@@ -188,7 +188,7 @@ def big_environment():
     with up() as l:
         c = l.client(l.user)
         v = l.create(c, "a", env=env, kernel_cmdline="quiet " * 300).vm()
-        eq(v["cmdline"], "quiet " * 300)
+        eq(v["kernel_cmdline"], "quiet " * 300)
         eq(json.loads(l.launch.specs[v["uid"]])["env"], env)
         l.restart()
         c = l.client(l.user)
@@ -306,7 +306,7 @@ def events_at_once():
         import sqlite3
         db = sqlite3.connect(l.store + "/store.db", isolation_level=None)
         db.execute("BEGIN IMMEDIATE")  # longer than orchd's patience
-        l.launch.exit(uid, EXIT_PANIC, b"oops")
+        l.launch.exit(uid, EXIT_GUEST_PANIC, b"oops")
         l.until(lambda: "state not written" in l.log(), "failed write")
         r = l.call(l.client(l.user), EVENTS, after=NOW, flags=AT_ONCE)
         eq((r.status, r.last), (200, 3))
@@ -355,9 +355,9 @@ def streams():
         for kind, flags in ((1, 0), (2, 0), (3, 1)):
             r = l.call(c, STREAM, "a", kind=kind, flags=flags)
             eq(r.status, 101)
-            head, fd = l.until(lambda: l.launch.streams and
+            got, fd = l.until(lambda: l.launch.streams and
                                l.launch.streams.pop(), "LAUNCH_STREAM")
-            eq(head, (uid, kind, flags))
+            eq(got, launch_stream(vm=uid, kind=kind, flags=flags))
             mine, theirs = socket.socket(fileno=r.fd), socket.socket(fileno=fd)
             mine.settimeout(2)
             theirs.settimeout(2)
@@ -374,7 +374,8 @@ def streams():
 def doctor():
     with up() as l:
         c = l.client(l.user)
-        l.launch.chan.send(L_CAPS, struct.pack(L_CAPF, 1, 0, 0, b"no \x1b[1mc", b"no \x1bv"))
+        l.launch.chan.send(LAUNCH_CAPS, bytes(launch_caps(
+            accel=ACCEL_TCG, why=b"no \x1b[1mc", vsock_why=b"no \x1bv")))
         l.settle()
         got = doc_list(l.call(c, DOCTOR).tail, check_view)
         eq([n for n, _, _ in got], ["accelerator", "cgroup", "vsock",
@@ -383,7 +384,8 @@ def doctor():
         eq([o for _, o, _ in got], [True, False, True, True, True, True,
                                     True])
         assert got[2][2].endswith("no ?v"), got[2]
-        l.launch.chan.send(L_CAPS, struct.pack(L_CAPF, 1, 0, 1, b"", b""))
+        l.launch.chan.send(LAUNCH_CAPS, bytes(launch_caps(
+            accel=ACCEL_TCG, vsock=1)))
         l.settle()
         got = doc_list(l.call(c, DOCTOR).tail, check_view)
         assert "AF_VSOCK" in got[2][2], got[2]
@@ -482,7 +484,8 @@ def costs():
                   get_us, get_us / echo, list_ms, best * 1e3, idle * 1e3,
                   back * 1e3))
         if not suite.sanitized.ON:  # every access is checked there
-            assert get_us < 3 * echo and idle <= 0.01 and back < 1
+            # the budget, or what it is worth where all is slow
+            assert get_us < max(40, 3 * echo) and idle <= 0.01 and back < 1
             assert list_ms < max(5, 0.2 * echo)
 
 

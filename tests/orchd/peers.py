@@ -1,18 +1,18 @@
 """What orchd's tests need: mews-orchd alone in a private host, with mewsd, both
 apids, netd and launchd played here."""
 import contextlib
+import ipaddress
 import os
 import select
 import shutil
 import socket
-import struct
 import subprocess
 import sys
 import time
 import traceback
 
-from documents import *  # noqa: F403
 from helpers import *  # noqa: F403
+from documents import *  # noqa: F403, E402
 import rules  # found by helpers
 import suite
 
@@ -20,17 +20,11 @@ BUILD = suite.BUILD
 PROGRAM = os.environ.get("MEWS_PROGRAM")
 CONTROLS = PROGRAM is None and not suite.sanitized.ON
 ROOT = "/run/o"
-ROOM_ORCHD, ROOM_API, ROOM_ADMIN, ROOM_NETD, ROOM_LAUNCHD = 1, 2, 3, 4, 5
-
-(BOOT_CONF, BOOT_PEER, BOOT_LISTENER, BOOT_STOP, BOOT_READY,
- BOOT_FAULT, BOOT_ENDED) = range(0x101, 0x108)
-API_CONN, API_GONE, API_RES = 0x201, 0x202, 0x203
-(CLOSED, LIST, GET, CREATE, DELETE, START, STOP, STREAM, EVENTS,
- DOCTOR) = range(0x210, 0x21a)
-NOW = 2**64 - 1
-AT_ONCE = 1
-
-CONN, REQ, RES = "=Q", "=QQII128s128s", "=QIIQQ"
+ROOM_ADMIN = ROOM_API_ADMIN
+CLOSED, STREAM, EVENTS, DOCTOR = API_CLOSED, API_STREAM, API_EVENTS, API_DOCTOR
+LIST, GET, CREATE, DELETE = API_VM_LIST, API_VM_GET, API_VM_CREATE, API_VM_DELETE
+START, STOP = API_VM_START, API_VM_STOP
+NOW, AT_ONCE = API_NOW, API_AT_ONCE
 
 
 class Client:
@@ -47,7 +41,8 @@ class Client:
 
 class Res:
     def __init__(self, head, tail, fd):
-        self.conn, self.status, self.kind, self.total, self.last = head
+        self.conn, self.status, self.kind = head.conn, head.status, head.doc
+        self.total, self.last = head.total, head.last
         self.fd = fd
         if fd >= 0 and self.kind:
             tail = os.pread(fd, 1 << 24, 0)
@@ -126,15 +121,19 @@ class Peers:
         self.conns, self.gone, self.res = {}, set(), {}
         self.api = {}
         c = self.conf
-        a, b = struct.unpack("!I", socket.inet_aton("10.77.0.0"))[0], 4
-        conf = struct.pack("=8I5I2I32I256I", c["max_vms"], c["max_vcpus"],
-                           c["max_mem"], c["max_conns"], a, c["prefix"], a + 1,
-                           c["ready_ms"], *c["stop_ms"], 1, 1,
-                           self.admin, *[0] * 31, self.user, *[0] * 255)
-        common = struct.pack("=6I4I160s", 1, ROOM_ORCHD, self.uid, self.uid, 3,
-                             c["nofile"], ROOM_ORCHD if kill[1] else 0, *kill,
-                             self.store.encode())
-        self.boot.send(BOOT_CONF, common + conf)
+        net = int(ipaddress.ip_address("10.77.0.0"))
+        conf = orchd_conf(
+            max_vms=c["max_vms"], max_vcpus=c["max_vcpus"],
+            max_mem_mib=c["max_mem"], max_conns=c["max_conns"], subnet=net,
+            prefix=c["prefix"], gateway=net + 1, ready_ms=c["ready_ms"],
+            stop_ms=c["stop_ms"], nadmins=1, nusers=1, admins=[self.admin],
+            users=[self.user])
+        common = boot_common(
+            version=BOOT_VERSION, room=ROOM_ORCHD, uid=self.uid, gid=self.uid,
+            log_level=3, nofile=c["nofile"], kill=kill_at(
+                room=ROOM_ORCHD if kill[1] else 0, type=kill[0], nth=kill[1],
+                when=kill[2]), root=self.store.encode())
+        self.boot.send(BOOT_CONF, bytes(common) + bytes(conf))
         if peers:
             self.until(lambda: self.ready, "BOOT_READY")
             for room in (ROOM_API, ROOM_ADMIN, ROOM_NETD, ROOM_LAUNCHD):
@@ -144,10 +143,10 @@ class Peers:
 
     def on_boot(self, kind, ident, p, fd):
         if kind == BOOT_FAULT:
-            self.faults.append(struct.unpack("=II", p))
+            self.faults.append(tuple(boot_peer.of(p).list()))
             return
         if kind == BOOT_ENDED:
-            self.ended.append(struct.unpack("=II", p))
+            self.ended.append(tuple(boot_peer.of(p).list()))
             return
         assert kind == BOOT_READY
         self.ready = True
@@ -164,7 +163,8 @@ class Peers:
         try:
             self.life += 1
             self.lives[room] = self.life
-            self.boot.send(BOOT_PEER, struct.pack("=II", room, self.life),
+            self.boot.send(BOOT_PEER,
+                           bytes(boot_peer(room=room, life=self.life)),
                            fds=[theirs.fileno()])
         finally:
             theirs.close()
@@ -242,17 +242,16 @@ class Peers:
 
     def on_api(self, room, kind, ident, p, fd):
         if kind == API_CONN:
-            conn, = struct.unpack(CONN, p)
+            conn = api_conn.of(p).conn
             assert conn not in self.conns and fd >= 0 and conn
             self.conns[conn] = (room, socket.socket(fileno=fd))
         elif kind == API_GONE:
-            conn, = struct.unpack(CONN, p)
-            self.gone.add(conn)
+            self.gone.add(api_conn.of(p).conn)
         else:
             assert kind == API_RES
-            head = struct.unpack_from(RES, p)
-            assert (head[0], ident) not in self.res, "answered twice"
-            self.res[head[0], ident] = Res(head, p[struct.calcsize(RES):], fd)
+            head = api_res.at(p)
+            assert (head.conn, ident) not in self.res, "answered twice"
+            self.res[head.conn, ident] = Res(head, p[head.SIZE:], fd)
 
     def connect(self, uid=0):
         s = socket.socket(socket.AF_UNIX)
@@ -285,10 +284,10 @@ class Peers:
     def ask(self, c, verb, name="", key="", doc=b"", after=0, kind=0, flags=0,
             fd=None, room=None):
         self.seq += 1
-        head = struct.pack(REQ, c.id, after, kind, flags, name.encode(),
-                           key.encode())
+        head = bytes(api_req(conn=c.id, after=after, kind=kind, flags=flags,
+                             var=[name.encode()], key=key.encode()))
         fds = []
-        if fd is None and len(doc) > 8192:
+        if fd is None and len(doc) > API_TAIL_MAX:
             fd, doc = memfd(doc), b""
         if fd is not None:
             fds = [fd]
@@ -326,7 +325,7 @@ class Peers:
             after = r.last
             assert after == got[-1]["id"]
         # the last one is parked: the connection ends with it
-        self.api[c.room].send(CLOSED, struct.pack(CONN, c.id))
+        self.api[c.room].send(CLOSED, bytes(api_conn(conn=c.id)))
         return out
 
     def state(self, c, name):

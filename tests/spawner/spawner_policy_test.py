@@ -11,6 +11,7 @@ import sys
 sys.path.insert(0, os.path.join(
     os.path.dirname(os.path.abspath(__file__)), "../launchd"))
 from callers import *  # noqa: E402,F403
+from wire import LV_READY  # noqa: E402
 
 enter(os.path.abspath(__file__))
 
@@ -27,7 +28,7 @@ def policy():
             refused(s, text, vm=VM + 1, **kw)
             eq(list(s.o.list()), [VM], "nothing changed")
         refused(s, "already started", slot=1)
-        eq(s.o.list()[VM]["state"], READY)
+        eq(s.o.list()[VM].state, LV_READY)
         s.release(VM)
         clean(s)
     if not CONTROLS:

@@ -8,12 +8,12 @@ that can be switched off are, and their case must then see the difference.
 import os
 import signal
 import socket
-import struct
 import sys
 
 sys.path.insert(0, os.path.join(
     os.path.dirname(os.path.abspath(__file__)), "../launchd"))
 from callers import *  # noqa: E402,F403
+from wire import KEEP_HELLO, KEEP_VERSION, LV_READY, keep_hello  # noqa: E402
 
 enter(os.path.abspath(__file__))
 
@@ -57,7 +57,7 @@ def readback_filters():
     with suite(spawner=relink("mews-spawner", ["spawner/confine.c"],
                               ["SPAWNER_FILTER"])) as s:
         # inherited by nobody, counted as none: still consistent
-        eq(s.ready(VM)["conf"][3], 3)
+        eq(s.ready(VM).confined.filters, 3)
 
 
 PROBES = (
@@ -94,7 +94,7 @@ def confinement():
         bad = ["%s: %s" % (n, got[n]) for n, want in PROBES
                if got[n] not in want.split()]
         eq(bad, [], "from the hypervisor's place; " + s.said(VM))
-        eq(s.o.list()[VM]["state"], READY, "and the VM lives")
+        eq(s.o.list()[VM].state, LV_READY, "and the VM lives")
         s.release(VM)
         clean(s)
     canary.close()
@@ -133,6 +133,9 @@ def confinement_off():
 
 def sockets():
     """Who may connect to a keeper: launchd's uid; the keeper asks again."""
+    hello = bytes(msg_hdr(type=KEEP_HELLO, len=keep_hello.SIZE, id=1)) \
+        + bytes(keep_hello(version=KEEP_VERSION))
+
     def try_as(s, uid):
         r = os.fork()
         if r:
@@ -143,7 +146,7 @@ def sockets():
         code = 0
         try:
             c.connect("%s/%016x/keeper.sock" % (s.run, VM))
-            c.send(struct.pack("<IIQII", 0x601, 8, 1, 1, 0))
+            c.send(hello)
             c.settimeout(5)
             code = 2 if c.recv(1000) else 1
         except PermissionError:

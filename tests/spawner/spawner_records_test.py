@@ -13,21 +13,20 @@ import sys
 sys.path.insert(0, os.path.join(
     os.path.dirname(os.path.abspath(__file__)), "../launchd"))
 from callers import *  # noqa: E402,F403
+from wire import LV_GONE, LV_READY, record  # noqa: E402
 
 enter(os.path.abspath(__file__))
 
 
 def record_v2(rec, version=2):
     """Bytes of today's record as an earlier build would have written them."""
-    (magic, _, _, nprogs, _, _, vm, start, *ns, pid, uid, slot, cgroup, kvm,
-     filters, cid, _, boot, group) = struct.unpack_from(
-        "<6IQQ5QIIHBBIII40s224s", rec)
-    progs = [struct.unpack_from("<IIHHIQQ", rec, 368 + 32 * i)
-             for i in range(nprogs)]
-    files = b"".join(struct.pack("<QQ", *p[5:]) for p in sorted(progs))
-    return struct.pack("<IIQQ5QIIHBBI", magic, version, vm, start, *ns, pid, uid,
-                       slot, cgroup, kvm, filters) + files + struct.pack(
-        "<40s224sII", boot, group, cid, 0)
+    r = record.of(rec)
+    return struct.pack("<IIQQ5QIIHBBI", r.magic, version, r.jail.id,
+                       r.start_time, *r.ns, r.pid, r.uid, r.slot, r.cgroup,
+                       r.kvm, r.filters) + b"".join(
+        bytes(prog.file) for prog in sorted(
+            r.prog[:r.nprogs], key=lambda prog: prog.role)) + struct.pack(
+        "<40s224sII", r.boot_id, r.group, r.cid, 0)
 
 
 def vsock_old_record():
@@ -45,7 +44,7 @@ def vsock_old_record():
                 f.write(cut)
             s.up()
             held = s.o.list()
-            eq(VM in held and held[VM]["state"] == READY, bool(alive_), held)
+            eq(VM in held and held[VM].state == LV_READY, bool(alive_), held)
             if alive_:
                 eq(s.procs()["vmm"], uptime["vmm"])
                 s.kill()
@@ -75,10 +74,10 @@ def tamper(s):
     wait("death", lambda: not s.procs())
     path = "%s/%016x/record" % (s.run, VM)
     with open(path, "r+b") as f:
-        rec = bytearray(f.read())
-        rec[80:84] = struct.pack("<I", victim.pid)
+        rec = record.of(f.read())
+        rec.pid = victim.pid
         f.seek(0)
-        f.write(rec)
+        f.write(bytes(rec))
     s.up()
     s.o.list()
     s.release(VM)
@@ -126,12 +125,12 @@ def bad_records():
         os.mkdir(s.run + "/not-a-vm")
         s.up()
         held = s.o.list()
-        eq({h["state"] for h in held.values()}, {GONE})
+        eq({h.state for h in held.values()}, {LV_GONE})
         eq(sorted(held), [VM + i for i in range(6)])
         for i in range(5):
             s.release(VM + i)
         # a link is not followed: refused, and /etc is still there
-        eq(s.o.ask(RELEASE, struct.pack("<Q", VM + 5))[0], ERR)
+        eq(s.o.ask(LAUNCH_RELEASE, launch_vm(vm=VM + 5))[0], LAUNCH_ERR)
         eq(os.path.exists("/etc/passwd"), True)
         os.unlink("%s/%016x" % (s.state, VM + 5))
         eq(sorted(os.listdir(s.run)), ["lock", "not-a-vm"])
@@ -152,7 +151,7 @@ def old_record():
         vmm = s.procs(1)["keeper"]
         s.up()
         held = s.o.list()
-        eq((held[VM]["state"], held[VM + 1]["state"]), (READY, GONE))
+        eq((held[VM].state, held[VM + 1].state), (LV_READY, LV_GONE))
         s.release(VM)
         os.kill(vmm, signal.SIGKILL)
         wait("end of what has no record", lambda: not s.procs(1))
@@ -168,7 +167,7 @@ def other_uids():
         s.down()
         s.conf["uid_base"] += 1000
         s.up()
-        eq(s.o.list()[VM]["state"], GONE)
+        eq(s.o.list()[VM].state, LV_GONE)
         try:
             wait("end of what no slot stands for", lambda: not alive(vmm))
         except Fail:

@@ -13,15 +13,18 @@ sys.path.insert(0, os.path.join(
 from callers import *  # noqa: E402,F403
 import callers  # noqa: E402
 import spawn  # noqa: E402
+from wire import (  # noqa: E402
+    JAIL_KEEPER, JAIL_VM, JAIL_VMM, JAIL_WARDEN, SPAWN_DONE, SPAWN_ERR,
+    SPAWN_HELD, SPAWN_KILL, SPAWN_LIST, SPAWN_LIST_END, SPAWN_PREPARE,
+    SPAWN_PREPARED, SPAWN_RELEASE, SPAWN_VERIFIED, SPAWN_VERIFY, UIDS_PLANES,
+    launch_count, launch_err, record, spawn_held, spawn_verified)
 
 enter(os.path.abspath(__file__))
-VM = 0x0123456789abcdef
 SIDE = 2  # kind, and the bit of its only program
 SIDE_BIT = 1 << 3
-SLOTS = UID_COUNT // 16
+KEEPER, WARDEN, VMM = (1 << r for r in (JAIL_KEEPER, JAIL_WARDEN, JAIL_VMM))
+SLOTS = UID_COUNT // UIDS_PLANES
 SPAWNER = BUILD + "/side/mews-spawner"
-# in a record of version 3
-REC_NPROGS, REC_ID, REC_PID, REC_UID, REC_SLOT, REC_PROG = 12, 24, 80, 84, 88, 368
 
 
 class Jails(callers.Suite):
@@ -42,7 +45,7 @@ class Jails(callers.Suite):
         try:
             self.sp = spawn.Spawner(
                 self.programs[1], self.log, dict(
-                    self.conf, launchd=LAUNCH_UID, state=self.state,
+                    self.conf, uid=LAUNCH_UID, gid=LAUNCH_UID, state=self.state,
                     run=self.run, stage=self.stage), self.env)
         except (AssertionError, OSError):
             raise Fail("the spawner did not start")
@@ -52,47 +55,55 @@ class Jails(callers.Suite):
         os.kill(self.pid, signal.SIGKILL)
         wait("end of the spawner", lambda: not alive(self.pid))
 
-    def ask(self, verb, data, want=spawn.DONE):
+    def ask(self, verb, data, want=SPAWN_DONE):
         t, p = self.sp.ask(verb, data)
-        if t == spawn.REFUSED:
-            code, text = struct.unpack_from("<i4x192s", p, 8)
-            text = text.split(b"\0")[0].decode()
+        if t == SPAWN_ERR:
+            err = launch_err.of(p)
             if want != t:
-                raise Fail("refused: %d %s" % (code, text))
-            return code, text
+                raise Fail("refused: %d %s" % (err.code, err.msg.decode()))
+            return err.code, err.msg.decode()
         eq(t, want, "answer")
         return p
 
     def refused(self, verb, data, text):
-        code, said = self.ask(verb, data, spawn.REFUSED)
+        code, said = self.ask(verb, data, SPAWN_ERR)
         if text not in said:
             raise Fail("%r lacks %r" % (said, text))
         return code
 
-    def prepare(self, vm=VM, kind=spawn.JAIL_VM, slot=3):
-        h = Held(self.ask(spawn.PREPARE, spawn.prepare(
-            vm, 64, slot, 1, kind=kind), spawn.PREPARED))
+    def prepare(self, vm=VM, kind=JAIL_VM, slot=3):
+        h = spawn_held.of(self.ask(SPAWN_PREPARE, spawn.prepare(
+            vm, 64, slot, 1, kind=kind), SPAWN_PREPARED))
         filters = str(int(status(self.pid)["Seccomp_filters"]) + 1)
         wait("its own filter", lambda: filters == status(h.pid)[
             "Seccomp_filters"] or self.files)
         return h
 
     def verify(self, what, kind, vm=VM):
-        return struct.unpack("<16xII" + CONFINED[1:], self.ask(
-            spawn.VERIFY, spawn.verify(vm, what, kind=kind), spawn.VERIFIED))
+        return spawn_verified.of(self.ask(
+            SPAWN_VERIFY, spawn.verify(vm, what, kind=kind), SPAWN_VERIFIED))
 
     def list(self):
-        """{(kind, id): Held}, and how many there were."""
-        self.sp.send(spawn.LIST, b"", 7)
+        """{(kind, id): spawn_held}."""
+        self.sp.send(SPAWN_LIST, b"", 7)
         held, n = {}, 0
         while True:
             t, _, p = self.sp.recv()
-            if t == spawn.LIST_END:
-                eq(struct.unpack_from("<I", p)[0], n, "count")
+            if t == SPAWN_LIST_END:
+                eq(launch_count.of(p).n, n, "count")
                 return held
-            h = Held(p)
-            held[h.kind, h.id] = h
+            eq(t, SPAWN_HELD, "answer")
+            h = spawn_held.of(p)
+            held[h.jail.kind, h.jail.id] = h
             n += 1
+
+    def record(self, vm=VM):
+        with open("%s/%016x/record" % (self.run, vm), "rb") as f:
+            return record.of(f.read())
+
+    def write_record(self, rec, vm=VM):
+        with open("%s/%016x/record" % (self.run, vm), "wb") as f:
+            f.write(bytes(rec))
 
     def said(self, name):
         with open("%s/%s/vmm.log" % (self.state, name)) as f:
@@ -105,20 +116,11 @@ class Jails(callers.Suite):
 
     def all_released(self, *jails):
         for kind, vm in jails:
-            self.ask(spawn.KILL, spawn.jail(vm, kind))
+            self.ask(SPAWN_KILL, spawn.jail(vm, kind))
         for kind, vm in jails:
             wait("release", lambda: self.sp.ask(
-                spawn.RELEASE, spawn.jail(vm, kind))[0] == spawn.DONE)
+                SPAWN_RELEASE, spawn.jail(vm, kind))[0] == SPAWN_DONE)
         eq(self.leaks(), [], "leaks")
-
-
-class Held:
-    def __init__(self, p):
-        (self.kind, _, self.id, self.pid, self.uid, self.slot, self.alive, _,
-         self.cid) = struct.unpack("<IIQIIHBBI", p[:32])
-
-    def __repr__(self):
-        return repr(vars(self))
 
 
 def eq(got, want, what=""):
@@ -148,7 +150,7 @@ def side():
     with jails() as s:
         vm, it = s.prepare(), s.side_ready()
         eq((vm.uid, it.uid), (UID_BASE + 3, UID_BASE + SLOTS + 3), "uids")
-        eq((it.kind, it.id, it.slot, it.alive), (SIDE, VM, 3, 1))
+        eq((it.jail.kind, it.jail.id, it.slot, it.alive), (SIDE, VM, 3, 1))
         eq((exe(vm.pid), exe(it.pid)), ("mews-keeper", "side"))
         eq(status(it.pid)["Uid"].split(), [str(it.uid)] * 4)
         for name, ns in namespaces(it.pid).items():
@@ -163,19 +165,19 @@ def side():
         eq(sorted(os.listdir(s.run + "/" + name)), ["keeper.sock", "record"])
         eq(sorted(os.listdir(s.state + "/" + name)), ["console.log", "vmm.log"])
         got = s.verify(SIDE_BIT, SIDE)
-        eq((got[2], got[6]), (1, it.uid), "read-back")
-        s.verify(spawn.KEEPER, spawn.JAIL_VM)
+        eq((got.confined.verified, got.confined.uid), (1, it.uid), "read-back")
+        s.verify(KEEPER, JAIL_VM)
         # each by itself
-        s.refused(spawn.RELEASE, spawn.jail(VM, SIDE), "it lives")
-        s.ask(spawn.KILL, spawn.jail(VM, SIDE))
+        s.refused(SPAWN_RELEASE, spawn.jail(VM, SIDE), "it lives")
+        s.ask(SPAWN_KILL, spawn.jail(VM, SIDE))
         wait("its end", lambda: not alive(it.pid))
-        s.refused(spawn.VERIFY, spawn.verify(VM, SIDE_BIT, kind=SIDE),
+        s.refused(SPAWN_VERIFY, spawn.verify(VM, SIDE_BIT, kind=SIDE),
                   "pid 1 is dead")
         wait("release", lambda: s.sp.ask(
-            spawn.RELEASE, spawn.jail(VM, SIDE))[0] == spawn.DONE)
+            SPAWN_RELEASE, spawn.jail(VM, SIDE))[0] == SPAWN_DONE)
         eq(sorted(os.listdir(s.run)), ["%016x" % VM, "lock"])
-        s.verify(spawn.KEEPER, spawn.JAIL_VM)
-        s.all_released((spawn.JAIL_VM, VM))
+        s.verify(KEEPER, JAIL_VM)
+        s.all_released((JAIL_VM, VM))
 
 
 def adopted():
@@ -186,8 +188,9 @@ def adopted():
         s.up()
         held = s.list()
         eq({k: (h.pid, h.uid, h.alive) for k, h in held.items()},
-           {(1, VM): (vm.pid, vm.uid, 1), (SIDE, VM): (it.pid, it.uid, 1)})
-        eq(s.verify(SIDE_BIT, SIDE)[6], it.uid)
+           {(JAIL_VM, VM): (vm.pid, vm.uid, 1),
+            (SIDE, VM): (it.pid, it.uid, 1)})
+        eq(s.verify(SIDE_BIT, SIDE).confined.uid, it.uid)
         s.kill()
         os.unlink("%s/side-%016x/record" % (s.run, VM))
         s.up()
@@ -195,8 +198,8 @@ def adopted():
         eq((held[SIDE, VM].uid, held[SIDE, VM].alive), (0, 0))
         os.kill(it.pid, signal.SIGKILL)
         wait("its end", lambda: not alive(it.pid))
-        s.ask(spawn.RELEASE, spawn.jail(VM, SIDE))
-        s.all_released((spawn.JAIL_VM, VM))
+        s.ask(SPAWN_RELEASE, spawn.jail(VM, SIDE))
+        s.all_released((JAIL_VM, VM))
 
 
 def wrong():
@@ -207,7 +210,7 @@ def wrong():
             ("", ("no-filter",), "is not \"Seccomp_filters:")):
         with jails(env={"MEWS_WRONG": wrong_}, files=files) as s:
             s.side_ready()
-            s.refused(spawn.VERIFY, spawn.verify(VM, SIDE_BIT, kind=SIDE), text)
+            s.refused(SPAWN_VERIFY, spawn.verify(VM, SIDE_BIT, kind=SIDE), text)
             s.all_released((SIDE, VM))
 
 
@@ -226,36 +229,35 @@ def asked_for():
     """A kind's programs alone can be asked for."""
     with jails() as s:
         vm = s.prepare()
-        s.refused(spawn.VERIFY, spawn.verify(VM, spawn.WARDEN), "no warden")
-        s.refused(spawn.VERIFY, spawn.verify(VM, spawn.VMM), "no hypervisor")
-        ends(s, spawn.VERIFY, spawn.verify(VM, SIDE_BIT))
+        s.refused(SPAWN_VERIFY, spawn.verify(VM, WARDEN), "no warden")
+        s.refused(SPAWN_VERIFY, spawn.verify(VM, VMM), "no hypervisor")
+        ends(s, SPAWN_VERIFY, spawn.verify(VM, SIDE_BIT))
         s.up()
-        ends(s, spawn.VERIFY, spawn.verify(VM, spawn.KEEPER, kind=SIDE))
+        ends(s, SPAWN_VERIFY, spawn.verify(VM, KEEPER, kind=SIDE))
         s.up()
-        ends(s, spawn.VERIFY, spawn.verify(VM, 1, kind=3))
+        ends(s, SPAWN_VERIFY, spawn.verify(VM, KEEPER, kind=SIDE + 1))
         s.up()
         # a record of before a role was in the rows lacks it
         s.kill()
-        path = "%s/%016x/record" % (s.run, VM)
-        with open(path, "r+b") as f:
-            f.seek(REC_NPROGS)
-            f.write(struct.pack("<I", 2))
+        rec = s.record()
+        rec.nprogs = 2
+        s.write_record(rec)
         s.up()
-        eq(s.list()[1, VM].pid, vm.pid)
-        s.verify(spawn.KEEPER, spawn.JAIL_VM)
-        s.refused(spawn.VERIFY, spawn.verify(VM, spawn.VMM),
+        eq(s.list()[JAIL_VM, VM].pid, vm.pid)
+        s.verify(KEEPER, JAIL_VM)
+        s.refused(SPAWN_VERIFY, spawn.verify(VM, VMM),
                   "without a program that is asked for (roles 0x4)")
-        s.all_released((1, VM))
+        s.all_released((JAIL_VM, VM))
 
 
 def older_tree():
     """A staged tree of before that program: only what needs it is refused."""
     with jails(side=False) as s:
-        s.refused(spawn.PREPARE, spawn.prepare(VM, 64, 3, 1, kind=SIDE),
+        s.refused(SPAWN_PREPARE, spawn.prepare(VM, 64, 3, 1, kind=SIDE),
                   "this staged tree has no /usr/bin/side")
         eq(s.leaks(), [], "leaks")
         s.prepare()
-        s.all_released((1, VM))
+        s.all_released((JAIL_VM, VM))
         s.kill()
         os.unlink(s.stage + "/usr/bin/mews-warden")
         try:
@@ -287,12 +289,12 @@ def busy():
         it = s.side_ready()
         p = subprocess.Popen(["sleep", "60"], user=uid, group=uid)
         try:
-            s.ask(spawn.KILL, spawn.jail(VM, SIDE))
+            s.ask(SPAWN_KILL, spawn.jail(VM, SIDE))
             wait("its end", lambda: not alive(it.pid))
-            code = s.refused(spawn.RELEASE, spawn.jail(VM, SIDE),
+            code = s.refused(SPAWN_RELEASE, spawn.jail(VM, SIDE),
                              "uid %u still has a process" % uid)
             eq(code, -16)
-            s.refused(spawn.PREPARE,
+            s.refused(SPAWN_PREPARE,
                       spawn.prepare(VM + 1, 64, 3, 1, kind=SIDE),
                       "slot 3 is in use: uid %u is jail side-%016x's" % (
                           uid, VM))
@@ -301,7 +303,7 @@ def busy():
         finally:
             p.kill()
         wait("end of it", lambda: not alive(p.pid))
-        s.all_released((1, VM), (SIDE, VM))
+        s.all_released((JAIL_VM, VM), (SIDE, VM))
 
 
 def older_slot():
@@ -310,23 +312,20 @@ def older_slot():
     with jails(uid_base=UID_BASE + SLOTS + 4) as s:
         vm = s.prepare(slot=0)
         s.kill()
-        path = "%s/%016x/record" % (s.run, VM)
-        with open(path, "r+b") as f:
-            rec = f.read()
-            eq(struct.unpack_from("<IIH", rec, REC_PID),
-               (vm.pid, vm.uid, 0), "record")
-            f.seek(REC_SLOT)
-            f.write(struct.pack("<H", SLOTS + 4))
+        rec = s.record()
+        eq((rec.pid, rec.uid, rec.slot), (vm.pid, vm.uid, 0), "record")
+        rec.slot = SLOTS + 4
+        s.write_record(rec)
         s.conf["uid_base"] = UID_BASE
         s.up()
-        held = s.list()[1, VM]
+        held = s.list()[JAIL_VM, VM]
         eq((held.pid, held.uid, held.slot, held.alive),
            (vm.pid, UID_BASE + SLOTS + 4, SLOTS + 4, 1))
-        s.verify(spawn.KEEPER, spawn.JAIL_VM)
-        s.refused(spawn.PREPARE, spawn.prepare(VM, 64, 4, 1, kind=SIDE),
+        s.verify(KEEPER, JAIL_VM)
+        s.refused(SPAWN_PREPARE, spawn.prepare(VM, 64, 4, 1, kind=SIDE),
                   "slot 4 is in use: uid %u is jail %016x's" % (vm.uid, VM))
         s.prepare(vm=VM + 1, slot=4)
-        s.all_released((1, VM), (1, VM + 1))
+        s.all_released((JAIL_VM, VM), (JAIL_VM, VM + 1))
 
 
 def one_owner():
@@ -334,31 +333,25 @@ def one_owner():
     with jails() as s:
         vm = s.prepare()
         s.kill()
-        paths = ["%s/%016x" % (s.run, VM + i) for i in range(2)]
-        with open(paths[0] + "/record", "rb") as f:
-            rec = f.read()
-        os.mkdir(paths[1])
+        rec, second = s.record(), "%s/%016x" % (s.run, VM + 1)
+        os.mkdir(second)
         # uids of each one's programs, as offsets; the first is the jail's
         for both in (((0, 0, 0), (0, 0, 0)), ((0, 0, 5), (1, 1, 5)),
                      ((0, 5, 0), (1, 1, 5))):
             for i, uids in enumerate(both):
-                other = bytearray(rec)
-                struct.pack_into("<Q", other, REC_ID, VM + i)
-                struct.pack_into("<I", other, REC_UID, vm.uid + uids[0])
-                for p, uid in enumerate(uids):
-                    struct.pack_into("<I", other, REC_PROG + 32 * p + 4,
-                                     vm.uid + uid)
-                with open(paths[i] + "/record", "wb") as f:
-                    f.write(other)
+                other = record.of(bytes(rec))
+                other.jail.id, other.uid = VM + i, vm.uid + uids[0]
+                for prog, uid in zip(other.prog, uids):
+                    prog.uid = vm.uid + uid
+                s.write_record(other, VM + i)
             s.up()
             held = s.list()
             eq(sorted(h.uid == 0 for h in held.values()), [False, True], held)
             s.kill()
-        with open(paths[0] + "/record", "wb") as f:
-            f.write(rec)
-        shutil.rmtree(paths[1])
+        s.write_record(rec)
+        shutil.rmtree(second)
         s.up()
-        s.all_released((1, VM))
+        s.all_released((JAIL_VM, VM))
 
 
 run([(f.__name__.replace("_", "-"), f) for f in (

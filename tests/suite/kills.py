@@ -24,20 +24,23 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import suite  # noqa: E402
+from wire import (  # noqa: E402
+    KILL_AFTER as AFTER, KILL_BEFORE as BEFORE, KILL_HALT as HALT,
+    KILL_TRACE as TRACE, ROOM_API, ROOM_API_ADMIN, ROOM_LAUNCHD, ROOM_NETD,
+    ROOM_ORCHD, ROOM_SPAWNER)
 
 BUILD = os.path.join(suite.TOP, "build-test")
 STANDIN = os.path.join(BUILD, "stage-standin/current")
 REAL = os.path.join(BUILD, "stage/current")
-BEFORE, AFTER, TRACE, HALT = 1, 2, 3, 8
-# enum room in proto/room.h
-ROOMS = {1: "orchd", 2: "apid", 3: "apid-admin", 4: "netd", 5: "launchd",
-         6: "spawner"}
+ROOMS = {ROOM_ORCHD: "orchd", ROOM_API: "apid", ROOM_API_ADMIN: "apid-admin",
+         ROOM_NETD: "netd", ROOM_LAUNCHD: "launchd", ROOM_SPAWNER: "spawner"}
 WHEN = {BEFORE: "before", AFTER: "after", BEFORE | HALT: "all before",
         AFTER | HALT: "all after"}
 OP_DEADLINE = 20.0
 WORKERS = 3
 # who hangs up first decides what is said last: not the same in every run
 UNREACHED, TRIES = "kill point that is reached", 3
+QUIET = (ROOM_ORCHD, 0, 1, TRACE)
 TRACES = 6  # how often a warden tells news differs
 
 
@@ -351,7 +354,7 @@ def run_rows(rows, jobs=WORKERS, stage=STANDIN):
 def table():
     """Every row there is: of some quiet runs, what all of them passed."""
     count = None
-    for res in run_rows([(1, 0, 1, TRACE)] * TRACES):
+    for res in run_rows([QUIET] * TRACES):
         assert not res["error"], "%s\n%s" % (res["error"], res.get("logs"))
         c = collections.Counter(map(tuple, res["points"]))
         count = c if count is None else count & c
@@ -366,7 +369,7 @@ def happens(row):
     none of those that lack one."""
     room, typ, nth, when = row
     point = (room, typ, when & ~HALT)
-    for res in run_rows([(1, 0, 1, TRACE)] * TRACES):
+    for res in run_rows([QUIET] * TRACES):
         assert not res["error"], "%s\n%s" % (res["error"], res.get("logs"))
         if [tuple(p) for p in res["points"]].count(point) < nth:
             return False

@@ -1,6 +1,6 @@
 /*
  * What mk/layouts reads: the compiler's word for what is in the rooms'
- * messages.  Never linked.
+ * messages and in the spawner's records.  Never linked.
  */
 #include "proto/api.h"
 #include "proto/boot.h"
@@ -17,6 +17,7 @@
 #include "proto/spawn.h"
 #include "proto/uids.h"
 #include "proto/ward.h"
+#include "spawner/record.h"
 
 extern const int layouts_nothing;
 const int layouts_nothing = 0;

@@ -3,36 +3,45 @@ of launchd's channel and mewsd's."""
 import array
 import os
 import socket
-import struct
 
 import machine
+from wire import (ACCEL_TCG, BOOT_CONF, BOOT_PEER, BOOT_VERSION, JAIL_VM,
+                  ROOM_LAUNCHD, ROOM_SPAWNER, SPAWN_CAPS, boot_common, boot_peer,
+                  jail_id, launchd_conf, msg_hdr, spawn_jail, spawn_prepare,
+                  spawn_verify)
 
-(PREPARE, VERIFY, KILL, RELEASE, LIST, ACCEL) = range(0x501, 0x507)
-(PREPARED, VERIFIED, DONE, HELD, LIST_END, REFUSED, CAPS) = range(0x581, 0x588)
-BOOT_CONF, BOOT_PEER = 0x101, 0x102
-ROOM_LAUNCHD, ROOM_SPAWNER = 5, 6
-JAIL_VM = 1
-KEEPER, WARDEN, VMM = 1 << 0, 1 << 1, 1 << 2  # JAIL_ROLE_BIT()
-TCG, KVM = 1, 2  # enum machine_accel
+
+def jail_of(vm, kind=JAIL_VM, pad=0):
+    return jail_id(kind=kind, pad=pad, id=vm)
 
 
 def jail(vm, kind=JAIL_VM, pad=0):
-    return struct.pack("<IIQ", kind, pad, vm)
+    return bytes(spawn_jail(jail=jail_of(vm, kind, pad)))
 
 
-def prepare(vm, mem, slot, vcpus, flags=0, accel=TCG, pad=0, **kw):
-    return jail(vm, **kw) + struct.pack("<HHI", slot, pad & 0xffff, pad >> 16) \
+def prepare(vm, mem, slot, vcpus, flags=0, accel=ACCEL_TCG, pad=(), **kw):
+    return bytes(spawn_prepare(jail=jail_of(vm, **kw), slot=slot, pad=pad)) \
         + machine.machine(vcpus=vcpus, mem=mem, accel=accel, flags=flags)
 
 
 def verify(vm, what, pad=0, **kw):
-    return jail(vm, **kw) + struct.pack("<II", what, pad)
+    return bytes(spawn_verify(jail=jail_of(vm, **kw), what=what, pad=pad))
+
+
+def boot(room, conf, uid=0, root=""):
+    """BOOT_CONF for launchd or the spawner.  conf: launchd_conf's fields."""
+    def plain(v):
+        return v.encode() if isinstance(v, str) else v
+    return bytes(boot_common(
+        version=BOOT_VERSION, room=room, uid=uid, gid=uid, log_level=3,
+        nofile=512, root=plain(root))) + bytes(
+        launchd_conf(**{name: plain(v) for name, v in conf.items()}))
 
 
 class Spawner:
     """A real one, started as mewsd starts it; we are launchd, too.
 
-    conf: launchd, state, run, stage, and mews.conf's numbers.
+    conf: launchd_conf's fields.
     """
 
     def __init__(self, program, log, conf, env=()):
@@ -55,25 +64,20 @@ class Spawner:
         theirs.close()
         self.above = self.s = ours
         self.s.settimeout(10)
-        c = conf
-        self.send(BOOT_CONF, struct.pack(
-            "<6I16x160s11I160s160s160s160s", 1, ROOM_SPAWNER, 0, 0, 3, 512, b"",
-            c["uid_base"], c["uid_count"], c["max_vcpus"], c["max_mem_mib"],
-            c["max_vms"], c["cgroup"], c["accel"], c["vsock"], c["cid_base"],
-            c["launchd"], c["launchd"], c["state"].encode(), c["run"].encode(),
-            c["stage"].encode(), b""))
+        self.send(BOOT_CONF, boot(ROOM_SPAWNER, conf))
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.send(BOOT_PEER, struct.pack("<II", ROOM_LAUNCHD, 1),
+        self.send(BOOT_PEER, boot_peer(room=ROOM_LAUNCHD, life=1),
                   fds=(theirs.fileno(),))
         theirs.close()
         self.s = ours
         self.s.settimeout(10)
         t, _, _ = self.recv()
-        assert t == CAPS, hex(t)
+        assert t == SPAWN_CAPS, hex(t)
 
     def send(self, typ, data=b"", mid=1, fds=(), ln=None):
-        head = struct.pack("<IIQ", typ, len(data) if ln is None else ln, mid)
-        self.s.sendmsg([head, data], [(
+        data = bytes(data)
+        head = msg_hdr(type=typ, len=len(data) if ln is None else ln, id=mid)
+        self.s.sendmsg([bytes(head), data], [(
             socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
             if fds else [])
 
@@ -82,9 +86,9 @@ class Spawner:
         for fd in fds:
             os.close(fd)
         assert data, "the spawner ended"
-        typ, ln, mid = struct.unpack_from("<IIQ", data)
-        assert ln == len(data) - 16
-        return typ, mid, data[16:]
+        head, data = msg_hdr.of(data[:msg_hdr.SIZE]), data[msg_hdr.SIZE:]
+        assert head.len == len(data)
+        return head.type, head.id, data
 
     def ask(self, typ, data):
         """(type, payload) of the one answer."""

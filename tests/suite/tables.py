@@ -1,9 +1,10 @@
 """Documents between apid and orchd, as the API's tables have them.
 
-    from tables import pack, pack_list, unpack, unpack_list
+    from tables import items, pack, pack_list, unpack
 
     pack("VMCreate", name="a", image="busybox")    # `has` follows what is given
     unpack("VM", data)["status"]                   # "running"
+    [unpack("VM", i) for i in items(tail)]
 
 Which fields there are comes from proto/objects.c (build/tables.json, made by
 tests/suite/tables.c); how a kind of field is written is said here once more, so
@@ -28,6 +29,11 @@ def text(s):
 def bit(table, name):
     """What `has` has for that field."""
     return 1 << [f["name"] for f in TABLES[table]].index(name)
+
+
+def words(table, name):
+    """What the values of an enum are called."""
+    return next(f["names"] for f in TABLES[table] if f["name"] == name)
 
 
 def word(f, v):
@@ -136,8 +142,9 @@ def pack_list(items):
     return struct.pack("=I", len(items)) + b"".join(map(text, items))
 
 
-def unpack_list(table, data):
+def items(data):
+    """The packed objects of a list."""
     c = Cur(data)
-    out = [unpack(table, c.take(c.get("I"))) for _ in range(c.get("I"))]
+    out = [c.take(c.get("I")) for _ in range(c.get("I"))]
     assert c.at == len(data), "trailing bytes"
     return out

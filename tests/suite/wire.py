@@ -27,31 +27,36 @@ class Wire(ctypes.Structure):
     """What all structs here can."""
 
     def __init__(self, **fields):
-        super().__init__()
+        arrays = self.ARRAYS & fields.keys()
+        super().__init__(**{n: v for n, v in fields.items() if n not in arrays})
+        for name in arrays:
+            self.fill(getattr(self, name), fields[name])
+        # ctypes takes any name, and cuts what is too large
         for name, value in fields.items():
-            self[name] = value
-
-    def __setitem__(self, name, value):
-        """As an attribute; an array takes bytes or a list of its numbers."""
-        kind = dict(self._fields_)[name]
-        if hasattr(kind, "_length_") and kind._type_ is not ctypes.c_char:
-            old = getattr(self, name)
-            assert len(value) <= len(old), "%s: %d do not fit" % (name, len(value))
-            for i, v in enumerate(value):
-                if isinstance(v, bytes):
-                    old[i].value = v
-                else:
-                    old[i] = v
-        else:
-            setattr(self, name, value)
-            # ctypes cuts what is too large without a word
-            assert not isinstance(value, int) or getattr(self, name) == value, \
+            assert name in self.NAMES, name
+            assert type(value) is not int or getattr(self, name) == value, \
                 "%s: %d does not fit" % (name, value)
+
+    @staticmethod
+    def fill(array, values):
+        """From bytes, or a list of what is in it; the rest stays zero."""
+        assert len(values) <= len(array), "%d do not fit" % len(values)
+        for i, v in enumerate(values):
+            if isinstance(v, bytes):
+                array[i].value = v
+            else:
+                array[i] = v
+                assert type(v) is not int or array[i] == v, "%d does not fit" % v
 
     @classmethod
     def of(cls, data):
         assert len(data) == cls.SIZE, "%s: %d bytes" % (cls.__name__, len(data))
         return cls.from_buffer_copy(data)
+
+    @classmethod
+    def at(cls, data, at=0):
+        """Of the beginning of a payload, or of what follows there."""
+        return cls.from_buffer_copy(data, at)
 
     @classmethod
     def all(cls, data):
@@ -91,8 +96,12 @@ def structs(rows):
     def made(name):
         if name not in out:
             row = rows[name]
-            out[name] = type(name, (Wire,), {"SIZE": row["size"], "_fields_": [
-                (n, kind(made, k)) for n, k, _ in row["fields"]]})
+            fields = [(n, kind(made, k)) for n, k, _ in row["fields"]]
+            out[name] = type(name, (Wire,), {
+                "SIZE": row["size"], "_fields_": fields,
+                "NAMES": {n for n, _ in fields},
+                "ARRAYS": {n for n, k in fields if hasattr(k, "_length_") and
+                           k._type_ is not ctypes.c_char}})
             assert ctypes.sizeof(out[name]) == row["size"], name
             assert all(getattr(out[name], n).offset == at
                        for n, _, at in row["fields"]), name

@@ -22,6 +22,12 @@ sys.path.insert(
     0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../suite"))
 import machine  # noqa: E402
 import sanitized  # noqa: E402
+from wire import (  # noqa: E402
+    ACCEL_TCG, DEV_VSOCK, FDR_AGENT, FDR_ARGS, FDR_QMP, FDR_SERIAL, FDR_VSOCK,
+    FRAME_OPEN, FRAME_OPENED, STREAM_EXEC, WARD_DIAL, WARD_DIALLED, WARD_HELLO,
+    WARD_RUN, WARD_RUNG, WARD_SPEC, WARD_STATE, WARD_STREAM, WARD_VERSION,
+    launch_stream, msg_hdr, ward_dial, ward_dialled, ward_hello, ward_rung,
+    ward_state)
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
@@ -29,14 +35,7 @@ B = os.path.join(TOP, os.environ.get("B", "build"))
 VM_UID = 612345
 DEADLINE = 10.0
 
-HELLO, SPEC, RUN, STREAM, RUNG, STATE = 0x701, 0x702, 0x703, 0x704, 0x705, 0x781
-DIALLED, DIAL = 0x706, 0x782
-EXEC, CONSOLE, LOG = 1, 2, 3
-FOLLOW = 1
-AGENT, ACPI, QUIT = 0, 1, 2
-TCG, KVM = 1, 2
-OFF, REBOOT = 1, 2
-OPEN, OPENED, CLOSE = 0xfe, 0xfd, 255
+CLOSE = 255  # common/frame.h
 SEALS = 0x1 | 0x2 | 0x4 | 0x8
 SPEC_JSON = json.dumps({
     "version": 1, "uid": "00000000000000aa", "hostname": "vm",
@@ -134,7 +133,7 @@ class VM:
 
     n = 0
 
-    def __init__(self, stage, args=b"", accel=TCG, mem=128, khz=0, cid=0,
+    def __init__(self, stage, args=b"", accel=ACCEL_TCG, mem=128, khz=0, cid=0,
                  vhost=None):
         VM.n += 1
         self.dir = tempfile.mkdtemp(dir=stage.dir)
@@ -158,15 +157,15 @@ class VM:
             s.bind("\0" + name)
             s.listen(4)
             socks.append(s)
-        fds = {machine.QMP: socks[0].fileno(), machine.SERIAL: socks[1].fileno(),
-               machine.AGENT: socks[2].fileno(), machine.ARGS: memfd(args)}
+        fds = {FDR_QMP: socks[0].fileno(), FDR_SERIAL: socks[1].fileno(),
+               FDR_AGENT: socks[2].fileno(), FDR_ARGS: memfd(args)}
         null = os.open("/dev/null", os.O_RDWR)
         if cid:
-            fds[machine.FD_VSOCK] = null if vhost is None else vhost
+            fds[FDR_VSOCK] = null if vhost is None else vhost
         s = memfd(machine.ward_exec(fds, machine.machine(
             mem, accel=accel, tsc=khz,
-            devs=((machine.VSOCK, 0, cid),) if cid else ())))
-        a = fds[machine.ARGS]
+            devs=((DEV_VSOCK, 0, cid),) if cid else ())))
+        a = fds[FDR_ARGS]
         self.start_warden()
         self.t0 = time.monotonic()
         self.vmm = start(["/boot/mews-warden", "-x"],
@@ -194,12 +193,12 @@ class VM:
                     raise
                 select.select([], [], [], 0.001)
 
-    def hello(self, version=2):
+    def hello(self, version=WARD_VERSION):
         if self.sock:
             self.sock.close()
         self.sock = self.connect()
         self.dials = []
-        self.send(HELLO, struct.pack("<II", version, 0), mid=7)
+        self.send(WARD_HELLO, ward_hello(version=version), mid=7)
         return self.recv(DEADLINE)
 
     def dial(self, timeout=DEADLINE):
@@ -216,7 +215,7 @@ class VM:
             ours, theirs = socket.socketpair()
             theirs.setblocking(False)
             ours.settimeout(DEADLINE)
-        self.send(DIALLED, struct.pack("<iI", code, 0), mid=mid,
+        self.send(WARD_DIALLED, ward_dialled(code=code), mid=mid,
                   fd=theirs and theirs.fileno())
         if theirs:
             theirs.close()
@@ -232,8 +231,9 @@ class VM:
         if fd is not None:
             anc = [(socket.SOL_SOCKET, socket.SCM_RIGHTS,
                     array.array("i", [fd]))]
-        self.sock.sendmsg([struct.pack("<IIQ", typ, len(data), mid), data],
-                          anc)
+        data = bytes(data)
+        head = msg_hdr(type=typ, len=len(data), id=mid)
+        self.sock.sendmsg([bytes(head), data], anc)
 
     def recv(self, timeout):
         if not select.select([self.sock], [], [], timeout)[0]:
@@ -241,15 +241,13 @@ class VM:
         data = self.sock.recv(16384)
         if not data:
             raise EOFError("warden hung up; log: " + self.said())
-        typ, ln, mid = struct.unpack_from("<IIQ", data)
-        if typ == DIAL and ln == 8:
-            self.dials.append((mid, *struct.unpack_from("<I", data, 16)))
+        head, data = msg_hdr.of(data[:msg_hdr.SIZE]), data[msg_hdr.SIZE:]
+        assert head.len == len(data), head
+        if head.type == WARD_DIAL:
+            self.dials.append((head.id, ward_dial.of(data).port))
             return self.state
-        assert typ == STATE and ln == len(data) - 16, (hex(typ), ln)
-        v = struct.unpack_from("<I5B3xI112s", data, 16)
-        self.state = dict(zip(("version", "qmp", "running", "agent", "ready",
-                               "need_spec", "event"), v))
-        self.state["detail"] = v[7].split(b"\0")[0].decode()
+        assert head.type == WARD_STATE, head
+        self.state = ward_state.of(data)
         return self.state
 
     def wait(self, what, timeout=DEADLINE):
@@ -265,32 +263,32 @@ class VM:
 
     def boot(self, timeout=DEADLINE, spec=SPEC_JSON):
         self.hello()
-        self.wait(lambda s: s["qmp"], timeout)
-        self.send(RUN)
+        self.wait(lambda s: s.qmp, timeout)
+        self.send(WARD_RUN)
         fd = memfd(spec)
-        self.send(SPEC, fd=fd)
+        self.send(WARD_SPEC, fd=fd)
         os.close(fd)
-        return self.wait(lambda s: s["ready"], timeout)
+        return self.wait(lambda s: s.ready, timeout)
 
     def stream(self, kind, flags=0, open_json=b""):
         ours, theirs = socket.socketpair()
-        self.send(STREAM, struct.pack("<QII", 0xaa, kind, flags),
+        self.send(WARD_STREAM, launch_stream(vm=0xaa, kind=kind, flags=flags),
                   fd=theirs.fileno())
         theirs.close()
         st = Stream(ours)
         if open_json is not None:
             try:
-                st.frame(OPEN, open_json)
+                st.frame(FRAME_OPEN, open_json)
             except BrokenPipeError:
                 pass  # refused already: the answer waits to be read
         return st
 
     def exec(self, *cmd):
-        return self.stream(EXEC, 0, json.dumps(
+        return self.stream(STREAM_EXEC, 0, json.dumps(
             {"cmd": list(cmd), "stdin": True}).encode())
 
     def rung(self, rung):
-        self.send(RUNG, struct.pack("<II", rung, 0))
+        self.send(WARD_RUNG, ward_rung(rung=rung))
 
     def kill_warden(self, sig=signal.SIGKILL):
         os.kill(self.warden, sig)
@@ -375,7 +373,7 @@ class Stream:
         while True:
             if len(self.buf) >= 5:
                 ch, ln = struct.unpack_from(">BI", self.buf)
-                assert ch in (1, 2, 3, OPENED) and ln <= 65536, (ch, ln)
+                assert ch in (1, 2, 3, FRAME_OPENED) and ln <= 65536, (ch, ln)
                 if len(self.buf) >= 5 + ln:
                     data = self.buf[5:5 + ln]
                     self.buf = self.buf[5 + ln:]
@@ -394,7 +392,7 @@ class Stream:
 
     def opened(self, timeout=DEADLINE):
         f = self.next(timeout)
-        assert f and f[0] == OPENED, f
+        assert f and f[0] == FRAME_OPENED, f
         return struct.unpack_from(">H", f[1])[0], f[1][2:].decode()
 
     def until(self, needle, timeout=DEADLINE):

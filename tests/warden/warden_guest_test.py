@@ -6,6 +6,9 @@ import sys
 import time
 
 import parents as w
+from wire import (EXIT_GUEST_OFF, EXIT_GUEST_PANIC, EXIT_GUEST_REBOOT,
+                  EXIT_NONE, STOP_ACPI, STOP_AGENT, STOP_QUIT, STREAM_CONSOLE,
+                  STREAM_CONSOLE_LOG, WARD_RUN, WARD_SPEC)
 
 w.enter("warden_guest")
 stage = w.Stage()
@@ -39,16 +42,16 @@ def qemu_forked_threads(v):
 def whole_life(v):
     t = time.monotonic()
     v.hello()
-    v.wait(lambda s: s["qmp"])
+    v.wait(lambda s: s.qmp)
     qmp = time.monotonic() - v.t0
-    assert not v.state["running"]
+    assert not v.state.running
     assert qemu_forked_threads(v) >= 3
-    v.send(w.RUN)
+    v.send(WARD_RUN)
     fd = w.memfd(w.SPEC_JSON)
-    v.send(w.SPEC, fd=fd)
+    v.send(WARD_SPEC, fd=fd)
     os.close(fd)
-    v.wait(lambda s: s["running"])
-    v.wait(lambda s: s["ready"], PATIENCE)
+    v.wait(lambda s: s.running)
+    v.wait(lambda s: s.ready, PATIENCE)
     print("  QEMU exec to QMP %.0f ms, to ready %.0f ms" % (
         qmp * 1000, (time.monotonic() - v.t0) * 1000))
     assert qemu_forked_threads(v) >= 3
@@ -74,10 +77,10 @@ def execs(v):
 
 
 def console(v):
-    s = v.stream(w.LOG)
+    s = v.stream(STREAM_CONSOLE_LOG)
     assert s.opened()[0] == 101
     s.rest()
-    a = v.stream(w.CONSOLE)
+    a = v.stream(STREAM_CONSOLE)
     a.opened()
     sh(v, "echo from-the-guest > /dev/console || "
           "echo '<1>from-the-guest' > /dev/kmsg")
@@ -94,7 +97,7 @@ def killed_during_exec(v):
         pass
     v.start_warden()
     v.hello()
-    v.wait(lambda s: s["ready"] and s["running"], 30)
+    v.wait(lambda s: s.ready and s.running, 30)
     assert float(sh(v, "cut -d' ' -f1 /proc/uptime")) >= up
 
 
@@ -114,7 +117,7 @@ def killed_20(v):
             v.kill_warden()
             v.start_warden()
             v.hello()
-            v.wait(lambda s: s["ready"], 30)
+            v.wait(lambda s: s.ready, 30)
             assert sh(v, "echo %d" % i) == b"%d\n" % i
             s.close()
     except Exception:
@@ -123,39 +126,40 @@ def killed_20(v):
 
 
 def power(v):
-    v.rung(w.AGENT)
+    v.rung(STOP_AGENT)
     assert v.wait_vmm(30) == 0, v.said()
-    v.wait(lambda s: s["event"] == w.OFF)
+    v.wait(lambda s: s.guest_event == EXIT_GUEST_OFF)
 
 
 def quit_rung():
     with vm() as v:
         v.hello()
-        v.wait(lambda s: s["qmp"])
-        v.rung(w.QUIT)
+        v.wait(lambda s: s.qmp)
+        v.rung(STOP_QUIT)
         assert v.wait_vmm(30) == 0, v.said()
-        v.wait(lambda s: not s["qmp"])
-        assert v.state["event"] == 0, v.state
+        v.wait(lambda s: not s.qmp)
+        assert v.state.guest_event == EXIT_NONE, v.state
 
 
 def acpi_rung():
     """The button is pressed: the agent hears it and powers the guest off."""
     with vm() as v:
         v.boot(PATIENCE)
-        v.rung(w.ACPI)
+        v.rung(STOP_ACPI)
         assert v.wait_vmm(60) == 0, v.said()
-        v.wait(lambda s: s["event"] == w.OFF)
+        v.wait(lambda s: s.guest_event == EXIT_GUEST_OFF)
 
 
 def panics():
     """An init that is not there: the kernel panics, the VM ends."""
     with vm(b"rdinit=/no/such init=/no/such panic=-1") as v:
         v.hello()
-        v.wait(lambda s: s["qmp"])
-        v.send(w.RUN)
+        v.wait(lambda s: s.qmp)
+        v.send(WARD_RUN)
         assert v.wait_vmm(PATIENCE) == 0, v.said()
-        v.wait(lambda s: not s["qmp"])
-        assert v.state["event"] in (w.REBOOT, 3), v.state
+        v.wait(lambda s: not s.qmp)
+        assert v.state.guest_event in (
+            EXIT_GUEST_REBOOT, EXIT_GUEST_PANIC), v.state
 
 
 def main():

@@ -4,11 +4,14 @@ import os
 import select
 import signal
 import socket
-import struct
 import sys
 import time
 
 from standin import *  # noqa: F403
+from wire import (ACCEL_KVM, ACCEL_TCG, STOP_KILL, STOP_TERM, STREAM_EXEC,
+                  WARD_HELLO, WARD_RUN, WARD_RUNG, WARD_SPEC, WARD_STATE,
+                  WARD_STREAM, WARD_VERSION, launch_stream, msg_hdr, ward_hello,
+                  ward_rung, ward_state)
 
 PROBE = os.path.join(w.B, "tests/mews-probe")
 
@@ -19,6 +22,8 @@ def stranger():
         v.boot()
         os.chmod(v.dir, 0o755), os.chmod(stage.dir, 0o755)
         os.chmod(v.path, 0o777)
+        hello = bytes(msg_hdr(type=WARD_HELLO, len=ward_hello.SIZE, id=1)) \
+            + bytes(ward_hello(version=WARD_VERSION))
         r, wr = os.pipe()
         pid = os.fork()
         if pid == 0:
@@ -28,7 +33,7 @@ def stranger():
                 s.connect(v.path)
                 s.settimeout(w.DEADLINE)
                 try:
-                    s.send(struct.pack("<IIQII", w.HELLO, 8, 1, 1, 0))
+                    s.send(hello)
                     got = s.recv(100)
                 except (BrokenPipeError, ConnectionResetError):
                     got = b""
@@ -44,13 +49,14 @@ def stranger():
 
 def launchd_lies():
     """Ill-formed messages end that connection, not the warden."""
-    lies = [(0x999, b""), (w.HELLO, b"\0" * 8), (w.HELLO, b"\1\0\0\0"),
-            (w.RUN, b""), (w.STATE, b"\0" * 132)]
-    later = [(w.HELLO, struct.pack("<II", 1, 0)), (w.RUN, b"x"),
-             (w.RUNG, struct.pack("<II", 3, 0)),
-             (w.RUNG, struct.pack("<II", 4, 0)), (w.SPEC, b""),
-             (w.STREAM, struct.pack("<QII", 1, 1, 0)),
-             (w.STREAM, struct.pack("<QII", 1, 9, 0))]
+    lies = [(0x999, b""), (WARD_HELLO, ward_hello(version=0)),
+            (WARD_HELLO, b"\1\0\0\0"), (WARD_RUN, b""),
+            (WARD_STATE, ward_state())]
+    later = [(WARD_HELLO, ward_hello(version=1)), (WARD_RUN, b"x"),
+             (WARD_RUNG, ward_rung(rung=STOP_TERM)),
+             (WARD_RUNG, ward_rung(rung=STOP_KILL)), (WARD_SPEC, b""),
+             (WARD_STREAM, launch_stream(vm=1, kind=STREAM_EXEC)),
+             (WARD_STREAM, launch_stream(vm=1, kind=9))]
     with vm() as v:
         v.boot()
         for typ, data in lies:
@@ -64,7 +70,7 @@ def launchd_lies():
             assert v.sock.recv(100) == b"", (hex(typ), data)
         v.hello()
         null = os.open("/dev/null", os.O_RDWR)
-        v.send(w.STREAM, struct.pack("<QII", 1, w.EXEC, 0), fd=null)
+        v.send(WARD_STREAM, launch_stream(vm=1, kind=STREAM_EXEC), fd=null)
         os.close(null)
         check_exec(v)
 
@@ -87,28 +93,28 @@ def hostile(mode, want):
     with vm(b"standin=" + mode.encode()) as v:
         v.hello()
         fd = w.memfd(w.SPEC_JSON)
-        v.send(w.SPEC, fd=fd)
+        v.send(WARD_SPEC, fd=fd)
         os.close(fd)
-        v.send(w.RUN)
+        v.send(WARD_RUN)
         if want == "qmp down":
-            v.wait(lambda s: s["detail"] != "")
-            assert not v.state["qmp"] and not v.state["running"], v.state
-            assert v.state["detail"].isprintable()
+            v.wait(lambda s: s.detail != b"")
+            assert not v.state.qmp and not v.state.running, v.state
+            assert v.state.detail.decode().isprintable()
             # it gives up instead of asking for ever
             end = time.monotonic() + 20
             while v.said().count("qmp: ") < 8:
                 assert time.monotonic() < end, v.said()
                 select.select([], [], [], 0.02)
         elif want == "no agent":
-            v.wait(lambda s: s["running"])
+            v.wait(lambda s: s.running)
             # it may come up and fail again; ready it never is
             end = time.monotonic() + 1.5
             while time.monotonic() < end:
                 if select.select([v.sock], [], [], 0.1)[0]:
                     v.recv(1)
-                assert not v.state["ready"], v.state
+                assert not v.state.ready, v.state
         else:
-            v.wait(lambda s: s["ready"])
+            v.wait(lambda s: s.ready)
         if want == "works":
             s = v.exec("echo", "hi")
             assert s.opened() == (101, "")
@@ -147,7 +153,8 @@ ALLOWED = ("getrandom", "thread", "mmap-exec", "pipe2", "clock-gettime",
 
 
 def probe(name, kvm=False):
-    with vm(b"probe=" + name.encode(), accel=w.KVM if kvm else w.TCG) as v:
+    with vm(b"probe=" + name.encode(),
+            accel=ACCEL_KVM if kvm else ACCEL_TCG) as v:
         st = v.wait_vmm()
         return (os.WTERMSIG(st) if os.WIFSIGNALED(st)
                 else os.waitstatus_to_exitcode(st)), v.said()

@@ -9,17 +9,20 @@ import sys
 import time
 
 from standin import *  # noqa: F403
+from wire import (ACCEL_TCG, EXIT_GUEST_OFF, EXIT_NONE, FD_ROLES, STOP_ACPI,
+                  STOP_AGENT, STOP_QUIT, STREAM_CONSOLE, STREAM_CONSOLE_LOG,
+                  STREAM_EXEC, STREAM_FOLLOW, WARD_RUN, WARD_VERSION)
 
 
 def starts_stopped():
     with vm() as v:
         s = v.hello()
-        v.wait(lambda s: s["qmp"])
-        assert not v.state["running"] and s["version"] == 2, s
+        v.wait(lambda s: s.qmp)
+        assert not v.state.running and s.version == WARD_VERSION, s
         assert not select.select([v.sock], [], [], 0.05)[0]
-        v.send(w.RUN)
-        v.wait(lambda s: s["running"])
-        v.wait(lambda s: s["agent"] and s["need_spec"])
+        v.send(WARD_RUN)
+        v.wait(lambda s: s.running)
+        v.wait(lambda s: s.agent and s.need_spec)
         s = v.exec("echo")
         assert s.opened() == (503, "no boot spec yet")
 
@@ -28,8 +31,8 @@ def run_before_qmp():
     """A WARD_RUN that comes first is kept."""
     with vm() as v:
         v.hello()
-        v.send(w.RUN)
-        v.wait(lambda s: s["running"])
+        v.send(WARD_RUN)
+        v.wait(lambda s: s.running)
 
 
 def ready():
@@ -38,7 +41,7 @@ def ready():
         print("  stand-in exec to ready: %.1f ms"
               % ((time.monotonic() - v.t0) * 1000))
         check_exec(v)
-        assert not v.state["need_spec"]
+        assert not v.state.need_spec
 
 
 def exec_cases():
@@ -48,8 +51,8 @@ def exec_cases():
         assert s.opened()[0] == 101
         assert w.code(s.rest()[1]) == 3
         assert v.exec("nope").opened() == (500, "no such program")
-        assert v.stream(w.EXEC, 0, b"{}").opened() == (400, "cmd: missing")
-        assert v.stream(w.EXEC, 0, b"\0\xff").opened()[0] == 400
+        assert v.stream(STREAM_EXEC, 0, b"{}").opened() == (400, "cmd: missing")
+        assert v.stream(STREAM_EXEC, 0, b"\0\xff").opened()[0] == 400
         s = v.exec("cat")
         assert s.opened()[0] == 101
         s.frame(0, b"abc")
@@ -145,7 +148,7 @@ def exec_held_client_goes():
     it, though nothing else moves on the agent's line."""
     with vm() as v:
         v.boot()
-        follow = v.stream(w.LOG, w.FOLLOW)
+        follow = v.stream(STREAM_CONSOLE_LOG, STREAM_FOLLOW)
         follow.opened()
         s = v.exec("hold")
         assert s.opened()[0] == 101
@@ -167,17 +170,17 @@ def client_rules():
             s.sock.sendall(b)
             assert s.next() is None, b
         for b in (b"\0\0\0\0\0", b"\xfe\xff\0\0\0", b"GET / HTTP/1.1\r\n"):
-            s = v.stream(w.EXEC, 0, None)
+            s = v.stream(STREAM_EXEC, 0, None)
             s.sock.sendall(b)
             assert s.opened()[0] == 400 and s.next() is None, b
-        assert v.stream(w.CONSOLE, 0, b"{}").opened()[0] == 400
+        assert v.stream(STREAM_CONSOLE, 0, b"{}").opened()[0] == 400
         check_exec(v)
 
 
 def streams_limit():
     with vm() as v:
         v.boot()
-        held = [v.stream(w.CONSOLE) for _ in range(64)]
+        held = [v.stream(STREAM_CONSOLE) for _ in range(64)]
         for s in held:
             assert s.opened()[0] == 101
         s = v.exec("echo", "x")
@@ -193,15 +196,15 @@ def streams_limit():
 def console():
     with vm(b"marker=42") as v:
         v.boot()
-        s = v.stream(w.LOG)
+        s = v.stream(STREAM_CONSOLE_LOG)
         assert s.opened()[0] == 101
         out = s.rest()[0]
         assert b"stand-in guest: console=ttyS0" in out and \
             b"marker=42\r\n" in out, out
-        follow = v.stream(w.LOG, w.FOLLOW)
+        follow = v.stream(STREAM_CONSOLE_LOG, STREAM_FOLLOW)
         follow.opened()
         follow.until(b"marker=42\r\n")
-        a, b = v.stream(w.CONSOLE), v.stream(w.CONSOLE)
+        a, b = v.stream(STREAM_CONSOLE), v.stream(STREAM_CONSOLE)
         a.opened(), b.opened()
         a.frame(0, b"typed by a\n")
         for s in (a, b, follow):
@@ -219,7 +222,8 @@ def console_bounded():
     moved on with a mark, the warden does not grow."""
     with vm(b"standin=serial-flood") as v:
         v.boot()
-        slow, fast = v.stream(w.CONSOLE), v.stream(w.LOG, w.FOLLOW)
+        slow = v.stream(STREAM_CONSOLE)
+        fast = v.stream(STREAM_CONSOLE_LOG, STREAM_FOLLOW)
         slow.opened(), fast.opened()
         end = time.monotonic() + 30
         while os.stat(v.log_path).st_size < 9 << 20:
@@ -232,7 +236,7 @@ def console_bounded():
         v.kill_warden()
         v.start_warden()
         v.hello()
-        s = v.stream(w.LOG)
+        s = v.stream(STREAM_CONSOLE_LOG)
         s.opened()
         out = s.rest()[0]
         assert out.startswith(b"flood") or b"flood flood" in out[:80], out[:80]
@@ -240,13 +244,14 @@ def console_bounded():
 
 
 def rungs():
-    for rung, event in ((w.AGENT, w.OFF), (w.ACPI, w.OFF), (w.QUIT, 0)):
+    for rung, event in ((STOP_AGENT, EXIT_GUEST_OFF),
+                        (STOP_ACPI, EXIT_GUEST_OFF), (STOP_QUIT, EXIT_NONE)):
         with vm() as v:
             v.boot()
             v.rung(rung)
             assert v.wait_vmm() == 0
-            v.wait(lambda s: not s["qmp"])
-            assert v.state["event"] == event, (rung, v.state)
+            v.wait(lambda s: not s.qmp)
+            assert v.state.guest_event == event, (rung, v.state)
             assert v.exec("echo").opened()[0] == 503
 
 
@@ -263,10 +268,10 @@ def warden_killed():
         v.start_warden()
         t = time.monotonic()
         st = v.hello()
-        v.wait(lambda s: s["ready"] and s["running"])
+        v.wait(lambda s: s.ready and s.running)
         print("  new warden to ready: %.1f ms"
               % ((time.monotonic() - t) * 1000))
-        assert not st["need_spec"]
+        assert not st.need_spec
         check_exec(v)
 
 
@@ -289,7 +294,7 @@ def warden_killed_20():
                 v.kill_warden()
                 v.start_warden()
                 v.hello()
-                v.wait(lambda s: s["ready"])
+                v.wait(lambda s: s.ready)
                 check_exec(v)
                 s.close()
                 t.close()
@@ -304,7 +309,7 @@ def new_launchd():
         old = v.sock
         v.sock = None
         s = v.hello()
-        assert s["ready"] and s["running"] and s["qmp"], s
+        assert s.ready and s.running and s.qmp, s
         assert old.recv(100) == b"", "the old one was kept"
         check_exec(v)
 
@@ -326,16 +331,17 @@ def args_whole():
     args = b"a=b,c -S -incoming exec:id,server=on \"q' $(x) %s \\"
     with vm(args) as v:
         v.boot()
-        s = v.stream(w.LOG)
+        s = v.stream(STREAM_CONSOLE_LOG)
         s.opened()
         assert args + b"\r\n" in s.rest()[0]
 
 
 def spec_refused():
-    good = w.machine.ward_exec((), w.machine.machine(accel=w.TCG))
+    m = w.machine.machine(accel=ACCEL_TCG)
+    good = w.machine.ward_exec((), m)
     for spec in (b"", b"\0" * 31, b"\0" * 32, b"\xff" * 32, b"\1" * 33,
                  good[:-1], good + b"\0", bytes(len(good)),
-                 b"\2" + good[1:], w.machine.ward_exec((9,), good[8 + 288:]),
+                 b"\2" + good[1:], w.machine.ward_exec((FD_ROLES,), m),
                  good[:4] + b"\xff" + good[5:],
                  w.machine.ward_exec((), w.machine.machine())):
         s = w.memfd(spec)

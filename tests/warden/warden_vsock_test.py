@@ -7,11 +7,12 @@ import threading
 
 from standin import *  # noqa: F403
 from suite import wait_for as suite_wait
+from wire import AGENT_PORT_HTTP, WARD_DIALLED, ward_dialled
 
 VSOCK = b"standin=vsock"
-HEAD = (b"CONNECT 1024\nPOST /v1/exec HTTP/1.1\r\n")
-YES = (b"OK 1024\nHTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n"
-       b"Upgrade: mews-exec\r\n\r\n")
+HEAD = (b"CONNECT %d\nPOST /v1/exec HTTP/1.1\r\n" % AGENT_PORT_HTTP)
+YES = (b"OK %d\nHTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n"
+       b"Upgrade: mews-exec\r\n\r\n" % AGENT_PORT_HTTP)
 OVER = struct.pack(">BI", 3, 35) + b'{"metadata":{},"status":"Success"} '
 
 
@@ -43,7 +44,7 @@ def vsock():
         assert not v.dials
         s = v.exec("cat")
         mid, port = v.dial()
-        assert port == 1024 and mid != 0
+        assert port == AGENT_PORT_HTTP and mid != 0
         a = vsock_agent(v, s, mid)
         s.frame(0, b"in")
         assert read_until(a, b"in") == struct.pack(">BI", 0, 2) + b"in"
@@ -106,7 +107,7 @@ def vsock_fallback():
         v.kill_warden()
         v.start_warden()
         v.hello()
-        v.wait(lambda s: s["ready"])
+        v.wait(lambda s: s.ready)
         assert v.key() != old
         s = v.exec("echo", "two")
         v.dialled(v.dial()[0]).close()
@@ -164,7 +165,7 @@ def vsock_lies():
             v.hello()
             s = v.exec("echo", "hi")
             mid, _ = v.dial()
-            v.send(w.DIALLED, struct.pack("<iI", code, 0), mid=mid)
+            v.send(WARD_DIALLED, ward_dialled(code=code), mid=mid)
             if code > 0:
                 assert v.sock.recv(100) == b"", "believed"
                 v.sock = None
