@@ -41,7 +41,7 @@ UNIT_LIBS_route_test := -lmd
 $(B)/unit/apid/route_test: $(UNIT_OBJ_route_test)
 
 UNIT_OBJ_store_test := $(call obj,orchd/store.c orchd/sql.c orchd/rows.c \
-	orchd/wire_v2.c)
+	orchd/reserve.c orchd/wire_v2.c)
 UNIT_LIBS_store_test := -lsqlite3 -lpthread
 $(B)/unit/orchd/store_test: $(UNIT_OBJ_store_test)
 # The store on a file system that fails.

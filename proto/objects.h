@@ -21,6 +21,7 @@ enum vm_status {
 	VM_STATUS_STOPPING,
 	VM_STATUS_CREATED,
 	VM_STATUS_DELETING,
+	VM_STATUS_BROKEN, /* its row in the store cannot be read */
 	VM_STATUS_COUNT,
 };
 extern const char *const vm_status_names[];

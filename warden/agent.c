@@ -10,6 +10,7 @@
 #include "common/fds.h"
 #include "common/log.h"
 #include "common/sess.h"
+#include "proto/jread.h"
 #include "proto/ward.h"
 #include "warden/agent.h"
 #include "warden/call.h"

@@ -57,6 +57,12 @@ struct vm {
 	struct vm_row row; /* what the store has, or is about to; spec NULL */
 	struct vm_create request; /* as checked */
 	struct run run;
+	/* VM_BROKEN: why, and the slot that helpers hold it at, if they do */
+	struct {
+		char why[STORE_DETAIL_MAX];
+		bool has_slot;
+		uint32_t slot;
+	} broken;
 	bool retried; /* the boot watchdog had its one retry */
 	struct event *deadline; /* of starting and stopping */
 	unsigned int nparts;
@@ -84,6 +90,13 @@ struct part *vm_life(struct vm *vm);
 const struct part *vm_life_const(const struct vm *vm);
 /* Enters it as its row says.  -EEXIST. */
 int vm_add(struct vm *vm);
+
+/* Its row cannot be, or not beside what helpers hold: nobody touches it. */
+void vm_break(struct vm *vm, const char *why);
+/* A helper holds it at that slot: if its row has another it is broken. */
+void vm_held_at(struct vm *vm, uint32_t slot);
+/* Where its helpers know it. */
+uint32_t vm_slot(const struct vm *vm);
 
 struct vm *vm_by_vmid(struct orchd *o, uint64_t vmid);
 /* By exact name. */

@@ -419,8 +419,10 @@ def doctor():
         l.settle()
         got = doc_list(l.call(c, DOCTOR).tail, check_view)
         eq([n for n, _, _ in got], ["accelerator", "cgroup", "vsock",
-                                    "network", "launcher", "room for vms"])
-        eq([o for _, o, _ in got], [True, False, True, True, True, True])
+                                    "network", "launcher", "store",
+                                    "room for vms"])
+        eq([o for _, o, _ in got], [True, False, True, True, True, True,
+                                    True])
         assert got[2][2].endswith("no ?v"), got[2]
         l.launch.chan.send(LAUNCH_CAPS, bytes(launch_caps(
             accel=ACCEL_TCG, vsock=1)))

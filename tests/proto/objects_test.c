@@ -97,7 +97,7 @@ test_tables(void)
 	t_str(vm_query_table.fields[VM_QUERY_ORDER].name, "order");
 	t_str(
 	    vm_confinement_table.fields[VM_CONFINEMENT_CGROUP].name, "cgroup");
-	t_str(vm_status_names[VM_STATUS_DELETING], "deleting");
+	t_str(vm_status_names[VM_STATUS_BROKEN], "broken");
 	t_true(vm_status_names[VM_STATUS_COUNT] == NULL);
 }
 
