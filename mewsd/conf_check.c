@@ -73,8 +73,8 @@ check_dirs(struct conf *c, const char *root, struct err *e)
 	    (r = conf_path("run directory", c->run, "/vm", c->launchd.run, e)) <
 		0)
 		return r;
-	if ((r = conf_path("log directory", c->log, "/vm", c->launchd.log,
-		 e)) < 0)
+	if ((r = conf_path("log directory", c->log, "/vm", c->launchd.log, e)) <
+	    0)
 		return r;
 	return conf_path("stage", c->stage, "", c->launchd.stage, e);
 }
