@@ -11,7 +11,6 @@ import select
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import time
@@ -19,15 +18,16 @@ import time
 sys.path.insert(0, os.path.join(
     os.path.dirname(os.path.abspath(__file__)), "../suite"))
 import suite  # noqa: E402
+from wire import (BOOT_NFDS, BOOT_ONESHOT, BOOT_ONESHOT_END,  # noqa: E402
+                  BOOT_ONESHOT_FD, BOOT_READY, MSG_MAX, ONESHOT_BUSY,
+                  ONESHOT_EXITED, ONESHOT_KILLED, ONESHOT_LATE, ROOM_MAX,
+                  ROOM_MEWSD, ROOM_NETD, ROOM_ORCHD, ROOM_TRIAL, UIDS_ONESHOT,
+                  UIDS_PLANES, boot_oneshot, boot_oneshot_end, boot_oneshot_fd,
+                  msg_hdr)
 
 BUILD = os.path.join(suite.TOP, "build-test")
 PROGRAMS, STAGE = "/run/programs", os.path.join(BUILD, "stage-standin/current")
-READY, ONESHOT, ONESHOT_FD, END = 0x105, 0x108, 0x109, 0x10a
-EXITED, KILLED, LATE, BUSY, FAILED = range(5)
-# proto/room.h; mewsd/table.c: the trial's row
-ORCHD, NETD, TRIAL, ROOM_MAX = 1, 4, 7, 8
-AT_ONCE, DEADLINE = 3, 3.0
-PLANE = 12  # proto/uids.h
+AT_ONCE, DEADLINE = 3, 3.0  # mewsd/table.c: the trial's row
 S = None
 
 
@@ -48,6 +48,11 @@ def owned(uid):
     return found
 
 
+def message(typ, payload=b""):
+    payload = bytes(payload)
+    return bytes(msg_hdr(type=typ, len=len(payload))) + payload
+
+
 class Orchd:
     """Whoever has descriptor 3 of the process that mewsd takes for orchd."""
 
@@ -58,18 +63,18 @@ class Orchd:
         self.s.settimeout(suite.DEADLINE)
         self.ends = {}
         self.peers = []  # a closed one would be a fault of ours
-        self.send(READY)
+        self.send(BOOT_READY)
 
-    def send(self, typ, data=b"", fds=()):
-        self.s.sendmsg([struct.pack("<IIQ", typ, len(data), 0), data], [(
+    def send(self, typ, payload=b"", fds=()):
+        self.s.sendmsg([message(typ, payload)], [(
             socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
             if fds else [])
 
-    def ask(self, mid, room=TRIAL, pad=0):
-        self.send(ONESHOT, struct.pack("<QII", mid, room, pad))
+    def ask(self, mid, room=ROOM_TRIAL, pad=0):
+        self.send(BOOT_ONESHOT, boot_oneshot(id=mid, room=room, pad=pad))
 
     def attach(self, mid, index, fd):
-        self.send(ONESHOT_FD, struct.pack("<QII", mid, index, 0), (fd,))
+        self.send(BOOT_ONESHOT_FD, boot_oneshot_fd(id=mid, index=index), (fd,))
 
     def end(self, mid, wait=suite.DEADLINE):
         """(how, status) of one."""
@@ -78,20 +83,21 @@ class Orchd:
             left = until - time.monotonic()
             assert left > 0 and select.select([self.s], [], [], left)[0], \
                 "no end of %d" % mid
-            data, fds, _, _ = socket.recv_fds(self.s, 20000, 4)
+            data, fds, _, _ = socket.recv_fds(self.s, MSG_MAX, 4)
             self.peers += fds
             assert data, "mewsd hung up"
-            if struct.unpack_from("<I", data)[0] == END:
-                got, how, status = struct.unpack_from("<QIi", data, 16)
-                assert got not in self.ends, "told twice"
-                self.ends[got] = how, status
+            head, data = data[:msg_hdr.SIZE], data[msg_hdr.SIZE:]
+            if msg_hdr.of(head).type == BOOT_ONESHOT_END:
+                end = boot_oneshot_end.of(data)
+                assert end.id not in self.ends, "told twice"
+                self.ends[end.id] = end.how, end.status
         return self.ends.pop(mid)
 
     def hangs_up(self):
         """mewsd refused what was said: it ends this one."""
         with contextlib.suppress(ConnectionResetError):
             while True:
-                data, fds, _, _ = socket.recv_fds(self.s, 20000, 4)
+                data, fds, _, _ = socket.recv_fds(self.s, MSG_MAX, 4)
                 self.peers += fds
                 if not data:
                     break
@@ -129,7 +135,8 @@ class Trial:
 
 
 def pool(place=0):
-    return S.conf["uid_base"] + PLANE * (S.conf["uid_count"] // 16) + place
+    return S.conf["uid_base"] + UIDS_ONESHOT * (
+        S.conf["uid_count"] // UIDS_PLANES) + place
 
 
 @contextlib.contextmanager
@@ -172,15 +179,16 @@ def life():
         assert st["Uid"].split() == st["Gid"].split() == [str(pool())] * 4, st
         assert st["Groups"].strip() == "" and int(st["CapEff"], 16) == 0, st
         assert os.readlink(proc + "root") == suite.ROOT + "/run/empty"
-        assert sorted(map(int, os.listdir(proc + "fd"))) == list(range(7))
+        assert sorted(map(int, os.listdir(proc + "fd"))) == list(range(
+            BOOT_NFDS + 2))
         with open(proc + "environ", "rb") as f:
             assert f.read().strip(b"\0_= ") == b""
-        assert t.obey("7") == (EXITED, 7)
+        assert t.obey("7") == (ONESHOT_EXITED, 7)
         # and its place is free again, for whom a signal ends
         t = Trial(o, 0x1234, "again")
         assert (t.text, t.uid) == ("again", pool()), vars(t)
         os.kill(t.pid, signal.SIGTERM)
-        assert o.end(0x1234) == (KILLED, signal.SIGTERM)
+        assert o.end(0x1234) == (ONESHOT_KILLED, signal.SIGTERM)
         assert not [n for n in suite.processes().values() if "trial" in n]
         o.close()
 
@@ -193,10 +201,10 @@ def at_once():
         assert sorted(t.uid for t in trials) == [
             pool(i) for i in range(AT_ONCE)], [t.uid for t in trials]
         o.ask(9)
-        assert o.end(9) == (BUSY, 0)
+        assert o.end(9) == (ONESHOT_BUSY, 0)
         # descriptors that were on their way are dropped
         o.attach(9, 0, o.s.fileno())
-        assert trials[1].obey("0") == (EXITED, 0)
+        assert trials[1].obey("0") == (ONESHOT_EXITED, 0)
         t = Trial(o, 9)
         assert t.uid == pool(1), t.uid
         o.close()
@@ -211,7 +219,7 @@ def deadline():
         o.ask(2)
         o.attach(2, 0, o.s.fileno())
         for mid in (1, 2):
-            assert o.end(mid) == (LATE, 0)
+            assert o.end(mid) == (ONESHOT_LATE, 0)
         took = time.monotonic() - start
         assert DEADLINE - 0.1 < took < DEADLINE + 5, took
         assert gone(t.pid)
@@ -233,7 +241,7 @@ def uid_in_use():
         with open("/proc/%d/task/%d/children" % (t.pid, t.pid)) as f:
             assert f.read() == ""
         # what one leaves behind ends with it
-        assert t.obey("leave a child") == (EXITED, 0)
+        assert t.obey("leave a child") == (ONESHOT_EXITED, 0)
         suite.wait_for(lambda: not owned(t.uid), "end of the child")
         assert Trial(o, 2).uid == pool(), "the stranger's is free"
         assert Trial(o, 3).uid == pool(1), "and the child's"
@@ -255,16 +263,18 @@ def refused():
         o.attach(1, 1, o.s.fileno())
     with running() as orchds:
         for what, act in (
-                ("a room that stays", lambda o: o.ask(1, NETD)),
-                ("itself", lambda o: o.ask(1, ORCHD)),
-                ("mewsd", lambda o: o.ask(1, 0)),
+                ("a room that stays", lambda o: o.ask(1, ROOM_NETD)),
+                ("itself", lambda o: o.ask(1, ROOM_ORCHD)),
+                ("mewsd", lambda o: o.ask(1, ROOM_MEWSD)),
                 ("unknown", lambda o: o.ask(1, ROOM_MAX)),
                 ("far out", lambda o: o.ask(1, 0xffffffff)),
-                ("padding", lambda o: o.ask(1, TRIAL, 1)),
+                ("padding", lambda o: o.ask(1, ROOM_TRIAL, 1)),
                 ("twice", twice), ("one too many", too_many),
                 ("out of order", out_of_order),
-                ("no descriptor", lambda o: o.send(ONESHOT_FD, bytes(16))),
-                ("its answer", lambda o: o.send(END, bytes(16)))):
+                ("no descriptor", lambda o: o.send(
+                    BOOT_ONESHOT_FD, boot_oneshot_fd())),
+                ("its answer", lambda o: o.send(
+                    BOOT_ONESHOT_END, boot_oneshot_end()))):
             o = next(orchds)
             act(o)
             try:
@@ -288,12 +298,11 @@ def only_orchd():
         fd = ctypes.CDLL(None).syscall(438, pidfd, 3, 0)  # pidfd_getfd
         os.close(pidfd)
         with socket.socket(fileno=fd) as s:
-            data = struct.pack("<QII", 1, TRIAL, 0)
-            s.send(struct.pack("<IIQ", ONESHOT, len(data), 0) + data)
+            s.send(message(BOOT_ONESHOT, boot_oneshot(id=1, room=ROOM_TRIAL)))
         suite.wait_for(lambda: gone(netd), "end of netd")
         o.ask(1)  # the id is free
         o.attach(1, 0, o.s.fileno())
-        assert o.end(1) == (LATE, 0)
+        assert o.end(1) == (ONESHOT_LATE, 0)
         o.close()
 
 
@@ -307,7 +316,7 @@ def orchd_ends():
         o = next(orchds)
         suite.wait_for(lambda: gone(old.pid), "end of the room")
         trials = [Trial(o, i + 1) for i in range(AT_ONCE)]
-        assert trials[0].obey("3") == (EXITED, 3)
+        assert trials[0].obey("3") == (ONESHOT_EXITED, 3)
         assert not o.ends, o.ends
         o.close()
 

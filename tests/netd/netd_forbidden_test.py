@@ -13,6 +13,7 @@ import time
 
 from running import *  # noqa: F403
 import rules  # found by running
+from wire import NET_ADOPT, NET_ENSURE, NET_ERR, NET_TAP_OPEN
 
 
 def spoofed_ip_unknown():
@@ -195,13 +196,13 @@ def slot_twice():
 
 
 def adopt_other_numbers():
-    return any([tried(Guest(0, uid=77), flags=world.ADOPT),
-                tried(Guest(0, ip="10.77.0.70"), flags=world.ADOPT)])
+    return any([tried(Guest(0, uid=77), flags=NET_ADOPT),
+                tried(Guest(0, ip="10.77.0.70"), flags=NET_ADOPT)])
 
 
 def second_nic():
-    kind, _, _, _ = netd.orchd.ask(world.TAP_OPEN, Guest(5).wire(nic=1))
-    return kind != world.ERR
+    kind, _, _, _ = netd.orchd.ask(NET_TAP_OPEN, Guest(5).tap(nic=1))
+    return kind != NET_ERR
 
 
 def close_of_another():
@@ -265,7 +266,7 @@ def conntrack_rebuilt():
     def send(g, i):
         if i == CONNS:
             sh("nft", "flush", "table", "inet", "mews")
-            assert netd.simple(world.ENSURE) is None
+            assert netd.simple(NET_ENSURE) is None
         return world.udp4(g.ip, world.WORLD, 10000 + i, 9, b"x")
     n, _ = flood(send, CONN_BURST - 500, tracked)
     return n > CONNS + 64

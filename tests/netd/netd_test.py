@@ -16,6 +16,9 @@ import threading
 import time
 
 from running import *  # noqa: F403
+from wire import (BOOT_STOP, NET_ADOPT, NET_DONE, NET_ENSURE, NET_IFNAME,
+                  NET_LIST, NET_TAP_CLOSE, NET_TAP_OPEN, NET_TAP_READY,
+                  NET_TAPS_MAX, NET_TEARDOWN, net_tap_close, net_tap_ready)
 
 
 # -- what must work -----------------------------------------------------------
@@ -78,20 +81,20 @@ def confined():
 def refused_messages():
     """Each ends the channel it came on, and nothing else happens."""
     null = os.open("/dev/null", os.O_RDONLY)
-    good = Guest(7).wire()
+    good = bytes(Guest(7).tap())
     for name, kind, payload, kw in (
             ("unknown", 0x3ff, b"", {}),
-            ("an answer", world.TAP_READY, bytes(16), {}),
-            ("mewsd's", world.TEARDOWN, b"", {}),
-            ("mewsd's own", world.BOOT_STOP, b"", {}),
-            ("short", world.TAP_OPEN, good[:-1], {}),
-            ("long", world.TAP_OPEN, good + b"\0", {}),
-            ("lying", world.TAP_OPEN, good, {"lie": 4}),
-            ("flags", world.TAP_OPEN, Guest(7).wire(flags=2), {}),
-            ("descriptor", world.TAP_OPEN, good, {"fds": [null]}),
-            ("two descriptors", world.TAP_OPEN, good, {"fds": [null, null]}),
-            ("padding", world.TAP_CLOSE, struct.pack("<QHHI", 1, 0, 0, 1), {}),
-            ("payload", world.LIST, b"x", {})):
+            ("an answer", NET_TAP_READY, net_tap_ready(), {}),
+            ("mewsd's", NET_TEARDOWN, b"", {}),
+            ("mewsd's own", BOOT_STOP, b"", {}),
+            ("short", NET_TAP_OPEN, good[:-1], {}),
+            ("long", NET_TAP_OPEN, good + b"\0", {}),
+            ("lying", NET_TAP_OPEN, good, {"lie": 4}),
+            ("flags", NET_TAP_OPEN, Guest(7).tap(flags=2), {}),
+            ("descriptor", NET_TAP_OPEN, good, {"fds": [null]}),
+            ("two descriptors", NET_TAP_OPEN, good, {"fds": [null, null]}),
+            ("padding", NET_TAP_CLOSE, net_tap_close(vm=1, pad=1), {}),
+            ("payload", NET_LIST, b"x", {})):
         before = world.state()
         netd.orchd.send(kind, payload, **kw)
         try:
@@ -113,7 +116,7 @@ def killed():
     assert not spoofed_mac() and not guest_to_guest() and not host_services()
     start()
     same(before)
-    assert sorted(netd.list()) == [A.held(), B.held()]
+    assert sorted(netd.list(), key=lambda t: t.slot) == [A.tap(), B.tap()]
 
 
 def dead_vm():
@@ -123,7 +126,7 @@ def dead_vm():
     assert len(netd.list()) == 3
     assert '"mw8"' in sh("nft", "list", "ruleset")
     g.detach()
-    assert g.held() not in netd.list()
+    assert g.tap() not in netd.list()
     assert '"mw8"' not in sh("nft", "list", "ruleset")  # nor its rules
     again = Guest(9, ip=g.ip, mac=g.mac)  # same address, no close between
     assert netd.open(again) is None
@@ -142,11 +145,11 @@ def closed_under_vm():
     g2 = Guest(12)  # closed and opened again in one breath
     assert netd.open(g2) is None
     g2.detach()
-    netd.orchd.send(world.TAP_CLOSE, struct.pack("<QHHI", g2.uid, 12, 0, 0))
-    netd.orchd.send(world.TAP_OPEN, g2.wire())
-    assert netd.orchd.recv()[0] == world.DONE
+    netd.orchd.send(NET_TAP_CLOSE, net_tap_close(vm=g2.uid, slot=12))
+    netd.orchd.send(NET_TAP_OPEN, g2.tap())
+    assert netd.orchd.recv()[0] == NET_DONE
     kind, _, _, fd = netd.orchd.recv()
-    assert kind == world.TAP_READY
+    assert kind == NET_TAP_READY
     g2.attach(fd)
     g2.pings()
     assert netd.close(g2) is None
@@ -156,7 +159,7 @@ def closed_under_vm():
         raise AssertionError("still speaks")
     except OSError:
         g.detach()
-    assert netd.open(Guest(10, uid=g.uid), world.ADOPT) == errno.ENOENT
+    assert netd.open(Guest(10, uid=g.uid), NET_ADOPT) == errno.ENOENT
 
 
 def repaired():
@@ -166,7 +169,7 @@ def repaired():
     assert netd.open(Guest(5)) == errno.EIO  # no rules, no tap
     assert sh("ip", "-d", "link").count("mw") == links.count("mw")
     sh("ip", "link", "del", world.BRIDGE)
-    assert netd.simple(world.ENSURE) is None
+    assert netd.simple(NET_ENSURE) is None
     assert "masquerade" in sh("nft", "list", "ruleset")
     A.pings()
     B.pings()
@@ -174,7 +177,7 @@ def repaired():
     now = world.state()
     for words in ("isolated on", "learning off", "mcast_snooping 0"):
         assert words in now and words in before + now, words
-    assert netd.simple(world.ENSURE, netd.parent) is None
+    assert netd.simple(NET_ENSURE, chan=netd.parent) is None
     same(now)
 
 
@@ -185,7 +188,7 @@ def foreign_tap():
     assert len(netd.list()) == 2
     assert netd.open(Guest(11)) == errno.EBUSY
     assert netd.close(Guest(11)) is None
-    assert netd.simple(world.ENSURE) is None
+    assert netd.simple(NET_ENSURE) is None
     assert "mw11" in sh("ip", "link")
     assert "mw11" not in sh("nft", "list", "ruleset")
     sh("ip", "link", "del", "mw11")
@@ -203,7 +206,7 @@ def measured():
         took.append((time.monotonic() - t) * 1000)
     assert len(netd.list()) == 202
     t = time.monotonic()
-    assert netd.simple(world.ENSURE) is None
+    assert netd.simple(NET_ENSURE) is None
     ensure = (time.monotonic() - t) * 1000
     t = time.monotonic()
     netd.kill()
@@ -213,7 +216,7 @@ def measured():
     adopted = []
     for g in guests:
         t = time.monotonic()
-        assert netd.open(g, world.ADOPT) is None
+        assert netd.open(g, NET_ADOPT) is None
         adopted.append((time.monotonic() - t) * 1000)
     gone = []
     for g in guests[:10]:
@@ -223,9 +226,9 @@ def measured():
         g.detach()
     t = time.monotonic()
     for g in guests[10:]:
-        netd.orchd.send(world.TAP_CLOSE, struct.pack("<QHHI", g.uid, g.slot, 0, 0))
+        netd.orchd.send(NET_TAP_CLOSE, net_tap_close(vm=g.uid, slot=g.slot))
     for _ in guests[10:]:
-        assert netd.orchd.recv()[0] == world.DONE
+        assert netd.orchd.recv()[0] == NET_DONE
     many = (time.monotonic() - t) * 1000
     for g in guests[10:]:
         g.detach()
@@ -259,7 +262,7 @@ def busy_ruleset():
             assert netd.open(g) is None
             g.detach()
             assert netd.close(g) is None
-            assert netd.simple(world.ENSURE) is None
+            assert netd.simple(NET_ENSURE) is None
         assert noise.poll() is None, "the noise ended early"
     finally:
         os.killpg(noise.pid, signal.SIGKILL)
@@ -301,10 +304,8 @@ def foreign_bridge():
     netd.kill()
     sh("ip", "link", "add", "br7", "type", "bridge")
     before = world.state()
-    conf = struct.pack("<16s16s4s4sHBB", b"br7", b"", socket.inet_aton(world.NET),
-                       socket.inet_aton(world.GW), 16, 24, 0)
-    netd.start(PROGRAM, conf=conf)
-    assert netd.simple(world.ENSURE) == errno.EEXIST
+    netd.start(PROGRAM, bridge=b"br7", uplink=b"")
+    assert netd.simple(NET_ENSURE) == errno.EEXIST
     assert netd.open(Guest(5)) == errno.EEXIST
     same(before)
     sh("ip", "link", "del", "br7")
@@ -313,11 +314,11 @@ def foreign_bridge():
 
 def no_uplink():
     """Without one, and with one that is not there."""
-    start(uplink="")
+    start(uplink=b"")
     s = world.listener(world.WORLD, 7730, "world")
     assert not A.connects(world.WORLD, 7730)
-    start(uplink="none0")
-    assert netd.simple(world.ENSURE) == errno.ENODEV
+    start(uplink=b"none0")
+    assert netd.simple(NET_ENSURE) == errno.ENODEV
     assert not A.connects(world.WORLD, 7730)
     assert not spoofed_mac() and not host_services()
     s.close()
@@ -325,20 +326,18 @@ def no_uplink():
 
 
 def bad_config():
-    good = [world.BRIDGE, world.UPLINK, world.NET, world.GW, 16, 24]
-    for i, bad in ((0, ""), (0, "a b"), (0, 'x";flush'), (0, "mw1"),
-                   (1, "mews0"), (1, "x" * 16), (2, "10.77.0.1"),
-                   (3, "10.78.0.1"), (3, "10.77.0.0"), (4, 0), (4, 1024),
-                   (5, 31), (5, 7), (5, 33)):
-        c = list(good)
-        c[i] = bad
-        conf = struct.pack("<16s16s4s4sHBB", c[0].encode(), c[1].encode(),
-                           socket.inet_aton(c[2]), socket.inet_aton(c[3]),
-                           c[4], c[5], 0)
+    for field, bad in (
+            ("bridge", b""), ("bridge", b"a b"), ("bridge", b'x";flush'),
+            ("bridge", b"mw1"), ("uplink", b"mews0"),
+            ("uplink", b"x" * NET_IFNAME), ("subnet", world.addr("10.77.0.1")),
+            ("gateway", world.addr("10.78.0.1")),
+            ("gateway", world.addr("10.77.0.0")), ("max_taps", 0),
+            ("max_taps", NET_TAPS_MAX + 1), ("prefix", 31), ("prefix", 7),
+            ("prefix", 33)):
         before = world.state()
         try:
-            Netd().start(PROGRAM, conf=conf)
-            raise AssertionError("started with %r" % bad)
+            Netd().start(PROGRAM, **{field: bad})
+            raise AssertionError("started with %s = %r" % (field, bad))
         except Gone:
             pass
         same(before)
@@ -352,11 +351,11 @@ def mewsd_dies():
 
 def teardown(clean):
     """Refused while a tap is held; afterwards nothing is left."""
-    assert netd.simple(world.TEARDOWN, netd.parent) == errno.EBUSY
+    assert netd.simple(NET_TEARDOWN, chan=netd.parent) == errno.EBUSY
     for g in (A, B):
         assert netd.close(g) is None
         g.detach()
-    assert netd.simple(world.TEARDOWN, netd.parent) is None
+    assert netd.simple(NET_TEARDOWN, chan=netd.parent) is None
     same(clean)
     netd.stop()
     assert open("/proc/sys/net/ipv4/conf/%s/forwarding" %

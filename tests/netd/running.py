@@ -11,6 +11,7 @@ import sys
 import traceback
 
 import world
+from wire import NET_ADOPT
 from world import Gone, Guest, Netd, Sniffer, sh
 
 PROGRAM = os.environ.get("MEWS_PROGRAM", world.BUILD + "/mews-netd")
@@ -24,7 +25,7 @@ def start(program=PROGRAM, **kw):
     """Another netd in the place of the one that runs; guests keep theirs."""
     netd.start(program, **kw)
     for g in (A, B):
-        err = netd.open(g, world.ADOPT if g.fd is not None else 0)
+        err = netd.open(g, NET_ADOPT if g.fd is not None else 0)
         assert err is None, os.strerror(err)
     sh("ip", "neigh", "flush", "dev", world.BRIDGE)
     A.pings()  # both neighbours know each other from here on

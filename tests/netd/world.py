@@ -17,6 +17,12 @@ import time
 sys.path.insert(
     0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../suite"))
 import sanitized  # noqa: E402
+from wire import (BOOT_CONF, BOOT_PEER, BOOT_READY, BOOT_STOP,  # noqa: E402
+                  BOOT_VERSION, LOG_INFO, MSG_MAX, NET_ADOPT, NET_ERR, NET_HELD,
+                  NET_LIST, NET_LIST_END, NET_TAP_CLOSE, NET_TAP_OPEN,
+                  NET_TAP_READY, ROOM_NETD, ROOM_ORCHD, boot_common, boot_peer,
+                  msg_hdr, net_conf, net_err, net_list_end, net_tap,
+                  net_tap_close)
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("B", "build")
@@ -31,12 +37,10 @@ METADATA = "169.254.169.254"
 BRIDGE_MAC = b"\x02m" + socket.inet_aton(GW)
 BROADCAST = b"\xff" * 6
 
-(TAP_OPEN, TAP_READY, TAP_CLOSE, DONE, LIST, HELD, LIST_END, ENSURE, TEARDOWN,
- ERR) = range(0x301, 0x30b)
-BOOT_CONF, BOOT_PEER, BOOT_LISTENER, BOOT_STOP, BOOT_READY = range(0x101, 0x106)
-ROOM_ORCHD, ROOM_NETD = 1, 4
-ADOPT = 1
-TAP = "<QHH4s6sH"
+
+def addr(text):
+    """As messages have it: a number whose bytes are in network order."""
+    return int.from_bytes(socket.inet_aton(text), sys.byteorder)
 
 
 def sh(*argv, check=True):
@@ -145,7 +149,8 @@ class Chan:
 
     def send(self, kind, payload=b"", fds=(), lie=0):
         self.id += 1
-        head = struct.pack("<IIQ", kind, len(payload) + lie, self.id)
+        payload = bytes(payload)
+        head = bytes(msg_hdr(type=kind, len=len(payload) + lie, id=self.id))
         anc = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
         try:
             self.sock.sendmsg([head + payload], anc if fds else [])
@@ -155,18 +160,18 @@ class Chan:
     def recv(self):
         """-> kind, id, payload, descriptor or None"""
         try:
-            data, anc, _, _ = self.sock.recvmsg(16384, 64)
+            data, anc, _, _ = self.sock.recvmsg(MSG_MAX, 64)
         except ConnectionResetError:
             raise Gone from None
         if not data:
             raise Gone
-        kind, length, rid = struct.unpack("<IIQ", data[:16])
-        assert length == len(data) - 16
+        head, data = msg_hdr.of(data[:msg_hdr.SIZE]), data[msg_hdr.SIZE:]
+        assert head.len == len(data)
         fd = None
         for level, what, raw in anc:
             if (level, what) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 fd = array.array("i", raw)[0]
-        return kind, rid, data[16:], fd
+        return head.type, head.id, data, fd
 
     def ask(self, kind, payload=b""):
         self.send(kind, payload)
@@ -178,7 +183,7 @@ class Chan:
 class Netd:
     p = None
 
-    def start(self, program, uplink=UPLINK, max_taps=16, conf=None):
+    def start(self, program, **conf):
         """In the place of the one that runs, if one does."""
         if self.p is not None:
             self.kill()
@@ -196,20 +201,20 @@ class Netd:
             os.close(fd)
         sock.close()
         self.parent = Chan(self.parent)
-        if conf is None:
-            conf = struct.pack(
-                "<16s16s4s4sHBB", BRIDGE.encode(), uplink.encode(),
-                socket.inet_aton(NET), socket.inet_aton(GW), max_taps, PREFIX, 0)
-        common = struct.pack("<6I16x160s", 1, ROOM_NETD, UID, UID, 2, 256,
-                             b"/nowhere")
-        self.parent.send(BOOT_CONF, common + conf)
+        common = boot_common(version=BOOT_VERSION, room=ROOM_NETD, uid=UID,
+                             gid=UID, log_level=LOG_INFO, nofile=256,
+                             root=b"/nowhere")
+        own = dict(bridge=BRIDGE.encode(), uplink=UPLINK.encode(),
+                   subnet=addr(NET), gateway=addr(GW), max_taps=16, prefix=PREFIX)
+        self.parent.send(BOOT_CONF, bytes(common) +
+                         bytes(net_conf(**{**own, **conf})))
         kind = self.parent.recv()[0]
         assert kind == BOOT_READY, hex(kind)
         self.connect()
 
     def connect(self):
         mine, theirs = pair()
-        self.parent.send(BOOT_PEER, struct.pack("<II", ROOM_ORCHD, 0),
+        self.parent.send(BOOT_PEER, boot_peer(room=ROOM_ORCHD),
                          [theirs.fileno()])
         theirs.close()
         self.orchd = Chan(mine)
@@ -224,36 +229,34 @@ class Netd:
 
     def open(self, g, flags=0):
         """-> None, or the error's errno"""
-        kind, _, data, fd = self.orchd.ask(TAP_OPEN, g.wire(flags))
-        if kind == ERR:
+        kind, _, data, fd = self.orchd.ask(NET_TAP_OPEN, g.tap(flags=flags))
+        if kind == NET_ERR:
             assert fd is None
-            return -struct.unpack("<i", data[:4])[0]
-        assert kind == TAP_READY, hex(kind)
-        assert (fd is None) == bool(flags & ADOPT)
+            return -net_err.of(data).code
+        assert kind == NET_TAP_READY, hex(kind)
+        assert (fd is None) == bool(flags & NET_ADOPT)
         if fd is not None:
             g.attach(fd)
         return None
 
     def close(self, g, uid=None):
-        kind, _, data, _ = self.orchd.ask(TAP_CLOSE, struct.pack(
-            "<QHHI", uid or g.uid, g.slot, 0, 0))
-        return -struct.unpack("<i", data[:4])[0] if kind == ERR else None
+        return self.simple(NET_TAP_CLOSE, net_tap_close(
+            vm=uid or g.uid, slot=g.slot))
 
     def list(self):
-        self.orchd.send(LIST)
+        self.orchd.send(NET_LIST)
         taps = []
         while True:
             kind, _, data, _ = self.orchd.recv()
-            if kind == LIST_END:
-                assert struct.unpack("<II", data) == (len(taps), 0)
+            if kind == NET_LIST_END:
+                assert net_list_end.of(data) == net_list_end(count=len(taps))
                 return taps
-            assert kind == HELD, hex(kind)
-            taps += [struct.unpack_from(TAP, data, i)
-                     for i in range(0, len(data), 24)]
+            assert kind == NET_HELD, hex(kind)
+            taps += net_tap.all(data)
 
-    def simple(self, kind, chan=None):
-        got, _, data, _ = (chan or self.orchd).ask(kind)
-        return -struct.unpack("<i", data[:4])[0] if got == ERR else None
+    def simple(self, kind, payload=b"", chan=None):
+        got, _, data, _ = (chan or self.orchd).ask(kind, payload)
+        return -net_err.of(data).code if got == NET_ERR else None
 
 
 def pair():
@@ -309,12 +312,9 @@ class Guest:
         self.uid = uid or 0xabcd000000000000 + slot
         self.fd = None
 
-    def wire(self, flags=0, nic=0):
-        return struct.pack(TAP, self.uid, self.slot, nic,
-                           socket.inet_aton(self.ip), self.mac, flags)
-
-    def held(self):
-        return (self.uid, self.slot, 0, socket.inet_aton(self.ip), self.mac, 0)
+    def tap(self, **more):
+        return net_tap(vm=self.uid, slot=self.slot, ipv4=addr(self.ip),
+                       mac=self.mac, **more)
 
     def attach(self, fd):
         self.fd = fd
