@@ -76,7 +76,7 @@ ROOT_OF = {"orchd": "%(root)s/lib/store", "apid": "%(root)s/run/empty",
 HARD = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 CONNECTIONS, VMS = 100, 100
 # what mewsd then asks for
-NOFILE = 2 * CONNECTIONS + 4 * VMS + 256
+NOFILE = 2 * CONNECTIONS + 8 * VMS + 256
 ACTS, HELD = {}, {}
 s = None
 
@@ -85,8 +85,9 @@ def text_of(pattern):
     out = ""
     for d, _, names in os.walk(suite.ROOT):
         for n in names:
-            if re.search(pattern, n):
-                with open(os.path.join(d, n), errors="replace") as f:
+            path = os.path.join(d, n)
+            if re.search(pattern, n) and os.path.isfile(path):  # no FIFO
+                with open(path, errors="replace") as f:
                     out += f.read()
     return out
 
@@ -104,7 +105,7 @@ def gather():
     """{room: {act: outcome}} of all logs below ROOT."""
     for f in HELD.values():
         f.seek(0)
-    for line in (text_of(r"\.log$|^log$") + "".join(
+    for line in (text_of(r"\.log$") + "".join(
             f.read() for f in HELD.values())).splitlines():
         m = LINE.search(line)
         if m:
