@@ -34,9 +34,8 @@ def no(*names):
 # Where a room's filter must let a call through for its own work, what stops
 # the act is said here.  All else dies.
 NO_FILE = no("ENOENT", "EACCES", "EPERM")
-ORCHD = {"open_root": {"done"},  # lib/store
-         **{n: NO_FILE for n in ("open_passwd", "open_shadow_up", "open_mem",
-                              "open_init_root", "open_dirfd")}}
+OPENS = {n: NO_FILE for n in ("open_passwd", "open_shadow_up", "open_mem",
+                              "open_init_root", "open_dirfd")}
 AF_UNIX_ONLY = {n: {KILLED} | no("EACCES") for n in (
     "inet", "inet_raw", "inet6", "netlink", "packet", "vsock", "alg",
     "bluetooth", "xdp")}
@@ -44,13 +43,15 @@ AF_UNIX_ONLY = {n: {KILLED} | no("EACCES") for n in (
 LANDLOCK = ctypes.CDLL(None).syscall(444, None, 0, 1)
 EXPECT = {
     "mewsd": {"uring": no("ENOSYS")},
-    "orchd": ORCHD,
+    "orchd": {**OPENS, "open_root": {"done"}},  # lib/store
     "apid": {},
     "apid-admin": {},
     "netd": {"netlink": {"done"}},  # its work
-    # its work is to connect to sockets; of AF_VSOCK where mews.conf allows it
-    # and the kernel has it
-    "launchd": {"abstract": no("EPERM") if LANDLOCK >= 6 else {"done"},
+    # its work is to read FIFOs and to connect to sockets; of AF_VSOCK where
+    # mews.conf allows it and the kernel has it.  No folder but log/vm may be
+    # read: not its root's
+    "launchd": {**OPENS, "open_root": no("EACCES"),
+                "abstract": no("EPERM") if LANDLOCK >= 6 else {"done"},
                 "vsock": {"done"} | no("EAFNOSUPPORT")},
     "spawner": {**AF_UNIX_ONLY, "uring": no("ENOSYS")},
     "keeper": {**AF_UNIX_ONLY, "clone3": no("ENOSYS"), "uring": no("ENOSYS")},
