@@ -33,8 +33,7 @@ struct run {
 	bool ready;
 	bool was_ready; /* at some moment: news also of a run that is over */
 	bool need_spec; /* its agent asks for the boot spec once more */
-	bool
-	    found; /* listed, not asked for by us: its start may be half made */
+	bool found; /* listed: its start, not asked for now, may be half made */
 	bool unknown; /* launchd found it again and has not heard of it yet */
 	uint8_t fault; /* enum launch_fault: why it will not */
 	char mute[STORE_DETAIL_MAX]; /* why it is not ready any more; "" */
@@ -43,8 +42,7 @@ struct run {
 	struct launch_confined confined;
 	struct {
 		bool heard; /* and not yet in the row */
-		bool late; /* of a start that we, or launchd, did not live to
-			      see */
+		bool late; /* of a start made before launchd's life, or ours */
 		uint32_t reason; /* enum exit_reason */
 		int32_t status;
 		char detail[STORE_DETAIL_MAX];

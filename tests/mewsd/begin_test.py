@@ -110,8 +110,7 @@ def limits():
                        "which it may not lift: store and logs cannot grow past "
                        "it" in open(MEWSD_LOG).read(), "words")
         # no room dies of it without a word
-        suite.wait_for(lambda: "orchd error store: " in
-                       open(suite.ROOT + "/log/orchd.log").read(), "words")
+        suite.wait_for(lambda: "orchd error store: " in S.logs(), "words")
         assert "signal %d" % signal.SIGXFSZ not in open(MEWSD_LOG).read()
 
 

@@ -240,6 +240,7 @@ def refusals():
     eq(first.wait(suite.DEADLINE), 0, "the first ends")
     S.wait_up()
     S.wait_helpers()
+    S.wait_ready("a")
     eq((vm("a")["pid"], os.stat(S.sock).st_ino != sock), (pid, True))
     exec_again("a")
     S.drain(second)
