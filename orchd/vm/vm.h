@@ -33,7 +33,8 @@ struct run {
 	bool ready;
 	bool was_ready; /* at some moment: news also of a run that is over */
 	bool need_spec; /* its agent asks for the boot spec once more */
-	bool found; /* listed, not asked for by us: its start may be half made */
+	bool
+	    found; /* listed, not asked for by us: its start may be half made */
 	bool unknown; /* launchd found it again and has not heard of it yet */
 	uint8_t fault; /* enum launch_fault: why it will not */
 	char mute[STORE_DETAIL_MAX]; /* why it is not ready any more; "" */
@@ -42,7 +43,8 @@ struct run {
 	struct launch_confined confined;
 	struct {
 		bool heard; /* and not yet in the row */
-		bool late; /* of a start that we, or launchd, did not live to see */
+		bool late; /* of a start that we, or launchd, did not live to
+			      see */
 		uint32_t reason; /* enum exit_reason */
 		int32_t status;
 		char detail[STORE_DETAIL_MAX];
@@ -63,6 +65,7 @@ struct vm {
 		bool has_slot;
 		uint32_t slot;
 	} broken;
+	struct share streams; /* of VM_STREAMS_MAX */
 	bool retried; /* the boot watchdog had its one retry */
 	struct event *deadline; /* of starting and stopping */
 	unsigned int nparts;
@@ -83,6 +86,8 @@ struct vms {
  * Not yet in any tree. */
 struct vm *vm_new(struct orchd *o, const struct object_kind *kind,
     const struct part_kind *const *parts, unsigned int nparts);
+/* So many streams to it have ended; NULL is fine. */
+void vm_streams_end(struct vm *vm, struct share_who who, unsigned int n);
 /* Takes it out of the trees; NULL is fine. */
 void vm_free(struct vm *vm);
 /* The part that it lives in. */
