@@ -8,6 +8,7 @@
 
 #include "agent/button.h"
 #include "agent/loop.h"
+#include "agent/oom.h"
 #include "agent/port.h"
 #include "agent/vsock.h"
 #include "agent/work.h"
@@ -31,6 +32,7 @@ struct agent {
 	size_t nexecs; /* processes that were started and not reaped */
 	struct watch signals, grace;
 	struct buttons buttons;
+	struct oom oom;
 	int reboot_cmd; /* of reboot(2); 0: nobody asked yet */
 };
 

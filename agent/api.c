@@ -13,6 +13,7 @@
 #include "agent/conn.h"
 #include "agent/exec.h"
 #include "agent/power.h"
+#include "common/clock.h"
 #include "common/err.h"
 #include "common/util.h"
 #include "proto/table.h"
@@ -21,16 +22,19 @@ static void
 get_health(struct conn *c)
 {
 	struct timespec ts = { 0 };
-	char json[256];
+	char json[384];
 
 	(void)clock_gettime(CLOCK_BOOTTIME, &ts);
 	(void)snprintf(json, sizeof(json),
 	    "{\"status\":\"ok\",\"version\":\"%s\",\"boot_spec\":%d,"
-	    "\"uptime_ms\":%lld,\"ready\":%s,\"vsock\":%s,\"pid\":%d}",
+	    "\"uptime_ms\":%lld,\"ready\":%s,\"vsock\":%s,\"pid\":%d,"
+	    "\"oom_kills\":%lu,\"oom_last\":\"%s\",\"time_ns\":%lld,"
+	    "\"signals\":true}",
 	    AGENT_VERSION, BOOT_SPEC_VERSION,
 	    (long long)ts.tv_sec * 1000 + ts.tv_nsec / 1000000,
 	    c->a->is_booted ? "true" : "false",
-	    c->a->vsock.is_there ? "true" : "false", (int)getpid());
+	    c->a->vsock.is_there ? "true" : "false", (int)getpid(),
+	    c->a->oom.kills, c->a->oom.last, (long long)clock_wall_ns());
 	conn_answer(c, 200, json);
 }
 
@@ -85,6 +89,7 @@ put_boot(struct conn *c)
 	/* it has served; nothing needs to hold it */
 	explicit_bzero(a->spec.entropy, sizeof(a->spec.entropy));
 	a->is_booted = true;
+	power_listen(a);
 	conn_answer(c, 200, "{\"ready\":true}");
 }
 
@@ -127,6 +132,40 @@ put_vsock(struct conn *c)
 		conn_answer(c, 200, "{\"port\":1024}");
 	explicit_bzero(&req, sizeof(req));
 	explicit_bzero(key, sizeof(key));
+}
+
+#define O struct offset_request
+struct offset_request {
+	uint64_t has;
+	int64_t offset_ns;
+};
+static const struct field offset_fields[] = {
+	{ F_INTF(O, offset_ns, FF_REQUIRED), .min = INT64_MIN / 2,
+	    .max = INT64_MAX / 2, .doc = "what the clock lacks" },
+};
+static const struct table offset_table = { .name = "offset",
+	.size = sizeof(O),
+	.fields = offset_fields,
+	.nfields = nitems(offset_fields),
+	.doc = "How wrong the guest's clock is." };
+#undef O
+
+/* What the warden found by /healthz' time_ns. */
+static void
+put_clock(struct conn *c)
+{
+	struct offset_request req = { 0 };
+	struct err e = { 0 };
+
+	if (c->d.ys == NULL)
+		conn_error(c, 403, "not by this way");
+	else if (table_decode(&offset_table, TABLE_STRICT, c->body, c->body_len,
+		     &req, &e) < 0)
+		conn_error(c, 400, e.msg);
+	else if (boot_clock(req.offset_ns, &e) < 0)
+		conn_error(c, 500, e.msg);
+	else
+		conn_answer(c, 200, "{}");
 }
 
 static void
@@ -185,6 +224,7 @@ static const struct route {
 	{ "/healthz", HTTP_GET, true, get_health },
 	{ "/v1/boot", HTTP_PUT, true, put_boot },
 	{ "/v1/vsock", HTTP_PUT, true, put_vsock },
+	{ "/v1/clock", HTTP_PUT, true, put_clock },
 	{ "/v1/power", HTTP_POST, true, post_power },
 	{ "/v1/stats", HTTP_GET, false, get_stats },
 	{ "/v1/exec", HTTP_POST, false, post_exec },

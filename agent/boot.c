@@ -10,6 +10,7 @@
 #include <strings.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/timex.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,6 +19,9 @@
 #include "common/err.h"
 #include "common/fds.h"
 #include "proto/objects.h"
+
+#define NS 1000000000L
+#define SLEW_MAX_NS (20 * 1000000L)
 
 static int
 set_entropy(const struct boot_spec *spec, struct err *e)
@@ -49,6 +53,25 @@ set_clock(const struct boot_spec *spec, struct err *e)
 	if (clock_settime(CLOCK_REALTIME, &ts) < 0)
 		return err_errno(e, -errno, "clock");
 	return 0;
+}
+
+int
+boot_clock(int64_t ns, struct err *e)
+{
+	struct timex tx = { .modes = ADJ_OFFSET_SINGLESHOT };
+
+	tx.offset = (long)(ns / 1000);
+	if (ns > SLEW_MAX_NS || ns < -SLEW_MAX_NS) {
+		/* seconds may be negative, what is added to them may not */
+		tx = (struct timex){ .modes = ADJ_SETOFFSET | ADJ_NANO };
+		tx.time.tv_sec = ns / NS;
+		tx.time.tv_usec = ns % NS; /* of ADJ_NANO */
+		if (tx.time.tv_usec < 0) {
+			tx.time.tv_sec--;
+			tx.time.tv_usec += NS;
+		}
+	}
+	return adjtimex(&tx) < 0 ? err_errno(e, -errno, "clock") : 0;
 }
 
 /* The interface with this MAC: names depend on probe order. */

@@ -33,7 +33,7 @@ setup(const struct child *ch)
 		return (int)r;
 	if (ch->req.tty && (r = RAW(ioctl, 0, TIOCSCTTY, 0)) < 0)
 		return (int)r;
-	if ((r = work_drop_caps()) < 0)
+	if ((r = work_limit_files(ch->work)) < 0 || (r = work_drop_caps()) < 0)
 		return (int)r;
 	(void)RAW(umask, 022);
 	if ((r = RAW(chdir, cwd)) < 0)

@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/queue.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,12 +25,14 @@
 /* Payload of one frame of output: with its head, one yamux frame. */
 #define PIECE (YAMUX_CHUNK - FRAME_HEAD_LEN)
 #define STATUS_MAX 1024
+#define GRACE_S 5 /* to end by itself, when its client is gone */
 
 struct exec {
 	LIST_ENTRY(exec) link;
 	struct agent *a;
 	struct conn *c; /* NULL: the host gave it up */
 	struct watch in, out, err; /* fd -1: closed */
+	struct watch grace; /* of one that was given up; fd -1: none */
 	struct child *child; /* NULL: it runs its program, or never will */
 	int fail; /* -errno of what kept it from that */
 	struct execgroup group;
@@ -60,6 +63,7 @@ exec_free(struct exec *ex)
 	stream_close(&ex->in);
 	stream_close(&ex->out);
 	stream_close(&ex->err);
+	stream_close(&ex->grace);
 	spawn_free(ex->child);
 	free(ex);
 }
@@ -74,20 +78,90 @@ exec_kill(const struct exec *ex, int sig)
 	(void)kill(ex->pid, sig);
 }
 
+static void
+exec_end(struct exec *ex)
+{
+	exec_kill(ex, SIGKILL);
+	execgroup_kill(&ex->group); /* also what made a session of its own */
+}
+
+static void
+on_grace(void *arg, uint32_t events)
+{
+	struct exec *ex = arg;
+
+	(void)events;
+	stream_close(&ex->grace);
+	exec_end(ex);
+}
+
+/* Nobody reads it, and a word it says at its end must not be that. */
+static void
+on_unread(void *arg, uint32_t events)
+{
+	struct exec *ex = arg;
+	struct watch *all[] = { &ex->out, &ex->err };
+	uint8_t buf[PIECE];
+	size_t i;
+
+	(void)events;
+	for (i = 0; i < nitems(all); i++) {
+		ssize_t n;
+
+		if (all[i]->fd < 0)
+			continue;
+		n = read(all[i]->fd, buf, sizeof(buf));
+		if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+			stream_close(all[i]);
+	}
+}
+
+static void
+unread(struct watch *w)
+{
+	if (w->fd < 0)
+		return;
+	w->fn = on_unread;
+	if (loop_watch(w, EPOLLIN) < 0)
+		stream_close(w);
+}
+
+static int
+grace_begin(struct exec *ex)
+{
+	const struct itimerspec its = { .it_value = { .tv_sec = GRACE_S } };
+
+	ex->grace = (struct watch){ .fn = on_grace, .arg = ex };
+	ex->grace.fd =
+	    timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (ex->grace.fd < 0 ||
+	    timerfd_settime(ex->grace.fd, 0, &its, NULL) < 0)
+		return -errno;
+	return loop_watch(&ex->grace, EPOLLIN);
+}
+
 /* The conn is gone. */
 static void
 exec_abandon(void *arg)
 {
 	struct exec *ex = arg;
+	const int sig = ex->tty ? SIGHUP : SIGTERM;
 
 	ex->c = NULL;
-	stream_close(&ex->in);
-	stream_close(&ex->out);
-	stream_close(&ex->err);
-	exec_kill(ex, SIGKILL);
-	execgroup_kill(&ex->group); /* also what made a session of its own */
-	if (ex->pid == 0)
+	if (ex->pid == 0) {
 		exec_free(ex);
+		return;
+	}
+	/* a terminal's input is its output */
+	stream_close(&ex->in);
+	unread(&ex->out);
+	unread(&ex->err);
+	exec_kill(ex, sig);
+	execgroup_signal(&ex->group, sig);
+	exec_kill(ex, SIGCONT); /* one that stands hears nothing else */
+	execgroup_signal(&ex->group, SIGCONT);
+	if (grace_begin(ex) < 0)
+		exec_end(ex);
 }
 
 void
@@ -152,9 +226,10 @@ exec_start(
 	ex->in = (struct watch){ .fn = on_in, .arg = ex, .fd = sp.in };
 	ex->out = (struct watch){ .fn = on_out, .arg = ex, .fd = sp.out };
 	ex->err = (struct watch){ .fn = on_out, .arg = ex, .fd = sp.err };
+	ex->grace.fd = -1;
 	ex->child = sp.child;
 	ex->group = sp.group;
-	frame_init(&ex->dec, FRAME_FROM_USER);
+	frame_init(&ex->dec, FRAME_FROM_USER_SIGNALS);
 	LIST_INSERT_HEAD(&execs, ex, link);
 	ex->a->nexecs++;
 	*ret = ex;
@@ -219,6 +294,22 @@ resize(struct exec *ex, const struct frame *f)
 	(void)ioctl(ex->out.fd, TIOCSWINSZ, &ws);
 }
 
+/* As from its terminal, if it has one: those are the foreground's. */
+static void
+take_signal(struct exec *ex, int sig)
+{
+	const bool keys = sig == SIGINT || sig == SIGQUIT || sig == SIGTSTP;
+	pid_t fg = 0;
+
+	if (sig == SIGKILL)
+		exec_end(ex);
+	else if (ex->tty && keys && ex->out.fd >= 0 &&
+	    ioctl(ex->out.fd, TIOCGPGRP, &fg) == 0 && fg > 0)
+		(void)kill(-fg, sig);
+	else
+		exec_kill(ex, sig);
+}
+
 static void
 take_frame(struct exec *ex, const struct frame *f)
 {
@@ -229,6 +320,9 @@ take_frame(struct exec *ex, const struct frame *f)
 		break;
 	case FRAME_RESIZE:
 		resize(ex, f);
+		break;
+	case FRAME_SIGNAL:
+		take_signal(ex, f->data[0]);
 		break;
 	case FRAME_CLOSE:
 		if (f->data[0] == FRAME_STDIN)
@@ -341,7 +435,11 @@ tell_failure(struct exec *ex)
 	if (ex->fail == 0)
 		return;
 	n = snprintf((char *)buf + FRAME_HEAD_LEN, 256,
-	    "mews: cannot run the command: %s\n", strerrordesc_np(-ex->fail));
+	    "mews: cannot run the command: %s\n",
+	    ex->fail == -E2BIG
+		? "it and its environment are over 2 MiB, or one word over "
+		  "128 KiB: use standard input or a file"
+		: strerrordesc_np(-ex->fail));
 	put_frame(ex, FRAME_STDERR, buf, (size_t)n);
 	ex->fail = 0;
 }
@@ -413,9 +511,14 @@ exec_reaped(pid_t pid, int status)
 	g = ex->group;
 	ex->group.dir = -1;
 	a->nexecs--;
-	if (ex->c == NULL)
+	if (ex->c == NULL) {
+		/* with whom it left behind */
+		if (g.dir >= 0)
+			execgroup_kill(&g);
+		else
+			(void)kill(-pid, SIGKILL);
 		exec_free(ex);
-	else
+	} else
 		exec_pump(ex); /* may free it */
 	port_flush(&a->port); /* first tell, then clean up */
 	execgroup_release(&a->work.groups, &g);

@@ -14,7 +14,8 @@ struct exec_request;
 /*
  * A process in the workload, its streams carried by one conn in frames
  * (common/frame.h).  The struct lives until the process was reaped, the
- * conn may go before: then all that it started is killed.
+ * conn may go before: then it and all that it started hear SIGHUP (with a
+ * terminal) or SIGTERM, and are killed when it has ended, or after a grace.
  */
 
 /* 0 and *ret, or -errno with e.  Limits are the caller's; what req holds

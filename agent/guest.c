@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "agent/console.h"
 #include "agent/file.h"
 #include "agent/guest.h"
 #include "common/fds.h"
@@ -32,26 +33,11 @@ static const struct {
 	    1 },
 	{ "run", "/run", "tmpfs", "mode=0700,size=1m",
 	    MS_NOSUID | MS_NODEV | MS_NOEXEC, 1 },
-	{ "cgroup2", "/sys/fs/cgroup", "cgroup2", NULL,
+	/* a cgroup namespace of the workload's ends at its own root: what is
+	 * set there is not its to change */
+	{ "cgroup2", "/sys/fs/cgroup", "cgroup2", "nsdelegate",
 	    MS_NOSUID | MS_NODEV | MS_NOEXEC, 0 },
 };
-
-/* The kernel could not open a console before there was a /dev. */
-static void
-console_open(void)
-{
-	int fd, i;
-
-	fd = open("/dev/console", O_RDWR | O_NOCTTY | O_CLOEXEC);
-	if (fd < 0)
-		return; /* none to talk to: the channel still works */
-	for (i = 0; i < 3; i++) {
-		if (fd != i)
-			(void)dup2(fd, i);
-	}
-	if (fd > 2)
-		(void)close(fd);
-}
 
 static void
 mount_all(void)
@@ -206,6 +192,11 @@ guest_setup(void)
 		fatal("new root: %m");
 	mount_all();
 	console_open();
+	/* files are charged to who opens them: the workload runs out of
+	 * memory, never the guest out of files; keys are charged to nobody */
+	(void)file_write("/proc/sys/fs/file-max", "1000000000");
+	(void)file_write("/proc/sys/kernel/keys/root_maxkeys", "200");
+	(void)file_write("/proc/sys/kernel/keys/root_maxbytes", "20000");
 	/* helpers that the kernel would start outside every jail: none */
 	(void)file_write("/proc/sys/kernel/modprobe", "");
 	(void)file_write("/proc/sys/kernel/core_pattern", "core");
@@ -218,5 +209,6 @@ guest_power(int reboot_cmd)
 	sync();
 	(void)reboot(reboot_cmd);
 	log_error("reboot: %m");
+	console_flush();
 	(void)reboot(RB_AUTOBOOT);
 }

@@ -13,6 +13,7 @@
 
 #include "agent/agent.h"
 #include "agent/api.h"
+#include "agent/console.h"
 #include "agent/exec.h"
 #include "agent/guest.h"
 #include "agent/power.h"
@@ -102,6 +103,7 @@ main(void)
 		(void)fputs("mews-agent is pid 1 of a mews guest\n", stderr);
 		return 2;
 	}
+	console_init();
 	log_init("agent", LOG_INFO);
 	/* the workload shares its user id, not its memory; that goes for a
 	 * child that has yet to execute, too */
@@ -112,10 +114,13 @@ main(void)
 	guest_setup();
 	loop_init();
 	signals_open(&a);
-	(void)fd_write_all(STDOUT_FILENO, ready, sizeof(ready) - 1);
+	console_watch();
+	(void)!write(STDERR_FILENO, ready, sizeof(ready) - 1);
+	console_flush();
 	port_open(&a.port, &a);
 	guest_modules_late();
 	vsock_open(&a.vsock, &a);
+	oom_open(&a.oom);
 	buttons_open(&a.buttons, on_button, &a);
 	for (;;)
 		loop_turn();

@@ -1,11 +1,15 @@
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/reboot.h>
 #include <sys/timerfd.h>
+#include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/console.h"
 #include "agent/exec.h"
 #include "agent/guest.h"
 #include "agent/power.h"
+#include "common/log.h"
 
 #define GRACE_S 5
 
@@ -13,6 +17,7 @@ static void
 power_now(struct agent *a)
 {
 	port_flush(&a->port);
+	console_flush();
 	guest_power(a->reboot_cmd);
 }
 
@@ -56,4 +61,29 @@ power_begin(struct agent *a, int reboot_cmd)
 	exec_term_all();
 	port_flush(&a->port); /* the answer, before all ends */
 	power_step(a);
+}
+
+/* What the workload's pid 1 was told: one byte each. */
+static void
+on_ask(void *arg, uint32_t events)
+{
+	struct agent *a = arg;
+	char what = 0;
+
+	(void)events;
+	if (read(a->work.ask.fd, &what, 1) != 1) {
+		loop_unwatch(&a->work.ask); /* it has ended */
+		return;
+	}
+	log_info(
+	    "the workload asks for %s", what == 'r' ? "a reboot" : "power-off");
+	power_begin(a, what == 'r' ? RB_AUTOBOOT : RB_POWER_OFF);
+}
+
+void
+power_listen(struct agent *a)
+{
+	a->work.ask.fn = on_ask;
+	a->work.ask.arg = a;
+	(void)loop_watch(&a->work.ask, EPOLLIN);
 }

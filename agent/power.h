@@ -8,5 +8,7 @@ struct agent;
 void power_begin(struct agent *a, int reboot_cmd);
 /* Something ended: perhaps it was the last that power-off waits for. */
 void power_step(struct agent *a);
+/* From now on the workload can ask for it (agent/work.h). */
+void power_listen(struct agent *a);
 
 #endif

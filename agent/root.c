@@ -10,12 +10,17 @@
 #include <unistd.h>
 
 #include "agent/file.h"
+#include "agent/limits.h"
 #include "agent/root.h"
 #include "common/err.h"
 #include "common/util.h"
 #include "proto/objects.h"
 
-#define NEW "/run/root"
+/* One file system has what the workload writes and /dev/shm, so that they
+ * cannot take more together than one. */
+#define MEM "/run/mem"
+#define NEW MEM "/root"
+#define SHM MEM "/shm"
 #define NONE (MS_NOSUID | MS_NODEV | MS_NOEXEC)
 
 static const struct {
@@ -34,10 +39,6 @@ static const struct {
 	{ "sysfs", "sys", "sysfs", NULL, NONE | MS_RDONLY },
 	{ "dev", "dev", "tmpfs", "mode=0755,size=64k,nr_inodes=64",
 	    MS_NOSUID | MS_NOEXEC },
-	{ "devpts", "dev/pts", "devpts",
-	    "newinstance,ptmxmode=0666,mode=0620,gid=5",
-	    MS_NOSUID | MS_NOEXEC },
-	{ "shm", "dev/shm", "tmpfs", "mode=1777,size=25%", NONE },
 };
 
 static const struct {
@@ -89,6 +90,31 @@ make_mounts(struct err *e)
 			return err_errno(
 			    e, -errno, "mount %s", mounts[i].where);
 	}
+	return 0;
+}
+
+static int
+make_pts(const struct limits *l, struct err *e)
+{
+	char data[128];
+
+	(void)snprintf(data, sizeof(data),
+	    "newinstance,ptmxmode=0666,mode=0620,gid=5,max=%lld", l->ptys);
+	(void)mkdir("dev/pts", 0755);
+	if (mount("devpts", "dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, data) <
+	    0)
+		return err_errno(e, -errno, "mount dev/pts");
+	return 0;
+}
+
+static int
+make_shm(struct err *e)
+{
+	(void)mkdir("dev/shm", 0755);
+	if (mkdir(SHM, 01777) < 0 ||
+	    mount(SHM, "dev/shm", NULL, MS_BIND, NULL) < 0 ||
+	    mount(NULL, "dev/shm", NULL, MS_REMOUNT | MS_BIND | NONE, NULL) < 0)
+		return err_errno(e, -errno, "mount dev/shm");
 	return 0;
 }
 
@@ -195,21 +221,33 @@ pivot(struct err *e)
 	return 0;
 }
 
+/* The file system, and in it, as a mount of its own, the new root. */
+static int
+make_mem(const struct limits *l, struct err *e)
+{
+	char data[96];
+
+	(void)snprintf(data, sizeof(data), "mode=0700,size=%lld,nr_inodes=%lld",
+	    l->fs, l->fs_nodes);
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    (mkdir(MEM, 0700) < 0 && errno != EEXIST) ||
+	    mount("root", MEM, "tmpfs", 0, data) < 0 || mkdir(NEW, 0755) < 0 ||
+	    mount(NEW, NEW, NULL, MS_BIND, NULL) < 0 || chdir(NEW) < 0)
+		return err_errno(e, -errno, "root");
+	return 0;
+}
+
 int
-root_build(const struct boot_spec *spec, struct err *e)
+root_build(const struct boot_spec *spec, const struct limits *l, struct err *e)
 {
 	int r;
 
 	(void)umask(0);
-	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-	    (mkdir(NEW, 0755) < 0 && errno != EEXIST) ||
-	    mount("root", NEW, "tmpfs", 0, "mode=0755,size=50%") < 0 ||
-	    chdir(NEW) < 0)
-		return err_errno(e, -errno, "root");
-	if ((r = make_dirs(e)) < 0 || (r = make_mounts(e)) < 0 ||
-	    (r = make_dev(e)) < 0 || (r = guard_proc(e)) < 0 ||
-	    (r = make_etc(spec, e)) < 0 || (r = make_applets(e)) < 0 ||
-	    (r = pivot(e)) < 0)
+	if ((r = make_mem(l, e)) < 0 || (r = make_dirs(e)) < 0 ||
+	    (r = make_mounts(e)) < 0 || (r = make_pts(l, e)) < 0 ||
+	    (r = make_shm(e)) < 0 || (r = make_dev(e)) < 0 ||
+	    (r = guard_proc(e)) < 0 || (r = make_etc(spec, e)) < 0 ||
+	    (r = make_applets(e)) < 0 || (r = pivot(e)) < 0)
 		return r;
 	(void)umask(022);
 	if (sethostname(spec->hostname, strlen(spec->hostname)) < 0)

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -21,13 +22,12 @@
 #include "common/err.h"
 #include "common/fds.h"
 #include "common/log.h"
-#include "common/num.h"
 #include "common/util.h"
 #include "proto/objects.h"
 
 #define START_MS 5000
-#define PIDS_MAX 4096
-#define CGROUP "/sys/fs/cgroup/workload"
+#define FILES_SOFT 1024
+#define ASK_FD 0 /* of its pid 1 */
 #define NAMESPACES (CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC)
 
 #define BIT(c) (1ULL << (c))
@@ -35,14 +35,16 @@
  * What a container's root commonly has, and the network, which is the
  * VM's own.  Not there: SYS_ADMIN (mount devtmpfs, and with it open the
  * channel), SYS_PTRACE (the moment between fork and exec), MKNOD,
- * SYS_MODULE, SYS_RAWIO, SYS_BOOT, BPF, PERFMON, SYSLOG.
+ * SYS_MODULE, SYS_RAWIO, SYS_BOOT, SYS_RESOURCE (which lifts limits of
+ * files and queues, and makes a process the last to be ended for memory),
+ * BPF, PERFMON, SYSLOG.
  */
 static const unsigned long long caps_kept = BIT(CAP_CHOWN) |
     BIT(CAP_DAC_OVERRIDE) | BIT(CAP_FOWNER) | BIT(CAP_FSETID) | BIT(CAP_KILL) |
     BIT(CAP_SETGID) | BIT(CAP_SETUID) | BIT(CAP_SETPCAP) |
     BIT(CAP_NET_BIND_SERVICE) | BIT(CAP_NET_RAW) | BIT(CAP_NET_ADMIN) |
-    BIT(CAP_SYS_CHROOT) | BIT(CAP_SYS_NICE) | BIT(CAP_SYS_RESOURCE) |
-    BIT(CAP_IPC_LOCK) | BIT(CAP_AUDIT_WRITE) | BIT(CAP_SETFCAP);
+    BIT(CAP_SYS_CHROOT) | BIT(CAP_SYS_NICE) | BIT(CAP_IPC_LOCK) |
+    BIT(CAP_AUDIT_WRITE) | BIT(CAP_SETFCAP);
 
 int
 work_drop_caps(void)
@@ -82,77 +84,71 @@ work_enter(const struct work *w, const struct execgroup *g)
 	return (int)RAW(setns, w->pidfd, NAMESPACES);
 }
 
-/* Half of what the kernel has room for: a fork bomb must leave the agent
- * enough to start the exec that ends it. */
-static long long
-pids_max(void)
+int
+work_limit_files(const struct work *w)
 {
-	char text[32];
-	long long n = PIDS_MAX;
+	/* soft: what programs expect that close or select(2) all */
+	const struct rlimit l = { .rlim_cur = FILES_SOFT,
+		.rlim_max = (rlim_t)w->limits.files };
 
-	if (file_read("/proc/sys/kernel/threads-max", text, sizeof(text)) < 0)
-		return n;
-	text[strcspn(text, "\n")] = '\0';
-	if (num_parse(text, 2, INT32_MAX, &n) < 0)
-		n = PIDS_MAX;
-	return n / 2 < PIDS_MAX ? n / 2 : PIDS_MAX;
+	return (int)RAW(prlimit64, 0, RLIMIT_NOFILE, &l, NULL);
 }
 
 static void
-cgroup_open(struct work *w)
-{
-	char max[32];
-
-	if (mkdir(CGROUP, 0755) < 0 && errno != EEXIST)
-		return;
-	/* controllers the kernel lacks are not limits we could set */
-	(void)file_write("/sys/fs/cgroup/cgroup.subtree_control", "+pids");
-	(void)file_write("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
-	(void)snprintf(max, sizeof(max), "%lld", pids_max());
-	(void)file_write(CGROUP "/pids.max", max);
-	w->groups.root = open(CGROUP, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	w->procs_fd = open(CGROUP "/cgroup.procs", O_WRONLY | O_CLOEXEC);
-}
-
-static void
-on_term(int sig)
+on_any(int sig)
 {
 	(void)sig;
 }
 
+/* The agent's own SIGTERM: it has ended the execs already. */
+static _Noreturn void
+work_end(void)
+{
+	(void)kill(-1, SIGTERM);
+	while (waitpid(-1, NULL, 0) > 0)
+		continue;
+	_exit(0);
+}
+
 /*
- * pid 1 of the namespace: reaps, passes SIGTERM on to everyone, and leaves
- * when nobody is left; with it the kernel ends what does not listen.
+ * pid 1 of the namespace: reaps, passes the agent's SIGTERM on to everyone,
+ * and leaves when nobody is left; with it the kernel ends what does not
+ * listen.  What busybox and others send pid 1 to end the machine it hands to
+ * the agent, which has the power.
  */
-static void
+static _Noreturn void
 work_init(void)
 {
-	struct sigaction sa = { .sa_handler = on_term };
+	static const int sigs[] = { SIGTERM, SIGCHLD, SIGUSR1, SIGUSR2,
+		SIGPWR };
+	struct sigaction sa = { .sa_handler = on_any };
 	sigset_t set;
-	int sig = 0;
+	size_t i;
 
 	(void)sigemptyset(&set);
-	(void)sigaddset(&set, SIGTERM);
-	(void)sigaddset(&set, SIGCHLD);
+	for (i = 0; i < nitems(sigs); i++) {
+		(void)sigaddset(&set, sigs[i]);
+		(void)sigaction(sigs[i], &sa, NULL);
+	}
 	(void)sigprocmask(SIG_SETMASK, &set, NULL);
-	(void)sigaction(SIGTERM, &sa, NULL);
 	for (;;) {
-		bool is_term;
+		siginfo_t si;
+		int sig = sigwaitinfo(&set, &si);
 
-		if (sigwait(&set, &sig) != 0)
+		if (sig == SIGTERM && si.si_pid == 0)
+			work_end(); /* from outside this pid namespace */
+		if (sig == SIGTERM)
+			(void)!write(ASK_FD, "r", 1);
+		else if (sig > 0 && sig != SIGCHLD)
+			(void)!write(ASK_FD, "p", 1);
+		while (waitpid(-1, NULL, WNOHANG) > 0)
 			continue;
-		is_term = sig == SIGTERM;
-		if (is_term)
-			(void)kill(-1, SIGTERM);
-		while (waitpid(-1, NULL, is_term ? 0 : WNOHANG) > 0)
-			continue;
-		if (is_term)
-			_exit(0);
 	}
 }
 
 static void
-work_child(const struct work *w, const struct boot_spec *spec, int tell)
+work_child(
+    const struct work *w, const struct boot_spec *spec, int tell, int ask)
 {
 	struct err e = { 0 };
 	int r = 0;
@@ -160,16 +156,22 @@ work_child(const struct work *w, const struct boot_spec *spec, int tell)
 	(void)prctl(PR_SET_DUMPABLE, 0);
 	if (w->procs_fd >= 0 && write(w->procs_fd, "0", 1) < 0)
 		r = err_errno(&e, -errno, "cgroup");
+	limits_ipc(&w->limits);
 	if (r == 0)
-		r = root_build(spec, &e);
+		r = root_build(spec, &w->limits, &e);
+	/* without it all that is the guest's would end */
+	if (r == 0 && (r = file_write("/proc/self/oom_score_adj", "-1000")) < 0)
+		(void)err_errno(&e, r, "oom_score_adj");
 	if (r == 0 && (r = work_drop_caps()) < 0)
 		(void)err_errno(&e, r, "capabilities");
 	(void)fd_write_all(
 	    tell, r < 0 ? e.msg : "", r < 0 ? strlen(e.msg) + 1 : 1);
 	if (r < 0)
 		_exit(1);
-	/* no descriptor of the agent's stays in a place strangers share */
-	(void)close_range(0, ~0U, 0);
+	/* no other descriptor of the agent's stays in a place strangers share
+	 */
+	(void)dup2(ask, ASK_FD);
+	(void)close_range(ASK_FD + 1, ~0U, 0);
 	work_init();
 }
 
@@ -219,38 +221,57 @@ work_undo(struct work *w)
 	execgroups_close(&w->groups);
 	fd_close(&w->procs_fd);
 	fd_close(&w->pts_fd);
+	fd_close(&w->ask.fd);
+}
+
+/* Its pid 1, born with what it says things by. */
+static int
+work_born(struct work *w, const struct boot_spec *spec, int tell, struct err *e)
+{
+	int ask[2] = { -1, -1 };
+	long pid;
+
+	if (pipe2(ask, O_CLOEXEC | O_NONBLOCK) < 0)
+		return err_errno(e, -errno, "pipe");
+	pid =
+	    syscall(SYS_clone, CLONE_NEWPID | NAMESPACES | SIGCHLD, 0, 0, 0, 0);
+	if (pid == 0) {
+		work_child(w, spec, tell, ask[1]);
+		_exit(1);
+	}
+	fd_close(&ask[1]);
+	w->ask.fd = ask[0];
+	if (pid < 0)
+		return err_errno(e, -errno, "clone");
+	w->pid = (pid_t)pid;
+	return 0;
 }
 
 int
 work_start(struct work *w, const struct boot_spec *spec, struct err *e)
 {
 	int tell[2] = { -1, -1 }, r;
-	long pid;
 
 	*w = (struct work)WORK_NONE;
-	cgroup_open(w);
+	if ((r = limits_find(&w->limits, e)) < 0)
+		return r;
+	cgroups_open(&w->groups.cg, &w->limits);
+	w->procs_fd = w->groups.cg.rest < 0
+	    ? -1
+	    : openat(w->groups.cg.rest, "cgroup.procs", O_WRONLY | O_CLOEXEC);
 	if (w->procs_fd < 0)
 		log_warn("no cgroup v2: the workload has no limits of its own");
 	if (pipe2(tell, O_CLOEXEC) < 0) {
 		r = err_errno(e, -errno, "pipe");
 		goto out;
 	}
-	pid =
-	    syscall(SYS_clone, CLONE_NEWPID | NAMESPACES | SIGCHLD, 0, 0, 0, 0);
-	if (pid == 0) {
-		work_child(w, spec, tell[1]);
-		_exit(1);
-	}
+	r = work_born(w, spec, tell[1], e);
 	fd_close(&tell[1]);
-	if (pid < 0) {
-		r = err_errno(e, -errno, "clone");
-		goto out;
-	}
-	w->pid = (pid_t)pid;
-	if ((r = work_wait(tell[0], e)) == 0)
+	if (r == 0 && (r = work_wait(tell[0], e)) == 0)
 		r = work_adopt(w, e);
 out:
 	fd_close(&tell[0]);
+	fd_close(&tell[1]);
 	if (r < 0)
 		work_undo(w);
 	return r;

@@ -5,6 +5,8 @@
 #include <sys/types.h>
 
 #include "agent/execgroup.h"
+#include "agent/limits.h"
+#include "agent/loop.h"
 
 struct boot_spec;
 struct err;
@@ -13,22 +15,23 @@ struct err;
  * The workload's room in the guest: own pid, mount, uts and ipc namespace,
  * cgroup where the kernel has them, a root of its own from which the
  * agent's is not reachable, few capabilities, and a /dev without the
- * channel.  Its pid 1 is a child of the agent that only reaps.
+ * channel.  Its pid 1 is a child of the agent that only reaps, and tells it
+ * when somebody there wants the machine to end (poweroff, halt, reboot).
  */
 struct work {
 	pid_t pid; /* its pid 1; 0: none */
 	int pidfd;
-	int procs_fd; /* cgroup.procs of its cgroup; -1: no cgroup v2 here */
+	int procs_fd; /* cgroup.procs of its rest; -1: no cgroup v2 here */
 	int pts_fd; /* its devpts, opened before any stranger ran */
+	struct watch ask; /* its pid 1 was told to end the machine */
 	struct execgroups groups;
+	struct limits limits;
 };
 
-#define WORK_NONE                                                      \
-	{                                                              \
-		.pidfd = -1, .procs_fd = -1, .pts_fd = -1, .groups = { \
-			.root = -1,                                    \
-			.spare = { .dir = -1 }                         \
-		}                                                      \
+#define WORK_NONE                                                        \
+	{                                                                \
+		.pidfd = -1, .procs_fd = -1, .pts_fd = -1, .ask.fd = -1, \
+		.groups = EXECGROUPS_NONE                                \
 	}
 
 /*
@@ -44,6 +47,8 @@ int work_start(struct work *w, const struct boot_spec *spec, struct err *e);
 /* Joins all of it, in the exec's own cgroup, unless that is NULL: it was
  * born there.  0 or -errno. */
 int work_enter(const struct work *w, const struct execgroup *g);
+/* The limit of open files of a process.  0 or -errno. */
+int work_limit_files(const struct work *w);
 /* Gives up what no workload may have (bounding set).  0 or -errno. */
 int work_drop_caps(void);
 

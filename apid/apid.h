@@ -62,6 +62,7 @@ struct stream {
 	struct outbuf up; /* towards the VM */
 	bool opened; /* the first frame came */
 	bool asked; /* the first frame went */
+	bool takes_signals; /* exec: its warden and agent do */
 	bool has_status; /* exec: the last word was said */
 	size_t nfirst;
 	uint8_t first[FRAME_HEAD_LEN + 1024]; /* FRAME_OPENED */

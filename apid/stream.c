@@ -123,7 +123,9 @@ exec_request(struct client *c, const char *text, size_t len)
 	table_encode(&exec_request_table, TABLE_SECRETS, &req, &b);
 	table_clear(&exec_request_table, &req);
 	if (b.r < 0)
-		exec_fail(c, "the request is longer than 64 KiB");
+		exec_fail(c,
+		    "command and environment are longer than 64 KiB "
+		    "together: use standard input or a file");
 	else {
 		open_vm(c->stream, b.p, b.len);
 		client_deadline(c, 0);
@@ -141,6 +143,11 @@ exec_message(struct client *c, const uint8_t *p, size_t len)
 	if (p[0] == FRAME_STDIN || p[0] == FRAME_RESIZE || !RULE(API_CHANNEL)) {
 		if (len > 1) /* some clients open each channel with nothing */
 			put(c->stream, p[0], p + 1, len - 1);
+	} else if (p[0] == FRAME_SIGNAL && len == 2 && p[1] >= 1 &&
+	    p[1] <= 31) {
+		/* a guest of an older build hears of it when the client goes */
+		if (c->stream->takes_signals)
+			put(c->stream, FRAME_SIGNAL, p + 1, 1);
 	} else if (p[0] == FRAME_CLOSE && len == 2 && p[1] == FRAME_STDIN)
 		put(c->stream, FRAME_CLOSE, p + 1, 1);
 	else
@@ -180,6 +187,8 @@ opened(struct stream *s, int status, const char *text)
 
 	s->opened = true;
 	if (status == 101) {
+		s->takes_signals = c->q.route->kind == ROUTE_EXEC &&
+		    strcmp(text, WARD_OPENED_SIGNALS) == 0;
 		if (c->phase == CP_OPEN)
 			client_deadline(c, 0);
 		if (c->q.route->kind == ROUTE_CONSOLE)

@@ -26,7 +26,11 @@ static const struct {
 	{ "vsock", false, true },
 	{ "network", true, true },
 	{ "launcher", true, true },
+	{ "staged tree", true, false },
+	{ "store", true, false },
 	{ "room for vms", true, false },
+	{ "vm", false, false }, /* one of them */
+	{ "vms", false, false },
 };
 
 static struct check *

@@ -16,7 +16,7 @@ frame_init(struct frame_dec *d, uint32_t allowed)
 static bool
 is_stream(unsigned int ch)
 {
-	return ch <= FRAME_RESIZE;
+	return ch <= FRAME_SIGNAL;
 }
 
 static uint32_t
@@ -39,6 +39,8 @@ head_is_good(const struct frame_dec *d)
 		return len == 1 || !RULE(FRAME_CLOSE_LEN);
 	if (RULE(FRAME_CHANNEL) && !is_stream(ch))
 		return false;
+	if (ch == FRAME_SIGNAL && len != 1)
+		return false;
 	return !RULE(FRAME_ALLOWED) || !is_stream(ch) ||
 	    (d->allowed & FRAME_BIT(ch)) != 0;
 }
@@ -49,7 +51,16 @@ close_is_good(const struct frame_dec *d)
 	unsigned int ch = d->buf[FRAME_HEAD_LEN];
 
 	return !RULE(FRAME_CLOSE_CHANNEL) ||
-	    (is_stream(ch) && (d->allowed & FRAME_BIT(ch)) != 0);
+	    (is_stream(ch) && ch != FRAME_SIGNAL &&
+		(d->allowed & FRAME_BIT(ch)) != 0);
+}
+
+static bool
+signal_is_good(const struct frame_dec *d)
+{
+	const unsigned int sig = d->buf[FRAME_HEAD_LEN];
+
+	return sig >= 1 && sig <= 31;
 }
 
 static int
@@ -95,6 +106,8 @@ frame_feed(struct frame_dec *d, const void *data, size_t len, size_t *used,
 	if (!take(d, FRAME_HEAD_LEN + body, p, len, used))
 		return 0;
 	if (d->buf[0] == FRAME_CLOSE && !close_is_good(d))
+		return bad(d);
+	if (d->buf[0] == FRAME_SIGNAL && !signal_is_good(d))
 		return bad(d);
 	ret->channel = (enum frame_channel)d->buf[0];
 	ret->len = body;

@@ -14,6 +14,9 @@ enum frame_channel { /* values are on the wire */
 	FRAME_STDERR = 2,
 	FRAME_STATUS = 3, /* how the command ended */
 	FRAME_RESIZE = 4, /* the terminal's size */
+	/* One byte: the number of a signal for the program, 1 to 31.  Only to
+	 * who said that it takes them (docs/protocol.md). */
+	FRAME_SIGNAL = 5,
 	/* One byte: the channel that will carry no more (half-close). */
 	FRAME_CLOSE = 255,
 };
@@ -24,6 +27,7 @@ enum frame_channel { /* values are on the wire */
 /* Which channels a peer may speak on: a decoder refuses the others. */
 #define FRAME_BIT(ch) (1U << (ch))
 #define FRAME_FROM_USER (FRAME_BIT(FRAME_STDIN) | FRAME_BIT(FRAME_RESIZE))
+#define FRAME_FROM_USER_SIGNALS (FRAME_FROM_USER | FRAME_BIT(FRAME_SIGNAL))
 #define FRAME_FROM_GUEST                                     \
 	(FRAME_BIT(FRAME_STDOUT) | FRAME_BIT(FRAME_STDERR) | \
 	    FRAME_BIT(FRAME_STATUS))

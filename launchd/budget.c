@@ -76,7 +76,7 @@ budget_is_stalled(struct vm *v)
 }
 
 /* All wardens together have at most a quarter of what we may have in flight,
- * and one each: mewsd gives us four descriptors a VM. */
+ * and one each: mewsd gives us eight descriptors a VM. */
 static bool
 is_scarce(struct launchd *ld)
 {

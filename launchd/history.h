@@ -22,7 +22,7 @@ struct histories {
 	struct event_base *base;
 	int dir; /* where the files are; its owner's; -1: nowhere */
 	unsigned int n;
-	TAILQ_HEAD(, history) list;
+	TAILQ_HEAD(history_list, history) list;
 };
 
 void histories_init(struct histories *hs, struct event_base *base, int dir);

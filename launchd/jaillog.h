@@ -20,7 +20,7 @@ struct jaillog;
  * worth is read and counted as lost each JAILLOG_PAUSE_MS, over both FIFOs;
  * the rest its writers lose themselves (their end does not wait).
  */
-#define JAILLOG_MAX (1024 * 1024) /* bytes of a file; a VM has four */
+#define JAILLOG_MAX (1U << 20) /* bytes of a file; a VM has four */
 #define JAILLOG_RATE (64 * 1024) /* bytes a second, of each of the two */
 #define JAILLOG_BURST (512 * 1024)
 #define JAILLOG_PAUSE_MS 250

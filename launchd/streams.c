@@ -10,7 +10,7 @@
 #include "launchd/vm.h"
 #include "proto/chan.h"
 
-#define STREAMS_AGAIN_MS 5
+#define STREAMS_AGAIN_MS 5L
 
 struct waiting {
 	STAILQ_ENTRY(waiting) entry;

@@ -38,7 +38,8 @@ signals(void)
 	sigset_t none;
 	int sig;
 
-	/* an exec leaves nothing else but what was ignored; libc's own refuse */
+	/* an exec leaves nothing else but what was ignored; libc's own refuse
+	 */
 	for (sig = 1; sig < NSIG; sig++) {
 		if (sigaction(sig, NULL, &was) == 0 &&
 		    was.sa_handler == SIG_IGN)

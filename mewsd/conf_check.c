@@ -12,8 +12,8 @@
 #include "mewsd/table.h"
 
 /* Descriptors that a room may hold: for each connection orchd's and a copy on
- * its way to apid; for each VM launchd's pidfd and two channels, and one on
- * its way; for everything else. */
+ * its way to apid; for each VM launchd's pidfd, two channels, two FIFOs and two
+ * files of their words, and one on its way; for everything else. */
 #define NOFILE_CONN 2U
 #define NOFILE_VM 8U
 #define NOFILE_RESERVE 256U
@@ -73,8 +73,8 @@ check_dirs(struct conf *c, const char *root, struct err *e)
 	    (r = conf_path("run directory", c->run, "/vm", c->launchd.run, e)) <
 		0)
 		return r;
-	if ((r = conf_path("log directory", c->log, "/vm", c->launchd.log,
-		 e)) < 0)
+	if ((r = conf_path("log directory", c->log, "/vm", c->launchd.log, e)) <
+	    0)
 		return r;
 	return conf_path("stage", c->stage, "", c->launchd.stage, e);
 }

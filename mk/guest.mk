@@ -50,4 +50,9 @@ $(B)/tsc-khz: $(B)/obj/tests/suite/tsc-khz.o $(LIBCOMMON)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $^
 
-check check-long: guest stage $(B)/tsc-khz
+# Static: it is carried into guests.
+$(B)/greedy: $(B)/obj/tests/agent/greedy.o
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) $(STATIC_LD) -o $@ $^
+
+check check-long: guest stage $(B)/tsc-khz $(B)/greedy

@@ -61,7 +61,7 @@ $(eval $(call hostile,bad,mews-keeper,tests/launchd/keeper_bad.c,msg_send))
 EVIL_AGENT := $(B)/evil/mews-agent
 $(EVIL_AGENT): $(call obj,tests/hostile/evil_agent.c tests/suite/standin/agent.c \
     tests/suite/standin/bomb.c \
-    agent/guest.c agent/file.c) $(LIBPROTO) $(LIBCOMMON)
+    agent/guest.c agent/file.c agent/console.c agent/loop.c) $(LIBPROTO) $(LIBCOMMON)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS_ALL) $(STATIC_LD) -o $@ $^ $(LIB_JSON)

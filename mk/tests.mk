@@ -24,9 +24,16 @@ $(B)/unit/netd/net_policy_test: $(UNIT_OBJ_net_policy_test)
 
 UNIT_OBJ_look_test := $(B)/obj/mewsd/watch.o
 $(B)/unit/mewsd/look_test: $(UNIT_OBJ_look_test)
+UNIT_OBJ_gclock_test := $(B)/obj/warden/gclock.o
+UNIT_LIBS_gclock_test := $(LIB_EVENT)
+$(B)/unit/warden/gclock_test: $(UNIT_OBJ_gclock_test)
 
 UNIT_OBJ_gate_test := $(B)/obj/agent/gate.o
 $(B)/unit/agent/gate_test: $(UNIT_OBJ_gate_test)
+UNIT_OBJ_limits_of_test := $(call obj,agent/limits.c agent/file.c)
+$(B)/unit/agent/limits_of_test: $(UNIT_OBJ_limits_of_test)
+UNIT_OBJ_oom_test := $(call obj,agent/oom.c agent/loop.c)
+$(B)/unit/agent/oom_test: $(UNIT_OBJ_oom_test)
 
 UNIT_OBJ_route_test := $(call obj,apid/route.c apid/request.c apid/openapi.c \
 	apid/doc.c)
@@ -34,7 +41,7 @@ UNIT_LIBS_route_test := -lmd
 $(B)/unit/apid/route_test: $(UNIT_OBJ_route_test)
 
 UNIT_OBJ_store_test := $(call obj,orchd/store.c orchd/sql.c orchd/rows.c \
-	orchd/wire_v2.c)
+	orchd/reserve.c orchd/wire_v2.c)
 UNIT_LIBS_store_test := -lsqlite3 -lpthread
 $(B)/unit/orchd/store_test: $(UNIT_OBJ_store_test)
 # The store on a file system that fails.

@@ -55,7 +55,7 @@ static const struct seccomp_rule policy[] = {
 	SC_ALLOW(pwrite64), /* SQLite */
 	SC_ALLOW(lseek), /* SQLite */
 	SC_ALLOW(ftruncate), /* SQLite: WAL */
-	SC_ALLOW(fallocate), /* SQLite: shared memory */
+	SC_ALLOW(fallocate), /* SQLite: shared memory; reserve.c */
 	SC_ALLOW(fsync), /* I8 */
 	SC_ALLOW(fdatasync), /* I8 */
 	SC_ALLOW(fchmod), /* SQLite: WAL like its database */

@@ -1,7 +1,9 @@
 #include <bsd/unistd.h>
+#include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -11,6 +13,7 @@
 #include "common/fds.h"
 #include "common/log.h"
 #include "common/loop.h"
+#include "common/num.h"
 #include "common/util.h"
 #include "orchd/link/link_launch.h"
 #include "orchd/link/link_net.h"
@@ -39,6 +42,45 @@ load_vm(void *arg, const struct vm_row *row, struct err *e)
 		r = vm_add(vm);
 	if (r < 0)
 		vm_free(vm);
+	return r < 0 && r != -ENOMEM ? -EBADMSG : r;
+}
+
+/* A name that it can be deleted by. */
+static int
+name_broken(struct vm *vm)
+{
+	char id[HEX64_LEN + 1];
+	unsigned int n;
+	int r = -EEXIST;
+
+	num_format_hex64(vm->row.vmid, id);
+	for (n = 0; r == -EEXIST && n < 100; n++) {
+		(void)snprintf(vm->row.name, sizeof(vm->row.name),
+		    n == 0 ? "broken-%s" : "broken-%s-%u", id, n);
+		r = vm_add(vm);
+	}
+	return r;
+}
+
+static int
+load_broken(void *arg, const struct vm_broken *b)
+{
+	struct orchd *o = arg;
+	struct vm *vm = vm_kind_new(o);
+	int r;
+
+	if (vm == NULL)
+		return -ENOMEM;
+	vm->row = b->row;
+	vm->row.tenant = o->tenant.id; /* the one there is */
+	if (!b->has_slot)
+		vm->row.slot = UINT32_MAX; /* nobody's */
+	vm->obj.life = OBJECT_STORED;
+	r = b->has_name ? vm_add(vm) : name_broken(vm);
+	if (r < 0)
+		vm_free(vm);
+	else
+		vm_break(vm, b->why);
 	return r;
 }
 
@@ -64,7 +106,8 @@ load_tenant(
 	return 0;
 }
 
-static const struct store_load loader = { load_vm, load_idem, load_tenant };
+static const struct store_load loader = { load_vm, load_broken, load_idem,
+	load_tenant };
 
 static void
 on_sigterm(int sig, short what, void *arg)
@@ -130,6 +173,7 @@ main(int argc, char *argv[], char *envp[])
 		    [LINK_LAUNCH].row = &link_launch },
 	};
 	struct err e = { 0 };
+	int r;
 
 	(void)argc;
 	setproctitle_init(argc, argv, envp);
@@ -150,8 +194,13 @@ main(int argc, char *argv[], char *envp[])
 	orchd_confine(&o.boot);
 	events_set(&o);
 	if (store_open(STORE_PATH, &o.store, &e) < 0 ||
-	    store_read(o.store, &loader, &o, &e) < 0 ||
-	    store_start(o.store, o.base, &e) < 0)
+	    store_read(o.store, &loader, &o, &e) < 0)
+		fatal("%s", e.msg);
+	if ((r = store_try(o.store)) < 0)
+		log_error("store: cannot be written: %s; VMs live on, and what "
+			  "is asked of them is refused",
+		    strerrordesc_np(-r));
+	if (store_start(o.store, o.base, &e) < 0)
 		fatal("%s", e.msg);
 	if (o.tenant.id == 0)
 		fatal("store: no tenant");

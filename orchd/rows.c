@@ -22,6 +22,15 @@
 #define FROM_0 .max = INT64_MAX
 #define WORD(v) (UINT32_C(1) << (v))
 
+static int
+mac_check(const char *mac, size_t len, struct err *e)
+{
+	(void)len;
+	if ((mac[0] & 1) != 0)
+		return err_set(e, -EBADMSG, "a group's address");
+	return 0;
+}
+
 #define V struct vm_row
 static const struct col vm_cols[] = {
 	{ COL_AS(V, vmid, COL_INT, "uid"), .flags = COL_KEY | COL_HEX, ANY },
@@ -41,7 +50,7 @@ static const struct col vm_cols[] = {
 	/* 16 bits wherever a helper is told of it */
 	{ COL(V, slot, COL_INT), .max = UINT16_MAX },
 	{ COL(V, ipv4, COL_INT), .max = UINT32_MAX },
-	{ COL(V, mac, COL_BYTES) },
+	{ COL(V, mac, COL_BYTES), .check = mac_check },
 	{ COL(V, detail, COL_TEXT), .flags = COL_SET },
 	{ COL(V, created_ns, COL_INT), FROM_0 },
 	{ COL(V, updated_ns, COL_INT), .flags = COL_SET, FROM_0 },
@@ -282,6 +291,8 @@ get_bytes(const struct col *c, sqlite3_stmt *st, int i, void *p, struct err *e)
 		return err_set(e, -EBADMSG, "%d bytes instead of %u",
 		    sqlite3_column_bytes(st, i), c->size);
 	memcpy(p, sqlite3_column_blob(st, i), c->size);
+	if (c->check != NULL && c->check(p, c->size, e) < 0)
+		return -EBADMSG;
 	return 0;
 }
 
@@ -326,6 +337,40 @@ row_get(const struct row_type *t, sqlite3_stmt *st, void *row, struct err *e)
 			return err_set(e, r, "%s: %s", c->name, why.msg);
 	}
 	return 0;
+}
+
+int
+row_get_some(const struct row_type *t, sqlite3_stmt *st, void *row,
+    uint64_t *bad, struct err *e)
+{
+	const struct col *c;
+	struct err why = { 0 };
+	int r;
+
+	*bad = 0;
+	for (c = t->cols; c < t->cols + t->ncols; c++) {
+		void *p = (char *)row + c->offset;
+
+		r = get_col(c, st, (int)(c - t->cols), p, &why);
+		if (r == 0)
+			continue;
+		if (r != -EBADMSG)
+			return r;
+		memset(p, 0, c->size);
+		if (*bad == 0)
+			(void)err_set(e, r, "%s: %s", c->name, why.msg);
+		*bad |= UINT64_C(1) << (c - t->cols);
+	}
+	return 0;
+}
+
+bool
+row_is_bad(const struct row_type *t, uint64_t bad, const char *name)
+{
+	const struct col *c = find_col(t, name);
+
+	assert(c != NULL);
+	return (bad >> (c - t->cols) & 1) != 0;
 }
 
 /* What is in the store may be anything: only what is fit to print. */

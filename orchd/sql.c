@@ -1,6 +1,8 @@
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #include "common/util.h"
 #include "orchd/store_int.h"
@@ -384,12 +386,61 @@ give_tenant(const union any_row *row, const struct store_load *cb, void *arg,
 	return cb->tenant(arg, t->id, t->name, t->last_seq, t->last_id);
 }
 
+/* A VM that cannot be read; given when all others are. */
+struct broken_item {
+	STAILQ_ENTRY(broken_item) entry;
+	struct vm_broken b;
+};
+STAILQ_HEAD(broken_list, broken_item);
+
+static int
+keep_broken(sqlite3_stmt *st, const struct err *why, struct broken_list *list)
+{
+	struct broken_item *i = calloc(1, sizeof(*i));
+	struct err e = *why;
+	uint64_t bad;
+	int r;
+
+	if (i == NULL)
+		return -ENOMEM;
+	if ((r = row_get_some(&vm_rows, st, &i->b.row, &bad, &e)) < 0) {
+		free(i);
+		return r;
+	}
+	i->b.has_name = !row_is_bad(&vm_rows, bad, "name");
+	i->b.has_slot = !row_is_bad(&vm_rows, bad, "slot");
+	i->b.has_ipv4 = !row_is_bad(&vm_rows, bad, "ipv4");
+	i->b.row.request = (struct store_doc){ 0 };
+	(void)snprintf(i->b.why, sizeof(i->b.why), "%.120s", e.msg);
+	STAILQ_INSERT_TAIL(list, i, entry);
+	return 0;
+}
+
+/* The list is empty afterwards. */
+static int
+give_broken(struct broken_list *list, int r, const struct store_load *cb,
+    void *arg, struct err *e)
+{
+	struct broken_item *i;
+
+	while ((i = STAILQ_FIRST(list)) != NULL) {
+		if (r == 0 && (r = cb->broken(arg, &i->b)) < 0)
+			(void)err_set(e, r, "store: vm %016llx: %s",
+			    (unsigned long long)i->b.row.vmid,
+			    strerrordesc_np(-r));
+		STAILQ_REMOVE_HEAD(list, entry);
+		free(i);
+	}
+	return r;
+}
+
 /* The row that st is at, to its callback.  What fails names the row. */
 static int
 read_row(sqlite3_stmt *st, const struct row_type *t,
     int (*give)(
 	const union any_row *, const struct store_load *, void *, struct err *),
-    const struct store_load *cb, void *arg, struct err *e)
+    const struct store_load *cb, void *arg, struct broken_list *broken,
+    struct err *e)
 {
 	union any_row row = { 0 };
 	struct err why = { 0 };
@@ -398,8 +449,10 @@ read_row(sqlite3_stmt *st, const struct row_type *t,
 
 	if ((r = row_get(t, st, &row, &why)) == 0)
 		r = give(&row, cb, arg, &why);
-	if (r == 0)
+	if (r == 0 || (r == -EBADMSG && t == &idem_rows))
 		return 0;
+	if (r == -EBADMSG && t == &vm_rows)
+		return keep_broken(st, &why, broken);
 	row_label(t, st, label, sizeof(label));
 	return err_set(e, r, "store: %s: %s", label,
 	    why.msg[0] != '\0' ? why.msg : strerrordesc_np(-r));
@@ -418,6 +471,7 @@ sql_read(sqlite3 *db, const struct store_load *cb, void *arg, struct err *e)
 		{ &vm_rows, "ORDER BY tenant, id", give_vm },
 		{ &idem_rows, "ORDER BY at_ns", give_idem },
 	};
+	struct broken_list broken = STAILQ_HEAD_INITIALIZER(broken);
 	size_t i;
 	int r = 0;
 
@@ -430,14 +484,14 @@ sql_read(sqlite3 *db, const struct store_load *cb, void *arg, struct err *e)
 		row_select(reads[i].type, reads[i].tail, &b);
 		r = prepare(db, &b, &st, e);
 		while (r == 0 && (rc = sqlite3_step(st)) == SQLITE_ROW)
-			r = read_row(
-			    st, reads[i].type, reads[i].give, cb, arg, e);
+			r = read_row(st, reads[i].type, reads[i].give, cb, arg,
+			    &broken, e);
 		if (r == 0 && rc != SQLITE_DONE)
 			r = sql_err(db, rc, "read", e);
 		(void)sqlite3_finalize(st);
 		jbuf_free(&b);
 	}
-	return r;
+	return give_broken(&broken, r, cb, arg, e);
 }
 
 static void

@@ -14,6 +14,7 @@
 #include "common/fds.h"
 #include "common/log.h"
 #include "common/util.h"
+#include "orchd/reserve.h"
 #include "orchd/store.h"
 #include "orchd/store_int.h"
 
@@ -40,6 +41,7 @@ struct txn {
 	struct store *store;
 	void (*done)(void *arg, int r);
 	void *arg;
+	bool needs_room;
 	int result;
 };
 STAILQ_HEAD(txn_list, txn);
@@ -55,6 +57,8 @@ struct store {
 	int efd;
 	struct txn_list queued; /* this turn's; the loop's alone */
 	bool started;
+	struct reserve reserve; /* as wdb */
+	int health; /* the loop's */
 	pthread_t worker;
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
@@ -62,6 +66,7 @@ struct store {
 	struct txn_list batch; /* handed over; owned by the worker if busy */
 	bool busy;
 	bool stop;
+	bool full; /* the reserve is not whole */
 };
 
 static void
@@ -221,10 +226,19 @@ txn_run(struct store *s, struct txn *t)
 	t->result = r;
 }
 
-static void
-batch_run(struct store *s, struct txn_list *batch)
+void
+txn_needs_room(struct txn *t)
+{
+	t->needs_room = true;
+}
+
+/* One commit of those that have not failed.  True: there was no space for one
+ * that may be tried again. */
+static bool
+batch_once(struct store *s, struct txn_list *batch)
 {
 	struct txn *t;
+	bool again = false;
 	int r = sql_exec(s->wdb, "BEGIN IMMEDIATE");
 
 	if (r == 0) {
@@ -243,13 +257,64 @@ batch_run(struct store *s, struct txn_list *batch)
 		if (r < 0 && sqlite3_get_autocommit(s->wdb) == 0)
 			(void)sql_exec(s->wdb, "ROLLBACK");
 	}
-	if (r == 0)
-		return;
 	STAILQ_FOREACH(t, batch, entry)
 	{
 		if (t->result == 0)
 			t->result = r;
+		again |= t->result == -ENOSPC && !t->needs_room;
 	}
+	return again;
+}
+
+/* Those that were refused for want of space, once more. */
+static void
+forgive(struct txn_list *batch)
+{
+	struct txn *t;
+
+	STAILQ_FOREACH(t, batch, entry)
+	{
+		if (t->result == -ENOSPC && !t->needs_room)
+			t->result = 0;
+	}
+}
+
+static void
+refuse_new(struct txn_list *batch)
+{
+	struct txn *t;
+
+	STAILQ_FOREACH(t, batch, entry)
+	{
+		if (t->needs_room && t->result == 0)
+			t->result = -ENOSPC;
+	}
+}
+
+/*
+ * On a full disk what takes something new in is refused; what ends something,
+ * and what has happened, is written without it, and if need be with what the
+ * reserve gave back.
+ */
+static void
+batch_run(struct store *s, struct txn_list *batch)
+{
+	bool whole = reserve_make(&s->reserve);
+
+	if (!whole)
+		refuse_new(batch);
+	if (batch_once(s, batch)) {
+		refuse_new(batch);
+		do { /* what the WAL has done with it writes over */
+			(void)sqlite3_wal_checkpoint_v2(s->wdb, NULL,
+			    SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+			forgive(batch);
+		} while (batch_once(s, batch) && reserve_give(&s->reserve));
+		whole = reserve_make(&s->reserve);
+	}
+	(void)pthread_mutex_lock(&s->lock);
+	s->full = !whole;
+	(void)pthread_mutex_unlock(&s->lock);
 }
 
 static void *
@@ -296,6 +361,19 @@ batch_done(struct txn_list *batch)
 	}
 }
 
+/* A row that cannot be says nothing of the disk. */
+static void
+judge(struct store *s, const struct txn_list *batch)
+{
+	const struct txn *t;
+
+	STAILQ_FOREACH(t, batch, entry)
+	{
+		if (t->result != -EEXIST && t->result != -ENOMEM)
+			s->health = t->result;
+	}
+}
+
 static void
 hand_over(struct store *s)
 {
@@ -331,6 +409,7 @@ on_wake(int fd, short what, void *arg)
 	if (!s->busy)
 		STAILQ_CONCAT(&done, &s->batch);
 	(void)pthread_mutex_unlock(&s->lock);
+	judge(s, &done);
 	batch_done(&done);
 	hand_over(s);
 }
@@ -344,6 +423,32 @@ txn_commit(struct txn *t)
 	event_active(s->turn, EV_TIMEOUT, 0);
 }
 
+/* Half of it is let go of as well. */
+static void
+dbs_close(struct store *s)
+{
+	sql_finalize(s->stmt, STMT_MAX);
+	sql_finalize(&s->events, 1);
+	sql_finalize(&s->oldest, 1);
+	(void)sqlite3_close(s->rdb);
+	(void)sqlite3_close(s->wdb);
+	s->rdb = s->wdb = NULL;
+}
+
+static int
+dbs_open(struct store *s, const char *path, struct err *e)
+{
+	int r;
+
+	if ((r = sql_open(path, false, &s->wdb, e)) < 0 ||
+	    (r = sql_migrate(s->wdb, e)) < 0 ||
+	    (r = sql_prepare(s->wdb, s->stmt, e)) < 0 ||
+	    (r = sql_open(path, true, &s->rdb, e)) < 0 ||
+	    (r = sql_prepare_events(s->rdb, &s->events, &s->oldest, e)) < 0)
+		dbs_close(s);
+	return r;
+}
+
 int
 store_open(const char *path, struct store **ret, struct err *e)
 {
@@ -352,17 +457,19 @@ store_open(const char *path, struct store **ret, struct err *e)
 
 	if (s == NULL)
 		return err_set(e, -ENOMEM, "store: out of memory");
-	s->efd = -1;
+	s->efd = s->reserve.fd = -1;
 	STAILQ_INIT(&s->queued);
 	STAILQ_INIT(&s->batch);
 	(void)pthread_mutex_init(&s->lock, NULL);
 	(void)pthread_cond_init(&s->cond, NULL);
 	(void)sqlite3_hard_heap_limit64(HEAP_MAX);
-	if ((r = sql_open(path, false, &s->wdb, e)) < 0 ||
-	    (r = sql_migrate(s->wdb, e)) < 0 ||
-	    (r = sql_prepare(s->wdb, s->stmt, e)) < 0 ||
-	    (r = sql_open(path, true, &s->rdb, e)) < 0 ||
-	    (r = sql_prepare_events(s->rdb, &s->events, &s->oldest, e)) < 0) {
+	reserve_open(&s->reserve, path);
+	r = dbs_open(s, path, e);
+	/* SQLite has several words for a full disk: shared memory, a journal */
+	while (
+	    r < 0 && r != -EPROTO && r != -ENOMEM && reserve_give(&s->reserve))
+		r = dbs_open(s, path, e);
+	if (r < 0) {
 		store_free(s);
 		return r;
 	}
@@ -375,6 +482,41 @@ store_read(
     struct store *s, const struct store_load *cb, void *arg, struct err *e)
 {
 	return sql_read(s->wdb, cb, arg, e);
+}
+
+int
+store_health(struct store *s)
+{
+	bool full;
+
+	(void)pthread_mutex_lock(&s->lock);
+	full = s->full;
+	(void)pthread_mutex_unlock(&s->lock);
+	return s->health == 0 && full ? -ENOSPC : s->health;
+}
+
+static int
+try_once(struct store *s)
+{
+	int r = sql_exec(s->wdb, "BEGIN IMMEDIATE");
+
+	if (r == 0)
+		r = sql_exec(s->wdb, "UPDATE tenant SET last_id = last_id");
+	if (r == 0)
+		r = sql_exec(s->wdb, "COMMIT");
+	if (r < 0 && sqlite3_get_autocommit(s->wdb) == 0)
+		(void)sql_exec(s->wdb, "ROLLBACK");
+	return r;
+}
+
+int
+store_try(struct store *s)
+{
+	s->health = try_once(s);
+	while (s->health == -ENOSPC && reserve_give(&s->reserve))
+		s->health = try_once(s);
+	s->full = !reserve_make(&s->reserve);
+	return store_health(s);
 }
 
 int
@@ -428,11 +570,8 @@ store_free(struct store *s)
 	if (s->wake != NULL)
 		event_free(s->wake);
 	fd_close(&s->efd);
-	sql_finalize(s->stmt, STMT_MAX);
-	sql_finalize(&s->events, 1);
-	sql_finalize(&s->oldest, 1);
-	(void)sqlite3_close(s->rdb);
-	(void)sqlite3_close(s->wdb);
+	dbs_close(s);
+	reserve_close(&s->reserve);
 	(void)pthread_mutex_destroy(&s->lock);
 	(void)pthread_cond_destroy(&s->cond);
 	free(s);

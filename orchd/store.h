@@ -69,8 +69,17 @@ struct idem_row {
 	int64_t at_ns;
 };
 
+/* What could be read of a row that cannot be: the rest is 0 or "". */
+struct vm_broken {
+	struct vm_row row; /* without its request */
+	bool has_name, has_slot, has_ipv4;
+	char why[STORE_DETAIL_MAX]; /* the column, and what is wrong with it */
+};
+
 struct store_load {
 	int (*vm)(void *arg, const struct vm_row *, struct err *e);
+	/* After all others.  -EBADMSG of vm() makes it one of these too. */
+	int (*broken)(void *arg, const struct vm_broken *);
 	int (*idem)(void *arg, const struct idem_row *);
 	/* Last sequence number and last VM id of a tenant. */
 	int (*tenant)(void *arg, int64_t tenant, const char *name, uint64_t seq,
@@ -78,11 +87,12 @@ struct store_load {
 };
 
 /*
- * store_open opens or makes path and migrates it; a store of a newer version
- * than this program knows is refused.  store_read gives every row once; a row
- * that holds what no row may (a state that is none, a name that is none) ends
- * it with the table, the row and the reason in e, and so does a callback that
- * fails; what that put in e stays.
+ * store_open opens or makes path and migrates it, with its reserve if the disk
+ * is full; a store of a newer version than this program knows is refused.
+ * store_read gives every row once; a VM that holds what no row may (a state
+ * that is none, a name that is none) goes to broken(), and a key of which that
+ * is so is left where it is.  A tenant ends it with the table, the row and the
+ * reason in e, and so does a callback that fails; what that put in e stays.
  */
 int store_open(const char *path, struct store **ret, struct err *e);
 int store_read(
@@ -90,6 +100,11 @@ int store_read(
 /* Starts the worker; nothing is written before.  Threads must inherit the
  * room's confinement, so this comes after it. */
 int store_start(struct store *s, struct event_base *base, struct err *e);
+/* What the last write came to that could have gone well: 0, or -ENOSPC, ...;
+ * -ENOSPC as well while the reserve is not whole.
+ * store_try writes without changing anything, before store_start(). */
+int store_health(struct store *s);
+int store_try(struct store *s);
 /* Commits what is queued, ends the worker, closes.  NULL is fine. */
 void store_free(struct store *s);
 
@@ -106,6 +121,9 @@ void txn_event(struct txn *t, const struct event_row *row);
 void txn_idem(struct txn *t, const struct idem_row *row);
 /* Forgets the key of row. */
 void txn_idem_del(struct txn *t, const struct idem_row *row);
+/* It takes something new in: it fails (-ENOSPC) while the reserve is not whole,
+ * and never uses it. */
+void txn_needs_room(struct txn *t);
 /* Gives the transaction away. */
 void txn_commit(struct txn *t);
 /* Drops one that was not committed. */

@@ -58,6 +58,12 @@ void row_bind(const struct row_type *t, sqlite3_stmt *st, const void *row);
 /* Texts are st's until its next step.  -EBADMSG: no row may be so; -ENOMEM. */
 int row_get(
     const struct row_type *t, sqlite3_stmt *st, void *row, struct err *e);
+/* The same, past what cannot be: bit i of *bad is column i's, which stays 0;
+ * the first one's reason in e.  -ENOMEM. */
+int row_get_some(const struct row_type *t, sqlite3_stmt *st, void *row,
+    uint64_t *bad, struct err *e);
+/* Whether bad has the column of that name. */
+bool row_is_bad(const struct row_type *t, uint64_t bad, const char *name);
 /* "vm uid 00000000000003e8 name web", for a person. */
 void row_label(
     const struct row_type *t, sqlite3_stmt *st, char *buf, size_t cap);

@@ -24,7 +24,11 @@ struct err;
  * (enum fd_role). */
 #define MACHINE_FDS_MAX 72
 #define MACHINE_VCPUS_MAX 64
-#define MACHINE_MEM_MIN_MIB 64
+#define MACHINE_MEM_MIN_MIB 64 /* of a machine, whatever it boots */
+/* Of a guest with Debian's kernel and our initramfs: less and it dies at boot,
+ * or its agent refuses to begin (agent/limits.c).  Tried with 1 to 16
+ * processors, each of which the kernel keeps data for. */
+#define GUEST_MEM_MIN_MIB(vcpus) (90U + (vcpus) / 2)
 #define MACHINE_MEM_MAX_MIB 1048576
 
 enum machine_backend { /* values never change meaning */

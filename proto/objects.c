@@ -5,7 +5,7 @@
 
 const char *const vm_status_names[] = { "", "pending", "starting", "running",
 	"stopped", "crashed", "paused", "stopping", "created", "deleting",
-	NULL };
+	"broken", NULL };
 const char *const vm_accel_names[] = { "", "kvm", "tcg", NULL };
 const char *const vm_sort_names[] = { "created_at", "name", "status", "runtime",
 	"updated_at", NULL };

@@ -21,6 +21,7 @@ enum vm_status {
 	VM_STATUS_STOPPING,
 	VM_STATUS_CREATED,
 	VM_STATUS_DELETING,
+	VM_STATUS_BROKEN, /* its row in the store cannot be read */
 	VM_STATUS_COUNT,
 };
 extern const char *const vm_status_names[];
@@ -34,7 +35,7 @@ extern const char *const vm_accel_names[];
 #define CMDLINE_MAX 3071 /* ours and the addition */
 #define ENV_MAX 256
 #define ENV_BYTES_MAX 65536
-#define CMD_MAX 256
+#define CMD_MAX 16384 /* words; the frame that carries them is the limit */
 #define CMD_BYTES_MAX 65536
 
 /* What was read back from a running hypervisor (I12). */

@@ -99,12 +99,14 @@ int ward_dialled_check(const void *p);
  * JSON (exec; empty for a console).  The warden's first frame is
  * FRAME_OPENED: u16 big-endian HTTP status (101: go on), then text for a
  * person (a refusal may come, and the end, before FRAME_OPEN was read).
- * After 101, exec uses channels 0-4 and 255; a console uses 0 in
- * and 1 out; a console log, which is launchd's (launchd/history.h) but in VMs
- * of an earlier suite, 1 out, then the end.
+ * The text of an exec's 101 is WARD_OPENED_SIGNALS if it takes channel 5, else
+ * empty.  After 101, exec uses channels 0-4, 255 and perhaps 5; a console uses
+ * 0 in and 1 out; a console log, which is launchd's (launchd/history.h) but in
+ * VMs of an earlier suite, 1 out, then the end.
  */
 #define FRAME_OPEN 0xfe
 #define FRAME_OPENED 0xfd
+#define WARD_OPENED_SIGNALS "signals"
 
 /*
  * Inside the jail, descriptors that the spawner leaves to the keeper:

@@ -237,8 +237,8 @@ set_limits(const struct machine_limits *l)
 	set_limit(RLIMIT_NPROC, l->group_pids + JAIL_NPROC_SPARE);
 	/* logs are FIFOs; what is left is the keeper's memfd for the composer,
 	 * which leaves the hypervisor only what its machine needs */
-	set_limit(RLIMIT_FSIZE,
-	    l->file_mib > 0 ? l->file_mib * MIB : JAIL_FSIZE_MIN);
+	set_limit(
+	    RLIMIT_FSIZE, l->file_mib > 0 ? l->file_mib * MIB : JAIL_FSIZE_MIN);
 	set_limit(RLIMIT_MEMLOCK, l->locked_mib * MIB);
 }
 

@@ -222,8 +222,7 @@ fifo_make(int dir, const char *name)
 static int
 fifo_open(int dir, const char *name, int *ret)
 {
-	*ret = openat(
-	    dir, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	*ret = openat(dir, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	return *ret < 0 ? -errno : 0;
 }
 

@@ -6,13 +6,16 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 
+#include "common/clock.h"
 #include "common/fds.h"
 #include "common/log.h"
 #include "common/sess.h"
+#include "proto/jread.h"
 #include "proto/ward.h"
 #include "warden/agent.h"
 #include "warden/call.h"
 #include "warden/dial.h"
+#include "warden/gclock.h"
 #include "warden/health.h"
 #include "warden/text.h"
 #include "warden/vsock.h"
@@ -63,6 +66,10 @@ struct agent {
 	unsigned int hellos; /* in a row without an answer */
 	unsigned int asked; /* health, in a row */
 	bool booted; /* as health said */
+	bool has_signals; /* likewise: execs take FRAME_SIGNAL */
+	bool has_time; /* likewise: its clock can be asked and set */
+	long long ooms; /* likewise: processes it ended for memory */
+	struct gclock clock;
 	uint8_t key[VSOCK_KEY]; /* on its way to the agent */
 	char key_body[sizeof(KEY_HEAD) + VSOCK_HEX_LEN + sizeof(KEY_TAIL)];
 	void *spec;
@@ -101,8 +108,11 @@ set_step(struct agent *a, enum agent_step step)
 	a->step = step;
 	a->mute = WARD_HEARD;
 	(void)evtimer_del(a->timer);
-	if (step == AS_READY)
+	if (step == AS_READY) {
 		watch_start(&a->watch, sess_yamux(a->sess));
+		if (a->has_time)
+			gclock_start(&a->clock);
+	}
 	tell(a);
 }
 
@@ -158,6 +168,7 @@ hang_up(struct agent *a)
 	a->ops->down(a->arg);
 	a->ops->key(a->arg, NULL);
 	watch_stop(&a->watch);
+	gclock_stop(&a->clock);
 	call_free(a->call);
 	call_free(a->power);
 	a->call = a->power = NULL;
@@ -298,6 +309,28 @@ on_booted(void *arg, const struct call_answer *ans)
 	call_free(c);
 }
 
+/*
+ * The spec says what time it was when it was written, which was before the
+ * guest booted: it is now.  In its place, for all are of one length until the
+ * year 2286.
+ */
+static void
+stamp(struct agent *a)
+{
+	struct jread j, at;
+	char text[32], *p;
+	int n =
+	    snprintf(text, sizeof(text), "%lld", (long long)clock_wall_ns());
+
+	if (jread_open(&j, a->spec, a->spec_len) < 0 ||
+	    jread_find(&j, "time_ns", &at) < 0 ||
+	    jread_peek(&at) != JREAD_NUMBER)
+		return; /* the agent will say what is wrong with it */
+	p = (char *)a->spec + (at.p - (const char *)a->spec);
+	if (strspn(p, "0123456789") == (size_t)n)
+		memcpy(p, text, (size_t)n);
+}
+
 static void
 step_boot(struct agent *a)
 {
@@ -307,6 +340,7 @@ step_boot(struct agent *a)
 		set_step(a, AS_NEED_SPEC);
 		return;
 	}
+	stamp(a);
 	r = call_mux(sess_yamux(a->sess), HTTP_PUT, "/v1/boot", a->spec,
 	    a->spec_len, on_booted, a, &a->call);
 	if (r < 0) {
@@ -315,6 +349,70 @@ step_boot(struct agent *a)
 	}
 	set_step(a, AS_BOOT);
 	set_timer(a, BOOT_MS);
+}
+
+/* What its kernel ended for want of memory is told once: here, and with the
+ * reason when the VM ends. */
+static void
+look_ooms(struct agent *a, const struct call_answer *ans)
+{
+	struct jread j, at;
+	struct jstr last;
+	char text[64] = "";
+	long long n;
+
+	if (!health_number(ans, "oom_kills", &n) || n <= a->ooms)
+		return;
+	a->ooms = n;
+	if (jread_open(&j, (const char *)ans->body, ans->len) == 0 &&
+	    jread_find(&j, "oom_last", &at) == 0 &&
+	    jread_peek(&at) == JREAD_STRING && jread_string(&at, &last) == 0)
+		text_print_json(text, sizeof(text), &last);
+	log_warn("guest: out of memory: ended %s; %lld so far", text, n);
+	(void)snprintf(a->detail, sizeof(a->detail),
+	    "the guest ran out of memory and ended %s; %lld so far", text, n);
+	tell(a);
+}
+
+static struct yamux *
+clock_mux(void *arg)
+{
+	return agent_mux(arg);
+}
+
+static void
+clock_kick(void *arg)
+{
+	agent_kick(arg);
+}
+
+static void
+clock_health(void *arg, const struct call_answer *ans)
+{
+	look_ooms(arg, ans);
+}
+
+static const struct gclock_ops clock_ops = {
+	.mux = clock_mux, .kick = clock_kick, .health = clock_health
+};
+
+void
+agent_look(struct agent *a)
+{
+	if (a->step == AS_READY && a->has_time)
+		gclock_start(&a->clock);
+}
+
+bool
+agent_takes_signals(const struct agent *a)
+{
+	return a->has_signals;
+}
+
+void
+agent_hint(struct agent *a)
+{
+	gclock_hint(&a->clock);
 }
 
 static void
@@ -391,6 +489,7 @@ on_health(void *arg, const struct call_answer *ans)
 	struct agent *a = arg;
 	struct call *c = a->call;
 	unsigned int shift = a->asked < 5 ? a->asked : 5;
+	long long time_ns;
 
 	a->call = NULL;
 	if (ans->status == 0) {
@@ -402,6 +501,9 @@ on_health(void *arg, const struct call_answer *ans)
 		a->hellos = 0;
 		dial_ok(&a->dial);
 		a->booted = health_says(ans, "ready");
+		a->has_signals = health_says(ans, "signals");
+		a->has_time = health_number(ans, "time_ns", &time_ns);
+		look_ooms(a, ans);
 		if (health_says(ans, "vsock"))
 			step_key(a);
 		else
@@ -606,6 +708,7 @@ agent_new(struct event_base *base, const struct agent_ops *ops, void *arg)
 	a->pong = evtimer_new(base, on_pong_late, a);
 	if (a->timer == NULL || a->gone == NULL || a->pong == NULL ||
 	    watch_init(&a->watch, base, on_watch, on_watch_kick, a) < 0 ||
+	    gclock_open(&a->clock, base, &clock_ops, a) < 0 ||
 	    dial_open(&a->dial, base, WARD_SOCK_AGENT, on_up, a) < 0) {
 		agent_free(a);
 		return NULL;
@@ -625,6 +728,7 @@ agent_free(struct agent *a)
 	free_event(&a->gone);
 	free_event(&a->pong);
 	watch_clear(&a->watch);
+	gclock_close(&a->clock);
 	forget_spec(a);
 	forget_key(a);
 	free(a);

@@ -33,8 +33,10 @@ struct agent_ops {
 /*
  * The channel to the guest's agent: one virtio-serial port, resynchronised
  * (common/sess.h), yamux on it.  Connects, resynchronises, asks for health,
- * hands over the boot spec.  Afterwards it is asked for its health every
- * WATCH_MS (watch.h), and whether it lives when a request goes unanswered.
+ * hands over the boot spec, with the time of that moment.  Afterwards it is
+ * asked for its health every WATCH_MS (watch.h), for its clock every 30 s
+ * (gclock.h), if it can say it; and whether it lives, when a request goes
+ * unanswered.
  */
 struct agent *agent_new(
     struct event_base *base, const struct agent_ops *ops, void *arg);
@@ -49,6 +51,12 @@ void agent_kick(struct agent *a);
 int agent_spec(struct agent *a, int fd);
 /* Asks the guest to power off.  0, -ENOTCONN, or a negative errno. */
 int agent_power(struct agent *a);
+/* Its clock stood: asks for it, now. */
+void agent_look(struct agent *a);
+/* Its execs take FRAME_SIGNAL. */
+bool agent_takes_signals(const struct agent *a);
+/* Something ended there, and its health may say why: asks soon. */
+void agent_hint(struct agent *a);
 /* A request got no answer in time: is anybody there? */
 void agent_doubt(struct agent *a);
 

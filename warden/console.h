@@ -16,7 +16,7 @@ struct event_base;
  *
  * Live watchers read a ring, which is there as long as one is.
  */
-#define CONSOLE_RING (256U * 1024)
+#define CONSOLE_RING ((size_t)256 << 10)
 #define CONSOLE_LINE_MAX 112
 
 struct console_ops {

@@ -53,6 +53,8 @@ on_vmm_news(void *arg, const struct vmm_news *n)
 {
 	struct warden *w = arg;
 
+	if (n->running && !w->state.running)
+		agent_look(w->agent); /* its clock stood */
 	w->state.qmp = n->up;
 	w->state.running = n->running;
 	w->state.guest_event = (uint32_t)n->guest_event;

@@ -17,20 +17,23 @@
  * the hypervisor when the kernel panics (-no-reboot makes it one).
  */
 #define CMDLINE "console=ttyS0 reboot=t panic=-1 quiet"
-#define CMDLINE_TSC " tsc_early_khz=4294967295" /* the longest */
+#define CMDLINE_TSC " tsc_early_khz=4294967295 tsc=reliable" /* the longest */
 _Static_assert(
     sizeof(CMDLINE CMDLINE_TSC) - 1 <= MACHINE_ARGS_OURS, "orchd counts on it");
 static int
 cmdline(const struct machine *m, const char *extra, char *buf, size_t cap,
     struct err *e)
 {
-	char tsc[40] = "";
+	char tsc[56] = "";
 	int n;
 
-	/* without it, calibration of the TSC hangs in emulation under load */
+	/* without the first, calibration of the TSC hangs in emulation under
+	 * load; without the second the kernel drops it, with two processors at
+	 * once and with one when an interrupt comes late, and counts ticks,
+	 * of which emulation loses many.  It is the host's counter */
 	if (m->accel == ACCEL_TCG && m->tsc_khz > 0)
-		(void)snprintf(
-		    tsc, sizeof(tsc), " tsc_early_khz=%u", m->tsc_khz);
+		(void)snprintf(tsc, sizeof(tsc),
+		    " tsc_early_khz=%u tsc=reliable", m->tsc_khz);
 	n = snprintf(buf, cap, CMDLINE "%s%s%s", tsc,
 	    extra[0] != '\0' ? " " : "", extra);
 	if (n < 0 || (size_t)n >= cap)

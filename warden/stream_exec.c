@@ -55,18 +55,22 @@ exec_event(void *arg, unsigned int ev)
 static void
 upgraded(struct stream *st, const struct duct *d)
 {
+	bool signals;
+
 	st->duct = *d;
 	st->sink.event = exec_event;
 	st->sink.arg = st;
 	duct_set_arg(&st->duct, &st->sink);
-	frame_init(st->up, FRAME_FROM_USER); /* the request was in there */
+	signals = agent_takes_signals(st->ss->agent);
+	/* the request was in there */
+	frame_init(st->up, signals ? FRAME_FROM_USER_SIGNALS : FRAME_FROM_USER);
 	if ((st->down = malloc(sizeof(*st->down))) == NULL) {
 		exec_close(st);
 		stream_opened(st, 503, "out of memory");
 		return;
 	}
 	frame_init(st->down, FRAME_FROM_GUEST);
-	stream_opened(st, 101, "");
+	stream_opened(st, 101, signals ? WARD_OPENED_SIGNALS : "");
 }
 
 /* The agent's {"error": "..."}, or its body as it is; printable. */
@@ -182,6 +186,8 @@ exec_pull(struct stream *st)
 		if (r == 0)
 			continue;
 		st->has_status = f.channel == FRAME_STATUS;
+		if (st->has_status)
+			agent_hint(st->ss->agent);
 		st->out = st->down->buf; /* head and payload, as they came */
 		st->out_len = FRAME_HEAD_LEN + f.len;
 		return PULL_SOME;

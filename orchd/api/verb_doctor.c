@@ -41,6 +41,18 @@ check_add(struct checks *ck, const char *name, bool ok, const char *fmt, ...)
 	ck->n++;
 }
 
+static bool
+trouble_words(const struct vm *vm, char *ret, size_t len)
+{
+	if (vm->broken.why[0] == '\0')
+		return doubt_words(vm, ret, len);
+	(void)snprintf(ret, len,
+	    "its row in the store cannot be read: `mews inspect %.63s` says "
+	    "why, `mews rm -f` ends it",
+	    vm->row.name);
+	return true;
+}
+
 /* VMs of which nothing can be said: a line each, up to DOUBTS_MAX. */
 #define DOUBTS_MAX 8
 static void
@@ -51,7 +63,7 @@ check_doubts(struct checks *ck, const struct orchd *o)
 	char why[200];
 
 	TAILQ_FOREACH (vm, &o->vms.list, entry) {
-		if (!doubt_words(vm, why, sizeof(why)))
+		if (!trouble_words(vm, why, sizeof(why)))
 			continue;
 		if (++n <= DOUBTS_MAX)
 			check_add(
@@ -60,6 +72,19 @@ check_doubts(struct checks *ck, const struct orchd *o)
 	if (n > DOUBTS_MAX)
 		check_add(ck, "vms", false, "%u more like these: see mews ps",
 		    n - DOUBTS_MAX);
+}
+
+static void
+check_store(struct checks *ck, const struct orchd *o)
+{
+	const int r = store_health(o->store);
+
+	if (r < 0)
+		check_add(ck, "store", false,
+		    "the last write failed: %s; what cannot be written is refused",
+		    strerrordesc_np(-r));
+	else
+		check_add(ck, "store", true, "can be written");
 }
 
 void
@@ -102,6 +127,7 @@ verb_doctor(const struct req *r)
 	check_add(&ck, "launcher", o->link[LINK_LAUNCH].listed, "%s",
 	    o->link[LINK_LAUNCH].listed ? "answers"
 					: o->link[LINK_LAUNCH].row->missing);
+	check_store(&ck, o);
 	check_add(&ck, "room for vms", o->vms.n < o->conf.max_vms,
 	    "%u of %u vms, at most %u cpus and %u MiB each", o->vms.n,
 	    o->conf.max_vms, o->conf.max_vcpus, o->conf.max_mem_mib);

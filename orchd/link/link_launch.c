@@ -233,9 +233,12 @@ on_held(void *arg, struct chan *c, struct msg *m)
 	if (h.pid > INT32_MAX)
 		return -EPERM;
 	vm = vm_by_vmid(o, h.vm);
-	/* UINT16_MAX: where it stands cannot be read any more */
-	if (vm != NULL && (vm->row.slot == h.slot || h.slot == UINT16_MAX))
+	if (vm != NULL) {
+		/* UINT16_MAX: where it stands cannot be read any more */
+		if (h.slot != UINT16_MAX)
+			vm_held_at(vm, h.slot);
 		p = link_part(vm, &link_launch_jail, 0);
+	}
 	if (p == NULL) {
 		release_stranger(o, h.vm);
 		return 0;

@@ -49,7 +49,7 @@ static int
 tap_release(struct part *p, uint64_t id)
 {
 	const struct net_tap_close req = { .vm = p->vm->row.vmid,
-		.slot = (uint16_t)p->vm->row.slot,
+		.slot = (uint16_t)vm_slot(p->vm),
 		.nic = (uint16_t)p->index };
 
 	fd_close(&p->fd);
@@ -187,8 +187,12 @@ on_held(void *arg, struct chan *c, struct msg *m)
 		memcpy(&tap, (const uint8_t *)m->data + (size_t)i * sizeof(tap),
 		    sizeof(tap));
 		vm = vm_by_vmid(o, tap.vm);
-		if (vm != NULL && vm->row.slot == tap.slot)
+		if (vm != NULL) {
+			vm_held_at(vm, tap.slot);
+			if (vm->row.ipv4 == 0) /* one that is broken */
+				vm->row.ipv4 = ntohl(tap.ipv4);
 			p = link_part(vm, &link_net_tap, tap.nic);
+		}
 		if (p == NULL)
 			close_stranger(o, &tap);
 		else

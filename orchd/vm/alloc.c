@@ -18,18 +18,22 @@
  */
 static int
 lowest_free(const struct orchd *o, uint32_t from, uint32_t n,
-    uint32_t (*taken)(const struct orchd *, const struct vm *), uint32_t *ret)
+    uint32_t (*taken)(const struct orchd *, const struct vm *, bool held),
+    uint32_t *ret)
 {
 	const struct vm *vm;
 	uint8_t *used = calloc(n, 1);
 	uint32_t i;
+	int k;
 
 	if (used == NULL)
 		return -ENOMEM;
 	TAILQ_FOREACH (vm, &o->vms.list, entry) {
-		i = taken(o, vm);
-		if (i < n)
-			used[i] = 1;
+		for (k = 0; k < 2; k++) {
+			i = taken(o, vm, k != 0);
+			if (i < n)
+				used[i] = 1;
+		}
 	}
 	for (i = from; i < n && used[i]; i++)
 		;
@@ -40,11 +44,12 @@ lowest_free(const struct orchd *o, uint32_t from, uint32_t n,
 	return 0;
 }
 
+/* A broken one has the slot of its row, and that where helpers hold it. */
 static uint32_t
-slot_of(const struct orchd *o, const struct vm *vm)
+slot_of(const struct orchd *o, const struct vm *vm, bool held)
 {
 	(void)o;
-	return vm->row.slot;
+	return held ? vm_slot(vm) : vm->row.slot;
 }
 
 int
@@ -55,8 +60,9 @@ alloc_slot(const struct orchd *o, uint32_t *ret)
 
 /* Host addresses after the gateway, which is the first. */
 static uint32_t
-address_of(const struct orchd *o, const struct vm *vm)
+address_of(const struct orchd *o, const struct vm *vm, bool held)
 {
+	(void)held;
 	return vm->row.ipv4 - o->conf.gateway - 1;
 }
 

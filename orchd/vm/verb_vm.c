@@ -93,6 +93,18 @@ join(const struct req *r, struct vm *vm, enum wait_for what,
 		req_join(r, &vm->obj, what, what == FOR_GONE ? 204 : 200);
 }
 
+static void
+refuse_broken(const struct req *r, const struct vm *vm)
+{
+	char text[STORE_NAME_MAX + STORE_DETAIL_MAX + 128];
+
+	(void)snprintf(text, sizeof(text),
+	    "vm %s is broken: its row in the store cannot be read (%s); all that "
+	    "can be done with it is to delete it",
+	    vm->row.name, vm->broken.why);
+	req_refuse(r, 409, text);
+}
+
 void
 verb_vm_start(const struct req *r)
 {
@@ -116,6 +128,9 @@ verb_vm_start(const struct req *r)
 		if (vm->row.state != VM_RUNNING || !doubted(r, vm))
 			join(r, vm, FOR_RUNNING, &key);
 		return;
+	case VM_BROKEN:
+		refuse_broken(r, vm);
+		return;
 	case VM_STOPPING:
 	case VM_DELETING:
 	case VM_STATES:
@@ -136,6 +151,8 @@ verb_vm_stop(const struct req *r)
 		return;
 	if (vm->row.state == VM_DELETING)
 		req_refuse(r, 409, "vm is being deleted");
+	else if (vm->row.state == VM_BROKEN)
+		refuse_broken(r, vm);
 	else if (vm->row.state == VM_STOPPED || vm->row.state == VM_STOPPING)
 		/* stopped already: as Volant, that is fine */
 		join(r, vm, FOR_STOPPED, &key);
@@ -166,6 +183,10 @@ verb_vm_delete(const struct req *r)
 static bool
 may_serve(const struct req *r, const struct vm *vm)
 {
+	if (vm->row.state == VM_BROKEN) {
+		refuse_broken(r, vm);
+		return false;
+	}
 	if (doubted(r, vm))
 		return false;
 	if (vm->row.state == VM_RUNNING &&

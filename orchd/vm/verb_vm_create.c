@@ -29,6 +29,7 @@ create_check(const struct req *r, struct vm_create *want)
 	    ? conf->max_mem_mib
 	    : MACHINE_MEM_MAX_MIB;
 	char text[160];
+	uint32_t least;
 	struct err e;
 	int bad;
 
@@ -54,13 +55,19 @@ create_check(const struct req *r, struct vm_create *want)
 	if (want->memory_mb <= 0)
 		want->memory_mb =
 		    (int32_t)(mem < DEFAULT_MEM_MIB ? mem : DEFAULT_MEM_MIB);
-	if ((uint32_t)want->cpu_cores > cpus ||
-	    (uint32_t)want->memory_mb > mem ||
-	    want->memory_mb < MACHINE_MEM_MIN_MIB) {
+	if ((uint32_t)want->cpu_cores > cpus) {
 		(void)snprintf(text, sizeof(text),
-		    "cpu_cores must be 1 to %u, memory_mb %d to %u on this "
-		    "host",
-		    cpus, MACHINE_MEM_MIN_MIB, mem);
+		    "cpu_cores must be 1 to %u on this host", cpus);
+		req_refuse(r, 400, text);
+		return -ERANGE;
+	}
+	least = GUEST_MEM_MIN_MIB((uint32_t)want->cpu_cores);
+	if ((uint32_t)want->memory_mb > mem ||
+	    (uint32_t)want->memory_mb < least) {
+		(void)snprintf(text, sizeof(text),
+		    "memory_mb must be %u to %u with %d cpu_cores on this "
+		    "host: less does not boot, more is over max_memory",
+		    least, mem, want->cpu_cores);
 		req_refuse(r, 400, text);
 		return -ERANGE;
 	}

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/log.h"
 #include "common/num.h"
 #include "orchd/object/wait.h"
 #include "orchd/object/write.h"
@@ -102,6 +103,39 @@ vm_add(struct vm *vm)
 	vm->obj.key = vm->row.vmid;
 	vm->obj.tenant = vm->row.tenant;
 	return 0;
+}
+
+void
+vm_break(struct vm *vm, const char *why)
+{
+	log_error("vm %s: its row in the store cannot be read: %s; it is left "
+		  "alone until it is deleted",
+	    vm->row.name, why);
+	(void)snprintf(vm->broken.why, sizeof(vm->broken.why), "%.120s", why);
+	if (vm->row.state != VM_DELETING)
+		vm->row.state = VM_BROKEN;
+}
+
+void
+vm_held_at(struct vm *vm, uint32_t slot)
+{
+	char why[64];
+
+	if (vm_slot(vm) == slot)
+		return;
+	vm->broken.has_slot = true;
+	vm->broken.slot = slot;
+	if (vm->broken.why[0] == '\0') {
+		(void)snprintf(why, sizeof(why),
+		    "slot: %u, and it is held at %u", vm->row.slot, slot);
+		vm_break(vm, why);
+	}
+}
+
+uint32_t
+vm_slot(const struct vm *vm)
+{
+	return vm->broken.has_slot ? vm->broken.slot : vm->row.slot;
 }
 
 struct vm *

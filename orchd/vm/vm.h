@@ -33,7 +33,8 @@ struct run {
 	bool ready;
 	bool was_ready; /* at some moment: news also of a run that is over */
 	bool need_spec; /* its agent asks for the boot spec once more */
-	bool found; /* listed, not asked for by us: its start may be half made */
+	bool
+	    found; /* listed, not asked for by us: its start may be half made */
 	bool unknown; /* launchd found it again and has not heard of it yet */
 	uint8_t fault; /* enum launch_fault: why it will not */
 	char mute[STORE_DETAIL_MAX]; /* why it is not ready any more; "" */
@@ -42,7 +43,8 @@ struct run {
 	struct launch_confined confined;
 	struct {
 		bool heard; /* and not yet in the row */
-		bool late; /* of a start that we, or launchd, did not live to see */
+		bool late; /* of a start that we, or launchd, did not live to
+			      see */
 		uint32_t reason; /* enum exit_reason */
 		int32_t status;
 		char detail[STORE_DETAIL_MAX];
@@ -57,6 +59,12 @@ struct vm {
 	struct vm_row row; /* what the store has, or is about to; spec NULL */
 	struct vm_create request; /* as checked */
 	struct run run;
+	/* VM_BROKEN: why, and the slot that helpers hold it at, if they do */
+	struct {
+		char why[STORE_DETAIL_MAX];
+		bool has_slot;
+		uint32_t slot;
+	} broken;
 	bool retried; /* the boot watchdog had its one retry */
 	struct event *deadline; /* of starting and stopping */
 	unsigned int nparts;
@@ -84,6 +92,13 @@ struct part *vm_life(struct vm *vm);
 const struct part *vm_life_const(const struct vm *vm);
 /* Enters it as its row says.  -EEXIST. */
 int vm_add(struct vm *vm);
+
+/* Its row cannot be, or not beside what helpers hold: nobody touches it. */
+void vm_break(struct vm *vm, const char *why);
+/* A helper holds it at that slot: if its row has another it is broken. */
+void vm_held_at(struct vm *vm, uint32_t slot);
+/* Where its helpers know it. */
+uint32_t vm_slot(const struct vm *vm);
 
 struct vm *vm_by_vmid(struct orchd *o, uint64_t vmid);
 /* By exact name. */

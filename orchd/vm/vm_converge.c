@@ -287,7 +287,7 @@ vm_converge(struct object *obj)
 	if (obj->open.dirty || !link_all_listed(obj->orchd))
 		return; /* on the disk first; and nothing is asked in the dark
 			 */
-	if (vm->run.need_spec) {
+	if (vm->run.need_spec && vm->row.state != VM_BROKEN) {
 		vm->run.need_spec = false;
 		link_launch_spec(vm);
 	}
@@ -313,6 +313,7 @@ vm_converge(struct object *obj)
 			write_del(obj, WAITS(FOR_GONE));
 		}
 		return;
+	case VM_BROKEN:
 	case VM_STATES:
 		return;
 	}

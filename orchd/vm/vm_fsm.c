@@ -25,6 +25,7 @@ static const uint8_t next[VM_STATES][EV_EVENTS] = {
 	    VM_CRASHED, VM_CRASHED, VM_CRASHED, NO },
 	[VM_DELETING] = { NO, NO, VM_DELETING, NO, VM_DELETING, VM_DELETING,
 	    VM_DELETING, VM_DELETING, VM_DELETING, NO },
+	[VM_BROKEN] = { NO, NO, VM_DELETING, NO, NO, NO, NO, NO, NO, NO },
 };
 
 static const char *const events[EV_EVENTS] = {

@@ -15,6 +15,9 @@ enum vm_state {
 	VM_STOPPED = VM_STATUS_STOPPED,
 	VM_CRASHED = VM_STATUS_CRASHED,
 	VM_DELETING = VM_STATUS_DELETING,
+	/* its row cannot be, or not beside what helpers hold: kept as it is,
+	 * never stored, and all that can be done with it is to delete it */
+	VM_BROKEN = VM_STATUS_BROKEN,
 	VM_STATES = VM_STATUS_COUNT
 };
 

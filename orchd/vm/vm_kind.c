@@ -54,6 +54,7 @@ save_new(struct txn *t, const struct vm *vm)
 		row.request =
 		    (struct store_doc){ b.p, b.len, stored_request.version };
 		txn_vm_put(t, &row);
+		txn_needs_room(t);
 	}
 	jbuf_free(&b); /* env is in it */
 	return r;
@@ -68,7 +69,8 @@ save(struct txn *t, const struct object *obj, enum write_op op)
 	case WRITE_NEW:
 		return save_new(t, vm);
 	case WRITE_SET:
-		txn_vm_set(t, &vm->row);
+		if (vm->broken.why[0] == '\0') /* else it stays as it is */
+			txn_vm_set(t, &vm->row);
 		return 0;
 	case WRITE_DEL:
 		txn_vm_del(t, vm->row.vmid);

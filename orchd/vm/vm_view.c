@@ -31,8 +31,14 @@ vm_view(const struct vm *vm, struct vm_view *v)
 	v->uid = vm->row.vmid;
 	(void)snprintf(v->image, sizeof(v->image), "%s", vm->request.image);
 	(void)snprintf(v->tenant, sizeof(v->tenant), "%s", o->tenant.name);
-	v->ready = vm->run.ready && vm->row.state != VM_STARTING;
-	if (!doubt_words(vm, v->reason, sizeof(v->reason)))
+	v->ready = vm->run.ready && vm->row.state != VM_STARTING &&
+	    vm->row.state != VM_BROKEN;
+	if (vm->broken.why[0] != '\0')
+		(void)snprintf(v->reason, sizeof(v->reason),
+		    "its row in the store cannot be read: %.120s; all that can be "
+		    "done with it is to delete it",
+		    vm->broken.why);
+	else if (!doubt_words(vm, v->reason, sizeof(v->reason)))
 		text_clean(v->reason, sizeof(v->reason), vm->row.detail);
 	if (vm->row.reason != EXIT_NONE && vm->run.pid == 0) {
 		v->has |= TABLE_HAS(VM_EXIT_STATUS);

@@ -32,7 +32,7 @@ class Guest:
              "tcg,tb-size=32", "-cpu", "max", "-m", "128", "-nodefaults",
              "-no-user-config", "-display", "none", "-no-reboot",
              "-kernel", B + "/guest/vmlinuz", "-initrd", B + "/guest/initramfs",
-             "-append", "console=ttyS0 quiet panic=-1 tsc_early_khz=%d" % khz,
+             "-append", "console=ttyS0 quiet panic=-1 tsc_early_khz=%d tsc=reliable" % khz,
              "-serial", "stdio",
              "-device", "virtio-serial-device", "-chardev",
              "socket,id=a,path=%s,server=on,wait=off" % self.path,

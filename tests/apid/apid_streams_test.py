@@ -75,6 +75,31 @@ def t_ws_denied():
             H.expect_nothing()
 
 
+def t_exec_signals():
+    # only to a guest that said it takes them, one byte, a number that is one
+    for text, passed in ((b"signals", True), (b"", False), (b"other", False)):
+        cl, st = execute({"cmd": ["cat"]})
+        st.frame()
+        st.opened(101, text)
+        st.send(1, b"up")
+        want(cl.unframe(), (0x82, b"\1up"))
+        cl.frame(2, b"\5\x0f")
+        cl.frame(2, b"\xff\0")
+        if passed:
+            want(st.frame(), (5, b"\x0f"))
+        want(st.frame(), (255, b"\0"))
+        cl.close()
+        H.expect_closed(cl)
+    for bad in (b"\5", b"\5\0", b"\5\x20", b"\5\x0f\x0f"):
+        cl, st = execute({"cmd": ["cat"]})
+        st.frame()
+        st.opened(101, b"signals")
+        cl.frame(2, bad)
+        cl.expect_close(1008)
+        cl.end()
+        H.expect_closed(cl)
+
+
 def t_exec():
     cl, st = execute({"cmd": ["cat"], "env": ["S=secret"], "stdin": True})
     ch, body = st.frame()

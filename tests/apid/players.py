@@ -558,6 +558,7 @@ def control(path, rule, name):
                        text=True, timeout=60)
     want("\nnot ok apid " in "\n" + p.stdout and "\nok " not in p.stdout, True,
          p.stdout[-300:])
+    rules.proof(rule, "mews-apid", path, name, p.stdout)
 
 
 def finish():

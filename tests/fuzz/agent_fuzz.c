@@ -89,6 +89,13 @@ boot_apply(const struct boot_spec *spec, struct err *e)
 }
 
 int
+boot_clock(int64_t ns, struct err *e)
+{
+	(void)ns;
+	return (mode & MODE_FAIL) ? err_set(e, -EPERM, "no") : 0;
+}
+
+int
 work_start(struct work *w, const struct boot_spec *spec, struct err *e)
 {
 	(void)w;
@@ -101,6 +108,12 @@ void
 power_begin(struct agent *a, int reboot_cmd)
 {
 	a->reboot_cmd = reboot_cmd;
+}
+
+void
+power_listen(struct agent *a)
+{
+	(void)a;
 }
 
 int

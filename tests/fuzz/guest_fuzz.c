@@ -37,6 +37,19 @@ agent_mux(const struct agent *a)
 	return warden_mux;
 }
 
+bool
+agent_takes_signals(const struct agent *a)
+{
+	(void)a;
+	return true;
+}
+
+void
+agent_hint(struct agent *a)
+{
+	(void)a;
+}
+
 void
 agent_kick(struct agent *a)
 {

@@ -59,7 +59,7 @@ def stopped_wardens():
         s.ready(VM + n + 1, slot=n + 1)  # and a start
         eq(s.probe(VM + n + 1, "passwd"), "ENOENT")
         time.sleep(1.1)  # what waited is let go
-        assert len(os.listdir("/proc/%d/fd" % s.pid)) < 4 * (n + 2) + 20
+        assert len(os.listdir("/proc/%d/fd" % s.pid)) < 8 * (n + 2) + 20
         assert max(drop(s, VM + i, STREAM_EXEC, 20) for i in range(n)) == 0
         for i in range(n):
             os.kill(s.procs(i)["warden"], signal.SIGCONT)

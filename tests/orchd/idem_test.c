@@ -91,7 +91,7 @@ look(const char *key, uint32_t owner, uint32_t verb, struct idem_row *row)
 static void
 use(const char *key, uint32_t owner)
 {
-	struct idem_row row, old;
+	struct idem_row row, old = { 0 };
 
 	t_eq(look(key, owner, 5, &row), IDEM_NEW);
 	t_eq(idem_use(&o, &row), 0);

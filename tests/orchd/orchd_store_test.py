@@ -93,21 +93,6 @@ def event_unreadable():
         assert "2 events left out; the first, 2: " in l.log(), l.log()
 
 
-def row_unreadable():
-    """A VM is never taken for one that is not there: orchd ends, and says
-    which it is and why."""
-    for change, want in (
-            ("state = 77", "vm uid 2b51ca69f40f1f67 name web: state: 77"),
-            ("request = '{}'", "name web: name: required"),
-            ("request_v = 9", "name web: VMCreate of version 9, newer")):
-        with Peers() as l:
-            golden(l, "store_v3.sql", lambda db: db.execute(
-                "UPDATE vm SET %s WHERE name = 'web'" % change))
-            l.start(peers=False)
-            eq(l.p.wait(10) != 0, True)
-            assert want in l.log(), l.log()
-
-
 def stop_flushes():
     """BOOT_STOP and SIGTERM: what was told is written, exit status 0."""
     for how in ("stop", "term", "eof"):
@@ -309,5 +294,5 @@ if __name__ == "__main__":
     if CONTROLS and "MEWS_TEST_HOST" not in os.environ:
         rules.build("B=build-test", "EXTRA=-DMEWS_TEST",
                     "build-test/mews-orchd")
-    run(__file__, durable, old_store, event_unreadable, row_unreadable,
+    run(__file__, durable, old_store, event_unreadable,
         stop_flushes, full_store, full_later, kill_at_messages)

@@ -141,10 +141,15 @@ def prefix_changes():
 def limits():
     with up(max_vms=3, max_vcpus=2, max_mem=512) as l:
         c = l.client(l.user)
-        for kw in ({"cpu_cores": 3}, {"memory_mb": 513}, {"memory_mb": 63}):
+        # the least that boots is in the message, and grows with processors
+        for kw, want in (({"cpu_cores": 3}, "cpu_cores must be 1 to 2"),
+                         ({"memory_mb": 513}, "memory_mb must be 90 to 512"),
+                         ({"memory_mb": 89}, "memory_mb must be 90 to 512"),
+                         ({"memory_mb": 90, "cpu_cores": 2},
+                          "memory_mb must be 91 to 512 with 2 cpu_cores")):
             r = l.create(c, "x", **kw)
             eq(r.status, 400)
-            assert "cpu_cores must be" in r.error()
+            assert want in r.error(), r.error()
         v = l.create(c, "a", cpu_cores=0, memory_mb=-1).vm()
         eq((v["cpu_cores"], v["memory_mb"]), (2, 512))  # defaults no host refuses
         ips = [v["ip_address"]] + [l.create(c, n).vm()["ip_address"] for n in "bc"]
@@ -414,8 +419,10 @@ def doctor():
         l.settle()
         got = doc_list(l.call(c, DOCTOR).tail, check_view)
         eq([n for n, _, _ in got], ["accelerator", "cgroup", "vsock",
-                                    "network", "launcher", "room for vms"])
-        eq([o for _, o, _ in got], [True, False, True, True, True, True])
+                                    "network", "launcher", "store",
+                                    "room for vms"])
+        eq([o for _, o, _ in got], [True, False, True, True, True, True,
+                                    True])
         assert got[2][2].endswith("no ?v"), got[2]
         l.launch.chan.send(LAUNCH_CAPS, bytes(launch_caps(
             accel=ACCEL_TCG, vsock=1)))

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import traceback
 
 from helpers import *  # noqa: F403
 from documents import *  # noqa: F403, E402
@@ -408,12 +409,13 @@ def refused(l, room, send, told=True):
 
 # -- a test's run ------------------------------------------------------------
 
-def control(rule, fn):
+def control(path, rule, name, fn):
     global PROGRAM
     PROGRAM = os.path.join(suite.TOP, rules.off(rule, "mews-orchd"))
     try:
         fn()
-    except (AssertionError, Gone, KeyError, TimeoutError):
+    except Exception:
+        rules.proof(rule, "mews-orchd", path, name, traceback.format_exc())
         return
     finally:
         PROGRAM = None
@@ -430,5 +432,5 @@ def run(path, *cases):
     suite.enter()
     for rule, name in of:
         named["%s without %s" % (name, rule)] = \
-            lambda r=rule, f=named[name]: control(r, f)
+            lambda r=rule, n=name, f=named[name]: control(path, r, n, f)
     sys.exit(suite.run(named))

@@ -39,7 +39,8 @@ fresh(void)
 static void
 clean(void)
 {
-	static const char *const ends[] = { "", "-wal", "-shm", "-journal" };
+	static const char *const ends[] = { "", "-wal", "-shm", "-journal",
+		"-reserve" };
 	char name[128];
 	size_t i;
 
@@ -284,7 +285,9 @@ on_event(void *arg, const struct event_row *row)
 	return 0;
 }
 
-static const struct store_load loader = { on_vm, on_idem, on_tenant };
+static const struct store_load loader = {
+	.vm = on_vm, .idem = on_idem, .tenant = on_tenant
+};
 
 /* Opens it, dumps what is there if out is given, and plays.  0 or -errno. */
 static int
@@ -516,6 +519,7 @@ test_slow(void)
 	struct slow slow = { 0 };
 	struct err e = { 0 };
 	unsigned int before, reads = 0;
+	int n;
 	struct txn *t;
 
 	fresh();
@@ -531,7 +535,8 @@ test_slow(void)
 	while (!slow.done) {
 		(void)event_base_loop(base, EVLOOP_NONBLOCK);
 		if (fault_syncing() > 0 && !slow.done) {
-			t_eq(store_events(s, 1, 0, 10, on_event, text), 0);
+			n = store_events(s, 1, 0, 10, on_event, text);
+			t_true(n >= 0);
 			reads += fault_syncing() > 0;
 		}
 	}

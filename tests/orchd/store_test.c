@@ -65,7 +65,9 @@ on_tenant(
 	return 0;
 }
 
-static const struct store_load loader = { on_vm, on_idem, on_tenant };
+static const struct store_load loader = {
+	.vm = on_vm, .idem = on_idem, .tenant = on_tenant
+};
 
 static void
 on_done(void *arg, int r)
@@ -88,7 +90,8 @@ fresh(void)
 static void
 clean(void)
 {
-	static const char *const ends[] = { "", "-wal", "-shm", "-journal" };
+	static const char *const ends[] = { "", "-wal", "-shm", "-journal",
+		"-reserve" };
 	char name[128];
 	size_t i;
 

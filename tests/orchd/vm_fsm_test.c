@@ -5,7 +5,7 @@
 #include "tests/suite/t.h"
 
 static const enum vm_state real[] = { VM_PENDING, VM_STARTING, VM_RUNNING,
-	VM_STOPPING, VM_STOPPED, VM_CRASHED, VM_DELETING };
+	VM_STOPPING, VM_STOPPED, VM_CRASHED, VM_DELETING, VM_BROKEN };
 
 static int
 is_real(int s)
@@ -48,6 +48,10 @@ static const struct {
 	int next;
 } rows[] = {
 	{ "a start of what runs is refused", VM_RUNNING, EV_START, VM_REFUSED },
+	{ "a broken one can be deleted", VM_BROKEN, EV_DELETE, VM_DELETING },
+	{ "and nothing else", VM_BROKEN, EV_START, VM_REFUSED },
+	{ "not stopped", VM_BROKEN, EV_STOP, VM_REFUSED },
+	{ "nor does news of its jail matter", VM_BROKEN, EV_ENDED, VM_REFUSED },
 	{ "a stopped VM starts", VM_STOPPED, EV_START, VM_PENDING },
 	{ "a crashed VM starts", VM_CRASHED, EV_START, VM_PENDING },
 	{ "deleting cannot be stopped", VM_DELETING, EV_STOP, VM_REFUSED },

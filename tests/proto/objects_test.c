@@ -97,7 +97,7 @@ test_tables(void)
 	t_str(vm_query_table.fields[VM_QUERY_ORDER].name, "order");
 	t_str(
 	    vm_confinement_table.fields[VM_CONFINEMENT_CGROUP].name, "cgroup");
-	t_str(vm_status_names[VM_STATUS_DELETING], "deleting");
+	t_str(vm_status_names[VM_STATUS_BROKEN], "broken");
 	t_true(vm_status_names[VM_STATUS_COUNT] == NULL);
 }
 
@@ -289,7 +289,7 @@ test_refused(void)
 		    "{\"name\":\"w\",\"env\":[\"=1\"]}",
 		    "env[0]: must be NAME=value" },
 		{ "no command", &exec_request_table, "{\"cmd\":[]}",
-		    "cmd: from 1 to 256 items, not 0" },
+		    "cmd: from 1 to 16384 items, not 0" },
 		{ "command as text", &exec_request_table, "{\"cmd\":\"ls\"}",
 		    "cmd: expected a list, got a string" },
 		{ "relative directory", &exec_request_table,

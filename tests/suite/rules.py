@@ -1,6 +1,7 @@
 """tests/rules: its lines, and programs with a rule switched off (mk/off.mk)."""
 import fcntl
 import os
+import re
 import subprocess
 import sys
 
@@ -26,6 +27,29 @@ def of(path, program):
     test = os.path.basename(path).removesuffix(".py")
     return [(rule, case) for rule, p, t, case, _ in lines()
             if (t, p) == (test, program)]
+
+
+def said(out):
+    """What a test says of its failure: no frame of a traceback, for those
+    quote the case's own source."""
+    keep, frames = [], False
+    for line in out.splitlines():
+        if line.startswith("Traceback "):
+            frames = True
+        elif not frames or not line.startswith(" "):
+            frames = False
+            keep.append(line)
+    return "\n".join(keep)
+
+
+def proof(rule, program, test, case, out):
+    """The case failed with the rule off, and said out: in the way its line says,
+    or it shows nothing."""
+    text, = [t for r, p, f, c, t in lines() if (r, p, f, c) == (
+        rule, program, os.path.basename(test).removesuffix(".py"), case)]
+    if not re.search(text, said(out), re.M):
+        raise AssertionError("with %s off it fails, but not by /%s/: %s" % (
+            rule, text, said(out)[-1000:]))
 
 
 def off(rule, program):

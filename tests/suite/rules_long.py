@@ -26,19 +26,6 @@ SAMPLE = ("CONFINE_ROOT", "CONFINE_UID", "CONFINE_BOUNDING", "CONFINE_CAPS",
           "WARDEN_FILTER", "MEWSD_FILTER")
 
 
-def said(out):
-    """What a test says of its failure: no frame of a traceback, for those
-    quote the case's own source."""
-    keep, frames = [], False
-    for line in out.splitlines():
-        if line.startswith("Traceback "):
-            frames = True
-        elif not frames or not line.startswith(" "):
-            frames = False
-            keep.append(line)
-    return "\n".join(keep)
-
-
 def script(test):
     """Of all rooms' tests the one of that name."""
     path, = glob.glob("%s/tests/*/%s.py" % (TOP, test))
@@ -63,7 +50,7 @@ def verdict(test, case, program=None):
         return None, out[-2000:]
     # only the case itself may say no: what does not start tests nothing
     failed = [l for l in ends if l.startswith("not ok ")]
-    return not failed and p.returncode == 0, said(out)
+    return not failed and p.returncode == 0, rules.said(out)
 
 
 def judge(line, on):

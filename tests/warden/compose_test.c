@@ -48,7 +48,7 @@ static const struct {
 		.tsc_khz = 2100000 },
 	    "a=b",
 	    HEAD "tcg,tb-size=32|-cpu|max|-smp|2|-m|96M" MIDDLE NIC TAIL LINE
-		 " tsc_early_khz=2100000 a=b" },
+		 " tsc_early_khz=2100000 tsc=reliable a=b" },
 	{ "AF_VSOCK, by descriptor",
 	    { .mem_mib = 128,
 		.vcpus = 1,

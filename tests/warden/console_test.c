@@ -15,7 +15,7 @@
 #include "warden/console.h"
 
 /* What the console reads at once. */
-#define CHUNK (PIPE_BUF - 64)
+#define CHUNK ((size_t)PIPE_BUF - 64)
 
 static void
 on_more(void *arg)
@@ -111,7 +111,7 @@ full_fifo(void)
 		t_eq(n, 16 * CHUNK);
 		say(&s, 'y');
 		n = read(s.log[0], got, sizeof(got) - 1);
-		t_true(n > CHUNK);
+		t_true(n > (ssize_t)CHUNK);
 		got[n] = '\0';
 		t_eq(strncmp(got, "\r\n[mews: 16128 bytes left out]\r\n", 32),
 		    0);

@@ -135,7 +135,7 @@ class VM:
     n = 0
 
     def __init__(self, stage, args=b"", accel=ACCEL_TCG, mem=128, khz=0, cid=0,
-                 vhost=None):
+                 vhost=None, vcpus=1):
         VM.n += 1
         self.dir = tempfile.mkdtemp(dir=stage.dir)
         self.path = os.path.join(self.dir, "w")
@@ -169,7 +169,7 @@ class VM:
         if cid:
             fds[FDR_VSOCK] = null if vhost is None else vhost
         s = memfd(machine.ward_exec(fds, machine.machine(
-            mem, accel=accel, tsc=khz,
+            mem, accel=accel, tsc=khz, vcpus=vcpus,
             devs=((DEV_VSOCK, 0, cid),) if cid else ())))
         a = fds[FDR_ARGS]
         self.start_warden()

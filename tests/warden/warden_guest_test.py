@@ -21,7 +21,7 @@ def vm(args=b""):
 
 def sh(v, script, want=0):
     s = v.exec("sh", "-c", script)
-    assert s.opened(30) == (101, "")
+    assert s.opened(30) == (101, "signals")
     out, status = s.rest(60)
     assert w.code(status) == want, (out, status)
     return out
@@ -71,6 +71,10 @@ def execs(v):
     s.close_stdin()
     out, status = s.rest(60)
     assert out == data * 10 and w.code(status) == 0, len(out)
+    s = v.exec("sleep", "1000")
+    s.opened(30)
+    s.frame(5, b"\x0f")
+    assert w.code(s.rest(60)[1]) == 143
     t = time.monotonic()
     for _ in range(20):
         sh(v, ":")
