@@ -1,6 +1,7 @@
 """Honest callers: each knows what its own VMs must be, and asks after every
 answer whether that is so."""
 import random
+import time
 
 import client
 from client import Broken, Caller, Ended
@@ -242,7 +243,6 @@ class Life(Actor):
         kinds = [k for k in OPS if may[k]]
         kind = self.rnd.choices(kinds, [OPS[k][0] for k in kinds])[0]
         name = self.rnd.choice(may[kind])
-        import time
         self.last = time.monotonic()
         before = set(self.vms)
         getattr(self, kind.replace("-", "_"))(name)

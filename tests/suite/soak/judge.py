@@ -8,7 +8,7 @@ import measure
 from link import LAST, OVER, QUIET, STORM
 from measure import percentile
 
-RECOVERY = 8.0  # seconds after a disturbance that count for no time
+RECOVERY = 5.0  # seconds after a disturbance that count for no time
 FACTOR = 3.0  # of the quiet p99
 ENOUGH = 100  # requests of a group, to judge its p99
 GROUPS = {

@@ -27,7 +27,10 @@ REPLACED = {
     "keepers": (("bad/mews-keeper", "usr/bin/mews-keeper"),),
 }
 # holds the store's lock for so many seconds, as orchd's own user would
-LOCK = """import sqlite3, sys, select
+LOCK = """import os, select, sqlite3, sys
+os.setgroups([])
+os.setresgid(*[int(sys.argv[3])] * 3)
+os.setresuid(*[int(sys.argv[3])] * 3)
 db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=20)
 db.execute("BEGIN IMMEDIATE")
 select.select([], [], [], float(sys.argv[2]))
@@ -112,8 +115,8 @@ class World(suite.Suite):
 
     def lock_store(self, seconds):
         subprocess.run([sys.executable, "-c", LOCK, STORE + "/store.db",
-                        str(seconds)], user=self.uids, group=self.uids,
-                       extra_groups=[], check=True, timeout=seconds + 40)
+                        str(seconds), str(self.uids)], check=True,
+                       timeout=seconds + 40)
 
     @contextlib.contextmanager
     def full_store(self):
