@@ -55,9 +55,10 @@ class Cast:
             a.fork()
             self.actors.append(a)
 
-    def wait(self, seconds):
+    def wait(self, seconds, lasts):
         """Those that did not end by then."""
-        end, left = time.monotonic() + seconds, list(self.actors)
+        end = time.monotonic() + seconds
+        left = [a for a in self.actors if a.lasts == lasts]
         while left and time.monotonic() < end:
             left = [a for a in left
                     if os.waitpid(a.pid, os.WNOHANG)[0] == 0]

@@ -6,7 +6,7 @@ import json
 import time
 
 from client import ANSWER, Broken, Stream, head, request
-from link import QUIET, STORM, Actor, pause
+from link import LAST, QUIET, STORM, Actor, pause
 
 EVENTS = "/api/v1/events/vms"
 EXPLAINED = 30.0  # seconds until a list and its events agree
@@ -76,6 +76,7 @@ class Subscriber(Actor):
     """args: hops (seconds until it hangs up by itself, 0 never), slow."""
 
     phases = (QUIET, STORM)
+    lasts = True
 
     def begin(self):
         self.feed, self.pos, self.hop = None, 0, 0.0
@@ -146,9 +147,10 @@ class Subscriber(Actor):
 
     def end(self):
         """Until it has heard the last that there is."""
+        while self.shared.phase == LAST:
+            self.step()
         until = time.monotonic() + CATCH_UP
-        while time.monotonic() < until and not self.over():
-            self.hop = float("inf")
+        while self.pos < self.shared.told and time.monotonic() < until:
             self.step()
         self.hang_up()
 

@@ -83,6 +83,7 @@ class Crowd(Actor):
     """args: listed (may use the API), burst (connections at once)."""
 
     phases = (STORM,)
+    attacks = True
 
     def begin(self):
         self.held = []  # (socket, until, drips)
@@ -121,7 +122,7 @@ class Crowd(Actor):
         """Who is not listed gets nothing."""
         method, target = self.rnd.choice((
             ("GET", API), ("DELETE", API + "/real0"), ("GET", EVENTS),
-            ("POST", API), ("GET", "/openapi")))
+            ("POST", API), ("GET", "/api/v1/system/doctor")))
         try:
             a = request(self.env.sock, method, target,
                         {"name": "x"} if method == "POST" else None, timeout=20)
@@ -203,7 +204,7 @@ MODES = (("qmp-garbage", 3), ("qmp-huge", 3), ("qmp-deep", 3),
          ("exec-huge", 3), ("exec-opened", 3), ("exec-cut", 3),
          ("exec-after", 3), ("serial-flood", 2), ("honest", 3))
 BOMBS = (["bomb", "memory", "48"], ["bomb", "threads", "200"],
-         ["bomb", "forks", "5"], ["bomb", "spin", "2"],
+         ["bomb", "forks", "5"], ["bomb", "spin", "1"],
          ["flood", "HTTP/1.1 101 x\r\n\r\n", "zzzzzzzzzzzzzzzz"], ["mute"],
          ["raw", "\x1b[2J"], ["status", '{"status":"Failure"}'],
          ["lie", "exec-channel"], ["lie", "exec-huge"], ["echo", "hi"])
@@ -213,6 +214,7 @@ class Hypervisors(Actor):
     """VMs whose hypervisor lies; each must end when it is told to."""
 
     phases = (STORM,)
+    attacks = True
 
     def begin(self):
         self.c = Caller(self, self.env.sock)
@@ -280,6 +282,7 @@ class Guests(Actor):
     an exec gets in."""
 
     phases = (STORM,)
+    attacks = True
 
     def begin(self):
         self.c = Caller(self, self.env.sock)

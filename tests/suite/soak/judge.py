@@ -5,7 +5,7 @@ import threading
 import time
 
 import measure
-from link import LAST, OVER, QUIET, STORM
+from link import QUIET, STORM
 from measure import percentile
 
 RECOVERY = 5.0  # seconds after a disturbance that count for no time

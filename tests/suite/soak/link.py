@@ -20,7 +20,7 @@ import sys
 import time
 import traceback
 
-WAIT, QUIET, STORM, LAST, OVER = range(5)
+WAIT, QUIET, STORM, LAST, FINAL, OVER = range(6)
 GATE = "/run/soak.gate"
 PACKET = 200_000
 WORDS = struct.Struct("=iiii")
@@ -108,6 +108,8 @@ class Actor:
     its phases are over, end() after them."""
 
     phases = (STORM,)
+    lasts = False  # until all others have ended
+    attacks = False  # it waits for a processor behind those who do not
 
     def __init__(self, name, env, uid, seed, **args):
         self.name, self.env, self.uid = name, env, uid
@@ -162,6 +164,8 @@ class Actor:
         status = 1
         try:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            if self.attacks:
+                os.nice(10)
             if self.uid:
                 os.setgroups([])
                 os.setresgid(self.uid, self.uid, self.uid)
