@@ -170,8 +170,8 @@ class Judge:
             order += len(back)
             if back:
                 said.append("%s: out of order: %s" % (sub, back[:5]))
-            there = self.truth[bisect.bisect_left(self.truth, ids[0]):
-                               bisect.bisect_right(self.truth, most)]
+            # all of them began at the first that there is
+            there = self.truth[:bisect.bisect_right(self.truth, most)]
             gone = sorted(set(there) - set(ids))
             missing += len(gone)
             if gone:
