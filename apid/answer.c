@@ -55,7 +55,7 @@ static void
 answer_body(struct client *c, const void *p, size_t n)
 {
 	c->phase = CP_ANSWER;
-	client_deadline(c, WRITE_MS);
+	client_deadline(c, 0); /* a client that takes nothing: client.c */
 	if (!c->no_body)
 		(void)client_put(c, p, n);
 }
@@ -128,13 +128,39 @@ answer_error(struct client *c, int status, const char *fmt, ...)
 }
 
 void
+answer_held(struct client *c)
+{
+	const struct share *s =
+	    c->role == ROLE_NONE ? &c->apid->strangers : &c->apid->held;
+
+	answer_error(c, 503,
+	    "too much is under way: requests, answers and streams of your "
+	    "user hold %" PRIu64 " KiB, those of all together at most %" PRIu64
+	    " KiB, and some is kept for others: read or end some, or ask for "
+	    "less (limit)",
+	    share_has(s, c->who) / 1024, s->total / 1024);
+}
+
+void
+answer_asks(struct client *c)
+{
+	const struct share *s = &c->apid->asks;
+
+	answer_error(c, 503,
+	    "too many requests are under way: your user has %" PRIu64
+	    ", all together have at most %" PRIu64
+	    ", and some are kept for others: wait for their answers",
+	    share_has(s, c->who), s->total);
+}
+
+void
 answer_json(struct client *c, int status, const struct jbuf *b, int64_t total)
 {
 	char buf[HEAD_OUT_MAX];
 	struct http_out o;
 
 	if (b->r < 0 || !client_hold(c, b->len)) {
-		answer_error(c, 503, "no memory for this answer now");
+		answer_held(c);
 		return;
 	}
 	head_begin(c, &o, buf, status);
@@ -190,5 +216,5 @@ answer_last(struct client *c)
 	if (client_put(c, HTTP_CHUNK_LAST, sizeof(HTTP_CHUNK_LAST) - 1) < 0)
 		return;
 	c->phase = CP_ANSWER;
-	client_deadline(c, WRITE_MS);
+	client_deadline(c, 0);
 }

@@ -9,8 +9,11 @@
 #include "apid/outbuf.h"
 #include "apid/request.h"
 #include "common/frame.h"
+#include "common/share.h"
 #include "common/tree.h"
+#include "proto/api.h"
 #include "proto/boot_room.h"
+#include "proto/chan.h"
 #include "proto/orch.h"
 
 struct chan;
@@ -26,14 +29,22 @@ struct ws;
  * orchd, which knows who asks, and of the answer HTTP again.
  */
 #define READ_MAX 16384 /* bytes taken from a socket at a time */
-#define OUT_MAX (256UL * 1024) /* more waiting than this: its source rests */
-#define HELD_MAX (256UL * 1024 * 1024) /* bodies, answers, streams of all */
+#define OUT_MAX (64UL * 1024) /* more waiting than this: its source rests */
+
+/*
+ * What callers share (common/share.h).  Of bytes conf.held_max, all callers
+ * without a role STRANGERS_HELD; of questions to orchd that are not answered
+ * ASKS_MAX, half of what the channel to it holds back.  Readers of events are
+ * bounded by their bytes.
+ */
+#define ASKS_MAX (CHAN_QUEUE_MAX / 2)
+#define STRANGERS_HELD (1024UL * 1024)
 
 /* Deadlines, in milliseconds. */
 #define HEAD_MS 10000 /* from the first byte of a request to its head's end */
 #define BODY_MS 30000 /* from there to the body's end */
 #define OPEN_MS 15000 /* until the VM's side of a stream has answered */
-#define WRITE_MS 30000 /* a client that takes nothing of its answer */
+#define STRANGER_MS 3000 /* any of these, for a caller without a role */
 #define LINGER_MS 1000 /* reading on after an early answer */
 #define CLOSE_MS 2000 /* a WebSocket's closing handshake */
 #define BEAT_MS 15000 /* server-sent events: a sign of life */
@@ -74,11 +85,14 @@ struct client {
 	STAILQ_ENTRY(client) dead;
 	struct apid *apid;
 	uint64_t id; /* orchd's: never reused */
+	enum api_role role; /* orchd said */
+	struct share_who who;
 	int fd;
 	enum client_phase phase;
 	struct event *rd;
 	struct event *wr;
 	struct event *timer;
+	struct event *stall; /* pending while output waits for the client */
 	uint8_t *in; /* READ_MAX bytes, or NULL while there are none */
 	size_t in_off;
 	size_t in_len;
@@ -90,7 +104,9 @@ struct client {
 	uint64_t ask; /* message id that orchd has not answered; 0: none */
 	uint64_t after; /* EVENTS: the last number that was sent */
 	uint64_t began_ms;
-	size_t held; /* its part of apid.held */
+	size_t held; /* its part of apid.held or .strangers */
+	bool is_asking; /* it has one of apid.asks */
+	bool stalls; /* .stall is pending */
 	bool reads; /* there is use for more input */
 	bool keep; /* the connection goes on after the answer */
 	bool no_body; /* HEAD: the answer's head only */
@@ -137,7 +153,9 @@ struct apid {
 	struct client_list dead;
 	unsigned int nclients;
 	uint64_t last_ask;
-	size_t held;
+	struct share held; /* bytes, of callers with a role */
+	struct share strangers; /* bytes, of all others */
+	struct share asks; /* questions to orchd */
 	int status; /* what the process exits with */
 };
 
@@ -151,7 +169,10 @@ void apid_confine(const struct boot_common *bc);
 void apid_filter(void);
 
 /* client.c: connections.  client_new takes fd. 0 or a negative errno. */
-int client_new(struct apid *a, uint64_t id, int fd);
+int client_new(struct apid *a, const struct api_caller *who, int fd);
+/* What is shared, shared out; and its end. */
+void client_share(struct apid *a);
+void client_unshare(struct apid *a);
 struct client *client_find(struct apid *a, uint64_t id);
 /* Closes it now; tell: orchd hears of it. c may be used until the loop. */
 void client_drop(struct client *c, bool tell);
@@ -166,8 +187,11 @@ void client_deadline(struct client *c, uint32_t ms);
 void client_http_free(struct client *c);
 void client_in_free(struct client *c);
 void client_release(struct client *c);
-/* Counts n more bytes for c; false: all of them together are too many. */
+/* Counts n more bytes for c; false: its caller has too many already. */
 bool client_hold(struct client *c, size_t n);
+/* Counts a question of c to orchd, once, until it is answered; likewise. */
+bool client_ask(struct client *c);
+void client_answered(struct client *c);
 /* Adds to what goes out; on failure c is dropped.  0 or -ENOMEM. */
 int client_put(struct client *c, const void *p, size_t n);
 /* Room for the source of c's output to go on? */
@@ -178,6 +202,9 @@ void client_title(const struct apid *a);
 /* answer.c: each ends in CP_ANSWER, answer_chunked() in the phase p. */
 void answer_error(struct client *c, int status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* 503: what client_hold(), client_ask() refused. */
+void answer_held(struct client *c);
+void answer_asks(struct client *c);
 void answer_refusal(struct client *c, const struct refusal *no);
 /* total: X-Total-Count, -1 for none. */
 void answer_json(
@@ -221,6 +248,8 @@ void ws_late(struct client *c);
  */
 #define EXEC_REQUEST_MAX (128UL * 1024)
 #define WS_MESSAGE_MAX (FRAME_PAYLOAD_MAX + 1) /* with its channel */
+/* What one may hold: a frame, a message, and what waits in both directions. */
+#define STREAM_HELD (576UL * 1024)
 /* Takes fd. */
 void stream_start(struct client *c, int fd);
 /* NULL is fine.  No more bytes either way; the memory stays. */

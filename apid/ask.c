@@ -20,8 +20,8 @@
  */
 #define ERROR_TEXT_MAX 255
 #define LIST_JSON_MAX TABLE_LIST_MAX
-#define EVENTS_DOC_MAX (256UL * 1024)
-#define EVENTS_TEXT_MAX (1024UL * 1024)
+#define EVENTS_DOC_MAX API_TAIL_MAX
+#define EVENTS_TEXT_MAX (96UL * 1024) /* of a document of 64 events */
 
 /* c->q.tail goes with it.  0, or the client has its answer. */
 static int
@@ -48,7 +48,10 @@ ask(struct client *c, uint32_t verb, const struct api_req *req)
 	request_clear(&c->q); /* it may hold secrets: not a moment longer */
 	if (r < 0) {
 		c->ask = 0;
-		answer_error(c, 503, "too many requests are under way");
+		answer_error(c, 503,
+		    "too many requests are under way: %d wait to be read: try "
+		    "again shortly",
+		    CHAN_QUEUE_MAX);
 	}
 	return r;
 }
@@ -56,9 +59,15 @@ ask(struct client *c, uint32_t verb, const struct api_req *req)
 void
 ask_request(struct client *c)
 {
+	if (c->q.route->kind != ROUTE_EVENTS && !client_ask(c)) {
+		answer_asks(c);
+		return;
+	}
 	c->phase = CP_ASK;
-	if (ask(c, c->q.route->verb, &c->q.req) == 0)
-		client_deadline(c, c->apid->conf.ask_ms);
+	if (ask(c, c->q.route->verb, &c->q.req) < 0)
+		return;
+	client_release(c); /* the body is gone */
+	client_deadline(c, c->apid->conf.ask_ms);
 }
 
 void
@@ -251,6 +260,10 @@ res_begin(struct client *c, const struct api_res *res, const struct msg *m)
 	if (res->status != 200 || res->doc != API_DOC_EVENTS ||
 	    res->last > INT64_MAX)
 		return -EBADMSG;
+	if (!client_hold(c, EVENTS_TEXT_MAX)) {
+		answer_held(c);
+		return 0;
+	}
 	answer_chunked(c, "text/event-stream", CP_EVENTS);
 	if (c->phase != CP_EVENTS)
 		return 0;
@@ -275,6 +288,7 @@ ask_on_res(void *arg, struct chan *chan, struct msg *m)
 	if (RULE(API_RES_MATCH) && (c->ask == 0 || c->ask != m->id))
 		return -EPERM;
 	c->ask = 0;
+	client_answered(c);
 	if (c->phase == CP_EVENTS)
 		r = res_events(c, &res, m);
 	else if (c->phase == CP_ASK)

@@ -12,6 +12,7 @@
 #include "common/fds.h"
 #include "common/log.h"
 #include "common/util.h"
+#include "proto/api.h"
 #include "proto/chan.h"
 #include "proto/room.h"
 
@@ -40,12 +41,43 @@ client_find(struct apid *a, uint64_t id)
 
 /* --- memory --- */
 
+void
+client_share(struct apid *a)
+{
+	/* each apid serves callers of one kind */
+	const bool admins = a->boot.room == ROOM_API_ADMIN;
+	const uint32_t listed[SHARE_KINDS] = { [SHARE_USER] =
+						   admins ? 0 : a->conf.nusers,
+		[SHARE_ADMIN] = admins ? a->conf.nadmins : 0 };
+	/* so many that nothing is kept for any of them */
+	const uint32_t anybody[SHARE_KINDS] = { UINT32_MAX, 0 };
+
+	share_init(&a->held, a->conf.held_max, listed);
+	share_init(&a->strangers, STRANGERS_HELD, anybody);
+	share_init(&a->asks, ASKS_MAX, listed);
+}
+
+void
+client_unshare(struct apid *a)
+{
+	share_clear(&a->held);
+	share_clear(&a->strangers);
+	share_clear(&a->asks);
+}
+
+static struct share *
+held_of(const struct client *c)
+{
+	return c->role == ROLE_NONE ? &c->apid->strangers : &c->apid->held;
+}
+
 bool
 client_hold(struct client *c, size_t n)
 {
-	if (n > HELD_MAX - c->apid->held)
+	if (!RULE(API_HELD))
+		return true;
+	if (share_take(held_of(c), c->who, n) < 0)
 		return false;
-	c->apid->held += n;
 	c->held += n;
 	return true;
 }
@@ -53,8 +85,25 @@ client_hold(struct client *c, size_t n)
 void
 client_release(struct client *c)
 {
-	c->apid->held -= c->held;
+	share_give(held_of(c), c->who, c->held);
 	c->held = 0;
+}
+
+bool
+client_ask(struct client *c)
+{
+	if (c->is_asking || !RULE(API_ASKS))
+		return true;
+	c->is_asking = share_take(&c->apid->asks, c->who, 1) == 0;
+	return c->is_asking;
+}
+
+void
+client_answered(struct client *c)
+{
+	if (c->is_asking)
+		share_give(&c->apid->asks, c->who, 1);
+	c->is_asking = false;
 }
 
 void
@@ -85,6 +134,8 @@ client_free(struct client *c)
 		event_free(c->wr);
 	if (c->timer != NULL)
 		event_free(c->timer);
+	if (c->stall != NULL)
+		event_free(c->stall);
 	fd_close(&c->fd);
 	c->apid->client_ops->freed(c);
 	client_http_free(c);
@@ -117,10 +168,12 @@ client_drop(struct client *c, bool tell)
 	(void)event_del(c->rd);
 	(void)event_del(c->wr);
 	(void)event_del(c->timer);
+	(void)event_del(c->stall);
 	/* orchd holds a copy: without this the client would see no end */
 	(void)shutdown(c->fd, SHUT_RDWR);
 	fd_close(&c->fd);
 	client_release(c);
+	client_answered(c);
 	(void)RB_REMOVE(client_tree, &a->clients, c);
 	a->nclients--;
 	STAILQ_INSERT_TAIL(&a->dead, c, dead);
@@ -162,16 +215,39 @@ client_has_room(const struct client *c)
 	return !RULE(API_OUT_MAX) || outbuf_left(&c->out) < OUT_MAX;
 }
 
+/* Nobody waits long for a caller without a role. */
+static void
+set_timer(struct client *c, struct event *timer, uint32_t ms)
+{
+	struct timeval tv;
+
+	if (c->role == ROLE_NONE && ms > STRANGER_MS && RULE(API_STRANGER_MS))
+		ms = STRANGER_MS;
+	tv.tv_sec = ms / 1000;
+	tv.tv_usec = (long)(ms % 1000) * 1000;
+	(void)event_add(timer, &tv);
+}
+
 void
 client_deadline(struct client *c, uint32_t ms)
 {
-	const struct timeval tv = { .tv_sec = ms / 1000,
-		.tv_usec = (long)(ms % 1000) * 1000 };
-
 	if (ms == 0)
 		(void)event_del(c->timer);
 	else if (c->phase != CP_DEAD)
-		(void)event_add(c->timer, &tv);
+		set_timer(c, c->timer, ms);
+}
+
+/* moved: it took some just now. */
+static void
+watch_stall(struct client *c, bool moved)
+{
+	const bool waits = outbuf_left(&c->out) > 0;
+
+	if (waits && (moved || !c->stalls) && RULE(API_STALL))
+		set_timer(c, c->stall, c->apid->conf.write_ms);
+	else if (!waits && c->stalls)
+		(void)event_del(c->stall);
+	c->stalls = waits;
 }
 
 /* --- reading --- */
@@ -212,13 +288,9 @@ on_readable(int fd, short what, void *arg)
 static void
 on_writable(int fd, short what, void *arg)
 {
-	struct client *c = arg;
-
 	(void)fd;
 	(void)what;
-	if (c->phase == CP_ANSWER)
-		client_deadline(c, WRITE_MS); /* it moves */
-	client_run(c);
+	client_run(arg);
 }
 
 /* --- what happens next --- */
@@ -227,15 +299,17 @@ void
 client_run(struct client *c)
 {
 	const struct client_ops *ops = c->apid->client_ops;
-	bool more;
+	bool more, moved = false;
 
 	do {
 		more = ops->step(c);
 		if (c->phase == CP_DEAD)
 			return;
 		if (outbuf_left(&c->out) > 0) {
+			const size_t was = outbuf_left(&c->out);
 			const int r = outbuf_send(&c->out, c->fd);
 
+			moved = moved || outbuf_left(&c->out) < was;
 			if (r < 0 && r != -EAGAIN) {
 				client_drop(c, true);
 				return;
@@ -244,6 +318,7 @@ client_run(struct client *c)
 			more = more || r == 0;
 		}
 	} while (more);
+	watch_stall(c, moved);
 	if (c->in_off == c->in_len)
 		client_in_free(c);
 	if ((c->reads = ops->rest(c)))
@@ -252,6 +327,30 @@ client_run(struct client *c)
 		(void)event_add(c->wr, NULL);
 	else
 		(void)event_del(c->wr);
+}
+
+/*
+ * Whatever is on its way to it: a client that takes none of it is left.  A
+ * socket counts as writable only when most of what waits in it is read
+ * (unix(7)): what it takes shows whether some was.
+ */
+static void
+on_stall(int fd, short what, void *arg)
+{
+	struct client *c = arg;
+	const size_t was = outbuf_left(&c->out);
+
+	(void)fd;
+	(void)what;
+	(void)outbuf_send(&c->out, c->fd);
+	if (outbuf_left(&c->out) < was) {
+		watch_stall(c, true);
+		client_run(c);
+		return;
+	}
+	log_info("conn %016" PRIx64 ": closed, it took nothing for %u ms",
+	    c->id, c->apid->conf.write_ms);
+	client_drop(c, true);
 }
 
 static void
@@ -277,7 +376,7 @@ is_socket(int fd)
 }
 
 int
-client_new(struct apid *a, uint64_t id, int fd)
+client_new(struct apid *a, const struct api_caller *who, int fd)
 {
 	struct client *c = NULL;
 
@@ -288,13 +387,17 @@ client_new(struct apid *a, uint64_t id, int fd)
 		return -ENOBUFS;
 	}
 	c->apid = a;
-	c->id = id;
+	c->id = who->conn;
+	c->role = (enum api_role)who->role;
+	c->who = (struct share_who){ who->uid,
+		c->role == ROLE_ADMIN ? SHARE_ADMIN : SHARE_USER };
 	c->fd = fd;
 	c->rd = event_new(a->base, fd, EV_READ | EV_PERSIST, on_readable, c);
 	c->wr = event_new(a->base, fd, EV_WRITE | EV_PERSIST, on_writable, c);
 	c->timer = evtimer_new(a->base, on_timer, c);
+	c->stall = evtimer_new(a->base, on_stall, c);
 	if (c->rd == NULL || c->wr == NULL || c->timer == NULL ||
-	    event_add(c->rd, NULL) < 0) {
+	    c->stall == NULL || event_add(c->rd, NULL) < 0) {
 		(void)shutdown(fd, SHUT_RDWR);
 		client_free(c);
 		return -ENOMEM;

@@ -37,16 +37,19 @@ static int
 on_conn(void *arg, struct chan *chan, struct msg *m)
 {
 	struct apid *a = arg;
-	struct api_conn msg;
+	struct api_caller msg;
+	struct api_conn closed;
 	int fd = m->fd;
 
 	memcpy(&msg, m->data, sizeof(msg));
 	if (client_find(a, msg.conn) != NULL)
 		return -1; /* an id is never used twice */
 	m->fd = -1;
-	if (client_new(a, msg.conn, fd) < 0) {
+	if (client_new(a, &msg, fd) < 0) {
 		log_warn("conn %016" PRIx64 ": no room", msg.conn);
-		(void)chan_send(chan, API_CLOSED, 0, &msg, sizeof(msg), -1);
+		closed.conn = msg.conn;
+		(void)chan_send(
+		    chan, API_CLOSED, 0, &closed, sizeof(closed), -1);
 	}
 	return 0;
 }
@@ -101,7 +104,7 @@ dispatch_on_alone(int fd, short what, void *arg)
 }
 
 static const struct msg_handler orchd_handlers[] = {
-	{ API_CONN, sizeof(struct api_conn), 0, 1, PH_ANY, api_conn_check,
+	{ API_CONN, sizeof(struct api_caller), 0, 1, PH_ANY, api_caller_check,
 	    on_conn },
 	{ API_GONE, sizeof(struct api_conn), 0, 0, PH_ANY, api_conn_check,
 	    on_gone },

@@ -59,6 +59,7 @@ main(int argc, char *argv[], char *envp[])
 	a.client_ops = &serve_ops;
 	RB_INIT(&a.clients);
 	STAILQ_INIT(&a.dead);
+	client_share(&a);
 
 	apid_confine(&a.boot);
 	events_set(&a);
@@ -69,6 +70,7 @@ main(int argc, char *argv[], char *envp[])
 		fatal("event loop");
 	client_drop_all(&a);
 	client_reap(&a);
+	client_unshare(&a);
 	chan_free(a.orchd);
 	chan_free(a.parent);
 	return a.status;

@@ -6,6 +6,7 @@
 #include "apid/outbuf.h"
 
 #define OUTBUF_MIN 1024
+#define OUTBUF_STEP (64UL * 1024) /* what is larger grows by that */
 
 size_t
 outbuf_left(const struct outbuf *o)
@@ -32,7 +33,7 @@ grow(struct outbuf *o, size_t need)
 	if (need > OUTBUF_MAX)
 		return -ENOMEM;
 	while (cap < need)
-		cap *= 2;
+		cap += cap < OUTBUF_STEP ? cap : OUTBUF_STEP;
 	if ((p = malloc(cap)) == NULL)
 		return -ENOMEM;
 	if (left > 0)

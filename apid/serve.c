@@ -8,6 +8,7 @@
 #include "apid/openapi.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/util.h"
 #include "proto/jbuf.h"
 
 /*
@@ -47,26 +48,48 @@ on_fault(struct client *c)
 	answer_refusal(c, &no);
 }
 
+/* To be read by who has no role; all else orchd would refuse, too. */
+static bool
+is_open(const struct route *r)
+{
+	return r->kind == ROUTE_HEALTH || r->kind == ROUTE_OPENAPI;
+}
+
+/* What its body may come to. */
+static size_t
+body_max(const struct client *c)
+{
+	if (c->http->framing == HTTP_BODY_LENGTH)
+		return (size_t)c->http->content_length;
+	return route_body_max(c->q.route);
+}
+
 /* The head stands: is the rest worth reading? */
 static void
 on_head(struct client *c)
 {
 	struct refusal no;
 
-	c->keep = c->http->keep_alive && c->http->upgrade == NULL;
+	c->keep = c->http->keep_alive && c->http->upgrade == NULL &&
+	    c->role != ROLE_NONE;
 	c->no_body = c->http->method == HTTP_HEAD;
 	c->q.req.conn = c->id;
 	if (request_head(&c->q, &api_routes, c->http, &no) < 0) {
 		answer_refusal(c, &no);
 		return;
 	}
+	if (c->role == ROLE_NONE && !is_open(c->q.route) &&
+	    RULE(API_STRANGER)) {
+		(void)request_refuse(&no, 403, "%s", API_NOT_LISTED);
+		answer_refusal(c, &no);
+		return;
+	}
 	if (c->http->framing == HTTP_BODY_NONE)
 		return;
-	if (c->q.route->in != NULL &&
-	    !client_hold(c, route_body_max(c->q.route))) {
-		(void)request_refuse(
-		    &no, 503, "too many requests are being read now");
-		answer_refusal(c, &no);
+	if (c->q.route->in != NULL && !client_hold(c, body_max(c))) {
+		c->keep = false;
+		c->linger = true; /* the body is not read */
+		answer_held(c);
 		return;
 	}
 	c->phase = CP_BODY;
@@ -275,12 +298,9 @@ late(struct client *c)
 		answer_error(c, 504, "the vm did not answer in time");
 		break;
 	case CP_EVENTS:
-		/* two beats and nothing moved: nobody is there */
-		if (outbuf_left(&c->out) > 0) {
-			client_drop(c, true);
-			break;
-		}
-		(void)answer_chunk(c, beat, sizeof(beat) - 1);
+		/* whoever is still taking the last ones knows that we are */
+		if (outbuf_left(&c->out) == 0)
+			(void)answer_chunk(c, beat, sizeof(beat) - 1);
 		client_deadline(c, BEAT_MS);
 		break;
 	case CP_WS:

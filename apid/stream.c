@@ -358,7 +358,7 @@ stream_new(struct client *c, int fd)
 {
 	struct stream *s = NULL;
 
-	if (!client_hold(c, sizeof(*s) + EXEC_REQUEST_MAX) ||
+	if (!client_hold(c, STREAM_HELD) ||
 	    (s = calloc(1, sizeof(*s))) == NULL) {
 		fd_close(&fd);
 		return NULL;
@@ -384,7 +384,7 @@ stream_start(struct client *c, int fd)
 	/* after a stream nothing is left that a next request could follow */
 	c->keep = false;
 	if ((c->stream = stream_new(c, fd)) == NULL) {
-		answer_error(c, 503, "too many streams are open");
+		answer_held(c);
 		return;
 	}
 	if (c->q.route->kind == ROUTE_EXEC) {

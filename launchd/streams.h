@@ -1,6 +1,8 @@
 #ifndef MEWS_LAUNCHD_STREAMS_H
 #define MEWS_LAUNCHD_STREAMS_H
 
+#include "proto/launch.h"
+
 struct launch_stream;
 struct vm;
 
@@ -9,7 +11,7 @@ struct vm;
  * once.  One that does not read (budget_is_stalled) gets none, and what waits
  * for it is closed.
  */
-#define STREAMS_MAX 64 /* of a VM: as many as its warden serves at once */
+#define STREAMS_MAX VM_STREAMS_MAX
 
 /* Gives fd away.  0: sent, or it waits; -EAGAIN: closed. */
 int streams_add(struct vm *v, const struct launch_stream *s, int fd);

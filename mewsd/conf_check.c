@@ -281,6 +281,10 @@ conf_check(struct conf *c, const char *root, struct err *e)
 	c->orchd.max_vcpus = c->launchd.max_vcpus;
 	c->orchd.max_mem_mib = c->launchd.max_mem_mib;
 	c->orchd.max_conns = c->apid.max_conns;
+	c->apid.nadmins = c->orchd.nadmins + 1; /* and root */
+	c->apid.nusers = c->orchd.nusers;
+	c->apid.held_max = APID_HELD_MAX;
+	c->apid.write_ms = APID_WRITE_MS;
 	set_ask_ms(c);
 	return 0;
 }

@@ -181,6 +181,8 @@ main(int argc, char *argv[], char *envp[])
 	fds_expect(BOOT_NFDS);
 	boot_recv(ROOM_ORCHD, &o.boot, &o.conf, sizeof(o.conf));
 	log_init("orchd", (enum log_level)o.boot.log_level);
+	o.listed[SHARE_USER] = o.conf.nusers;
+	o.listed[SHARE_ADMIN] = o.conf.nadmins + 1; /* and root */
 	TAILQ_INIT(&o.vms.list);
 	RB_INIT(&o.vms.by_vmid);
 	RB_INIT(&o.vms.by_name);

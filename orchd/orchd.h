@@ -57,6 +57,7 @@ struct orchd {
 	/* callers */
 	struct chan *api[2]; /* users, admins */
 	struct conns conns;
+	uint32_t listed[SHARE_KINDS]; /* in mews.conf, root too */
 };
 
 /* confine.c */

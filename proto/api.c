@@ -16,6 +16,15 @@ api_conn_check(const void *p)
 }
 
 int
+api_caller_check(const void *p)
+{
+	struct api_caller v;
+
+	LOAD(v, p);
+	return v.conn != 0 && v.role <= ROLE_ADMIN ? 0 : -EINVAL;
+}
+
+int
 api_req_check(const void *p)
 {
 	struct api_req v;

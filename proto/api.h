@@ -10,7 +10,7 @@
  */
 enum api_msg {
 	/* orchd -> apid */
-	API_CONN = 0x0201, /* api_conn + the accepted socket */
+	API_CONN = 0x0201, /* api_caller + the accepted socket */
 	API_GONE = 0x0202, /* api_conn: the peer hung up, or was shut down */
 	API_RES = 0x0203, /* api_res [+ document or descriptor] */
 	/* apid -> orchd */
@@ -32,6 +32,21 @@ enum api_msg {
 
 struct api_conn {
 	uint64_t conn; /* 64 bits, never reused, never 0 */
+};
+
+/* Who is at the other end of a connection, as the kernel said at accept. */
+enum api_role { ROLE_NONE, ROLE_USER, ROLE_ADMIN };
+
+/* For a caller without one. */
+#define API_NOT_LISTED                                         \
+	"access denied: your user is not listed in mews.conf " \
+	"(users, admins)"
+
+/* apid shares out what it has by that; what a caller may do orchd decides. */
+struct api_caller {
+	uint64_t conn;
+	uint32_t uid;
+	uint32_t role; /* enum api_role */
 };
 
 #define API_VARS_MAX 2 /* variables of a path */
@@ -83,6 +98,7 @@ enum api_doc {
 };
 
 int api_conn_check(const void *p);
+int api_caller_check(const void *p);
 int api_req_check(const void *p);
 int api_res_check(const void *p);
 

@@ -87,6 +87,8 @@ enum launch_stream_kind {
 	STREAM_CONSOLE = 2, /* bytes of the serial console both ways */
 	STREAM_CONSOLE_LOG = 3, /* what the console said so far, then its end */
 };
+/* Open at once to one VM, of all kinds together: what its warden serves. */
+#define VM_STREAMS_MAX 64
 struct launch_stream {
 	uint64_t vm;
 	uint32_t kind; /* enum launch_stream_kind */

@@ -30,8 +30,14 @@ struct orchd_conf {
 #define APID_ASK_MIN_MS 120000U
 
 /* Boot config of an apid. */
+#define APID_WRITE_MS 30000U
+#define APID_HELD_MAX (UINT32_C(256) * 1024 * 1024)
 struct apid_conf {
 	uint32_t max_conns;
+	uint32_t nadmins; /* callers that there can be: those that mews.conf */
+	uint32_t nusers; /* lists, and root */
+	uint32_t held_max; /* bytes: bodies, answers, streams of all callers */
+	uint32_t write_ms; /* a client that takes nothing of its answer */
 	uint32_t idle_ms; /* a connection that says nothing is closed */
 	uint32_t ask_ms; /* until orchd has answered: longer than it may wait
 			    itself for a VM, whatever mews.conf says */

@@ -5,13 +5,15 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "proto/launch.h"
+
 struct agent;
 struct console;
 struct event_base;
 struct stream;
 struct vsock;
 
-#define STREAMS_MAX 64 /* open at once, of every kind together */
+#define STREAMS_MAX VM_STREAMS_MAX
 
 TAILQ_HEAD(stream_list, stream);
 struct streams {

@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -14,6 +15,7 @@
 #include "orchd/api/conn.h"
 #include "orchd/object/wait.h"
 #include "orchd/orchd.h"
+#include "orchd/vm/vm.h"
 
 /*
  * Connections of the Unix listener.  orchd accepts, reads from the kernel
@@ -23,7 +25,6 @@
  */
 #define ACCEPT_BATCH 16
 #define ACCEPT_PAUSE_MS 50
-#define REFUSED_MS 1000
 
 static int
 cmp_conn(const struct conn *a, const struct conn *b)
@@ -46,6 +47,14 @@ struct chan *
 conn_chan(const struct conn *c)
 {
 	return c->orchd->api[c->room == ROOM_API ? 0 : 1];
+}
+
+static struct share *
+share_of(const struct conn *c)
+{
+	struct conns *all = &c->orchd->conns;
+
+	return c->role == ROLE_NONE ? &all->strangers : &all->share;
 }
 
 void
@@ -77,7 +86,11 @@ conn_end(struct conn *c, bool told)
 		wait_drop(c->waits, c->id);
 	conn_unpark(c);
 	(void)RB_REMOVE(conn_tree, &o->conns.by_id, c);
-	o->conns.n--;
+	if (c->is_counted)
+		share_give(share_of(c), c->who, 1);
+	if (c->stream_of != 0)
+		vm_streams_end(
+		    vm_by_vmid(o, c->stream_of), c->who, c->nstreams);
 	/* before close: apid's copy keeps the description, and its events,
 	 * alive */
 	(void)epoll_ctl(o->conns.hup_epoll, EPOLL_CTL_DEL, c->sock, NULL);
@@ -149,9 +162,11 @@ identify(struct conn *c, uid_t uid)
 	const struct orchd_conf *conf = &c->orchd->conf;
 
 	c->uid = uid;
+	c->who = (struct share_who){ uid, SHARE_USER };
 	c->room = ROOM_API;
 	if (uid == 0 || is_listed(uid, conf->admins, conf->nadmins)) {
 		c->role = ROLE_ADMIN;
+		c->who.kind = SHARE_ADMIN;
 		c->room = ROOM_API_ADMIN;
 		c->tenant = c->orchd->tenant.id;
 	} else if (is_listed(uid, conf->users, conf->nusers)) {
@@ -180,108 +195,95 @@ on_accept_again(int fd, short what, void *arg)
 	conn_accept(o);
 }
 
-static void
-on_refused_end(int fd, short what, void *arg)
-{
-	struct orchd *o = arg;
-	size_t i;
-
-	(void)fd;
-	(void)what;
-	for (i = 0; i < nitems(o->conns.refused); i++)
-		fd_close(&o->conns.refused[i]);
-}
-
-/*
- * A refused caller may not have written its request yet.  Closed at once,
- * that write would fail, and many a client then never reads the answer (RFC
- * 9112, 9.6): so the last few stay, unread, till nobody was refused for
- * REFUSED_MS.  Takes sock.
- */
-static void
-linger(struct orchd *o, int sock)
-{
-	const struct timeval tv = { .tv_sec = REFUSED_MS / 1000 };
-	int *slot =
-	    &o->conns.refused[o->conns.nrefused++ % nitems(o->conns.refused)];
-
-	fd_close(slot);
-	if (event_add(o->conns.refused_end, &tv) < 0)
-		fd_close(&sock);
-	*slot = sock;
-}
-
-/* One fixed answer for whoever is one too many. */
-static void
-say_busy(int sock)
-{
-	static const char answer[] =
-	    "HTTP/1.1 503 Service Unavailable\r\n"
-	    "Content-Type: application/json; charset=utf-8\r\n"
-	    "Content-Length: 65\r\nConnection: close\r\nRetry-After: 1\r\n\r\n"
-	    "{\"error\":\"too many connections; close some or try again shortly\"}";
-
-	(void)send(
-	    sock, answer, sizeof(answer) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
-	(void)shutdown(sock, SHUT_WR);
-}
-
-/* A caller that is not a host admin has no more than half of all
- * connections, so that there are some for the others (I9). */
-static bool
-has_share(const struct conn *c)
-{
-	const struct orchd *o = c->orchd;
-	struct conn *other;
-	unsigned int n = 0;
-
-	if (c->role == ROLE_ADMIN || !RULE(CONN_SHARE))
-		return true;
-	RB_FOREACH (other, conn_tree, &c->orchd->conns.by_id)
-		n += other->uid == c->uid;
-	return n < (o->conf.max_conns + 1) / 2;
-}
-
+/* A connection is one of those that its caller may have, or why not. */
 static int
-conn_start(struct orchd *o, int sock)
+admit(struct conn *c, char why[BUSY_TEXT_MAX])
+{
+	struct share *s = share_of(c);
+	const int r = share_take(s, c->who, 1);
+	const unsigned long long has = share_has(s, c->who), all = s->total;
+
+	c->is_counted = r == 0;
+	if (r == 0 || !RULE(CONN_SHARE))
+		return 0;
+	if (c->role == ROLE_NONE)
+		(void)snprintf(why, BUSY_TEXT_MAX,
+		    "too many connections of users that are not listed in "
+		    "mews.conf (users, admins): yours has %llu, all of them "
+		    "have at most %llu: close some or try again shortly",
+		    has, all);
+	else
+		(void)snprintf(why, BUSY_TEXT_MAX,
+		    "too many connections: your user has %llu, all together "
+		    "have at most %llu (max_connections), and some are kept "
+		    "for others: close some or try again shortly",
+		    has, all);
+	return -EBUSY;
+}
+
+/* The apid of that kind of callers gets it.  Takes sock only on success. */
+static int
+conn_start(struct orchd *o, int sock, struct conn *c, char why[BUSY_TEXT_MAX])
 {
 	const int dup = fcntl(sock, F_DUPFD_CLOEXEC, 3);
-	struct ucred cred;
-	socklen_t len = sizeof(cred);
-	struct conn *c = NULL;
-	struct api_conn msg;
-	int r = -ENOMEM;
+	const struct api_caller msg = {
+		.conn = c->id, .uid = c->uid, .role = c->role
+	};
+	int r;
 
 	if (dup < 0)
 		return -errno;
+	if ((r = admit(c, why)) < 0 || (r = watch_hup(c)) < 0) {
+		if (c->is_counted)
+			share_give(share_of(c), c->who, 1);
+		(void)close(dup);
+		return r;
+	}
+	(void)RB_INSERT(conn_tree, &o->conns.by_id, c);
+	if (chan_send(conn_chan(c), API_CONN, 0, &msg, sizeof(msg), dup) < 0)
+		conn_end(c, true); /* closes sock */
+	return 0;
+}
+
+/* Takes sock. */
+static void
+conn_take(struct orchd *o, int sock)
+{
+	char why[BUSY_TEXT_MAX] = "the suite has no room for this connection "
+				  "now: try again shortly";
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+	struct conn *c = NULL;
+	int r;
+
 	if (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0 ||
-	    len != sizeof(cred) || (c = calloc(1, sizeof(*c))) == NULL)
-		goto out;
+	    len != sizeof(cred) || (c = calloc(1, sizeof(*c))) == NULL) {
+		busy_say(sock, why);
+		fd_close(&sock);
+		return;
+	}
 	c->orchd = o;
 	c->sock = sock;
 	c->id = ++o->conns.last;
 	identify(c, cred.uid);
-	r = -EBUSY;
-	if (conn_chan(c) == NULL || !has_share(c) || (r = watch_hup(c)) < 0)
-		goto out;
-	msg.conn = c->id;
-	(void)RB_INSERT(conn_tree, &o->conns.by_id, c);
-	o->conns.n++;
-	if (chan_send(conn_chan(c), API_CONN, 0, &msg, sizeof(msg), dup) < 0)
-		conn_end(c, true); /* closes sock */
+	r = conn_chan(c) == NULL ? -EBUSY : conn_start(o, sock, c, why);
 	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): the tree holds c */
-	return 0;
-out:
-	(void)close(dup);
+	if (r == 0)
+		return;
+	busy_say(sock, why);
+	/* but not on the last descriptors */
+	if (r == -EBUSY)
+		busy_linger(&o->conns.busy, sock, c->uid, c->role == ROLE_NONE);
+	else
+		fd_close(&sock);
 	free(c);
-	return r;
 }
 
 static void
 on_accept(int fd, short what, void *arg)
 {
 	struct orchd *o = arg;
-	int i, r, sock;
+	int i, sock;
 
 	(void)what;
 	for (i = 0; i < ACCEPT_BATCH; i++) {
@@ -292,7 +294,9 @@ on_accept(int fd, short what, void *arg)
 			sock = accept4(
 			    fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 			if (sock >= 0)
-				say_busy(sock);
+				busy_say(sock,
+				    "too many connections: no descriptor is "
+				    "left (ulimit -Hn): try again shortly");
 			fd_close(&sock);
 			o->conns.reserve_fd =
 			    fcntl(o->conns.listener, F_DUPFD_CLOEXEC, 3);
@@ -301,23 +305,26 @@ on_accept(int fd, short what, void *arg)
 		}
 		if (sock < 0)
 			return;
-		r = o->conns.n >= o->conf.max_conns ? -EBUSY
-						    : conn_start(o, sock);
-		if (r < 0)
-			say_busy(sock);
-		/* but not on the last descriptors */
-		if (r == -EBUSY)
-			linger(o, sock);
-		else if (r < 0)
-			fd_close(&sock);
+		conn_take(o, sock);
 	}
+}
+
+/* Who shares what of max_connections. */
+static void
+share_out(struct conns *all, uint32_t max, const uint32_t *listed)
+{
+	/* so many that nothing is kept for any of them */
+	static const uint32_t anybody[SHARE_KINDS] = { UINT32_MAX, 0 };
+	uint32_t n = max / 8;
+
+	n = n < 1 ? 1 : n > STRANGERS_MAX ? STRANGERS_MAX : n;
+	share_init(&all->strangers, n, anybody);
+	share_init(&all->share, max - n, listed);
 }
 
 void
 conn_listen(struct orchd *o, int sock)
 {
-	size_t i;
-
 	if (o->conns.accept != NULL) {
 		fd_close(&sock); /* there is one listener */
 		return;
@@ -334,13 +341,11 @@ conn_listen(struct orchd *o, int sock)
 	o->conns.accept =
 	    event_new(o->base, sock, EV_READ | EV_PERSIST, on_accept, o);
 	o->conns.accept_pause = evtimer_new(o->base, on_accept_again, o);
-	for (i = 0; i < nitems(o->conns.refused); i++)
-		o->conns.refused[i] = -1;
-	o->conns.refused_end = evtimer_new(o->base, on_refused_end, o);
+	share_out(&o->conns, o->conf.max_conns, o->listed);
 	o->conns.hup = event_new(
 	    o->base, o->conns.hup_epoll, EV_READ | EV_PERSIST, on_hup, o);
 	if (o->conns.accept == NULL || o->conns.accept_pause == NULL ||
-	    o->conns.hup_epoll < 0 || o->conns.refused_end == NULL ||
+	    o->conns.hup_epoll < 0 || busy_init(&o->conns.busy, o->base) < 0 ||
 	    o->conns.hup == NULL || event_add(o->conns.hup, NULL) < 0)
 		fatal("listener");
 	conn_accept(o);

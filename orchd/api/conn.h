@@ -6,22 +6,26 @@
 #include <sys/queue.h>
 #include <sys/types.h>
 
+#include "common/share.h"
 #include "common/tree.h"
+#include "orchd/api/busy.h"
+#include "proto/api.h"
 
 struct chan;
 struct event;
 struct object;
 struct orchd;
 
-/* Who is at the other end of a connection, as the kernel said at accept. */
-enum role { ROLE_NONE, ROLE_USER, ROLE_ADMIN };
-
 struct conn {
 	RB_ENTRY(conn) by_id;
 	uint64_t id;
 	uint32_t room; /* the apid that serves it */
-	uid_t uid;
-	enum role role;
+	uid_t uid; /* as the kernel said at accept */
+	enum api_role role;
+	struct share_who who; /* the same, where things are shared */
+	bool is_counted; /* it has a part of conns.share or .strangers */
+	uint64_t stream_of; /* it has streams to that VM; 0: none */
+	unsigned int nstreams; /* one, of an honest apid's */
 	int64_t tenant; /* 0: none */
 	int sock; /* our copy: watched, never read */
 	uint64_t req; /* request under way; 0: none */
@@ -33,13 +37,19 @@ struct conn {
 };
 RB_HEAD(conn_tree, conn);
 TAILQ_HEAD(conn_list, conn);
-/* Callers told 503 that are still open. */
-#define REFUSED_MAX 16
+
+/*
+ * Of max_connections all callers that mews.conf does not list have an eighth
+ * together, at most so many, and one of them half of that.  The others share
+ * the rest (common/share.h).
+ */
+#define STRANGERS_MAX 16U
 
 struct conns {
 	struct conn_tree by_id;
 	struct conn_list parked; /* wait for events */
-	unsigned int n;
+	struct share share; /* of those with a role */
+	struct share strangers; /* of all others */
 	uint64_t last; /* id */
 	int listener;
 	struct event *accept;
@@ -47,9 +57,7 @@ struct conns {
 	struct event *hup;
 	int hup_epoll; /* hang-ups of all connections */
 	int reserve_fd; /* given up to be able to say 503 */
-	int refused[REFUSED_MAX]; /* callers told 503; -1: free */
-	unsigned int nrefused;
-	struct event *refused_end; /* they are closed */
+	struct busy busy; /* callers told 503 */
 };
 
 /* The listener has come.  Takes sock. */

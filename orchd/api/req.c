@@ -46,14 +46,30 @@ req_vm_change(const struct req *r)
 	return NULL;
 }
 
+void
+req_busy(const struct req *r, const struct share *s, const char *what,
+    const char *way)
+{
+	answer_error(r->o, r->c->id, r->id, 503,
+	    "too many %s: your user has %llu of them, all users together have "
+	    "at most %llu, and some are kept for others: %s",
+	    what, (unsigned long long)share_has(s, r->c->who),
+	    (unsigned long long)s->total, way);
+}
+
 int
 req_wait(
     const struct req *r, struct object *obj, uint32_t what, unsigned int status)
 {
-	int e = wait_add(obj, r->c->id, r->id, what, status);
+	int e = wait_add(obj, r->c->who, r->c->id, r->id, what, status);
 
 	if (e == 0)
 		r->c->waits = obj;
+	else if (e == -EBUSY)
+		req_busy(r, &obj->waits, "requests wait for this vm",
+		    "wait for their answers");
+	else
+		req_refuse(r, 500, "out of memory");
 	return e;
 }
 
@@ -61,9 +77,7 @@ void
 req_join(
     const struct req *r, struct object *obj, uint32_t what, unsigned int status)
 {
-	if (req_wait(r, obj, what, status) < 0)
-		req_refuse(r, 503, "too many requests wait for this vm");
-	else
+	if (req_wait(r, obj, what, status) == 0)
 		object_wake(obj);
 }
 

@@ -33,7 +33,11 @@ struct vm *req_vm(const struct req *r);
  * do: a retry that names what is gone by now would find another VM by it.
  */
 struct vm *req_vm_change(const struct req *r);
-/* The request is answered when what has come.  -EBUSY, -ENOMEM. */
+/* Says that no more of what is shared may be had now: "too many WHAT: ...".
+ * way is what to do about it. */
+void req_busy(const struct req *r, const struct share *s, const char *what,
+    const char *way);
+/* The request is answered when what has come.  0, or the answer is why not. */
 int req_wait(const struct req *r, struct object *obj, uint32_t what,
     unsigned int status);
 /* The same for what may have come already, or it says why not. */

@@ -32,7 +32,7 @@
 static const struct {
 	uint32_t verb;
 	void (*fn)(const struct req *r);
-	enum role role; /* at least */
+	enum api_role role; /* at least */
 } verbs[] = { VERBS(VERB_ROW) };
 
 static int
@@ -82,9 +82,7 @@ run(const struct req *r)
 		if (verbs[i].verb != r->verb)
 			continue;
 		if (RULE(API_ROLE) && r->c->role < verbs[i].role) {
-			req_refuse(r, 403,
-			    "access denied: your user is not listed "
-			    "in mews.conf (users, admins)");
+			req_refuse(r, 403, API_NOT_LISTED);
 			return;
 		}
 		verbs[i].fn(r);

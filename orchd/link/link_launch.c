@@ -158,7 +158,13 @@ link_launch_stream(
 	const struct launch_stream s = {
 		.vm = vmid, .kind = kind, .flags = flags
 	};
+	const struct chan *chan = o->link[LINK_LAUNCH].chan;
 
+	/* half of the queue is for what orchd itself has to ask */
+	if (chan != NULL && chan_queued(chan) >= CHAN_QUEUE_MAX / 2) {
+		fd_close(&fd);
+		return -ENOBUFS;
+	}
 	return link_send(o, LINK_LAUNCH, LAUNCH_STREAM, 0, &s, sizeof(s), fd);
 }
 

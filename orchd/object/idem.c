@@ -111,15 +111,25 @@ idem_use(struct orchd *o, const struct idem_row *row)
 	return 0;
 }
 
-/* The caller with more than IDEM_OWNER_MAX keys loses its own oldest, nobody
- * else's; only when the table is full does the oldest of all go. */
+/* All that mews.conf lists fit, each with as many. */
+static unsigned int
+owner_max(const struct orchd *o)
+{
+	const uint32_t n = o->listed[SHARE_USER] + o->listed[SHARE_ADMIN];
+
+	return n <= IDEM_MAX / IDEM_OWNER_MAX ? IDEM_OWNER_MAX : IDEM_MAX / n;
+}
+
+/* The caller with more keys than it may have loses its own oldest, nobody
+ * else's; only when the table is full, of callers that were listed once, does
+ * the oldest of all go. */
 static struct idem *
 idem_victim(struct orchd *o, const struct idem_row *row)
 {
 	struct idem *i, *oldest = NULL;
 	unsigned int n = 0;
 
-	if (o->idems.n <= IDEM_OWNER_MAX)
+	if (o->idems.n <= owner_max(o))
 		return NULL;
 	TAILQ_FOREACH (i, &o->idems.age, age) {
 		if (i->row.tenant != row->tenant || i->row.owner != row->owner)
@@ -128,7 +138,7 @@ idem_victim(struct orchd *o, const struct idem_row *row)
 			oldest = i;
 		n++;
 	}
-	if (n > IDEM_OWNER_MAX)
+	if (n > owner_max(o))
 		return oldest;
 	return o->idems.n > IDEM_MAX ? TAILQ_FIRST(&o->idems.age) : NULL;
 }

@@ -28,7 +28,8 @@ TAILQ_HEAD(idem_list, idem); /* oldest first */
  * a start, has a day from there.
  */
 #define IDEM_TTL_S 86400
-/* Keys remembered; past its own limit a caller loses its oldest. */
+/* Keys remembered, in all and of a caller at most: the same for each that
+ * mews.conf lists.  Past its own limit a caller loses its oldest. */
 #define IDEM_MAX 65536
 #define IDEM_OWNER_MAX 4096
 

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "orchd/object/object.h"
+#include "orchd/object/wait.h"
 #include "orchd/orchd.h"
 
 void
@@ -11,6 +12,7 @@ object_init(struct object *obj, const struct object_kind *kind, struct orchd *o)
 	obj->kind = kind;
 	obj->orchd = o;
 	TAILQ_INIT(&obj->waiters);
+	share_init(&obj->waits, WAIT_MAX, o->listed);
 }
 
 void
@@ -19,6 +21,7 @@ object_clear(struct object *obj)
 	if (obj->woken)
 		TAILQ_REMOVE(&obj->orchd->objects.woken, obj, woke);
 	obj->woken = false;
+	share_clear(&obj->waits);
 }
 
 void

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "common/share.h"
 #include "orchd/store.h"
 
 /*
@@ -93,7 +94,7 @@ struct object {
 	bool woken;
 	TAILQ_ENTRY(object) woke;
 	struct waiters waiters;
-	unsigned int nwaiters;
+	struct share waits; /* of WAIT_MAX waiters */
 	/* write.c's alone: */
 	struct write open; /* collects what is to be written next */
 	struct write sent; /* with the store while writing is set */

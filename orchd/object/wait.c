@@ -20,7 +20,7 @@ static void
 waiter_unlink(struct object *obj, struct waiter *w)
 {
 	TAILQ_REMOVE(&obj->waiters, w, entry);
-	obj->nwaiters--;
+	share_give(&obj->waits, w->who, 1);
 }
 
 /* The wish stays: it comes true without whoever asked for it. */
@@ -38,30 +38,35 @@ on_deadline(int fd, short what, void *arg)
 }
 
 int
-wait_add(struct object *obj, uint64_t conn, uint64_t id, uint32_t what,
-    unsigned int status)
+wait_add(struct object *obj, struct share_who who, uint64_t conn, uint64_t id,
+    uint32_t what, unsigned int status)
 {
 	const uint64_t ms = obj->kind->patience_ms(obj, what);
 	const struct timeval tv = { .tv_sec = (time_t)(ms / 1000),
 		.tv_usec = (suseconds_t)(ms % 1000) * 1000 };
 	struct waiter *w;
+	int r;
 
-	if (obj->nwaiters >= WAIT_MAX)
-		return -EBUSY;
 	if ((w = calloc(1, sizeof(*w))) == NULL)
 		return -ENOMEM;
 	w->obj = obj;
+	w->who = who;
 	w->conn = conn;
 	w->id = id;
 	w->what = what;
 	w->status = status;
 	w->deadline = evtimer_new(obj->orchd->base, on_deadline, w);
-	if (w->deadline == NULL || event_add(w->deadline, &tv) < 0) {
+	r = w->deadline != NULL ? share_take(&obj->waits, who, 1) : -ENOMEM;
+	if (r < 0) {
+		waiter_free(w);
+		return r;
+	}
+	TAILQ_INSERT_TAIL(&obj->waiters, w, entry);
+	if (event_add(w->deadline, &tv) < 0) {
+		waiter_unlink(obj, w);
 		waiter_free(w);
 		return -ENOMEM;
 	}
-	TAILQ_INSERT_TAIL(&obj->waiters, w, entry);
-	obj->nwaiters++;
 	return 0;
 }
 

@@ -4,12 +4,15 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "common/share.h"
+
 struct event;
 struct object;
 
 /* A request whose answer waits for an object to get somewhere. */
 struct waiter {
 	TAILQ_ENTRY(waiter) entry;
+	struct share_who who;
 	uint64_t conn;
 	uint64_t id; /* the request's message id */
 	uint32_t what; /* below 32; the kind of the object knows */
@@ -19,12 +22,13 @@ struct waiter {
 };
 /* As a bit, where several are meant. */
 #define WAITS(what) (1U << (what))
-/* Requests that may wait on one object; more are told to come again. */
+/* Requests that may wait on one object, of which callers have their shares
+ * (object.waits); more are told to come again. */
 #define WAIT_MAX 64
 
 /* -EBUSY, -ENOMEM. */
-int wait_add(struct object *obj, uint64_t conn, uint64_t id, uint32_t what,
-    unsigned int status);
+int wait_add(struct object *obj, struct share_who who, uint64_t conn,
+    uint64_t id, uint32_t what, unsigned int status);
 /* That connection's do not wait any more; nobody is told. */
 void wait_drop(struct object *obj, uint64_t conn);
 void wait_clear(struct object *obj);

@@ -3,6 +3,8 @@
 #include <sys/socket.h>
 
 #include "common/fds.h"
+#include "common/share.h"
+#include "common/util.h"
 #include "orchd/api/answer.h"
 #include "orchd/api/conn.h"
 #include "orchd/api/req.h"
@@ -56,10 +58,8 @@ change(const struct req *r, struct vm *vm, enum vm_event ev, const char *why,
 {
 	int e = req_wait(r, &vm->obj, what, what == FOR_GONE ? 204 : 200);
 
-	if (e < 0) {
-		req_refuse(r, 503, "too many requests wait for this vm");
+	if (e < 0)
 		return;
-	}
 	if ((e = vm_step_asked(vm, ev, why, want, what, key)) < 0) {
 		wait_drop(&vm->obj, r->c->id);
 		req_refuse(r, e == -EPERM ? 409 : 500,
@@ -200,17 +200,52 @@ may_serve(const struct req *r, const struct vm *vm)
  * The one end goes up to apid, the other down to the warden; descriptors
  * only ever travel towards the VM (I12), and orchd keeps neither.
  */
+/* False: answered, with why not.  After true r->c may be gone. */
+static bool
+stream_send(const struct req *r, const struct vm *vm)
+{
+	int sv[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
+		sv) < 0) {
+		req_refuse(
+		    r, 503, "no descriptor is left for a stream: try again");
+		return false;
+	}
+	switch (link_launch_stream(
+	    r->o, vm->row.vmid, r->head.kind, r->head.flags, sv[1])) {
+	case 0:
+		/* it lasts as long as the connection, which ends with it */
+		r->c->stream_of = vm->row.vmid;
+		r->c->nstreams++;
+		answer_stream(r->o, r->c->id, r->id, sv[0]);
+		return true;
+	case -EPIPE:
+		req_refuse(r, 503, "the launcher restarts: try again");
+		break;
+	default:
+		req_refuse(r, 503, "the launcher is busy: try again");
+		break;
+	}
+	fd_close(&sv[0]);
+	return false;
+}
+
 void
 verb_vm_stream(const struct req *r)
 {
-	const struct vm *vm = req_vm(r);
+	struct vm *vm = req_vm(r);
 	char why[200];
-	int sv[2];
+	int e;
 
 	if (vm == NULL)
 		return;
 	if (r->head.kind == 0) {
 		req_refuse(r, 400, "no such stream");
+		return;
+	}
+	if (r->c->stream_of != 0 && r->c->stream_of != vm->row.vmid) {
+		req_refuse(r, 409, "this connection has a stream already");
 		return;
 	}
 	/* what it said is kept whether it runs or not */
@@ -224,22 +259,12 @@ verb_vm_stream(const struct req *r)
 			req_refuse(r, 503, "vm not ready yet");
 		return;
 	}
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
-		sv) < 0) {
-		req_refuse(r, 503, "too many streams on this host");
-		return;
-	}
-	switch (link_launch_stream(
-	    r->o, vm->row.vmid, r->head.kind, r->head.flags, sv[1])) {
-	case 0:
-		answer_stream(r->o, r->c->id, r->id, sv[0]);
-		return;
-	case -EPIPE:
-		req_refuse(r, 503, "the launcher restarts: try again");
-		break;
-	default:
-		req_refuse(r, 503, "the launcher is busy: try again");
-		break;
-	}
-	fd_close(&sv[0]);
+	if ((e = share_take(&vm->streams, r->c->who, 1)) == -EBUSY &&
+	    RULE(STREAM_SHARE))
+		req_busy(r, &vm->streams, "streams of this vm are open",
+		    "end a command or console of yours, or try again later");
+	else if (e == -ENOMEM)
+		req_refuse(r, 500, "out of memory");
+	else if (!stream_send(r, vm) && e == 0)
+		vm_streams_end(vm, r->c->who, 1);
 }

@@ -38,6 +38,7 @@ vm_new(struct orchd *o, const struct object_kind *kind,
 	if (vm == NULL)
 		return NULL;
 	object_init(&vm->obj, kind, o);
+	share_init(&vm->streams, VM_STREAMS_MAX, o->listed);
 	vm->nparts = nparts;
 	for (i = 0; i < nparts; i++) {
 		for (index = 0, j = 0; j < i; j++)
@@ -64,6 +65,13 @@ vm_life(struct vm *vm)
 }
 
 void
+vm_streams_end(struct vm *vm, struct share_who who, unsigned int n)
+{
+	if (vm != NULL)
+		share_give(&vm->streams, who, n);
+}
+
+void
 vm_free(struct vm *vm)
 {
 	struct vms *all;
@@ -84,6 +92,7 @@ vm_free(struct vm *vm)
 		event_free(vm->deadline);
 	wait_clear(&vm->obj);
 	write_clear(&vm->obj);
+	share_clear(&vm->streams);
 	object_clear(&vm->obj);
 	table_clear(&vm_create_table, &vm->request);
 	free(vm);

@@ -65,6 +65,7 @@ struct vm {
 		bool has_slot;
 		uint32_t slot;
 	} broken;
+	struct share streams; /* of VM_STREAMS_MAX */
 	bool retried; /* the boot watchdog had its one retry */
 	struct event *deadline; /* of starting and stopping */
 	unsigned int nparts;
@@ -85,6 +86,8 @@ struct vms {
  * Not yet in any tree. */
 struct vm *vm_new(struct orchd *o, const struct object_kind *kind,
     const struct part_kind *const *parts, unsigned int nparts);
+/* So many streams to it have ended; NULL is fine. */
+void vm_streams_end(struct vm *vm, struct share_who who, unsigned int n);
 /* Takes it out of the trees; NULL is fine. */
 void vm_free(struct vm *vm);
 /* The part that it lives in. */

@@ -316,9 +316,9 @@ HOSTILE = [
     ("memfd and tail", lambda a, b: H.answer(
         a, 200, VM, b"x", fd=memfd(vm_wire("x")))),
     ("a connection twice", lambda a, b: send(
-        H.chan, CONN, 0, bytes(api_conn(conn=a.conn)), H.boot.fileno())),
+        H.chan, CONN, 0, bytes(api_caller(conn=a.conn)), H.boot.fileno())),
     ("a connection without a socket", lambda a, b: send(
-        H.chan, CONN, 0, bytes(api_conn(conn=77)))),
+        H.chan, CONN, 0, bytes(api_caller(conn=77)))),
     ("a question for apid", lambda a, b: send(
         H.chan, GET, 1, bytes(280))),
     ("message of noise", lambda a, b: H.chan.send(os.urandom(40))),
@@ -329,7 +329,7 @@ HOSTILE = [
 def t_no_socket():
     # a descriptor that is no socket: refused, and that is all
     fd = os.open("/dev/null", os.O_RDWR)
-    send(H.chan, CONN, 0, bytes(api_conn(conn=5)), fd)
+    send(H.chan, CONN, 0, bytes(api_caller(conn=5)), fd)
     os.close(fd)
     m = H.next()
     while m.conn != 5:

@@ -144,10 +144,12 @@ def send(sock, mtype, mid, body, fd=None):
 
 class Harness:
     def __init__(self, room=2, idle_ms=60000, max_conns=200,
-                 ask_ms=120000):
+                 ask_ms=120000, nusers=1, held_max=1 << 28, write_ms=30000):
         self.root = None
         self.room, self.idle_ms, self.max_conns = room, idle_ms, max_conns
         self.ask_ms = ask_ms
+        self.shares = dict(nusers=nusers, nadmins=1, held_max=held_max,
+                           write_ms=write_ms)
         self.conn = 1000
         self.kept = {}
 
@@ -178,7 +180,7 @@ class Harness:
                              gid=UID, log_level=3, nofile=1024,
                              root=self.root.encode())
         conf = apid_conf(max_conns=self.max_conns, idle_ms=self.idle_ms,
-                         ask_ms=self.ask_ms)
+                         ask_ms=self.ask_ms, **self.shares)
         send(self.boot, BOOT_CONF, 0, bytes(common) + bytes(conf))
         m = recv(self.boot)
         want(m and m.type, BOOT_READY, "start")
@@ -218,10 +220,11 @@ class Harness:
         shutil.rmtree(self.root, True)
         os.unlink(self.log)
 
-    def client(self, keep=False):
+    def client(self, keep=False, uid=1, role=ROLE_USER):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self.conn += 1
-        send(self.chan, CONN, 0, bytes(api_conn(conn=self.conn)),
+        send(self.chan, CONN, 0,
+             bytes(api_caller(conn=self.conn, uid=uid, role=role)),
              theirs.fileno())
         if keep:
             self.kept[self.conn] = theirs

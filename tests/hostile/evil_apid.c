@@ -17,8 +17,8 @@
 #define FAULT_AT 3 /* which caller sees that */
 #define VICTIM "web"
 
-int __real_client_new(struct apid *a, uint64_t conn, int fd);
-int __wrap_client_new(struct apid *a, uint64_t conn, int fd);
+int __real_client_new(struct apid *a, const struct api_caller *who, int fd);
+int __wrap_client_new(struct apid *a, const struct api_caller *who, int fd);
 
 static void
 ask(const struct apid *a, uint32_t verb, uint64_t conn)
@@ -37,8 +37,9 @@ ask_all(const struct apid *a, uint64_t conn)
 }
 
 int
-__wrap_client_new(struct apid *a, uint64_t conn, int fd)
+__wrap_client_new(struct apid *a, const struct api_caller *who, int fd)
 {
+	const uint64_t conn = who->conn;
 	static uint64_t before;
 	static unsigned int calls;
 
@@ -62,5 +63,5 @@ __wrap_client_new(struct apid *a, uint64_t conn, int fd)
 			    BOOT_FD, BOOT_FAULT, 0, &p, sizeof(p), -1);
 		}
 	}
-	return __real_client_new(a, conn, fd);
+	return __real_client_new(a, who, fd);
 }

@@ -199,7 +199,30 @@ test_many(void)
 	end();
 }
 
+/* The more are listed, the fewer each has: all of theirs fit. */
+static void
+test_shared(void)
+{
+	struct idem_row row;
+	char key[16];
+	int i;
+
+	begin();
+	o.listed[SHARE_USER] = 256;
+	o.listed[SHARE_ADMIN] = 33;
+	use("other", 8);
+	for (i = 0; i <= IDEM_MAX / 289; i++) {
+		(void)snprintf(key, sizeof(key), "k%d", i);
+		said[0] = '\0';
+		use(key, 7);
+	}
+	t_str(said, "-k0 +k226 ");
+	t_eq(look("k1", 7, 5, &row), IDEM_AGAIN);
+	t_eq(look("other", 8, 5, &row), IDEM_AGAIN);
+	end();
+}
+
 const struct t_case t_cases[] = { { "again", test_again },
 	{ "the clock is set", test_clock_set }, { "a day", test_day },
 	{ "read from the store", test_read }, { "too many", test_many },
-	{ NULL, NULL } };
+	{ "shared", test_shared }, { NULL, NULL } };

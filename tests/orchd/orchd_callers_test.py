@@ -109,8 +109,8 @@ def busy(s):
 
 
 def connection_cap():
-    with up(max_conns=20) as l:
-        cs = [l.client(0) for _ in range(20)]
+    with up(max_conns=20) as l:  # what is kept for others: 2, 4, 1
+        cs = [l.client(0) for _ in range(13)]
         s = l.connect(0)
         with contextlib.suppress(BrokenPipeError):
             s.sendall(b"GET / HTTP/1.1\r\n\r\n")
@@ -125,8 +125,8 @@ def refused_late_writer():
     """Who is one too many and writes its request after the answer is there
     still gets to read it; and such callers cost a bounded number of
     descriptors, for a moment (I10)."""
-    with up(max_conns=4) as l:
-        cs = [l.client(0) for _ in range(4)]
+    with up(max_conns=12) as l:
+        cs = [l.client(0) for _ in range(8)]
         l.settle()  # what was on its way to apid is there
         fds = lambda: len(os.listdir("/proc/%d/fd" % l.p.pid))
         before = fds()
@@ -146,7 +146,7 @@ def refused_late_writer():
 def connection_share():
     """One user cannot use up what all callers share; root is not held."""
     with up(max_conns=20) as l:
-        cs = [l.client(l.user) for _ in range(10)]
+        cs = [l.client(l.user) for _ in range(16)]
         s = l.connect(l.user)
         with contextlib.suppress(BrokenPipeError):
             s.sendall(b"GET / HTTP/1.1\r\n\r\n")

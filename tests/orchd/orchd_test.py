@@ -90,7 +90,7 @@ def waiters():
         l.settle()
         let_go(l.launch, waiting)
         got = [l.answer(r).status for r in rids if r != rids[5]]
-        eq((got[0], got.count(200), got.count(503)), (201, 62, 6))
+        eq((got[0], got.count(200), got.count(503)), (201, 54, 14))
 
 
 def names():

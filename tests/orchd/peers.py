@@ -74,7 +74,7 @@ class Peers:
         self.stranger = self.uids + suite.STRANGER
         self.conf = dict(max_vms=64, max_vcpus=4, max_mem=4096, max_conns=256,
                          ready_ms=20000, stop_ms=(100, 100, 100, 100, 100),
-                         nofile=1024, prefix=24)
+                         nofile=1024, prefix=24, nusers=1)
         self.conf.update(conf)
         self.net, self.launch = Net(), Launch()
         self.p = None
@@ -119,6 +119,7 @@ class Peers:
         self.faults = []  # rooms that mewsd is to replace
         self.ended = []  # rooms whose channel ended
         self.conns, self.gone, self.res = {}, set(), {}
+        self.callers = {}  # connection: uid, role
         self.api = {}
         c = self.conf
         net = int(ipaddress.ip_address("10.77.0.0"))
@@ -126,8 +127,9 @@ class Peers:
             max_vms=c["max_vms"], max_vcpus=c["max_vcpus"],
             max_mem_mib=c["max_mem"], max_conns=c["max_conns"], subnet=net,
             prefix=c["prefix"], gateway=net + 1, ready_ms=c["ready_ms"],
-            stop_ms=c["stop_ms"], nadmins=1, nusers=1, admins=[self.admin],
-            users=[self.user])
+            stop_ms=c["stop_ms"], nadmins=1, nusers=c["nusers"],
+            admins=[self.admin],
+            users=[self.user - i for i in range(c["nusers"])])
         common = boot_common(
             version=BOOT_VERSION, room=ROOM_ORCHD, uid=self.uid, gid=self.uid,
             log_level=3, nofile=c["nofile"], kill=kill_at(
@@ -242,7 +244,9 @@ class Peers:
 
     def on_api(self, room, kind, ident, p, fd):
         if kind == API_CONN:
-            conn = api_conn.of(p).conn
+            who = api_caller.of(p)
+            conn = who.conn
+            self.callers[conn] = who.uid, who.role
             assert conn not in self.conns and fd >= 0 and conn
             self.conns[conn] = (room, socket.socket(fileno=fd))
         elif kind == API_GONE:

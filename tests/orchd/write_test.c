@@ -217,13 +217,15 @@ commit(int r)
 	write_settle(&th.obj);
 }
 
+static const struct share_who nobody;
+
 static void
 ask(int row, uint32_t what, const char *key)
 {
 	struct idem_row k = { .vm = 1 };
 
 	(void)snprintf(k.key, sizeof(k.key), "%s", key);
-	t_eq(wait_add(&th.obj, 1, 1, what, 200), 0);
+	t_eq(wait_add(&th.obj, nobody, 1, 1, what, 200), 0);
 	t_eq(write_ask(&th.obj, WAITS(what), &k), 0);
 	th.row = row;
 }
@@ -428,13 +430,13 @@ test_new(void)
 	struct idem_row k = { .key = "k" };
 
 	begin(1, OBJECT_NEW);
-	t_eq(wait_add(&th.obj, 1, 1, 4, 200), 0);
+	t_eq(wait_add(&th.obj, nobody, 1, 1, 4, 200), 0);
 	t_eq(write_new(&th.obj, WAITS(4), &k), 0);
 	commit(0);
 	t_eq(th.obj.life, OBJECT_STORED);
 	end();
 	begin(1, OBJECT_NEW);
-	t_eq(wait_add(&th.obj, 1, 1, 4, 200), 0);
+	t_eq(wait_add(&th.obj, nobody, 1, 1, 4, 200), 0);
 	t_eq(write_new(&th.obj, WAITS(4), &k), 0);
 	commit(-ENOSPC);
 	t_eq(th.obj.life, OBJECT_NEVER);
@@ -447,7 +449,7 @@ static void
 test_del(void)
 {
 	begin(1, OBJECT_STORED);
-	t_eq(wait_add(&th.obj, 1, 1, 2, 204), 0);
+	t_eq(wait_add(&th.obj, nobody, 1, 1, 2, 204), 0);
 	write_note(&th.obj, 0, 0, "gone");
 	write_del(&th.obj, WAITS(2));
 	commit(-EIO);

@@ -17,9 +17,11 @@ MARK = "marker-%s" % os.urandom(8).hex()
 # -- connections --------------------------------------------------------
 
 def connections():
-    """IDLE silent connections: the newest is told so, all others go on."""
+    """As many silent connections as root may have: the newest is told so, all
+    others go on, and who else is listed has what is kept for him."""
     ensure(*VMS)
-    cap = int(S.conf["max_connections"])
+    cap = int(S.conf["max_connections"]) - 16  # less those of strangers
+    cap -= cap // 4  # and what is kept for users
     p = exec_open("a")
     mine = S.connect()
     mine.sendall(b"GET /healthz HTTP/1.1\r\nHost: m\r\n\r\n")
@@ -47,6 +49,10 @@ def connections():
         mine.sendall(b"GET /api/v1/vms/a HTTP/1.1\r\nHost: m\r\n\r\n")
         eq(suite.recv_answer(mine).json()["status"], "running", "keep-alive")
         echo(p)
+        for uid in (S.uids + suite.USER, S.uids + suite.STRANGER):
+            other = stack.enter_context(S.connect(uid))
+            other.sendall(b"GET /healthz HTTP/1.1\r\nHost: m\r\n\r\n")
+            eq(suite.recv_answer(other).status, 200, "another caller")
         # 64 requests at once on what is open
         for s in idle[:64]:
             s.sendall(b"GET /healthz HTTP/1.1\r\nHost: m\r\n\r\n")
@@ -247,11 +253,13 @@ def environs_with(text):
 def files_with(text, top):
     found = []
     for d, _, files in os.walk(top):
-        for n in files:
+        for path in (os.path.join(d, n) for n in files):
             with contextlib.suppress(OSError):
-                with open(os.path.join(d, n), "rb") as f:
+                if not os.path.isfile(path):
+                    continue  # a FIFO would wait
+                with open(path, "rb") as f:
                     if text.encode() in f.read():
-                        found.append(os.path.relpath(os.path.join(d, n), top))
+                        found.append(os.path.relpath(path, top))
     return found
 
 

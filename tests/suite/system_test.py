@@ -91,7 +91,7 @@ def kill_keeper_hypervisor_and_guest_ends():
     rows = (  # name, how, state, reason, event
         ("a", "keeper", "crashed", "keeper killed", "VM_CRASHED"),
         ("b", "qemu", "crashed", "killed", "VM_CRASHED"),
-        ("c", "kill 1", "stopped", "guest power-off", "VM_STOPPED"),
+        ("c", "poweroff", "stopped", "guest power-off", "VM_STOPPED"),
         # no memory, and nobody the kernel may kill for it
         ("d", "for p in /proc/[0-9]*; do echo -1000 > $p/oom_score_adj; done;"
               "tail /dev/zero", "crashed", "guest panic", "VM_CRASHED"),

@@ -1,0 +1,121 @@
+#include <errno.h>
+#include <stdlib.h>
+
+#include "common/share.h"
+
+struct share_part {
+	LIST_ENTRY(share_part) entry;
+	struct share_who who;
+	uint64_t n; /* never 0 */
+};
+
+/* For each of so many, 1/part of the total together; one unit at least, as
+ * long as no more than a third goes into that. */
+static uint64_t
+keep(uint64_t total, uint64_t part, uint32_t listed)
+{
+	if (listed == 0)
+		return 0;
+	if (total / part / listed > 0)
+		return total / part / listed;
+	return listed <= total / 3 ? 1 : 0;
+}
+
+void
+share_init(struct share *s, uint64_t total, const uint32_t listed[SHARE_KINDS])
+{
+	s->total = total;
+	s->kept[SHARE_USER] = keep(total, SHARE_KEPT_USERS, listed[SHARE_USER]);
+	s->kept[SHARE_ADMIN] =
+	    keep(total, SHARE_KEPT_ADMINS, listed[SHARE_ADMIN]);
+	s->common = total - s->kept[SHARE_USER] * listed[SHARE_USER] -
+	    s->kept[SHARE_ADMIN] * listed[SHARE_ADMIN];
+	s->is_scarce = (listed[SHARE_USER] > 0 && s->kept[SHARE_USER] == 0) ||
+	    (listed[SHARE_ADMIN] > 0 && s->kept[SHARE_ADMIN] == 0);
+	s->taken = 0;
+	LIST_INIT(&s->parts);
+}
+
+void
+share_clear(struct share *s)
+{
+	struct share_part *p;
+
+	while ((p = LIST_FIRST(&s->parts)) != NULL) {
+		LIST_REMOVE(p, entry);
+		free(p);
+	}
+	s->taken = 0;
+}
+
+static struct share_part *
+find(const struct share *s, struct share_who who)
+{
+	struct share_part *p;
+
+	LIST_FOREACH(p, &s->parts, entry)
+	{
+		if (p->who.uid == who.uid && p->who.kind == who.kind)
+			return p;
+	}
+	return NULL;
+}
+
+uint64_t
+share_has(const struct share *s, struct share_who who)
+{
+	const struct share_part *p = find(s, who);
+
+	return p != NULL ? p->n : 0;
+}
+
+/* What somebody who has n has of what is common. */
+static uint64_t
+of_common(const struct share *s, struct share_who who, uint64_t n)
+{
+	return n > s->kept[who.kind] ? n - s->kept[who.kind] : 0;
+}
+
+int
+share_take(struct share *s, struct share_who who, uint64_t n)
+{
+	struct share_part *p = find(s, who);
+	const uint64_t has = p != NULL ? p->n : 0;
+	const uint64_t left = s->common - s->taken;
+	uint64_t had, gets;
+
+	if (n > s->total)
+		return -EBUSY;
+	had = of_common(s, who, has);
+	gets = of_common(s, who, has + n);
+	if (gets - had > left || (s->is_scarce && gets > left))
+		return -EBUSY;
+	if (n == 0)
+		return 0;
+	if (p == NULL) {
+		if ((p = calloc(1, sizeof(*p))) == NULL)
+			return -ENOMEM;
+		p->who = who;
+		LIST_INSERT_HEAD(&s->parts, p, entry);
+	}
+	p->n += n;
+	s->taken += gets - had;
+	return 0;
+}
+
+void
+share_give(struct share *s, struct share_who who, uint64_t n)
+{
+	struct share_part *p = find(s, who);
+
+	if (p == NULL)
+		return;
+	if (n > p->n)
+		n = p->n;
+	s->taken -= of_common(s, who, p->n) - of_common(s, who, p->n - n);
+	p->n -= n;
+	if (p->n == 0) {
+		LIST_REMOVE(p, entry);
+		free(p);
+	}
+}

@@ -1,0 +1,170 @@
+#!/usr/bin/env python3
+"""orchd alone: what callers share, and what of it nobody takes from another
+(docs/operations.md, "What callers share").
+
+usage: orchd_share_test.py [CASE...]   MEWS_PROGRAM: another mews-orchd, no controls
+"""
+import contextlib
+import select
+
+from orchd_callers_test import busy
+from peers import *  # noqa: F403
+
+ALL = 64  # streams of a VM, and requests that wait for one
+KEPT = []  # sockets that nobody closes meanwhile
+
+
+def of_uid(l, uid):
+    return [i for i, (u, _) in l.callers.items()
+            if u == uid and i not in l.gone]
+
+
+def crowd(l, uid, n):
+    """n silent connections; those that were refused, with their words."""
+    before = len(of_uid(l, uid))
+    socks = [l.connect(uid) for _ in range(n)]
+    KEPT.extend(socks)
+    l.settle(0.1)
+    refused = []
+    for s in socks:
+        if select.select([s], [], [], 0)[0]:
+            refused.append(s.recv(1024, socket.MSG_PEEK).decode())
+    eq(len(of_uid(l, uid)) - before + len(refused), n)
+    return socks, refused
+
+
+def strangers():
+    """However many connect, whoever is listed has the rest to himself."""
+    with up(max_conns=100) as l:
+        a, said = crowd(l, l.stranger, 50)
+        eq(len(of_uid(l, l.stranger)), 6)
+        for word in ("not listed in mews.conf", "has 6", "at most 12",
+                     "close some or try again"):
+            assert word in said[0], said[0]
+        b, _ = crowd(l, l.stranger + 2, 50)
+        eq(len(of_uid(l, l.stranger + 2)), 3)
+        assert all(role == ROLE_NONE for _, role in l.callers.values())
+        for uid, role in ((0, ROLE_ADMIN), (l.admin, ROLE_ADMIN),
+                          (l.user, ROLE_USER)):
+            c = l.client(uid)
+            eq(l.callers[c.id], (uid, role))
+            eq(l.call(c, LIST, doc=vm_query()).status, 200)
+        # who is refused is told, whatever strangers do
+        cs, said = crowd(l, l.user, 100)
+        assert said, "no end"
+        busy(cs[-1])
+        for s in a:
+            s.close()
+        l.settle(0.1)
+        eq(l.call(l.client(l.stranger), LIST, doc=vm_query()).status, 403)
+
+
+def admins():
+    """Users cannot take what is kept for root and admins, one of those not
+    what is kept for another, and none of them what is kept for a user."""
+    with up(max_conns=100) as l:  # 88: 22 of them the user's, 5 each admin's
+        _, said = crowd(l, l.user, 100)
+        eq(len(of_uid(l, l.user)), 78)
+        for word in ("your user has 78", "at most 88", "max_connections",
+                     "close some or try again"):
+            assert word in said[0], said[0]
+        crowd(l, 0, 10)
+        eq(len(of_uid(l, 0)), 5)
+        eq(l.call(l.client(l.admin), LIST, doc=vm_query()).status, 200)
+    with up(max_conns=100) as l:
+        crowd(l, 0, 100)
+        eq(len(of_uid(l, 0)), 61)
+        crowd(l, l.user, 30)
+        eq(len(of_uid(l, l.user)), 22)
+
+
+def users():
+    """Two users who take all they get leave a third what is kept for him."""
+    with up(max_conns=100, nusers=3) as l:
+        first, _ = crowd(l, l.user, 100)
+        crowd(l, l.user - 1, 100)
+        eq((len(of_uid(l, l.user)), len(of_uid(l, l.user - 1))), (64, 7))
+        crowd(l, l.user - 2, 20)
+        eq(len(of_uid(l, l.user - 2)), 7)
+        for s in first:
+            s.close()
+        l.until(lambda: not of_uid(l, l.user), "end of his connections")
+        eq(l.call(l.client(l.user - 2), LIST, doc=vm_query()).status, 200)
+
+
+def stream(l, uid, kind=STREAM_EXEC):
+    c = l.client(uid)
+    KEPT.append(c)
+    return c, l.call(c, STREAM, "a", kind=kind)
+
+
+def streams():
+    """One caller does not hold all streams of a VM, and gives back what he
+    had when his connections end."""
+    with up() as l:
+        root = l.client()
+        eq(l.create(root, "a").status, 201)
+        mine = []
+        while True:
+            c, r = stream(l, l.user, STREAM_EXEC if len(mine) % 2 else
+                          STREAM_CONSOLE_LOG)
+            if r.status != 101:
+                break
+            mine.append(c)
+            assert len(mine) < ALL, "no end"
+        eq(len(mine), ALL - 2 * 4)
+        eq(r.status, 503)
+        for word in ("streams of this vm", "your user has 56",
+                     "at most 64", "end a command"):
+            assert word in r.error(), r.error()
+        for uid in (0, l.admin):
+            for _ in range(4):
+                eq(stream(l, uid)[1].status, 101)
+            eq(stream(l, uid)[1].status, 503)
+        mine[0].sock.close()
+        l.until(lambda: mine[0].id in l.gone, "API_GONE")
+        l.api[ROOM_API].send(CLOSED, bytes(api_conn(conn=mine[1].id)))
+        l.until(mine[1].hung_up, "hang-up")
+        for _ in range(2):
+            eq(stream(l, l.user)[1].status, 101)
+        eq(stream(l, l.user)[1].status, 503)
+        # another VM has its own
+        eq(l.create(root, "b").status, 201)
+        eq(l.call(l.client(l.user), STREAM, "b", kind=STREAM_EXEC).status, 101)
+        # a VM that goes with its streams; they end afterwards
+        eq(l.call(root, DELETE, "a").status, 204)
+        for c in mine:
+            c.sock.close()
+        l.settle(0.1)
+        eq(l.create(root, "a").status, 201)
+        eq(stream(l, l.user)[1].status, 101)
+
+
+def waiting():
+    """Requests of one user that wait for a VM do not keep root from it."""
+    with up() as l:
+        root = l.client()
+        eq(l.create(root, "a").status, 201)
+        held = held_up(l, l.launch, LAUNCH_STOP)
+        asked = []
+        for _ in range(ALL):
+            KEPT.append(l.client(l.user))
+            asked.append(l.ask(KEPT[-1], STOP, "a"))
+        l.settle(0.1)
+        done = [l.res[i] for i in asked if i in l.res]
+        eq([r.status for r in done], [503] * 8)
+        for word in ("requests wait for this vm", "your user has 56",
+                     "at most 64", "wait for their answers"):
+            assert word in done[0].error(), done[0].error()
+        late = l.ask(root, STOP, "a")
+        l.settle(0.1)
+        assert late not in l.res, l.res[late]
+        let_go(l.launch, held)
+        eq(l.answer(late).status, 200)
+        eq([l.answer(i).status for i in asked].count(200), 56)
+        # and all of it was given back
+        eq(l.call(l.client(l.user), STOP, "a").status, 200)
+
+
+if __name__ == "__main__":
+    run(__file__, strangers, admins, users, streams, waiting)
