@@ -216,3 +216,9 @@ kill-build: $(PROGRAMS) $(WIRE) $(KILL_STAGES) $(TRIALS)
 test-build: guest	## programs with kill points, in build-test/
 	$(Q)$(MAKE) --no-print-directory B=build-test EXTRA=-DMEWS_TEST kill-build
 check check-long: test-build
+
+# T has another default for fuzz
+.PHONY: soak
+soak: all unit-build test-build stage hostile	## hours of everything at once (T=seconds, S=seed)
+	$(Q)B=$(B) /usr/bin/env python3 tests/suite/soak/main.py \
+	    $(if $(findstring command line,$(origin T))$(findstring environment,$(origin T)),$(T),7200) $(S)

@@ -71,13 +71,16 @@ def uid_block():
     raise RuntimeError("no free block of uids: %d tests run at once" % BLOCKS)
 
 
-def enter():
-    """Returns only in the private host; elsewhere it becomes that."""
+def enter(reaps=True):
+    """Returns only in the private host; elsewhere it becomes that.
+
+    reaps: its pid 1 does so, as an init and unlike a plain container's.
+    """
     if os.environ.get("MEWS_TEST_HOST") == "inside":
         return
     if os.environ.get("MEWS_TEST_HOST") == "init":
         os.environ["MEWS_TEST_HOST"] = "inside"
-        init()
+        init(reaps)
         return
     os.environ["MEWS_TEST_UIDS"] = str(uid_block())
     os.environ["MEWS_TEST_HOST"] = "init"
@@ -86,14 +89,14 @@ def enter():
                           "--kill-child", sys.executable, *sys.argv])
 
 
-def init():
+def init(reaps):
     """pid 1 of the private host: reaps, ends with the test."""
     child = os.fork()
     if child == 0:
         make_host()
         return
     while True:
-        pid, status = os.wait()
+        pid, status = os.waitpid(-1 if reaps else child, 0)
         if pid == child:
             os._exit(os.waitstatus_to_exitcode(status) & 0xff)
 
