@@ -113,6 +113,41 @@ test_again(void)
 	end();
 }
 
+static enum idem_verdict
+look_vars(const char *one, const char *two, const char *doc, size_t len,
+    struct idem_row *row)
+{
+	struct api_req req = { .conn = 1, .key = "a" };
+
+	(void)snprintf(req.var[0], sizeof(req.var[0]), "%s", one);
+	(void)snprintf(req.var[1], sizeof(req.var[1]), "%s", two);
+	return idem_look(&o, 1, 7, &req, 5, doc, len, row);
+}
+
+/* Another request is one whose path or document differs, in any part. */
+static void
+test_other(void)
+{
+	struct idem_row row;
+
+	begin();
+	t_eq(look_vars("x", "y", "d", 1, &row), IDEM_NEW);
+	row.vm = 42;
+	t_eq(idem_use(&o, &row), 0);
+	t_eq(look_vars("x", "y", "d", 1, &row), IDEM_AGAIN);
+	t_eq(row.vm, 42);
+	t_eq(look_vars("z", "y", "d", 1, &row), IDEM_OTHER);
+	t_eq(look_vars("x", "z", "d", 1, &row), IDEM_OTHER);
+	t_eq(look_vars("xy", "", "d", 1, &row), IDEM_OTHER);
+	t_eq(look_vars("x", "", "d", 1, &row), IDEM_OTHER);
+	t_eq(look_vars("x", "y", "e", 1, &row), IDEM_OTHER);
+	t_eq(look_vars("x", "y", "", 0, &row), IDEM_OTHER);
+	row.tenant = 2;
+	t_eq(idem_use(&o, &row), 0); /* another tenant's is another key */
+	t_eq(o.idems.n, 2);
+	end();
+}
+
 /* The host's clock is set, by a day or by years: no key is lost, none stays. */
 static void
 test_clock_set(void)
@@ -200,6 +235,7 @@ test_many(void)
 }
 
 const struct t_case t_cases[] = { { "again", test_again },
+	{ "another request", test_other },
 	{ "the clock is set", test_clock_set }, { "a day", test_day },
 	{ "read from the store", test_read }, { "too many", test_many },
 	{ NULL, NULL } };

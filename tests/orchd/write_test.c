@@ -460,6 +460,65 @@ test_del(void)
 	end();
 }
 
+/* The latest are kept, as many as there is room for. */
+static void
+test_notes(void)
+{
+	static const char *const why[] = { "0", "1", "2", "3", "4", "5", "6",
+		"7", "8", "9", "10" };
+	char want[256];
+	unsigned int i, n;
+	int len;
+
+	_Static_assert(nitems(why) > WRITE_NOTES_MAX + 2, "more than fit");
+	for (n = WRITE_NOTES_MAX - 1; n <= WRITE_NOTES_MAX + 2; n++) {
+		t_row(why[n]);
+		begin(1, OBJECT_STORED);
+		for (i = 0; i < n; i++)
+			write_note(&th.obj, 0, 0, why[i]);
+		commit(0);
+		len = snprintf(want, sizeof(want), "set:1");
+		for (i = n > WRITE_NOTES_MAX ? n - WRITE_NOTES_MAX : 0; i < n;
+		     i++)
+			len += snprintf(want + len, sizeof(want) - (size_t)len,
+			    " %s", why[i]);
+		t_str(said, want);
+		end();
+	}
+}
+
+/* What is to be written wakes its object, and is to be written at once. */
+static void
+test_wakes(void)
+{
+	const struct idem_row k = { .key = "k" };
+	unsigned int how;
+
+	for (how = 0; how < 6; how++) {
+		begin(1, OBJECT_STORED);
+		t_true(!th.obj.woken);
+		if (how == 0)
+			write_fact(&th.obj);
+		else if (how == 1)
+			write_note(&th.obj, 0, 0, "news");
+		else if (how == 2)
+			t_eq(write_key(&th.obj, &k), 0);
+		else if (how == 3)
+			t_eq(write_ask(&th.obj, 0, &(struct idem_row){ 0 }), 0);
+		else if (how == 4)
+			t_eq(write_new(&th.obj, 0, &(struct idem_row){ 0 }), 0);
+		else
+			write_del(&th.obj, 0);
+		t_true(th.obj.woken);
+		t_true(!object_settled(&th.obj));
+		t_true(TAILQ_FIRST(&o.objects.woken) == &th.obj);
+		commit(0);
+		t_true(said[0] != '\0');
+		t_true(how == 5 || object_settled(&th.obj));
+		end();
+	}
+}
+
 static void
 test_no_memory(void)
 {
@@ -495,6 +554,8 @@ const struct t_case t_cases[] = {
 	{ "a key makes room for another", test_key_makes_room },
 	{ "the first write", test_new },
 	{ "the last write", test_del },
+	{ "more notes than fit", test_notes },
+	{ "what is to be written wakes", test_wakes },
 	{ "without memory", test_no_memory },
 	{ NULL, NULL },
 };
