@@ -148,6 +148,29 @@ test_other(void)
 	end();
 }
 
+/* What the store is given of a key is of this request alone. */
+static void
+test_row(void)
+{
+	struct idem_row row;
+	static const struct idem_row none;
+
+	begin();
+	memset(&row, 0xff, sizeof(row));
+	t_eq(look("", 7, 5, &row), IDEM_NEW);
+	t_mem(&row, sizeof(row), &none, sizeof(none));
+	memset(&row, 0xff, sizeof(row));
+	t_eq(look("a", 7, 5, &row), IDEM_NEW);
+	t_eq(row.tenant, 1);
+	t_eq(row.owner, 7);
+	t_eq(row.verb, 5);
+	t_eq(row.vm, 0);
+	t_eq(row.at_ns, wall_ns);
+	t_str(row.key, "a");
+	t_eq(row.key[sizeof(row.key) - 1], 0);
+	end();
+}
+
 /* The host's clock is set, by a day or by years: no key is lost, none stays. */
 static void
 test_clock_set(void)
@@ -235,7 +258,7 @@ test_many(void)
 }
 
 const struct t_case t_cases[] = { { "again", test_again },
-	{ "another request", test_other },
+	{ "another request", test_other }, { "its row", test_row },
 	{ "the clock is set", test_clock_set }, { "a day", test_day },
 	{ "read from the store", test_read }, { "too many", test_many },
 	{ NULL, NULL } };

@@ -62,12 +62,14 @@ txn_commit(struct txn *t)
 	last = t;
 }
 
+static bool no_key;
+
 int
 idem_use(struct orchd *o, const struct idem_row *row)
 {
 	(void)o;
 	(void)row;
-	return 0;
+	return no_key ? -1 : 0;
 }
 
 static bool full; /* each key takes another's place */
@@ -487,6 +489,75 @@ test_notes(void)
 	}
 }
 
+/* Those of before what was asked stay when that is undone, be they lost to
+ * later ones or not. */
+static void
+test_notes_undone(void)
+{
+	static const struct {
+		const char *name, *want;
+		unsigned int before, after;
+	} rows[] = {
+		{ "none before", "", 0, 1 },
+		{ "one before", "set:1 0", 1, 1 },
+		{ "all fit", "set:1 0 1", 2, 6 },
+		{ "one lost", "set:1 1", 2, 7 },
+		{ "two lost", "", 2, 8 },
+		{ "more lost than there were", "", 2, 9 },
+	};
+	static const char *const why[] = { "0", "1" };
+	size_t i;
+	unsigned int n;
+
+	for (i = 0; i < nitems(rows); i++) {
+		t_row(rows[i].name);
+		begin(1, OBJECT_STORED);
+		for (n = 0; n < rows[i].before; n++) {
+			write_note(&th.obj, 0, 0, why[n]);
+			write_fact(&th.obj);
+		}
+		ask(2, 3, "");
+		for (n = 0; n < rows[i].after; n++)
+			write_note(&th.obj, 0, 0, "later");
+		commit(-EIO);
+		t_eq(th.row, 1);
+		t_eq(write_owed(&th.obj), rows[i].before > 0);
+		said[0] = '\0';
+		if (write_owed(&th.obj))
+			(void)evtimer_del(th.obj.again);
+		commit(0);
+		if (rows[i].want[0] == '\0' && rows[i].before > 0)
+			t_str(said, "set:1");
+		else
+			t_str(said, rows[i].want);
+		end();
+	}
+}
+
+/* Somebody waits for a key: what is owed does not wait for its timer then. */
+static void
+test_key_while_owed(void)
+{
+	const struct idem_row k = { .key = "k" };
+
+	begin(1, OBJECT_STORED);
+	fact(2, "news");
+	commit(-EIO);
+	t_true(write_owed(&th.obj));
+	t_eq(write_key(&th.obj, &(struct idem_row){ 0 }), 0);
+	t_true(write_owed(&th.obj));
+	no_key = true;
+	t_eq(write_key(&th.obj, &k), -ENOMEM);
+	no_key = false;
+	t_true(write_owed(&th.obj));
+	t_eq(write_key(&th.obj, &k), 0);
+	t_true(!write_owed(&th.obj));
+	said[0] = '\0';
+	commit(0);
+	t_str(said, "set:2 k news");
+	end();
+}
+
 /* What is to be written wakes its object, and is to be written at once. */
 static void
 test_wakes(void)
@@ -555,6 +626,8 @@ const struct t_case t_cases[] = {
 	{ "the first write", test_new },
 	{ "the last write", test_del },
 	{ "more notes than fit", test_notes },
+	{ "notes of before what is undone", test_notes_undone },
+	{ "a key while something is owed", test_key_while_owed },
 	{ "what is to be written wakes", test_wakes },
 	{ "without memory", test_no_memory },
 	{ NULL, NULL },
