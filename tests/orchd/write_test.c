@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 
 #include "common/log.h"
 #include "common/util.h"
@@ -107,6 +108,8 @@ title(const struct object *obj)
 	return "thing";
 }
 
+static int save_r;
+
 static int
 save(struct txn *t, const struct object *obj, enum write_op op)
 {
@@ -117,7 +120,7 @@ save(struct txn *t, const struct object *obj, enum write_op op)
 	(void)snprintf(text, sizeof(text), "%s:%d", ops[op],
 	    ((const struct thing *)obj)->row);
 	note(text);
-	return 0;
+	return save_r;
 }
 
 static uint64_t
@@ -558,6 +561,64 @@ test_key_while_owed(void)
 	end();
 }
 
+/* What happened, and what was asked while the store had it: both fail, and only
+ * what happened stays, with its event. */
+static void
+test_asked_meanwhile(void)
+{
+	struct txn *t;
+
+	begin(1, OBJECT_STORED);
+	fact(2, "a");
+	write_send(&th.obj);
+	t = last;
+	last = NULL;
+	ask(3, 0, "k");
+	write_note(&th.obj, 0, 0, "b");
+	write_note(&th.obj, 0, 0, "c");
+	t->done(t->arg, -EIO);
+	free(t);
+	write_settle(&th.obj);
+	t_true(!write_owed(&th.obj)); /* both at once */
+	said[0] = '\0';
+	commit(-EIO);
+	t_str(said, "set:3 k a b c forget k undone:0:-5");
+	t_eq(th.row, 2);
+	t_true(write_owed(&th.obj));
+	(void)evtimer_del(th.obj.again);
+	said[0] = '\0';
+	commit(0);
+	t_str(said, "set:2 a");
+	end();
+}
+
+/* A transaction that cannot be made is one that failed: tried again later. */
+static void
+test_not_sent(void)
+{
+	struct timeval now, tv;
+
+	begin(1, OBJECT_STORED);
+	write_fact(&th.obj);
+	object_clear(&th.obj);
+	TAILQ_INIT(&o.objects.woken);
+	save_r = -ENOMEM;
+	write_send(&th.obj);
+	save_r = 0;
+	t_true(last == NULL);
+	t_true(th.obj.woken);
+	write_settle(&th.obj);
+	t_true(write_owed(&th.obj));
+	(void)gettimeofday(&now, NULL);
+	t_true(event_pending(th.obj.again, EV_TIMEOUT, &tv));
+	t_true(tv.tv_sec - now.tv_sec >= 4 && tv.tv_sec - now.tv_sec <= 5);
+	(void)evtimer_del(th.obj.again);
+	commit(0);
+	t_true(!o.objects.told); /* there is no event */
+	t_true(object_settled(&th.obj));
+	end();
+}
+
 /* What is to be written wakes its object, and is to be written at once. */
 static void
 test_wakes(void)
@@ -628,6 +689,8 @@ const struct t_case t_cases[] = {
 	{ "more notes than fit", test_notes },
 	{ "notes of before what is undone", test_notes_undone },
 	{ "a key while something is owed", test_key_while_owed },
+	{ "asked while something is written", test_asked_meanwhile },
+	{ "what could not be sent", test_not_sent },
 	{ "what is to be written wakes", test_wakes },
 	{ "without memory", test_no_memory },
 	{ NULL, NULL },
