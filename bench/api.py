@@ -9,6 +9,7 @@ import time
 import guest
 import host
 import suite
+from wire import FRAME_STDIN, FRAME_STDOUT
 
 EXEC_RUNS, LOOPS, FORKS = 40, 10, 50
 TRUE = ["/bin/busybox", "true"]  # the same program by the same path
@@ -86,10 +87,10 @@ class Forks:
                                       "echo; done"], stdin=True)
 
     def shot(self, what):
-        self.sh.frame(0, what + b"\n")
-        while not self.sh.out[1]:
+        self.sh.frame(FRAME_STDIN, what + b"\n")
+        while not self.sh.out[FRAME_STDOUT]:
             self.sh.step()
-        self.sh.out[1] = b""
+        self.sh.out[FRAME_STDOUT] = b""
 
     def one(self):
         return timed(self.shot, " ".join(TRUE).encode()) - timed(

@@ -5,8 +5,15 @@ import select
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 import time
+
+sys.path.insert(
+    0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../suite"))
+from wire import (AGENT_PORT_HTTP, BOOT_SPEC_VERSION, FRAME_CLOSE,  # noqa: E402
+                  FRAME_HEAD_LEN, FRAME_STATUS, FRAME_STDERR, FRAME_STDIN,
+                  FRAME_STDOUT)
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 B = os.path.join(TOP, os.environ.get("B", "build"))
@@ -134,7 +141,7 @@ class Mux:
         st.eof = st.eof or bool(flags & FIN)
         st.reset = st.reset or bool(flags & RST)
 
-    def open(self, port=1024):
+    def open(self, port=AGENT_PORT_HTTP):
         st = Stream(self, self.next)
         self.next += 2
         self.streams[st.id] = st
@@ -211,7 +218,7 @@ def call(mux, method, path, body=None):
 class Exec:
     def __init__(self, mux, cmd, **more):
         self.st = mux.open()
-        self.out = {1: b"", 2: b"", 3: b""}
+        self.out = {FRAME_STDOUT: b"", FRAME_STDERR: b"", FRAME_STATUS: b""}
         self.status, self.answer = self.st.request(
             "POST", "/v1/exec", json.dumps(dict(cmd=cmd, **more)).encode(),
             "Connection: Upgrade\r\nUpgrade: mews-exec\r\n")
@@ -219,15 +226,18 @@ class Exec:
     def frame(self, ch, data):
         self.st.write(struct.pack(">BI", ch, len(data)) + data)
 
+    def end_stdin(self):
+        self.frame(FRAME_CLOSE, bytes([FRAME_STDIN]))
+
     def step(self):
-        ch, n = struct.unpack(">BI", self.st.take(5))
+        ch, n = struct.unpack(">BI", self.st.take(FRAME_HEAD_LEN))
         self.out[ch] += self.st.take(n)
 
     def wait(self):
         assert self.status == 101, (self.status, self.answer)
-        while not self.out[3]:
+        while not self.out[FRAME_STATUS]:
             self.step()
-        s = json.loads(self.out[3])
+        s = json.loads(self.out[FRAME_STATUS])
         self.st.fin()
         if s["status"] == "Success":
             return 0
@@ -237,11 +247,11 @@ class Exec:
 def run(mux, *cmd, **more):
     e = Exec(mux, list(cmd), **more)
     code = e.wait()
-    return code, e.out[1], e.out[2]
+    return code, e.out[FRAME_STDOUT], e.out[FRAME_STDERR]
 
 
 def spec(**more):
-    s = {"version": 1, "uid": "0123456789abcdef", "hostname": "bird",
+    s = {"version": BOOT_SPEC_VERSION, "uid": "0123456789abcdef", "hostname": "bird",
          "ipv4": {"address": "10.0.2.15", "prefix": 24, "gateway": "10.0.2.2"},
          "dns": ["10.0.2.3"], "mac": "52:54:00:12:34:56",
          "env": ["GREETING=hello there"], "image": "busybox",

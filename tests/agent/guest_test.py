@@ -9,6 +9,7 @@ import traceback
 
 from guest import (B, SYN, WIN, Exec, Gone, Guest, Mux, Stream, call,
                       run, spec)  # noqa: E402
+from wire import BOOT_SPEC_VERSION, FRAME_RESIZE, FRAME_STDIN, FRAME_STDOUT
 
 G = None
 M = None
@@ -26,13 +27,13 @@ def t_before_spec():
 
 
 def t_bad_spec():
-    assert call(M, "PUT", "/v1/boot", {"version": 1})[0] == 400
-    assert call(M, "PUT", "/v1/boot", spec(version=2))[0] == 400
+    assert call(M, "PUT", "/v1/boot", {"version": BOOT_SPEC_VERSION})[0] == 400
+    assert call(M, "PUT", "/v1/boot", spec(version=BOOT_SPEC_VERSION + 1))[0] == 400
     assert call(M, "PUT", "/v1/boot", spec(hostname="../x"))[0] == 400
 
 
 def t_boot():
-    assert call(M, "GET", "/healthz")[1]["boot_spec"] == 1
+    assert call(M, "GET", "/healthz")[1]["boot_spec"] == BOOT_SPEC_VERSION
     # a newer orchd may say more
     assert call(M, "PUT", "/v1/boot", spec(surprise={"a": [1]})) == (
         200, {"ready": True})
@@ -107,21 +108,21 @@ def t_stdin():
     data = bytes(range(256)) * 4096  # 1 MiB, more than a window
     e = Exec(M, ["sh", "-c", "md5sum; echo done"], stdin=True)
     for i in range(0, len(data), 60000):
-        e.frame(0, data[i:i + 60000])
-    e.frame(255, b"\0")
+        e.frame(FRAME_STDIN, data[i:i + 60000])
+    e.end_stdin()
     assert e.wait() == 0
     import hashlib
-    assert hashlib.md5(data).hexdigest().encode() in e.out[1], e.out
+    assert hashlib.md5(data).hexdigest().encode() in e.out[FRAME_STDOUT], e.out
 
 
 def t_echo():
     e = Exec(M, ["cat"], stdin=True)
     for word in (b"first", b"second"):
-        e.frame(0, word)
-        while not e.out[1].endswith(word):
+        e.frame(FRAME_STDIN, word)
+        while not e.out[FRAME_STDOUT].endswith(word):
             e.step()
     e.st.fin()  # the stream's half-close is stdin's too
-    assert e.wait() == 0 and e.out[1] == b"firstsecond"
+    assert e.wait() == 0 and e.out[FRAME_STDOUT] == b"firstsecond"
 
 
 def t_large_output():
@@ -131,7 +132,7 @@ def t_large_output():
 
 def t_slow_reader():
     slow = Exec(M, ["cat", "/dev/zero"])
-    while len(slow.out[1]) < 1000:
+    while len(slow.out[FRAME_STDOUT]) < 1000:
         slow.step()
     # nobody reads it any more, and others are served
     assert run(M, "echo", "hi")[1] == b"hi\n"
@@ -140,12 +141,12 @@ def t_slow_reader():
 
 def t_two_at_once():
     a, b = Exec(M, ["cat"], stdin=True), Exec(M, ["cat"], stdin=True)
-    b.frame(0, b"B")
-    a.frame(0, b"A")
+    b.frame(FRAME_STDIN, b"B")
+    a.frame(FRAME_STDIN, b"A")
     for e in (a, b):
-        e.frame(255, b"\0")
+        e.end_stdin()
         assert e.wait() == 0
-    assert (a.out[1], b.out[1]) == (b"A", b"B")
+    assert (a.out[FRAME_STDOUT], b.out[FRAME_STDOUT]) == (b"A", b"B")
 
 
 def count(name):
@@ -154,7 +155,7 @@ def count(name):
 
 def t_reset_kills():
     e = Exec(M, ["sh", "-c", "sleep 1111 & echo up; sleep 2222"])
-    while not e.out[1]:
+    while not e.out[FRAME_STDOUT]:
         e.step()
     assert count("sleep") == 2
     e.st.rst()
@@ -167,7 +168,7 @@ def t_reset_kills_sessions():
     """setsid(2) leaves the process group, not the exec's cgroup."""
     e = Exec(M, ["sh", "-c", "setsid sleep 1111 & setsid sh -c "
                  "'sleep 2222 & sleep 3333' & echo up; sleep 4444"])
-    while not e.out[1]:
+    while not e.out[FRAME_STDOUT]:
         e.step()
     end = time.monotonic() + 20
     while count("sleep") < 4:
@@ -182,7 +183,7 @@ def t_left_behind_stays():
     code, out, _ = run(M, "sh", "-c", "setsid sleep 3333 & echo up")
     assert (code, out) == (0, b"up\n")
     e = Exec(M, ["sh", "-c", "echo up; sleep 4444"])
-    while not e.out[1]:
+    while not e.out[FRAME_STDOUT]:
         e.step()
     e.st.rst()
     end = time.monotonic() + 20
@@ -210,11 +211,11 @@ def t_stopped_at_birth():
                    # still not its program: what was read was the agent's
                    '  [ "$d" = init ] && echo caught${l:+ leak$l};'
                    "  kill -9 ${p#/proc/}; fi; done; done 2>/dev/null"])
-    while bad.out[1] != b"up\n":
+    while bad.out[FRAME_STDOUT] != b"up\n":
         bad.step()
     held = []
     end = time.monotonic() + 60
-    while bad.out[1].count(b"caught") < 30:
+    while bad.out[FRAME_STDOUT].count(b"caught") < 30:
         assert time.monotonic() < end, "none was caught"
         held.append(Exec(M, ["true"]))
         assert call(M, "GET", "/healthz")[0] == 200
@@ -227,7 +228,7 @@ def t_stopped_at_birth():
         e.st.rst()
     while count("init") > 1:
         assert time.monotonic() < end, "left behind"
-    assert b"leak" not in bad.out[1] + bad.st.got, bad.out
+    assert b"leak" not in bad.out[FRAME_STDOUT] + bad.st.got, bad.out
 
 
 def t_full_of_processes():
@@ -265,10 +266,10 @@ def t_limit():
 
 def t_tty():
     e = Exec(M, ["sh", "-c", "tty; read x; stty size"], tty=True, stdin=True)
-    e.frame(4, b'{"Width":77,"Height":33}')
-    e.frame(0, b"go\n")
+    e.frame(FRAME_RESIZE, b'{"Width":77,"Height":33}')
+    e.frame(FRAME_STDIN, b"go\n")
     assert e.wait() == 0
-    assert b"/dev/pts/" in e.out[1] and b"33 77" in e.out[1], e.out
+    assert b"/dev/pts/" in e.out[FRAME_STDOUT] and b"33 77" in e.out[FRAME_STDOUT], e.out
 
 
 def t_confined():

@@ -103,9 +103,9 @@ def gone_server_is_no_gone_vm():
 @case
 def words_of_limits():
     with Setup() as s:
-        r, _, err = s.run("exec", "web", *["x"] * 300)
+        r, _, err = s.run("exec", "web", *["x"] * 16385)
         same(r, 125)
-        has(err, "a command has at most 256 words and 65536 bytes: send a "
+        has(err, "a command has at most 16384 words and 65536 bytes: send a "
             "longer one as a script (mews exec -i VM sh < FILE)")
         r, _, err = s.run("exec", "-e", "A=" + "x" * 40000, "web", "x")
         same(r, 125)

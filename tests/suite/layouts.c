@@ -2,6 +2,8 @@
  * What mk/layouts reads: the compiler's word for what is in the rooms'
  * messages and in the spawner's records.  Never linked.
  */
+#include "common/frame.h"
+#include "common/log.h"
 #include "proto/api.h"
 #include "proto/boot.h"
 #include "proto/boot_room.h"

@@ -247,11 +247,13 @@ def environs_with(text):
 def files_with(text, top):
     found = []
     for d, _, files in os.walk(top):
-        for n in files:
+        for path in (os.path.join(d, n) for n in files):
             with contextlib.suppress(OSError):
-                with open(os.path.join(d, n), "rb") as f:
+                if not os.path.isfile(path):
+                    continue  # a FIFO would wait
+                with open(path, "rb") as f:
                     if text.encode() in f.read():
-                        found.append(os.path.relpath(os.path.join(d, n), top))
+                        found.append(os.path.relpath(path, top))
     return found
 
 

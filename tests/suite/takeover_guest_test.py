@@ -241,9 +241,12 @@ def agent():
     def told(name):
         vm = s.get("/api/v1/vms/" + name).json()
         assert vm["status"] == "running" and not vm.get("ready"), vm
-        with open(suite.ROOT + "/log/vm/%s.console" % vm["uid"],
-                  "rb") as f:
-            said = re.findall(rb"hostile: (\S+)", f.read())
+        try:
+            with open(suite.ROOT + "/log/vm/%s.console" % vm["uid"],
+                      "rb") as f:
+                said = re.findall(rb"hostile: (\S+)", f.read())
+        except FileNotFoundError:
+            return None  # it has said nothing yet
         said = [x.decode() for x in said if x != b"here"]
         return said if "mute" in said else guest_says("mine")
     # one after the other: a warden dials for so long, and then no more
