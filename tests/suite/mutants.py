@@ -217,9 +217,11 @@ class Tree:
         try:
             good = p.wait(FIRST + 3 * self.took.get(test, 300)) == 0
         except subprocess.TimeoutExpired:
-            os.killpg(p.pid, signal.SIGKILL)
-            p.wait()
             good = None
+        finally:
+            if p.poll() is None:
+                os.killpg(p.pid, signal.SIGKILL)
+                p.wait()
         self.took.setdefault(test, time.monotonic() - start)
         return good
 
@@ -304,6 +306,8 @@ def main(argv):
         for ms in todo.values():
             print(*ms, sep="\n")
         return 0
+    # what it copied goes with it
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     tree, total = Tree(), {}
     try:
         for path, ms in todo.items():
