@@ -146,6 +146,10 @@ golden: $(B)/unit/orchd/stored_test	## write anew what is stored, once that has 
 check-long: all unit-build lab-files asan	## what takes too long for check
 	$(Q)TEST_DEADLINE=$${TEST_DEADLINE:-3600} tests/check long
 
+.PHONY: mutants
+mutants: all unit-build test-build guest stage	## small faults in the code: does a test see them (F=orchd/store.c N=0)
+	$(Q)F="$(F)" N="$(N)" S="$(S)" tests/suite/mutants.py
+
 .SECONDARY:
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 

@@ -113,6 +113,64 @@ test_again(void)
 	end();
 }
 
+static enum idem_verdict
+look_vars(const char *one, const char *two, const char *doc, size_t len,
+    struct idem_row *row)
+{
+	struct api_req req = { .conn = 1, .key = "a" };
+
+	(void)snprintf(req.var[0], sizeof(req.var[0]), "%s", one);
+	(void)snprintf(req.var[1], sizeof(req.var[1]), "%s", two);
+	return idem_look(&o, 1, 7, &req, 5, doc, len, row);
+}
+
+/* Another request is one whose path or document differs, in any part. */
+static void
+test_other(void)
+{
+	struct idem_row row;
+
+	begin();
+	t_eq(look_vars("x", "y", "d", 1, &row), IDEM_NEW);
+	row.vm = 42;
+	t_eq(idem_use(&o, &row), 0);
+	t_eq(look_vars("x", "y", "d", 1, &row), IDEM_AGAIN);
+	t_eq(row.vm, 42);
+	t_eq(look_vars("z", "y", "d", 1, &row), IDEM_OTHER);
+	t_eq(look_vars("x", "z", "d", 1, &row), IDEM_OTHER);
+	t_eq(look_vars("xy", "", "d", 1, &row), IDEM_OTHER);
+	t_eq(look_vars("x", "", "d", 1, &row), IDEM_OTHER);
+	t_eq(look_vars("x", "y", "e", 1, &row), IDEM_OTHER);
+	t_eq(look_vars("x", "y", "", 0, &row), IDEM_OTHER);
+	row.tenant = 2;
+	t_eq(idem_use(&o, &row), 0); /* another tenant's is another key */
+	t_eq(o.idems.n, 2);
+	end();
+}
+
+/* What the store is given of a key is of this request alone. */
+static void
+test_row(void)
+{
+	struct idem_row row;
+	static const struct idem_row none;
+
+	begin();
+	memset(&row, 0xff, sizeof(row));
+	t_eq(look("", 7, 5, &row), IDEM_NEW);
+	t_mem(&row, sizeof(row), &none, sizeof(none));
+	memset(&row, 0xff, sizeof(row));
+	t_eq(look("a", 7, 5, &row), IDEM_NEW);
+	t_eq(row.tenant, 1);
+	t_eq(row.owner, 7);
+	t_eq(row.verb, 5);
+	t_eq(row.vm, 0);
+	t_eq(row.at_ns, wall_ns);
+	t_str(row.key, "a");
+	t_eq(row.key[sizeof(row.key) - 1], 0);
+	end();
+}
+
 /* The host's clock is set, by a day or by years: no key is lost, none stays. */
 static void
 test_clock_set(void)
@@ -223,6 +281,7 @@ test_shared(void)
 }
 
 const struct t_case t_cases[] = { { "again", test_again },
+	{ "another request", test_other }, { "its row", test_row },
 	{ "the clock is set", test_clock_set }, { "a day", test_day },
 	{ "read from the store", test_read }, { "too many", test_many },
 	{ "shared", test_shared }, { NULL, NULL } };

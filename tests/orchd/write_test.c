@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 
 #include "common/log.h"
 #include "common/util.h"
@@ -62,12 +63,14 @@ txn_commit(struct txn *t)
 	last = t;
 }
 
+static bool no_key;
+
 int
 idem_use(struct orchd *o, const struct idem_row *row)
 {
 	(void)o;
 	(void)row;
-	return 0;
+	return no_key ? -1 : 0;
 }
 
 static bool full; /* each key takes another's place */
@@ -105,6 +108,8 @@ title(const struct object *obj)
 	return "thing";
 }
 
+static int save_r;
+
 static int
 save(struct txn *t, const struct object *obj, enum write_op op)
 {
@@ -115,7 +120,7 @@ save(struct txn *t, const struct object *obj, enum write_op op)
 	(void)snprintf(text, sizeof(text), "%s:%d", ops[op],
 	    ((const struct thing *)obj)->row);
 	note(text);
-	return 0;
+	return save_r;
 }
 
 static uint64_t
@@ -462,6 +467,192 @@ test_del(void)
 	end();
 }
 
+/* The latest are kept, as many as there is room for. */
+static void
+test_notes(void)
+{
+	static const char *const why[] = { "0", "1", "2", "3", "4", "5", "6",
+		"7", "8", "9", "10" };
+	char want[256];
+	unsigned int i, n;
+	int len;
+
+	_Static_assert(nitems(why) > WRITE_NOTES_MAX + 2, "more than fit");
+	for (n = WRITE_NOTES_MAX - 1; n <= WRITE_NOTES_MAX + 2; n++) {
+		t_row(why[n]);
+		begin(1, OBJECT_STORED);
+		for (i = 0; i < n; i++)
+			write_note(&th.obj, 0, 0, why[i]);
+		commit(0);
+		len = snprintf(want, sizeof(want), "set:1");
+		for (i = n > WRITE_NOTES_MAX ? n - WRITE_NOTES_MAX : 0; i < n;
+		     i++)
+			len += snprintf(want + len, sizeof(want) - (size_t)len,
+			    " %s", why[i]);
+		t_str(said, want);
+		end();
+	}
+}
+
+/* Those of before what was asked stay when that is undone, be they lost to
+ * later ones or not. */
+static void
+test_notes_undone(void)
+{
+	static const struct {
+		const char *name, *want;
+		unsigned int before, after;
+	} rows[] = {
+		{ "none before", "", 0, 1 },
+		{ "one before", "set:1 0", 1, 1 },
+		{ "all fit", "set:1 0 1", 2, 6 },
+		{ "one lost", "set:1 1", 2, 7 },
+		{ "two lost", "", 2, 8 },
+		{ "more lost than there were", "", 2, 9 },
+	};
+	static const char *const why[] = { "0", "1" };
+	size_t i;
+	unsigned int n;
+
+	for (i = 0; i < nitems(rows); i++) {
+		t_row(rows[i].name);
+		begin(1, OBJECT_STORED);
+		for (n = 0; n < rows[i].before; n++) {
+			write_note(&th.obj, 0, 0, why[n]);
+			write_fact(&th.obj);
+		}
+		ask(2, 3, "");
+		for (n = 0; n < rows[i].after; n++)
+			write_note(&th.obj, 0, 0, "later");
+		commit(-EIO);
+		t_eq(th.row, 1);
+		t_eq(write_owed(&th.obj), rows[i].before > 0);
+		said[0] = '\0';
+		if (write_owed(&th.obj))
+			(void)evtimer_del(th.obj.again);
+		commit(0);
+		if (rows[i].want[0] == '\0' && rows[i].before > 0)
+			t_str(said, "set:1");
+		else
+			t_str(said, rows[i].want);
+		end();
+	}
+}
+
+/* Somebody waits for a key: what is owed does not wait for its timer then. */
+static void
+test_key_while_owed(void)
+{
+	const struct idem_row k = { .key = "k" };
+
+	begin(1, OBJECT_STORED);
+	fact(2, "news");
+	commit(-EIO);
+	t_true(write_owed(&th.obj));
+	t_eq(write_key(&th.obj, &(struct idem_row){ 0 }), 0);
+	t_true(write_owed(&th.obj));
+	no_key = true;
+	t_eq(write_key(&th.obj, &k), -ENOMEM);
+	no_key = false;
+	t_true(write_owed(&th.obj));
+	t_eq(write_key(&th.obj, &k), 0);
+	t_true(!write_owed(&th.obj));
+	said[0] = '\0';
+	commit(0);
+	t_str(said, "set:2 k news");
+	end();
+}
+
+/* What happened, and what was asked while the store had it: both fail, and only
+ * what happened stays, with its event. */
+static void
+test_asked_meanwhile(void)
+{
+	struct txn *t;
+
+	begin(1, OBJECT_STORED);
+	fact(2, "a");
+	write_send(&th.obj);
+	t = last;
+	last = NULL;
+	ask(3, 0, "k");
+	write_note(&th.obj, 0, 0, "b");
+	write_note(&th.obj, 0, 0, "c");
+	t->done(t->arg, -EIO);
+	free(t);
+	write_settle(&th.obj);
+	t_true(!write_owed(&th.obj)); /* both at once */
+	said[0] = '\0';
+	commit(-EIO);
+	t_str(said, "set:3 k a b c forget k undone:0:-5");
+	t_eq(th.row, 2);
+	t_true(write_owed(&th.obj));
+	(void)evtimer_del(th.obj.again);
+	said[0] = '\0';
+	commit(0);
+	t_str(said, "set:2 a");
+	end();
+}
+
+/* A transaction that cannot be made is one that failed: tried again later. */
+static void
+test_not_sent(void)
+{
+	struct timeval now, tv;
+
+	begin(1, OBJECT_STORED);
+	write_fact(&th.obj);
+	object_clear(&th.obj);
+	TAILQ_INIT(&o.objects.woken);
+	save_r = -ENOMEM;
+	write_send(&th.obj);
+	save_r = 0;
+	t_true(last == NULL);
+	t_true(th.obj.woken);
+	write_settle(&th.obj);
+	t_true(write_owed(&th.obj));
+	(void)gettimeofday(&now, NULL);
+	t_true(event_pending(th.obj.again, EV_TIMEOUT, &tv));
+	t_true(tv.tv_sec - now.tv_sec >= 4 && tv.tv_sec - now.tv_sec <= 5);
+	(void)evtimer_del(th.obj.again);
+	commit(0);
+	t_true(!o.objects.told); /* there is no event */
+	t_true(object_settled(&th.obj));
+	end();
+}
+
+/* What is to be written wakes its object, and is to be written at once. */
+static void
+test_wakes(void)
+{
+	const struct idem_row k = { .key = "k" };
+	unsigned int how;
+
+	for (how = 0; how < 6; how++) {
+		begin(1, OBJECT_STORED);
+		t_true(!th.obj.woken);
+		if (how == 0)
+			write_fact(&th.obj);
+		else if (how == 1)
+			write_note(&th.obj, 0, 0, "news");
+		else if (how == 2)
+			t_eq(write_key(&th.obj, &k), 0);
+		else if (how == 3)
+			t_eq(write_ask(&th.obj, 0, &(struct idem_row){ 0 }), 0);
+		else if (how == 4)
+			t_eq(write_new(&th.obj, 0, &(struct idem_row){ 0 }), 0);
+		else
+			write_del(&th.obj, 0);
+		t_true(th.obj.woken);
+		t_true(!object_settled(&th.obj));
+		t_true(TAILQ_FIRST(&o.objects.woken) == &th.obj);
+		commit(0);
+		t_true(said[0] != '\0');
+		t_true(how == 5 || object_settled(&th.obj));
+		end();
+	}
+}
+
 static void
 test_no_memory(void)
 {
@@ -497,6 +688,12 @@ const struct t_case t_cases[] = {
 	{ "a key makes room for another", test_key_makes_room },
 	{ "the first write", test_new },
 	{ "the last write", test_del },
+	{ "more notes than fit", test_notes },
+	{ "notes of before what is undone", test_notes_undone },
+	{ "a key while something is owed", test_key_while_owed },
+	{ "asked while something is written", test_asked_meanwhile },
+	{ "what could not be sent", test_not_sent },
+	{ "what is to be written wakes", test_wakes },
 	{ "without memory", test_no_memory },
 	{ NULL, NULL },
 };

@@ -1,0 +1,326 @@
+#!/usr/bin/env python3
+"""Small faults in the C that keeps the promises: does a test see each?
+
+usage: [N=COUNT] [S=SEED] [F=FILE...] mutants.py [--list] [--unit]
+
+A mutant is the tree with one place of one file changed: an operator, a
+constant, a call or an assignment taken out, an error not returned, a condition
+turned round.  The tests of GUARDS run on it, the fast ones first, until one
+fails.  A mutant that does not compile, or is the code of another, is none.
+
+N of them by the seed S (40; 0: all), of the file F or of all.  One that lives
+is "not ok", unless tests/mutants.equivalent says why no test can see it.
+--list only says what the mutants are, --unit runs no Python.
+"""
+import os
+import random
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+EQUIVALENT = os.path.join(TOP, "tests/mutants.equivalent")
+COUNT = 40
+FIRST = 5  # seconds that any test has, and as much of its own time again
+PYTHON = ("orchd/orchd_test", "orchd/orchd_store_test", "orchd/orchd_said_test")
+MEMORY = 8 << 30  # a loop that does not end takes no more
+
+# file: (unit tests, tests of real processes with the programs they are of)
+GUARDS = {
+    "orchd/object/object.c": (("orchd/write_test", "orchd/vm_converge_test"),
+                              PYTHON),
+    "orchd/object/wait.c": (("orchd/write_test", "orchd/vm_converge_test"),
+                            PYTHON),
+    "orchd/object/write.c": (("orchd/write_test", "orchd/vm_converge_test"),
+                             PYTHON),
+    "orchd/object/idem.c": (("orchd/idem_test",), PYTHON),
+    "orchd/vm/vm_converge.c": (("orchd/vm_converge_test",), PYTHON),
+    "orchd/vm/vm_step.c": (("orchd/vm_converge_test",), PYTHON),
+    "orchd/sql.c": (("orchd/store_test", "orchd/stored_test",
+                     "orchd/power_test"), PYTHON),
+    "orchd/store.c": (("orchd/store_test", "orchd/power_test"), PYTHON),
+    "orchd/api/reader.c": (("orchd/reader_test",), PYTHON),
+    "apid/client.c": ((), ("apid/apid_test", "apid/apid_refuses_test",
+                           "apid/apid_streams_test")),
+    "apid/stream.c": ((), ("apid/apid_streams_test", "apid/apid_test",
+                           "apid/apid_events_test")),
+}
+PROGRAMS = {"orchd": "build/mews-orchd", "apid": "build/mews-apid"}
+
+SWAPS = {"==": "!=", "!=": "==", "<": "<=", "<=": "<", ">": ">=", ">=": ">",
+         "&&": "||", "||": "&&", "+=": "-=", "-=": "+=", "|=": "&="}
+BOUND = r"\b[A-Z][A-Z0-9_]*_(?:MAX|MIN|MS|S|NS|BATCH|ROUNDS|BYTES)\b"
+CALL = re.compile(r"^\t+(\(void\))?[a-z]\w*\(", re.M)
+ASSIGN = re.compile(r"^\t+[*\w.>\[\]-]+ = [^;{}]*;", re.M)
+QUIET = re.compile(r"\b(?:log_\w+|assert|static_assert|_Static_assert)\(")
+# what the store is asked for in words
+WORDS = (("synchronous = FULL", "synchronous = OFF"),)
+
+
+def blank(text):
+    """The text with nothing but spaces for comments, strings and directives."""
+    def spaces(m):
+        return re.sub(r"[^\n]", " ", m.group(0))
+    return re.sub(r'/\*.*?\*/|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|'
+                  r"^#(?:[^\n]*\\\n)*[^\n]*", spaces, text, flags=re.S | re.M)
+
+
+def close(code, at):
+    """Behind the bracket that ends the one at `at`."""
+    depth = 0
+    for i in range(at, len(code)):
+        depth += (code[i] == "(") - (code[i] == ")")
+        if depth == 0:
+            return i + 1
+    return len(code)
+
+
+def places(code):
+    """(begin, end, what stands there instead) in a body; None: nothing."""
+    for m in re.finditer(r"(?<= )(==|!=|<=|>=|<|>|&&|\|\||\+=|-=|\|=)(?=\s)",
+                         code):
+        yield m.start(), m.end(), SWAPS[m.group(0)]
+    for m in re.finditer(r"\+\+|--", code):
+        yield m.start(), m.end(), "--" if m.group(0) == "++" else "++"
+    for m in re.finditer(r"(?<![\w.-])\d+\b", code):
+        yield m.start(), m.end(), str(int(m.group(0)) + 1)
+    for m in re.finditer(BOUND, code):
+        yield m.start(), m.end(), "(%s * 2)" % m.group(0)
+        yield m.start(), m.end(), "(%s - 1)" % m.group(0)
+    for m in re.finditer(r"\breturn (-E[A-Z]+|true|false);", code):
+        yield m.start(1), m.end(1), {"true": "false", "false": "true"}.get(
+            m.group(1), "0")
+    for m in re.finditer(r"\bif (?=\()", code):
+        yield m.end(), close(code, m.end()), "(!%s)"
+    for m in CALL.finditer(code):
+        end = close(code, m.end() - 1)
+        if code[end:end + 1] == ";":
+            yield m.start() + len(re.match(r"\t+", m.group(0)).group(0)), \
+                end, None
+    for m in ASSIGN.finditer(code):
+        tabs = len(re.match(r"\t+", m.group(0)).group(0))
+        yield m.start() + tabs, m.end() - 1, None
+
+
+class Mutant:
+    def __init__(self, path, text, begin, end, new):
+        old = text[begin:end]
+        if new is None:  # as many lines as before: they are in messages
+            new = "\n" * old.count("\n")
+        elif "%s" in new:
+            new %= old
+        self.path, self.text = path, text[:begin] + new + text[end:]
+        self.line = text.count("\n", 0, begin) + 1
+        first, last = text.rfind("\n", 0, begin) + 1, text.find("\n", end)
+        self.was = " ".join(text[first:last].split())
+        self.now = " ".join((text[first:begin] + new + text[end:last]).split())
+
+    def __str__(self):
+        return "%s:%d: %s  =>  %s" % (self.path, self.line, self.was, self.now)
+
+    def key(self):
+        return self.path, self.was, self.now
+
+
+def mutants(path):
+    with open(os.path.join(TOP, path), encoding="utf-8") as f:
+        text = f.read()
+    code = blank(text)
+    # a message is no promise
+    for m in QUIET.finditer(code):
+        end = close(code, m.end() - 1)
+        code = code[:m.start()] + re.sub(r"[^\n]", " ", code[m.start():end]) + \
+            code[end:]
+    found = []
+    for m in re.finditer(r"\)\n\{\n.*?^\}", code, re.S | re.M):
+        # a declaration that sets nothing to anything is none of its places
+        body = code[m.start() + 2:m.end()]
+        for begin, end, new in places(body):
+            at = m.start() + 2
+            found.append(Mutant(path, text, at + begin, at + end, new))
+    for old, new in WORDS:
+        for m in re.finditer(re.escape(old), text):
+            found.append(Mutant(path, text, m.start(), m.end(), new))
+    return sorted(found, key=lambda m: m.line)
+
+
+def equivalent():
+    """{mutant's key: why no test can see it}: three lines each."""
+    known = {}
+    if not os.path.exists(EQUIVALENT):
+        return known
+    with open(EQUIVALENT, encoding="utf-8") as f:
+        lines = [l.rstrip("\n") for l in f
+                 if l.strip() and not l.startswith("#")]
+    for i in range(0, len(lines), 3):
+        (path, why), was, now = lines[i].split(": ", 1), *lines[i + 1:i + 3]
+        assert was.startswith("- ") and now.startswith("+ "), lines[i]
+        known[path, was[2:], now[2:]] = why
+    return known
+
+
+class Tree:
+    """A copy of this tree and of what is built of it."""
+
+    def __init__(self):
+        self.at = tempfile.mkdtemp(prefix="mews-mutants-")
+        self.took = {}
+        files = subprocess.run(["git", "ls-files", "-z"], cwd=TOP, check=True,
+                               stdout=subprocess.PIPE).stdout
+        subprocess.run(["cpio", "-0pdm", "--quiet", self.at], cwd=TOP,
+                       input=files, check=True)
+        for d in ("build", "build-test"):
+            if os.path.isdir(os.path.join(TOP, d)):
+                subprocess.run(["cp", "-a", os.path.join(TOP, d), self.at],
+                               check=True)
+
+    def path(self, *p):
+        return os.path.join(self.at, *p)
+
+    def make(self, *targets):
+        own = {k: v for k, v in os.environ.items()
+               if k not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "F", "N", "S")}
+        return subprocess.run(["make", "-s", *targets], cwd=self.at, env=own,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              check=False)
+
+    def code(self, path):
+        """What the compiler makes of it, without what debuggers read."""
+        out = self.path("object")
+        obj = self.path("build/obj", path.removesuffix(".c") + ".o")
+        subprocess.run(["objcopy", "--strip-debug", obj, out], check=True)
+        with open(out, "rb") as f:
+            return f.read()
+
+    def write(self, path, text):
+        with open(self.path(path), "w", encoding="utf-8") as f:
+            f.write(text)
+
+    def passes(self, test, room):
+        """None: no end within its time."""
+        python = os.path.exists(self.path("tests", test + ".py"))
+        argv = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc",
+                sys.executable, "tests/%s.py" % test] if python else \
+            [self.path("build/unit", test)]
+        env = dict(os.environ, MEWS_PROGRAM=self.path(PROGRAMS[room]))
+        start = time.monotonic()
+        p = subprocess.Popen(argv, cwd=self.at, env=env,
+                             stdin=subprocess.DEVNULL,
+                             stdout=subprocess.DEVNULL,
+                             stderr=subprocess.DEVNULL, start_new_session=True)
+        resource.prlimit(p.pid, resource.RLIMIT_AS, (MEMORY, MEMORY))
+        try:
+            good = p.wait(FIRST + 3 * self.took.get(test, 300)) == 0
+        except subprocess.TimeoutExpired:
+            good = None
+        finally:
+            if p.poll() is None:
+                os.killpg(p.pid, signal.SIGKILL)
+                p.wait()
+        self.took.setdefault(test, time.monotonic() - start)
+        return good
+
+
+def guards(path):
+    unit, run = GUARDS[path]
+    return unit + (() if "--unit" in sys.argv else run)
+
+
+def targets(path):
+    unit, run = GUARDS[path]
+    room = path.split("/", 1)[0]
+    return ["build/unit/" + u for u in unit] + \
+        ([PROGRAMS[room]] if run and "--unit" not in sys.argv else [])
+
+
+def fate(tree, m, seen):
+    """Which test killed it; "" none, None: it is no mutant."""
+    tree.write(m.path, m.text)
+    if tree.make("build/obj/%s.o" % m.path.removesuffix(".c")).returncode != 0:
+        return None
+    code = tree.code(m.path)
+    if code in seen:
+        return None
+    seen.add(code)
+    if tree.make(*targets(m.path)).returncode != 0:
+        return None
+    for test in guards(m.path):
+        if tree.passes(test, m.path.split("/", 1)[0]) is not True:
+            return test
+    return ""
+
+
+def run_file(tree, path, todo, known):
+    """(killed, living, equivalent, none) of a file's mutants."""
+    n = {"killed": 0, "alive": 0, "equivalent": 0, "none": 0}
+    with open(tree.path(path), encoding="utf-8") as f:
+        whole = f.read()
+    p = tree.make(*targets(path))
+    assert p.returncode == 0, p.stdout.decode()
+    for test in guards(path):
+        assert tree.passes(test, path.split("/", 1)[0]), \
+            "%s fails without a mutant" % test
+    seen = {tree.code(path)}
+    for m in todo:
+        if m.key() in known:
+            n["equivalent"] += 1
+            continue
+        by = fate(tree, m, seen)
+        if by is None:
+            n["none"] += 1
+        elif by:
+            n["killed"] += 1
+            print("ok %s (%s)" % (m, by), flush=True)
+        else:
+            n["alive"] += 1
+            print("not ok SURVIVED %s" % m, flush=True)
+    tree.write(path, whole)
+    tree.make(*targets(path))
+    return n
+
+
+def chosen():
+    files = os.environ.get("F", "").split() or list(GUARDS)
+    unknown = [f for f in files if f not in GUARDS]
+    if unknown:
+        sys.exit("no test is known for %s: GUARDS has %s" % (
+            " ".join(unknown), " ".join(GUARDS)))
+    every = [m for f in files for m in mutants(f)]
+    count = int(os.environ.get("N") or COUNT)
+    seed = os.environ.get("S") or "1"
+    print("# seed %s, %d of %d mutants" % (
+        seed, min(count, len(every)) if count else len(every), len(every)))
+    if 0 < count < len(every):
+        every = random.Random(seed).sample(every, count)
+    return {f: [m for m in every if m.path == f] for f in files}
+
+
+def main(argv):
+    start, todo, known = time.monotonic(), chosen(), equivalent()
+    if "--list" in argv:
+        for ms in todo.values():
+            print(*ms, sep="\n")
+        return 0
+    # what it copied goes with it
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
+    tree, total = Tree(), {}
+    try:
+        for path, ms in todo.items():
+            n = run_file(tree, path, ms, known) if ms else {}
+            for k, v in n.items():
+                total[k] = total.get(k, 0) + v
+    finally:
+        shutil.rmtree(tree.at)
+    print("# %d killed, %d survived, %d equivalent, %d no mutants, in %d s" % (
+        *(total.get(k, 0) for k in ("killed", "alive", "equivalent", "none")),
+        time.monotonic() - start))
+    return 1 if total.get("alive") else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
