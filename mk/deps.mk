@@ -9,6 +9,7 @@ DEPS_RUN := qemu-system-x86 busybox-static iproute2 cpio
 DEPS_TEST := python3 python3-h11 python3-pyelftools nftables procps
 DEPS_LINT := clang clang-tidy clang-format cppcheck pmccabe libclang-rt-14-dev
 # The lab's image is made of packages that are unpacked, not installed.
+DEPS_ROOT := mmdebstrap git util-linux mount
 DEPS_LAB := qemu-system-x86 busybox-static cpio e2fsprogs util-linux
 
 .PHONY: deps deps-lint
