@@ -104,8 +104,8 @@ def twice_and_late():
         let_go(l.launch, waiting)
         eq(l.answer(rid).status, 200)
         eq(l.leaks(c), [])
-        types = [e["type"] for e in l.events(l.client(l.user))]
-        eq(types.count("VM_READY"), 3)
+        l.until(lambda: [e["type"] for e in l.events(l.client(l.user))].count(
+            "VM_READY") == 3, "VM_READY of all three lives")
 
 
 def never_answered():

@@ -308,6 +308,8 @@ def events():
         l.create(c, "a")
         got = doc_list(l.answer(rid).tail, event_view)
         eq((got[0]["type"], got[0]["name"]), ("VM_CREATED", "a"))
+        # a create is answered when the VM runs; stopped, it is never ready
+        l.until(lambda: len(l.events(l.client(l.user))) == 3, "VM_READY")
         l.call(c, STOP, "a")
         l.call(c, DELETE, "a")
         want = ["VM_CREATED", "VM_RUNNING", "VM_READY", "VM_STOPPED",
@@ -327,7 +329,7 @@ def events():
         l.until(lambda: far.id in l.gone, "API_GONE")
         c = l.client(l.user)
         l.create(c, "b")
-        eq(l.events(l.client(l.user))[-1]["id"], 8)
+        l.until(lambda: l.events(l.client(l.user))[-1]["id"] == 8, "VM_READY")
 
 
 def events_at_once():

@@ -70,6 +70,7 @@ def main():
     def adopted():
         new.start()
         new.wait_helpers()
+        new.wait_ready("old")
         now = vm(new)
         assert now["status"] == "running" and now["ready"], now
         assert now["pid"] == before["pid"], (before, now)
@@ -83,6 +84,7 @@ def main():
         new.stop()
         new.start()
         new.wait_helpers()
+        new.wait_ready("old")
         assert vm(new)["pid"] == before["pid"], vm(new)
         served()
 
