@@ -37,9 +37,6 @@ static const struct col vm_cols[] = {
 	{ COL(V, tenant, COL_INT), FROM_0 },
 	{ COL(V, id, COL_INT), FROM_0 },
 	{ COL(V, name, COL_TEXT), .flags = COL_SHOW, .check = name_check },
-	{ COL(V, desired, COL_INT), .flags = COL_SET,
-	    .words =
-		WORD(WANT_STOPPED) | WORD(WANT_RUNNING) | WORD(WANT_GONE) },
 	{ COL(V, state, COL_INT), .flags = COL_SET,
 	    .words = WORD(VM_PENDING) | WORD(VM_STARTING) | WORD(VM_RUNNING) |
 		WORD(VM_STOPPING) | WORD(VM_STOPPED) | WORD(VM_CRASHED) |

@@ -77,6 +77,8 @@ static const char *const migrations[] = {
 	"ALTER TABLE event ADD COLUMN body_v INTEGER NOT NULL DEFAULT 1;"
 	"UPDATE event SET body = v2_event(wire);"
 	"ALTER TABLE event DROP COLUMN wire;",
+	/* 4: the state says what is wanted */
+	"ALTER TABLE vm DROP COLUMN desired;",
 };
 
 /* Each is made from its type's columns, or written here (store_int.h). */

@@ -37,7 +37,6 @@ struct vm_row {
 	int64_t tenant;
 	int64_t id; /* Volant's integer, per tenant */
 	char name[STORE_NAME_MAX];
-	uint32_t desired; /* enum vm_desired */
 	uint32_t state; /* enum vm_state */
 	uint32_t reason; /* enum exit_reason */
 	int32_t exit_status; /* wait status of the hypervisor */

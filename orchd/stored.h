@@ -5,9 +5,9 @@
 
 /*
  * The objects that store.db holds whole, each with the version it is written
- * in and the steps from older ones (proto/table.h).  tests/golden/stored.json
+ * in and the steps from older ones (proto/table.h).  tests/golden/stored.txt
  * holds what they were when the version was last raised: a table that changes
- * is a new version, and `make golden` writes that file anew.
+ * is a new version, and `make golden` adds its line.
  */
 extern const struct stored stored_request; /* struct vm_create; vm.request */
 extern const struct stored stored_event; /* struct event_view; event.body */

@@ -93,8 +93,6 @@ struct vm_create {
 	int32_t cpu_cores;
 	int32_t memory_mb;
 	char kernel_cmdline[CMDLINE_EXTRA_MAX + 1];
-	char api_host[254];
-	char api_port[6];
 	struct strs env;
 	char hostname[NAME_LEN_MAX + 1];
 };

@@ -65,28 +65,6 @@ line_ok(const char *s, size_t len, struct err *e)
 }
 
 static int
-host_ok(const char *s, size_t len, struct err *e)
-{
-	size_t i;
-
-	for (i = 0; i < len; i++)
-		if (!is_alnum(s[i]) && strchr(".-:_", s[i]) == NULL)
-			return err_set(
-			    e, -EINVAL, "not a host name or an address");
-	return 0;
-}
-
-static int
-port_ok(const char *s, size_t len, struct err *e)
-{
-	long long v;
-
-	if (len <= 5 && num_parse(s, 0, 65535, &v) == 0)
-		return 0;
-	return err_set(e, -EINVAL, "not a port");
-}
-
-static int
 ipv4_ok(const char *s, size_t len, struct err *e)
 {
 	struct in_addr a;
@@ -142,8 +120,6 @@ const struct text_rule rule_word = { word_ok, "^[A-Za-z0-9][A-Za-z0-9._-]*$" };
 const struct text_rule rule_image = { image_ok,
 	"^[A-Za-z0-9][A-Za-z0-9._/:@-]*$" };
 const struct text_rule rule_line = { line_ok, NULL };
-const struct text_rule rule_host = { host_ok, "^[A-Za-z0-9._:-]*$" };
-const struct text_rule rule_port = { port_ok, "^[0-9]{1,5}$" };
 const struct text_rule rule_ipv4 = { ipv4_ok, NULL };
 const struct text_rule rule_mac = { mac_ok,
 	"^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$" };

@@ -9,8 +9,6 @@ extern const struct text_rule rule_hostname;
 extern const struct text_rule rule_word; /* plugin, runtime */
 extern const struct text_rule rule_image; /* an image reference */
 extern const struct text_rule rule_line; /* no control characters */
-extern const struct text_rule rule_host; /* a name or address, one word */
-extern const struct text_rule rule_port; /* 0 to 65535 */
 extern const struct text_rule rule_ipv4; /* dotted quad, no zeros in front */
 extern const struct text_rule rule_mac; /* lower case, unicast */
 extern const struct text_rule rule_env; /* NAME=value */

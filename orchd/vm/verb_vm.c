@@ -54,13 +54,13 @@ changed(const struct req *r, enum wait_for again, struct idem_row *key)
 /* Asks for a change and waits for it, or says why not. */
 static void
 change(const struct req *r, struct vm *vm, enum vm_event ev, const char *why,
-    enum vm_desired want, enum wait_for what, struct idem_row *key)
+    enum wait_for what, struct idem_row *key)
 {
 	int e = req_wait(r, &vm->obj, what, what == FOR_GONE ? 204 : 200);
 
 	if (e < 0)
 		return;
-	if ((e = vm_step_asked(vm, ev, why, want, what, key)) < 0) {
+	if ((e = vm_step_asked(vm, ev, why, what, key)) < 0) {
 		wait_drop(&vm->obj, r->c->id);
 		req_refuse(r, e == -EPERM ? 409 : 500,
 		    e == -EPERM ? "not in the state this vm is in"
@@ -118,8 +118,7 @@ verb_vm_start(const struct req *r)
 	case VM_STOPPED:
 	case VM_CRASHED:
 		vm->retried = false;
-		change(r, vm, EV_START, "vm started", WANT_RUNNING, FOR_RUNNING,
-		    &key);
+		change(r, vm, EV_START, "vm started", FOR_RUNNING, &key);
 		return;
 	case VM_PENDING:
 	case VM_STARTING:
@@ -158,8 +157,7 @@ verb_vm_stop(const struct req *r)
 		join(r, vm, FOR_STOPPED, &key);
 	/* without a launcher it is written down, and done when there is one */
 	else if (!vm->run.unknown || !doubted(r, vm))
-		change(r, vm, EV_STOP, "vm stopped", WANT_STOPPED, FOR_STOPPED,
-		    &key);
+		change(r, vm, EV_STOP, "vm stopped", FOR_STOPPED, &key);
 }
 
 void
@@ -173,8 +171,7 @@ verb_vm_delete(const struct req *r)
 	if (vm->row.state == VM_DELETING)
 		join(r, vm, FOR_GONE, &key);
 	else
-		change(
-		    r, vm, EV_DELETE, "vm deleted", WANT_GONE, FOR_GONE, &key);
+		change(r, vm, EV_DELETE, "vm deleted", FOR_GONE, &key);
 }
 
 /* --- streams --- */

@@ -92,7 +92,6 @@ create_fill(const struct req *r, struct vm *vm)
 
 	row->tenant = r->c->tenant;
 	(void)snprintf(row->name, sizeof(row->name), "%s", vm->request.name);
-	row->desired = WANT_RUNNING;
 	row->state = VM_PENDING;
 	row->created_ns = row->updated_ns = clock_wall_ns();
 	if ((e = alloc_slot(o, &row->slot)) < 0 ||

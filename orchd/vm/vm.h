@@ -15,8 +15,6 @@
 
 struct event;
 
-enum vm_desired { WANT_STOPPED = 0, WANT_RUNNING = 1, WANT_GONE = 2 };
-
 /* What requests wait for (waiter.what). */
 enum wait_for {
 	FOR_RUNNING,

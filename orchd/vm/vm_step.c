@@ -76,7 +76,7 @@ vm_step(struct vm *vm, enum vm_event ev, const char *why)
 
 int
 vm_step_asked(struct vm *vm, enum vm_event ev, const char *why,
-    enum vm_desired want, enum wait_for what, struct idem_row *key)
+    enum wait_for what, struct idem_row *key)
 {
 	int news = -1, r;
 	const int to = step_find(vm, ev, &news);
@@ -86,7 +86,6 @@ vm_step_asked(struct vm *vm, enum vm_event ev, const char *why,
 	key->vm = vm->row.vmid;
 	if ((r = write_ask(&vm->obj, WAITS(what), key)) < 0)
 		return r;
-	vm->row.desired = want;
 	if (ev == EV_START) {
 		vm->row.reason = EXIT_NONE;
 		vm->row.exit_status = 0;

@@ -10,11 +10,11 @@
  */
 int vm_step(struct vm *vm, enum vm_event ev, const char *why);
 /*
- * The same for what a person asked: desired state and key are in the same
+ * The same for what a person asked: state and key are in the same
  * commit.  If that fails, all is as before and those who wait for it (what)
  * are told.  -EPERM, -ENOMEM: nothing was changed.
  */
 int vm_step_asked(struct vm *vm, enum vm_event ev, const char *why,
-    enum vm_desired want, enum wait_for what, struct idem_row *key);
+    enum wait_for what, struct idem_row *key);
 
 #endif

@@ -32,7 +32,6 @@ def signed(uid):
 # what is done to the row, what is said of it, whether its name can be read
 ROWS = (("state = 77", "state: 77 cannot be", True),
         ("state = 10", "state: 10 cannot be", True),
-        ("desired = 9", "desired: 9 cannot be", True),
         ("slot = 70000", "slot: 70000 cannot be", True),
         ("slot = 5000", "slot: 5000, and it is held at 0", True),
         ("slot = -1, ipv4 = -1", "slot: -1 cannot be", True),

@@ -141,9 +141,8 @@ static const struct {
 	    "{\"name\":\"web\",\"plugin\":\"nginx\",\"runtime\":\"nginx\","
 	    "\"cpu_cores\":2,\"memory_mb\":512}" },
 	{ "create as ours", &vm_create_table,
-	    "{\"name\":\"web\",\"image\":\"busybox\",\"api_host\":\"10.0.0.1\","
-	    "\"api_port\":\"7777\",\"env\":[\"A=1\",\"B=\"],"
-	    "\"hostname\":\"web\"}" },
+	    "{\"name\":\"web\",\"image\":\"busybox\","
+	    "\"env\":[\"A=1\",\"B=\"],\"hostname\":\"web\"}" },
 	{ "query", &vm_query_table,
 	    "{\"status\":[\"running\",\"stopped\"],\"limit\":0,\"offset\":5,"
 	    "\"sort\":\"name\",\"order\":\"desc\"}" },
@@ -273,12 +272,6 @@ test_refused(void)
 		{ "newline for the kernel", &vm_create_table,
 		    "{\"name\":\"w\",\"kernel_cmdline\":\"a\\nb\"}",
 		    "kernel_cmdline: no control characters" },
-		{ "space in the API host", &vm_create_table,
-		    "{\"name\":\"w\",\"api_host\":\"a init=/x\"}",
-		    "api_host: not a host name or an address" },
-		{ "port", &vm_create_table,
-		    "{\"name\":\"w\",\"api_port\":\"65536\"}",
-		    "api_port: not a port" },
 		{ "image that climbs", &vm_create_table,
 		    "{\"name\":\"w\",\"image\":\"a/../b\"}",
 		    "image: not an image reference" },
