@@ -194,25 +194,64 @@ post_exec(struct conn *c)
 	table_clear(&exec_request_table, &req);
 }
 
+/* To the commands that run, whoever started them. */
+static void
+post_kill(struct conn *c)
+{
+	struct vm_signal req = { 0 };
+	struct err e = { 0 };
+	char json[48];
+	size_t n;
+
+	if (table_decode(&vm_signal_table, TABLE_STRICT, c->body, c->body_len,
+		&req, &e) < 0) {
+		conn_error(c, 400, e.msg);
+		return;
+	}
+	n = exec_signal_all(req.signal);
+	if (n == 0) {
+		conn_error(c, 409, "no command runs in this vm");
+		return;
+	}
+	(void)snprintf(json, sizeof(json), "{\"signalled\":%zu}", n);
+	conn_answer(c, 200, json);
+}
+
+#define P struct power_request
+struct power_request {
+	uint64_t has;
+	uint8_t action;
+	uint32_t grace_ms;
+};
+enum { POWER_OFF, POWER_REBOOT };
+static const char *const power_names[] = { "off", "reboot", NULL };
+static const struct field power_fields[] = {
+	{ F_(P, action, FT_ENUM), .flags = FF_REQUIRED, .names = power_names,
+	    .doc = "off or reboot" },
+	{ F_INTF(P, grace_ms, FF_OPTIONAL), .max = UINT32_MAX,
+	    .doc = "so long programs have to end" },
+};
+static const struct table power_table = { .name = "power",
+	.size = sizeof(P),
+	.fields = power_fields,
+	.nfields = nitems(power_fields),
+	.doc = "How the guest ends." };
+#undef P
+
 static void
 post_power(struct conn *c)
 {
-	static const char off[] = "{\"action\":\"off\"}";
-	static const char again[] = "{\"action\":\"reboot\"}";
-	char text[64] = "";
-	size_t i, n = 0;
+	struct power_request req = { 0 };
+	struct err e = { 0 };
 
-	/* two words are all it knows; white space between them is free */
-	for (i = 0; i < c->body_len && n < sizeof(text) - 1; i++) {
-		if (strchr(" \t\r\n", c->body[i]) == NULL)
-			text[n++] = c->body[i];
-	}
-	if (strcmp(text, off) != 0 && strcmp(text, again) != 0) {
-		conn_error(c, 400, "action must be off or reboot");
+	if (table_decode(&power_table, TABLE_STRICT, c->body, c->body_len, &req,
+		&e) < 0) {
+		conn_error(c, 400, e.msg);
 		return;
 	}
 	conn_answer(c, 202, "{}");
-	power_begin(c->a, strcmp(text, off) == 0 ? RB_POWER_OFF : RB_AUTOBOOT);
+	power_begin(c->a, req.action == POWER_OFF ? RB_POWER_OFF : RB_AUTOBOOT,
+	    req.grace_ms);
 }
 
 static const struct route {
@@ -228,6 +267,7 @@ static const struct route {
 	{ "/v1/power", HTTP_POST, true, post_power },
 	{ "/v1/stats", HTTP_GET, false, get_stats },
 	{ "/v1/exec", HTTP_POST, false, post_exec },
+	{ "/v1/kill", HTTP_POST, false, post_kill },
 };
 
 void

@@ -60,10 +60,10 @@ on_signal(void *arg, uint32_t events)
 		reap(a);
 		break;
 	case SIGINT: /* ctrl-alt-del */
-		power_begin(a, RB_AUTOBOOT);
+		power_begin(a, RB_AUTOBOOT, 0);
 		break;
 	default:
-		power_begin(a, RB_POWER_OFF);
+		power_begin(a, RB_POWER_OFF, 0);
 		break;
 	}
 }
@@ -91,7 +91,7 @@ signals_open(struct agent *a)
 static void
 on_button(void *arg)
 {
-	power_begin(arg, RB_POWER_OFF);
+	power_begin(arg, RB_POWER_OFF, 0);
 }
 
 int

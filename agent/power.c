@@ -11,7 +11,7 @@
 #include "agent/power.h"
 #include "common/log.h"
 
-#define GRACE_S 5
+#define GRACE_MS 5000
 
 static void
 power_now(struct agent *a)
@@ -44,21 +44,31 @@ power_step(struct agent *a)
 		(void)kill(a->work.pid, SIGTERM);
 }
 
-void
-power_begin(struct agent *a, int reboot_cmd)
+static int
+grace_set(struct agent *a, uint32_t ms)
 {
-	const struct itimerspec its = { .it_value = { .tv_sec = GRACE_S } };
+	const struct itimerspec its = { .it_value = { .tv_sec = ms / 1000,
+					    .tv_nsec = ms % 1000 * 1000000L } };
 
-	if (a->reboot_cmd != 0)
+	return timerfd_settime(a->grace.fd, 0, &its, NULL);
+}
+
+void
+power_begin(struct agent *a, int reboot_cmd, uint32_t grace_ms)
+{
+	if (a->reboot_cmd != 0) {
+		if (grace_ms > 0)
+			(void)grace_set(a, grace_ms);
 		return;
+	}
 	a->reboot_cmd = reboot_cmd;
 	a->grace = (struct watch){ .fn = on_grace, .arg = a };
 	a->grace.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
 	if (a->grace.fd < 0 ||
-	    timerfd_settime(a->grace.fd, 0, &its, NULL) < 0 ||
+	    grace_set(a, grace_ms > 0 ? grace_ms : GRACE_MS) < 0 ||
 	    loop_watch(&a->grace, EPOLLIN) < 0)
 		power_now(a);
-	exec_term_all();
+	(void)exec_signal_all(SIGTERM);
 	port_flush(&a->port); /* the answer, before all ends */
 	power_step(a);
 }
@@ -77,7 +87,7 @@ on_ask(void *arg, uint32_t events)
 	}
 	log_info(
 	    "the workload asks for %s", what == 'r' ? "a reboot" : "power-off");
-	power_begin(a, what == 'r' ? RB_AUTOBOOT : RB_POWER_OFF);
+	power_begin(a, what == 'r' ? RB_AUTOBOOT : RB_POWER_OFF, 0);
 }
 
 void

@@ -11,6 +11,12 @@
 #define VMS "/api/v1/vms"
 #define VM VMS "/{name:vm}"
 
+static uint32_t
+stop_more_ms(const void *query)
+{
+	return ((const struct vm_stop *)query)->timeout * 1000;
+}
+
 static const struct route rows[] = {
 	{ HTTP_GET, "/healthz", ROUTE_HEALTH, .ok = 200, .op = "getHealth",
 	    .about = "Does the suite serve?" },
@@ -29,8 +35,13 @@ static const struct route rows[] = {
 	    .op = "destroyVM", .about = "Stops and removes a VM." },
 	{ HTTP_POST, VM "/start", ROUTE_ASK, API_VM_START, .out = &vm_table,
 	    .ok = 200, .op = "startVM", .about = "Starts a VM." },
-	{ HTTP_POST, VM "/stop", ROUTE_ASK, API_VM_STOP, .out = &vm_table,
+	{ HTTP_POST, VM "/stop", ROUTE_ASK, API_VM_STOP,
+	    .query = &vm_stop_table, .out = &vm_table, .more_ms = stop_more_ms,
 	    .ok = 200, .op = "stopVM", .about = "Stops a VM." },
+	{ HTTP_POST, VM "/kill", ROUTE_CALL, API_STREAM, STREAM_SIGNAL,
+	    .in = &vm_signal_table, .out = &vm_signalled_table, .ok = 200,
+	    .op = "signalVM",
+	    .about = "Sends a signal to the commands that run in a VM." },
 	{ HTTP_GET, VM "/exec", ROUTE_EXEC, API_STREAM, STREAM_EXEC, .ok = 101,
 	    .op = "vmExecWebSocket",
 	    .about = "Runs a program: WebSocket v5.channel.k8s.io." },

@@ -179,6 +179,32 @@ static const struct ws_ops ws_ops = { on_message, on_ending };
 
 /* --- from the VM --- */
 
+/* The whole answer to a call, which is the guest's word: read by its table. */
+static void
+called(struct client *c, const char *text)
+{
+	const struct route *rt = c->q.route;
+	struct err e = { 0 };
+	struct jbuf b;
+	void *v;
+
+	if ((v = malloc(rt->out->size)) == NULL) {
+		answer_error(c, 503, "out of memory");
+		return;
+	}
+	jbuf_init(&b, FRAME_PAYLOAD_MAX);
+	if (table_decode(rt->out, TABLE_STRICT, text, strlen(text), v, &e) < 0)
+		answer_error(
+		    c, 502, "what the vm answered makes no sense: %s", e.msg);
+	else {
+		table_encode(rt->out, 0, v, &b);
+		answer_json(c, rt->ok, &b, -1);
+		table_clear(rt->out, v);
+	}
+	jbuf_free(&b);
+	free(v);
+}
+
 /* The warden's first word: may the stream be, and if not, why. */
 static void
 opened(struct stream *s, int status, const char *text)
@@ -186,7 +212,12 @@ opened(struct stream *s, int status, const char *text)
 	struct client *c = s->c;
 
 	s->opened = true;
-	if (status == 101) {
+	if (c->q.route->kind == ROUTE_CALL && status == c->q.route->ok) {
+		stream_close(s);
+		called(c, text);
+		return;
+	}
+	if (status == 101 && c->q.route->kind != ROUTE_CALL) {
 		s->takes_signals = c->q.route->kind == ROUTE_EXEC &&
 		    strcmp(text, WARD_OPENED_SIGNALS) == 0;
 		if (c->phase == CP_OPEN)
@@ -392,7 +423,9 @@ stream_start(struct client *c, int fd)
 		client_deadline(c, HEAD_MS); /* for the request */
 		return;
 	}
-	open_vm(c->stream, "", 0);
+	open_vm(
+	    c->stream, c->q.call.p != NULL ? c->q.call.p : "", c->q.call.len);
+	jbuf_free(&c->q.call);
 	c->phase = CP_OPEN;
 	client_deadline(c, OPEN_MS);
 }

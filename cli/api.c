@@ -445,7 +445,8 @@ api_call(struct api *a, const struct api_request *rq, struct api_reply *rp,
 	for (;;) {
 		r = try_once(a, rq, key, rp, e);
 		ms = r == 0 ? retry_after_ms(a, rp) : wait;
-		if (ms < 0 || (r < 0 && !can_retry(r, a->reached)))
+		if (ms < 0 || (r < 0 && !can_retry(r, a->reached)) ||
+		    (r < 0 && rq->once && a->sent))
 			return r;
 		if (until == 0)
 			until = clock_ms() +

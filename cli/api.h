@@ -33,6 +33,7 @@ struct api_request {
 	const char *body; /* JSON; NULL: none */
 	const char *last_event_id; /* NULL: none */
 	bool keyed; /* changes something: goes with an Idempotency-Key */
+	bool once; /* acts and has no key: never sent twice */
 	/* How many signals do not end it, but for API_DEAF_MS: the answer is
 	 * most often near, and then it is known what became of it. */
 	unsigned int deaf;

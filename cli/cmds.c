@@ -105,17 +105,35 @@ const struct cmd cmds[] = {
 	    "  --no-wait  do not wait until they are ready\n"
 	    "\n"
 	    "  mews start web db\n" },
-	{ "stop", cmd_stop, "[--no-wait] VM...", "Stops VMs",
-	    "  --no-wait  do not wait until they are down\n"
+	{ "stop", cmd_stop, "[-t SECONDS] [--no-wait] VM...", "Stops VMs",
+	    "  -t, --time SECONDS  so long a guest may take to end by itself, 0\n"
+	    "                to 3600; then its hypervisor is ended.  Default: as\n"
+	    "                mews.conf says\n"
+	    "  --no-wait     do not wait until they are down\n"
 	    "\n"
-	    "  mews stop web db\n" },
-	{ "restart", cmd_restart, "[--no-wait] VM...",
+	    "Its commands hear TERM first.  Of one that stops already, -t counts\n"
+	    "from now.\n"
+	    "\n"
+	    "  mews stop web db\n"
+	    "  mews stop -t 120 db\n" },
+	{ "restart", cmd_restart, "[-t SECONDS] [--no-wait] VM...",
 	    "Stops VMs and starts them again",
-	    "  --no-wait  do not wait until they are ready\n"
+	    "  -t, --time SECONDS  as for `mews stop`\n"
+	    "  --no-wait     do not wait until they are ready\n"
 	    "\n"
 	    "One that is stopped or crashed is started.\n"
 	    "\n"
 	    "  mews restart web db\n" },
+	{ "kill", cmd_kill, "[-s SIGNAL] VM...",
+	    "Sends a signal to the commands of VMs",
+	    "  -s, --signal SIGNAL  HUP, SIGHUP or 1; default: KILL\n"
+	    "\n"
+	    "It goes to all that `mews run` and `mews exec` started there and\n"
+	    "that has not ended: each command with its process group; KILL ends\n"
+	    "what it left behind, too.  The VM itself goes on: `mews stop` ends\n"
+	    "it.\n"
+	    "\n"
+	    "  mews kill -s HUP web\n" },
 	{ "wait", cmd_wait, "[--for down|ready|gone] [--timeout SECONDS] VM...",
 	    "Waits until VMs are down, ready or gone",
 	    "  --for down|ready|gone  default: down, which is stopped or crashed\n"

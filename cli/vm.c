@@ -40,6 +40,12 @@ refusal_of_vm(int status, const char *text, const char *name, struct err *e)
 		    name, name);
 		return true;
 	}
+	if (status == 409 && strcmp(text, "no command runs in this vm") == 0) {
+		(void)err_set(e, -EREMOTEIO,
+		    "no command runs in VM %.80s: `mews stop %.80s` ends the VM",
+		    name, name);
+		return true;
+	}
 	if (status == 503 && strcmp(text, "vm not ready yet") == 0) {
 		(void)err_set(e, -EREMOTEIO,
 		    "VM %.80s is not ready yet: `mews wait --for ready %.80s` "
@@ -149,6 +155,48 @@ vm_post(struct cli *c, const char *name, const char *verb, struct vm_view *ret,
 
 	(void)snprintf(tail, sizeof(tail), "/%s", verb);
 	return ask_vm(c, "POST", name, tail, ret, e);
+}
+
+int
+vm_stop(struct cli *c, const char *name, int timeout, struct vm_view *ret,
+    struct err *e)
+{
+	char verb[32] = "stop";
+
+	if (timeout >= 0)
+		(void)snprintf(verb, sizeof(verb), "stop?timeout=%d", timeout);
+	return vm_post(c, name, verb, ret, e);
+}
+
+int
+vm_kill(struct cli *c, const char *name, uint8_t signal, uint32_t *reached,
+    struct err *e)
+{
+	const struct vm_signal rq = { .signal = signal };
+	struct vm_signalled got = { 0 };
+	struct api_reply rp = { 0 };
+	char target[API_TARGET_MAX];
+	struct api_request arq = {
+		.method = "POST", .target = target, .once = true
+	};
+	struct jbuf b;
+	int r;
+
+	if ((r = vm_target(target, "/api/v1/vms/", name, "/kill", e)) < 0)
+		return r;
+	jbuf_init(&b, TABLE_JSON_MAX);
+	table_encode(&vm_signal_table, 0, &rq, &b);
+	arq.body = b.p;
+	if (b.r < 0)
+		r = err_set(e, b.r, "out of memory");
+	else if ((r = ask(c, &arq, 200, name, &rp, e)) == 0 &&
+	    table_decode(
+		&vm_signalled_table, 0, rp.body.p, rp.body.len, &got, NULL) < 0)
+		r = err_set(e, -EPROTO, "the answer makes no sense");
+	*reached = got.signalled;
+	api_reply_free(&rp);
+	jbuf_free(&b);
+	return r;
 }
 
 int

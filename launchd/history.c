@@ -92,7 +92,8 @@ kill_it(struct history *h)
 static size_t
 opened_frame(uint8_t *buf, size_t cap, unsigned int status, const char *text)
 {
-	const size_t len = 2 + strnlen(text, cap - FRAME_HEAD_LEN - 2);
+	const size_t max = cap - FRAME_HEAD_LEN, all = 2 + strlen(text);
+	const size_t len = all < max ? all : max;
 
 	buf[0] = FRAME_OPENED;
 	buf[1] = buf[2] = 0;
@@ -290,11 +291,11 @@ on_timer(int fd, short what, void *arg)
 	history_free(h);
 }
 
-static void
-refuse(int sock, const char *text)
+void
+history_refuse(int sock, unsigned int status, const char *text)
 {
 	uint8_t buf[256];
-	const size_t len = opened_frame(buf, sizeof(buf), 503, text);
+	const size_t len = opened_frame(buf, sizeof(buf), status, text);
 
 	(void)send(sock, buf, len, MSG_NOSIGNAL | MSG_DONTWAIT);
 	(void)drain(sock);
@@ -336,7 +337,7 @@ history_open(struct histories *hs, const char *name, bool follow, int sock)
 		of_vm += strcmp(other->name, name) == 0;
 	if (RULE(HISTORIES_MAX) &&
 	    (of_vm >= HISTORIES_OF_VM_MAX || hs->n >= HISTORIES_MAX)) {
-		refuse(sock,
+		history_refuse(sock, 503,
 		    of_vm >= HISTORIES_OF_VM_MAX
 			? "8 read this VM's console log already: end one of "
 			  "them, or try again"
@@ -345,7 +346,7 @@ history_open(struct histories *hs, const char *name, bool follow, int sock)
 		return;
 	}
 	if ((h = history_new(hs, name, follow, sock)) == NULL) {
-		refuse(sock, "out of memory");
+		history_refuse(sock, 503, "out of memory");
 		return;
 	}
 	TAILQ_INSERT_TAIL(&hs->list, h, entry);

@@ -32,6 +32,8 @@ void histories_init(struct histories *hs, struct event_base *base, int dir);
  * until history_end.
  */
 void history_open(struct histories *hs, const char *name, bool follow, int fd);
+/* Says the refusal of a stream to its other end, and closes sock. */
+void history_refuse(int sock, unsigned int status, const char *text);
 /* The file grew: at the end of the turn is soon enough. */
 void history_more(struct histories *hs, const char *name);
 /* Nothing more will come: who follows gets what there is, and the end. */

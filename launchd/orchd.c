@@ -248,6 +248,7 @@ on_stop(void *arg, struct chan *c, struct msg *m)
 	if (v == NULL || vm_is_idle(v))
 		return say_err(c, m->id, s.vm, -ENOENT, "no such VM");
 	memcpy(v->rung_ms, s.deadline_ms, sizeof(v->rung_ms));
+	v->grace_ms = s.grace_ms;
 	if (!v->wants_stop || s.from > v->stop_from)
 		v->stop_from = s.from;
 	v->wants_stop = true;
@@ -372,6 +373,14 @@ console_log(struct launchd *ld, const struct launch_stream *s, int *fd)
 	return 1;
 }
 
+/* Its warden, of an earlier suite, would take the kind for a breach. */
+static bool
+is_too_new(const struct vm *v, const struct launch_stream *s)
+{
+	return s->kind == STREAM_SIGNAL &&
+	    v->ward_state.version < WARD_VERSION_SIGNAL;
+}
+
 static int
 on_stream(void *arg, struct chan *c, struct msg *m)
 {
@@ -388,6 +397,13 @@ on_stream(void *arg, struct chan *c, struct msg *m)
 	if (v->ward.phase != LINK_UP)
 		return say_err(c, m->id, s.vm, -EAGAIN,
 		    vm_public_state(v) == LV_GONE ? "not running" : "not yet");
+	if (is_too_new(v, &s)) {
+		history_refuse(m->fd, 409,
+		    "the vm was started by an earlier suite, which passes no "
+		    "signals on: stop and start it, or use exec with kill(1)");
+		m->fd = -1;
+		return say_done(c, m->id, s.vm);
+	}
 	r = wardlink_stream(v, &s, m->fd);
 	m->fd = -1;
 	if (r < 0)

@@ -54,6 +54,7 @@ struct vm {
 	bool wants_release;
 	uint32_t stop_from; /* the rung that STOP begins with */
 	uint32_t rung_ms[STOP_RUNGS];
+	uint32_t grace_ms; /* what its guest is told of that; 0: nothing */
 	uint64_t releases[VM_RELEASES_MAX]; /* RELEASE requests */
 	unsigned int nreleases;
 	struct machine_fds fds; /* for its keeper */

@@ -31,7 +31,7 @@ api_req_check(const void *p)
 	size_t i;
 
 	LOAD(v, p);
-	if (v.conn == 0 || v.kind > STREAM_CONSOLE_LOG ||
+	if (v.conn == 0 || v.kind > STREAM_KIND_MAX ||
 	    (v.flags & ~STREAM_FOLLOW) != 0)
 		return -EINVAL;
 	for (i = 0; i < API_VARS_MAX; i++)

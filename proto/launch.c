@@ -70,9 +70,7 @@ launch_stop_check(const void *p)
 	struct launch_stop v;
 
 	LOAD(v, p);
-	return v.vm != 0 && v.from < STOP_RUNGS && v.pad == 0 && v.pad2 == 0
-	    ? 0
-	    : -EINVAL;
+	return v.vm != 0 && v.from < STOP_RUNGS && v.pad == 0 ? 0 : -EINVAL;
 }
 
 int
@@ -81,7 +79,7 @@ launch_stream_check(const void *p)
 	struct launch_stream v;
 
 	LOAD(v, p);
-	if (v.vm == 0 || v.kind < STREAM_EXEC || v.kind > STREAM_CONSOLE_LOG)
+	if (v.vm == 0 || v.kind < STREAM_EXEC || v.kind > STREAM_KIND_MAX)
 		return -EINVAL;
 	return (v.flags & ~STREAM_FOLLOW) == 0 ? 0 : -EINVAL;
 }

@@ -77,15 +77,21 @@ enum stop_rung {
 struct launch_stop {
 	uint64_t vm;
 	uint32_t from; /* enum stop_rung */
-	uint32_t pad;
+	/* So long the guest's own programs have to end; 0: the agent's own
+	 * measure.  Not 0: also for a ladder that stands on AGENT already. */
+	uint32_t grace_ms;
 	uint32_t deadline_ms[STOP_RUNGS]; /* 0: skip that rung (not KILL) */
-	uint32_t pad2;
+	uint32_t pad;
 };
+_Static_assert(sizeof(struct launch_stop) == 40, "wire layout");
 
 enum launch_stream_kind {
 	STREAM_EXEC = 1, /* first frame from the client: the exec request */
 	STREAM_CONSOLE = 2, /* bytes of the serial console both ways */
 	STREAM_CONSOLE_LOG = 3, /* what the console said so far, then its end */
+	STREAM_SIGNAL = 4, /* first frame: which one; FRAME_OPENED is the
+			      answer, and the end */
+	STREAM_KIND_MAX = STREAM_SIGNAL
 };
 /* Open at once to one VM, of all kinds together: what its warden serves. */
 #define VM_STREAMS_MAX 64

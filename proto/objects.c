@@ -15,6 +15,12 @@ const char *const event_type_names[] = { "VM_CREATED", "VM_RUNNING",
 	"VM_READY", NULL };
 static const char *const event_stream_names[] = { "", "stdout", "stderr",
 	NULL };
+/* As Linux numbers them on x86. */
+const char *const signal_names[] = { "", "HUP", "INT", "QUIT", "ILL", "TRAP",
+	"ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM",
+	"TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
+	"XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS", NULL };
+_Static_assert(nitems(signal_names) == SIGNALS_MAX + 2, "a name each");
 static const char *const exec_result_names[] = { "Success", "Failure", NULL };
 
 #define REQ FF_REQUIRED
@@ -124,6 +130,23 @@ static const struct field vm_query_fields[] = {
 	    .doc = "which way round" },
 };
 #undef Q
+
+static const struct field vm_stop_fields[] = {
+	{ F_INTF(struct vm_stop, timeout, FF_OPTIONAL),
+	    .max = STOP_TIMEOUT_MAX_S,
+	    .doc = "seconds that the guest has to end; then its hypervisor is "
+		   "ended.  Default: mews.conf's" },
+};
+
+static const struct field vm_signal_fields[] = {
+	{ F_(struct vm_signal, signal, FT_ENUM), .flags = REQ, .min = 1,
+	    .names = signal_names, .doc = "without SIG" },
+};
+
+static const struct field vm_signalled_fields[] = {
+	{ F_INTF(struct vm_signalled, signalled, REQ), .max = UINT32_MAX,
+	    .doc = "commands that have got it" },
+};
 
 #define E struct exec_request
 static const struct field exec_request_fields[] = {
@@ -272,6 +295,9 @@ TABLE(vm_confinement, "Confinement", "What holds a hypervisor.");
 TABLE_OF(vm, struct vm_view, "VM", "A virtual machine.");
 TABLE(vm_create, "VMCreate", "What a VM is to be.");
 TABLE(vm_query, "VMQuery", "Which VMs to list.");
+TABLE(vm_stop, "VMStop", "How a VM is stopped.");
+TABLE(vm_signal, "VMSignal", "A signal for the commands of a VM.");
+TABLE(vm_signalled, "VMSignalled", "What a signal reached.");
 TABLE(exec_request, "ExecRequest", "A program to run in a VM.");
 TABLE(exec_cause, "ExecCause", "One cause of a status.");
 TABLE(exec_details, "ExecDetails", "The causes of a status.");
@@ -291,6 +317,9 @@ const struct object_info objects[] = {
 	{ &vm_table, 0, true },
 	{ &vm_create_table, 0, true },
 	{ &vm_query_table, 0, false },
+	{ &vm_stop_table, 0, false },
+	{ &vm_signal_table, TABLE_STRICT, true },
+	{ &vm_signalled_table, 0, true },
 	{ &exec_request_table, TABLE_STRICT, true },
 	{ &exec_cause_table, 0, true },
 	{ &exec_details_table, 0, true },

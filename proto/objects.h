@@ -132,6 +132,28 @@ enum {
 	VM_QUERY_ORDER
 };
 
+/* POST /api/v1/vms/NAME/stop?...: how long its guest has. */
+#define STOP_TIMEOUT_MAX_S 3600
+struct vm_stop {
+	uint64_t has;
+	uint32_t timeout; /* seconds */
+};
+enum { VM_STOP_TIMEOUT };
+
+/* POST /api/v1/vms/NAME/kill, and the same to the agent. */
+struct vm_signal {
+	uint64_t has;
+	uint8_t signal; /* its number: index of signal_names */
+};
+extern const char *const signal_names[];
+#define SIGNALS_MAX 31 /* Linux' own, all but those of real time */
+
+/* How many commands have got it. */
+struct vm_signalled {
+	uint64_t has;
+	uint32_t signalled;
+};
+
 struct exec_request {
 	uint64_t has;
 	struct strs cmd;
@@ -262,7 +284,8 @@ struct boot_spec {
 enum { BOOT_IPV4 = 3 };
 
 extern const struct table vm_confinement_table, vm_table, vm_create_table;
-extern const struct table vm_query_table, exec_request_table;
+extern const struct table vm_query_table, vm_stop_table, vm_signal_table;
+extern const struct table vm_signalled_table, exec_request_table;
 extern const struct table exec_cause_table, exec_details_table, empty_table;
 extern const struct table exec_status_table, event_table, event_gap_table;
 extern const struct table check_table, api_error_table;

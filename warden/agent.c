@@ -61,6 +61,7 @@ struct agent {
 	enum agent_step step;
 	struct call *call; /* health, key or boot */
 	struct call *power;
+	char power_body[48]; /* of that call */
 	struct watch watch; /* in AS_READY */
 	enum ward_mute mute; /* as it found */
 	unsigned int hellos; /* in a row without an answer */
@@ -669,17 +670,23 @@ on_power(void *arg, const struct call_answer *ans)
 }
 
 int
-agent_power(struct agent *a)
+agent_power(struct agent *a, uint32_t grace_ms)
 {
-	static const char body[] = "{\"action\":\"off\"}";
 	struct yamux *y = agent_mux(a);
-	int r;
+	int n, r;
 
 	if (y == NULL)
 		return -ENOTCONN;
-	if (a->power != NULL)
+	if (a->power != NULL && grace_ms == 0)
 		return 0; /* already asked */
-	r = call_mux(y, HTTP_POST, "/v1/power", body, sizeof(body) - 1,
+	call_free(a->power); /* what is said last counts */
+	a->power = NULL;
+	n = grace_ms == 0
+	    ? snprintf(
+		  a->power_body, sizeof(a->power_body), "{\"action\":\"off\"}")
+	    : snprintf(a->power_body, sizeof(a->power_body),
+		  "{\"action\":\"off\",\"grace_ms\":%u}", grace_ms);
+	r = call_mux(y, HTTP_POST, "/v1/power", a->power_body, (size_t)n,
 	    on_power, a, &a->power);
 	agent_kick(a);
 	return r;

@@ -49,8 +49,9 @@ struct yamux *agent_mux(const struct agent *a);
 void agent_kick(struct agent *a);
 /* The boot spec, a sealed memfd.  0, or what memfd_read says. */
 int agent_spec(struct agent *a, int fd);
-/* Asks the guest to power off.  0, -ENOTCONN, or a negative errno. */
-int agent_power(struct agent *a);
+/* Asks the guest to power off, and to give its programs so long; 0: as long
+ * as it thinks right.  0, -ENOTCONN, or a negative errno. */
+int agent_power(struct agent *a, uint32_t grace_ms);
 /* Its clock stood: asks for it, now. */
 void agent_look(struct agent *a);
 /* Its execs take FRAME_SIGNAL. */

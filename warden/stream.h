@@ -44,6 +44,7 @@ struct stream_ops {
 	bool takes_frames; /* as they come, else their payload */
 };
 extern const struct stream_ops stream_exec_ops;
+extern const struct stream_ops stream_signal_ops;
 extern const struct stream_ops stream_console_ops;
 
 struct stream {
@@ -67,7 +68,8 @@ struct stream {
 	struct frame_dec *up;
 	size_t up_off, up_len; /* of up->buf, on its way to the guest */
 
-	/* exec */
+	/* exec, signal */
+	const char *path; /* where it is asked for */
 	struct vwait *dialling; /* what carries it is being dialled */
 	bool by_vsock; /* and was */
 	const uint8_t *req; /* in up, until it is answered */

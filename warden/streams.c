@@ -41,6 +41,22 @@ is_stream_socket(int fd)
 	    type == SOCK_STREAM && domain == AF_UNIX;
 }
 
+static const struct stream_ops *
+ops_of(uint32_t kind)
+{
+	return kind == STREAM_EXEC  ? &stream_exec_ops
+	    : kind == STREAM_SIGNAL ? &stream_signal_ops
+				    : &stream_console_ops;
+}
+
+/* A signal finds its way also where all that it could end is still there. */
+static size_t
+limit_of(uint32_t kind)
+{
+	return kind == STREAM_SIGNAL ? STREAMS_MAX + SIGNALS_AT_ONCE_MAX
+				     : STREAMS_MAX;
+}
+
 void
 streams_add(struct streams *ss, uint32_t kind, uint32_t flags, int fd)
 {
@@ -54,13 +70,11 @@ streams_add(struct streams *ss, uint32_t kind, uint32_t flags, int fd)
 		stream_refuse(fd, "the launcher has the console's log");
 		return;
 	}
-	if (RULE(STREAMS_MAX) && ss->n >= STREAMS_MAX) {
+	if (RULE(STREAMS_MAX) && ss->n >= limit_of(kind)) {
 		stream_refuse(fd, "too many open streams to this VM");
 		return;
 	}
-	if ((st = stream_new(ss,
-		 kind == STREAM_EXEC ? &stream_exec_ops : &stream_console_ops,
-		 kind, flags, fd)) == NULL) {
+	if ((st = stream_new(ss, ops_of(kind), kind, flags, fd)) == NULL) {
 		stream_refuse(fd, "out of memory");
 		return;
 	}
@@ -75,7 +89,7 @@ streams_console_more(struct streams *ss)
 
 	/* nothing is unlinked in here: the dead are freed from the loop */
 	TAILQ_FOREACH (st, &ss->list, entry) {
-		if (st->kind == STREAM_EXEC || st->phase != SP_RUN)
+		if (st->kind != STREAM_CONSOLE || st->phase != SP_RUN)
 			continue;
 		if (st->up_len > 0)
 			stream_push(st);
@@ -91,7 +105,7 @@ streams_agent_down(struct streams *ss)
 
 	TAILQ_FOREACH (st, &ss->list, entry) {
 		/* what has a socket of its own, or waits for one, goes on */
-		if (st->kind != STREAM_EXEC || st->by_vsock ||
+		if (st->kind == STREAM_CONSOLE || st->by_vsock ||
 		    st->dialling != NULL)
 			continue;
 		if (st->phase == SP_CALL) {

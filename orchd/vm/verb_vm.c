@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <event2/event.h>
 #include <stdio.h>
 #include <sys/socket.h>
 
@@ -140,24 +141,65 @@ verb_vm_start(const struct req *r)
 	req_refuse(r, 409, text);
 }
 
+/* How long its guest has, where that is said.  False: answered. */
+static bool
+stop_timeout(const struct req *r, struct vm_stop *ret)
+{
+	struct err e = { 0 };
+
+	*ret = (struct vm_stop){ 0 };
+	if (r->len == 0 ||
+	    table_unpack_all(&vm_stop_table, r->doc, r->len, ret, &e) == 0)
+		return true;
+	req_refuse(r, 400, e.msg);
+	return false;
+}
+
+static void
+set_grace(struct vm *vm, const struct vm_stop *s)
+{
+	vm->grace.is_said = (s->has & TABLE_HAS(VM_STOP_TIMEOUT)) != 0;
+	vm->grace.ms = s->timeout * 1000;
+}
+
+/* It is on its way down: what is said last of its time counts from now. */
+static void
+stop_anew(struct vm *vm, const struct vm_stop *s)
+{
+	if ((s->has & TABLE_HAS(VM_STOP_TIMEOUT)) == 0)
+		return;
+	set_grace(vm, s);
+	vm_life(vm)->stopping = false;
+	if (vm->deadline != NULL)
+		(void)evtimer_del(vm->deadline);
+}
+
 void
 verb_vm_stop(const struct req *r)
 {
 	struct idem_row key;
-	struct vm *vm = changed(r, FOR_STOPPED_AGAIN, &key);
+	struct vm_stop s;
+	struct vm *vm;
 
-	if (vm == NULL)
+	if (!stop_timeout(r, &s) ||
+	    (vm = changed(r, FOR_STOPPED_AGAIN, &key)) == NULL)
 		return;
 	if (vm->row.state == VM_DELETING)
 		req_refuse(r, 409, "vm is being deleted");
 	else if (vm->row.state == VM_BROKEN)
 		refuse_broken(r, vm);
-	else if (vm->row.state == VM_STOPPED || vm->row.state == VM_STOPPING)
+	else if (vm->row.state == VM_STOPPED)
 		/* stopped already: as Volant, that is fine */
 		join(r, vm, FOR_STOPPED, &key);
-	/* without a launcher it is written down, and done when there is one */
-	else if (!vm->run.unknown || !doubted(r, vm))
+	else if (vm->row.state == VM_STOPPING) {
+		stop_anew(vm, &s);
+		join(r, vm, FOR_STOPPED, &key);
+		/* without a launcher it is written down, and done when there is
+		 * one */
+	} else if (!vm->run.unknown || !doubted(r, vm)) {
+		set_grace(vm, &s);
 		change(r, vm, EV_STOP, "vm stopped", FOR_STOPPED, &key);
+	}
 }
 
 void
@@ -193,13 +235,20 @@ may_serve(const struct req *r, const struct vm *vm)
 	return false;
 }
 
+static bool
+asks_agent(uint32_t kind)
+{
+	return kind == STREAM_EXEC || kind == STREAM_SIGNAL;
+}
+
 /*
  * The one end goes up to apid, the other down to the warden; descriptors
- * only ever travel towards the VM (I12), and orchd keeps neither.
+ * only ever travel towards the VM (I12), and orchd keeps neither.  has_part:
+ * it has one of the VM's streams, given back when it ends.
  */
 /* False: answered, with why not.  After true r->c may be gone. */
 static bool
-stream_send(const struct req *r, const struct vm *vm)
+stream_send(const struct req *r, const struct vm *vm, bool has_part)
 {
 	int sv[2];
 
@@ -214,7 +263,7 @@ stream_send(const struct req *r, const struct vm *vm)
 	case 0:
 		/* it lasts as long as the connection, which ends with it */
 		r->c->stream_of = vm->row.vmid;
-		r->c->nstreams++;
+		r->c->nstreams += has_part;
 		answer_stream(r->o, r->c->id, r->id, sv[0]);
 		return true;
 	case -EPIPE:
@@ -248,12 +297,17 @@ verb_vm_stream(const struct req *r)
 	/* what it said is kept whether it runs or not */
 	if (r->head.kind != STREAM_CONSOLE_LOG && !may_serve(r, vm))
 		return;
-	if (r->head.kind == STREAM_EXEC && !vm->run.ready) {
+	if (asks_agent(r->head.kind) && !vm->run.ready) {
 		if (doubt_words(vm, why, sizeof(why)))
 			answer_error(r->o, r->c->id, r->id, 503, "vm %s %s",
 			    vm->row.name, why);
 		else
 			req_refuse(r, 503, "vm not ready yet");
+		return;
+	}
+	/* over at once, and it has to reach a VM whose streams are all open */
+	if (r->head.kind == STREAM_SIGNAL) {
+		(void)stream_send(r, vm, false);
 		return;
 	}
 	if ((e = share_take(&vm->streams, r->c->who, 1)) == -EBUSY &&
@@ -262,6 +316,6 @@ verb_vm_stream(const struct req *r)
 		    "end a command or console of yours, or try again later");
 	else if (e == -ENOMEM)
 		req_refuse(r, 500, "out of memory");
-	else if (!stream_send(r, vm) && e == 0)
+	else if (!stream_send(r, vm, true) && e == 0)
 		vm_streams_end(vm, r->c->who, 1);
 }

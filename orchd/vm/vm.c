@@ -147,6 +147,20 @@ vm_slot(const struct vm *vm)
 	return vm->broken.has_slot ? vm->broken.slot : vm->row.slot;
 }
 
+uint64_t
+vm_stop_ms(const struct vm *vm)
+{
+	const uint32_t *ms = vm->obj.orchd->conf.stop_ms;
+	uint64_t sum = 0;
+	size_t i;
+
+	for (i = 0; i < STOP_RUNGS; i++) {
+		if (!vm->grace.is_said || i >= STOP_QUIT)
+			sum += ms[i];
+	}
+	return vm->grace.is_said ? sum + vm->grace.ms : sum;
+}
+
 struct vm *
 vm_by_vmid(struct orchd *o, uint64_t vmid)
 {

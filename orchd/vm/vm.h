@@ -63,6 +63,12 @@ struct vm {
 	} broken;
 	struct share streams; /* of VM_STREAMS_MAX */
 	bool retried; /* the boot watchdog had its one retry */
+	/* Of the stop that was asked last: how long the guest has, where that
+	 * was said.  In memory alone: a new orchd goes by mews.conf. */
+	struct {
+		bool is_said;
+		uint32_t ms;
+	} grace;
 	struct event *deadline; /* of starting and stopping */
 	unsigned int nparts;
 	struct part part[]; /* in the order they are made */
@@ -98,6 +104,9 @@ void vm_break(struct vm *vm, const char *why);
 void vm_held_at(struct vm *vm, uint32_t slot);
 /* Where its helpers know it. */
 uint32_t vm_slot(const struct vm *vm);
+
+/* What its guest and hypervisor may take to stop, all rungs together. */
+uint64_t vm_stop_ms(const struct vm *vm);
 
 struct vm *vm_by_vmid(struct orchd *o, uint64_t vmid);
 /* By exact name. */

@@ -101,11 +101,8 @@ patience_ms(const struct object *obj, uint32_t what)
 	/* a helper that does not answer is found out before (part.c) */
 	uint64_t ms =
 	    c->ready_ms > PATIENCE_MIN_MS ? c->ready_ms : PATIENCE_MIN_MS;
-	size_t i;
 
-	for (i = 0; i < nitems(c->stop_ms) && !for_running(what); i++)
-		ms += c->stop_ms[i];
-	return ms;
+	return for_running(what) ? ms : ms + vm_stop_ms(vm_of(obj));
 }
 
 static bool

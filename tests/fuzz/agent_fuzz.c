@@ -104,9 +104,16 @@ work_start(struct work *w, const struct boot_spec *spec, struct err *e)
 	return 0;
 }
 
-void
-power_begin(struct agent *a, int reboot_cmd)
+size_t
+exec_signal_all(int sig)
 {
+	return (size_t)sig % 2;
+}
+
+void
+power_begin(struct agent *a, int reboot_cmd, uint32_t grace_ms)
+{
+	(void)grace_ms;
 	a->reboot_cmd = reboot_cmd;
 }
 

@@ -284,6 +284,9 @@ stream(int fd)
 		st.mute = (uint8_t)strtoul(buf + 5, NULL, 10);
 		st.ready = st.mute == WARD_HEARD;
 		tell(0);
+	} else if (strncmp(buf, "version ", 8) == 0) {
+		st.version = (uint32_t)strtoul(buf + 8, NULL, 10);
+		tell(0);
 	} else if (strncmp(buf, "flood ", 6) == 0)
 		flood(strtoul(buf + 6, NULL, 10));
 	else {
@@ -299,6 +302,7 @@ stream(int fd)
 static void
 handle(struct msg *m)
 {
+	struct launch_stream s;
 	struct ward_rung r;
 	char line[32];
 
@@ -314,10 +318,20 @@ handle(struct msg *m)
 		break;
 	case WARD_RUNG:
 		memcpy(&r, m->data, sizeof(r));
+		if (r.grace_ms != 0 && st.version < WARD_VERSION_SIGNAL)
+			_exit(9); /* a breach, to one of those */
+		if (r.grace_ms != 0) {
+			(void)snprintf(
+			    line, sizeof(line), "grace %u\n", r.grace_ms);
+			speak(CONSOLE, line);
+		}
 		(void)snprintf(line, sizeof(line), "rung %u\n", r.rung);
 		qmp_say(line);
 		break;
 	case WARD_STREAM:
+		memcpy(&s, m->data, sizeof(s));
+		if (s.kind > STREAM_CONSOLE && st.version < WARD_VERSION_SIGNAL)
+			_exit(9);
 		stream(m->fd);
 		break;
 	default:

@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""apid alone: what is asked of a VM's agent by one question and one answer.
+
+usage: apid_call_test.py [CASE...]
+"""
+import json
+import sys
+
+from players import *  # noqa: F403
+from wire import STREAM_SIGNAL
+
+KILL = "/api/v1/vms/web/kill"
+
+
+def call(path, body, kind):
+    cl = H.client().send(post(json.dumps(body).encode(), path=path))
+    m = H.expect(STREAM, cl)
+    want((m.name, m.kind, m.tail), ("web", kind, b""))
+    return cl, Stream(m)
+
+
+def t_kill():
+    cl, st = call(KILL, {"signal": "HUP"}, STREAM_SIGNAL)
+    want(st.frame(), (OPEN, b'{"signal":"HUP"}'))
+    st.opened(200, b'{"signalled":2}')
+    want(cl.answer(), (200, b'{"signalled":2}'))
+    st.end()
+    cl.end()
+
+
+def t_kill_refused():
+    """Before it leaves this room, by orchd, by the warden."""
+    for body in (b"", b"{}", b'{"signal":"NO"}', b'{"signal":9}',
+                 b'{"signal":"HUP","x":1}'):
+        cl = H.client().send(post(body, path=KILL))
+        want(cl.answer()[0], 400, body)
+    H.expect_nothing()
+    cl = H.client().send(post(b'{"signal":"HUP"}', path=KILL))
+    H.answer(H.expect(STREAM, cl), 409, ERROR, b"vm not running")
+    want(cl.answer(), (409, b'{"error":"vm not running"}'))
+    # a call that was not made leaves its connection as it was
+    cl.send(req("GET /healthz"))
+    want(cl.answer()[0], 200)
+    for status, got in ((409, 409), (503, 503), (101, 502), (201, 502), (99, 502)):
+        cl, st = call(KILL, {"signal": "HUP"}, STREAM_SIGNAL)
+        st.frame()
+        st.opened(status, b"so it is")
+        want(cl.answer()[0], got, status)
+        cl.end()
+
+
+def t_kill_nonsense():
+    """The answer is a guest's word."""
+    for text in (b"", b"{}", b'{"signalled":-1}', b'{"signalled":2,"x":1}',
+                 b"signalled", b'{"signalled":' + b"1" * 200 + b"}"):
+        cl, st = call(KILL, {"signal": "HUP"}, STREAM_SIGNAL)
+        st.frame()
+        st.opened(200, text)
+        status, body = cl.answer()
+        want(status, 502, text)
+        assert b"makes no sense" in body, body
+        cl.end()
+    cl, st = call(KILL, {"signal": "HUP"}, STREAM_SIGNAL)
+    st.sock.close()
+    want(cl.answer()[0], 502)
+
+
+def t_stop_timeout():
+    import tables
+    for query, tail in (("", b""), ("?x=1", b""), ("?timeout=", b""),
+                        ("?timeout=0", tables.pack("VMStop", timeout=0)),
+                        ("?timeout=3600", tables.pack("VMStop", timeout=3600))):
+        cl = H.client().send(post(b"", path="/api/v1/vms/web/stop" + query))
+        m = H.expect(STOP, cl)
+        want(m.tail, tail, query)
+        H.answer(m, 200, VM, vm_wire("web"))
+        want(cl.answer()[0], 200)
+        assert "x-total-count" not in cl.fields, cl.fields
+    for bad in ("3601", "-1", "x", "1.5"):
+        cl = H.client().send(post(b"", path="/api/v1/vms/web/stop?timeout=" + bad))
+        want(cl.answer(), (400, b'{"error":"invalid timeout: 0 to 3600"}'))
+    H.expect_nothing()
+
+
+def cases():
+    named(globals())
+
+
+sys.exit(run(cases))
