@@ -79,15 +79,17 @@ gclock_heard(struct gclock *g, const struct call_answer *ans, int64_t asked_ns,
 	if (g->call != NULL)
 		return; /* what is said now may be of before it was set */
 	/* else one of an older build, or a liar */
-	if (!health_number(ans, "time_ns", &guest_ns)) {
-		next_round(g);
-	} else if (rtt_us > RTT_MAX_US && ++g->tries < TRIES) {
-		g->ops->soon(g->arg, TRY_MS);
-	} else if (gclock_offset(asked_ns, rtt_us, guest_ns, &off)) {
-		set(g, off);
-	} else {
-		next_round(g);
+	if (health_number(ans, "time_ns", &guest_ns)) {
+		if (rtt_us > RTT_MAX_US && ++g->tries < TRIES) {
+			g->ops->soon(g->arg, TRY_MS);
+			return;
+		}
+		if (gclock_offset(asked_ns, rtt_us, guest_ns, &off)) {
+			set(g, off);
+			return;
+		}
 	}
+	next_round(g);
 }
 
 void

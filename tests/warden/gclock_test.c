@@ -97,7 +97,8 @@ static void
 hear(struct gclock *g, int64_t guest_ns, int64_t rtt_us)
 {
 	char text[64];
-	struct call_answer ans = { .status = 200, .body = (const uint8_t *)text };
+	struct call_answer ans = { .status = 200,
+		.body = (const uint8_t *)text };
 
 	ans.len = (size_t)snprintf(
 	    text, sizeof(text), "{\"time_ns\":%lld}", (long long)guest_ns);
