@@ -5,8 +5,8 @@ DEPS_BUILD := gcc libc6-dev pkg-config libevent-dev libconfuse-dev \
 	libsqlite3-dev libjson-c-dev libnl-3-dev libnl-route-3-dev \
 	libnftables-dev libnftnl-dev libmnl-dev libseccomp-dev libcap-dev \
 	libcurl4-openssl-dev libsmartcols-dev libwslay-dev libbsd-dev libmd-dev
-DEPS_RUN := qemu-system-x86 busybox-static iproute2 cpio
-DEPS_TEST := python3 python3-h11 python3-pyelftools nftables procps
+DEPS_RUN := qemu-system-x86 busybox-static iproute2 cpio xz-utils
+DEPS_TEST := python3 python3-h11 python3-pyelftools nftables procps mount
 DEPS_LINT := clang clang-tidy clang-format cppcheck pmccabe libclang-rt-14-dev
 # The lab's image is made of packages that are unpacked, not installed.
 DEPS_ROOT := mmdebstrap git util-linux mount

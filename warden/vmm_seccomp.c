@@ -53,6 +53,7 @@ static const struct seccomp_rule common_rows[] = {
 	SC_ALLOW_IF(prctl, 0, U32, PR_SET_NAME), /* thread names */
 	SC_ALLOW_IF(prctl, 0, U32, PR_SET_TIMERSLACK), /* main loop */
 	SC_ALLOW_IF(prctl, 0, U32, PR_MCE_KILL), /* bad memory: told early */
+	SC_ALLOW_IF(prctl, 0, U32, PR_CAPBSET_READ), /* libcap, as it loads */
 	SC_ALLOW(seccomp), /* its own filter: only ever narrower */
 	SC_ALLOW(sysinfo), /* glib, memory size */
 	SC_ALLOW(uname), /* ld.so, glib */
