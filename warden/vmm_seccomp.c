@@ -218,6 +218,9 @@ static const struct seccomp_rule kvm_rows[] = {
 	SC_ALLOW_IF(ioctl, 1, U32, KVM_HAS_DEVICE_ATTR),
 	SC_ALLOW_IF(ioctl, 1, U32, KVM_SET_DEVICE_ATTR),
 	SC_ALLOW_IF(ioctl, 1, U32, KVM_GET_DEVICE_ATTR),
+	/* counters of a vCPU for query-stats, which nobody asks: QEMU 10
+	 * goes on without */
+	{ SCMP_SYS(ioctl), 1, U32, KVM_GET_STATS_FD, ENOTTY },
 };
 
 /*
