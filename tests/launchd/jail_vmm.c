@@ -440,6 +440,8 @@ on_line(int c, char *line, enum behave b)
 	else if (strcmp(line, "cont") == 0) {
 		if (b == BEHAVE_CRASH)
 			abort();
+		if (b == BEHAVE_REFUSED)
+			(void)raise(SIGSYS);
 		if (b == BEHAVE_EXIT_4) {
 			say(c, "says \033[31mbad\ndisk\n");
 			_exit(4);
@@ -501,6 +503,8 @@ main(int argc, char *argv[])
 
 	if (argc != 2 || num_parse(argv[1], 1, 1 << 20, &b) < 0)
 		return 2;
+	if (b == BEHAVE_REFUSED_EARLY)
+		(void)raise(SIGSYS);
 	if (b == BEHAVE_EXIT_3)
 		return 3;
 	if (b != BEHAVE_NO_FILTER && standin_filter() < 0)
