@@ -139,6 +139,16 @@ create_new(const struct req *r, struct vm_create *want, struct idem_row *key)
 	}
 	vm->request = *want; /* vm owns its lists now */
 	memset(want, 0, sizeof(*want));
+	vm->request.owner = r->c->uid;
+	if (vm->request.temporary && (e = temporary_count(vm)) < 0) {
+		if (e == -EBUSY)
+			req_busy(r, &o->temporaries, "temporary vms",
+			    "end one of yours, or make one that stays");
+		else
+			req_refuse(r, 500, "out of memory");
+		vm_free(vm);
+		return;
+	}
 	vm->row.id = o->tenant.last_id + 1;
 	if ((e = create_fill(r, vm)) < 0 || (e = vm_add(vm)) < 0) {
 		req_refuse(r, e == -ENOSPC ? 503 : 500,
