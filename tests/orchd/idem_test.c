@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -280,8 +281,33 @@ test_shared(void)
 	end();
 }
 
+/* While the store takes nothing, nothing is forgotten, and there is an end. */
+static void
+test_unwritten(void)
+{
+	struct idem_row row;
+	char key[16];
+	int i;
+
+	begin();
+	for (i = 0; i < IDEM_MAX + IDEM_SPARE; i++) {
+		(void)snprintf(key, sizeof(key), "k%d", i);
+		t_eq(look(key, 7, 5, &row), IDEM_NEW);
+		t_eq(idem_use(&o, &row), 0);
+	}
+	t_eq(look("one more", 7, 5, &row), IDEM_NEW);
+	t_eq(idem_use(&o, &row), -EBUSY);
+	t_eq(look("k0", 7, 5, &row), IDEM_AGAIN);
+	/* one that is too old makes room for itself */
+	now_ms += DAY_MS + 1;
+	t_eq(look("k0", 7, 5, &row), IDEM_NEW);
+	t_eq(idem_use(&o, &row), 0);
+	end();
+}
+
 const struct t_case t_cases[] = { { "again", test_again },
 	{ "another request", test_other }, { "its row", test_row },
 	{ "the clock is set", test_clock_set }, { "a day", test_day },
 	{ "read from the store", test_read }, { "too many", test_many },
-	{ "shared", test_shared }, { NULL, NULL } };
+	{ "shared", test_shared }, { "not written", test_unwritten },
+	{ NULL, NULL } };

@@ -70,7 +70,7 @@ idem_use(struct orchd *o, const struct idem_row *row)
 {
 	(void)o;
 	(void)row;
-	return no_key ? -1 : 0;
+	return no_key ? -ENOMEM : 0;
 }
 
 static bool full; /* each key takes another's place */

@@ -36,7 +36,7 @@ void *THEIRS(malloc)(size_t);
 void *THEIRS(calloc)(size_t, size_t);
 void *THEIRS(realloc)(void *, size_t);
 
-#if defined(__SANITIZE_ADDRESS__) || !defined(__has_feature)
+#if defined(__SANITIZE_ADDRESS__) || !defined(__clang__)
 void *OURS(malloc)(size_t);
 void *OURS(calloc)(size_t, size_t);
 void *OURS(realloc)(void *, size_t);
