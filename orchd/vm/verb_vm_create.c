@@ -101,6 +101,21 @@ create_fill(const struct req *r, struct vm *vm)
 	return 0;
 }
 
+/* One that is temporary is one of those that its caller may have.  0, or it has
+ * answered. */
+static int
+create_count(const struct req *r, struct vm *vm)
+{
+	int e = vm->request.temporary ? temporary_count(vm) : 0;
+
+	if (e == -EBUSY)
+		req_busy(r, &r->o->temporaries, "temporary vms",
+		    "end one of yours, or make one that stays");
+	else if (e < 0)
+		req_refuse(r, 500, "out of memory");
+	return e;
+}
+
 /* A retry of a create that was, or is being, done. */
 static void
 create_again(const struct req *r, uint64_t vmid)
@@ -140,12 +155,7 @@ create_new(const struct req *r, struct vm_create *want, struct idem_row *key)
 	vm->request = *want; /* vm owns its lists now */
 	memset(want, 0, sizeof(*want));
 	vm->request.owner = r->c->uid;
-	if (vm->request.temporary && (e = temporary_count(vm)) < 0) {
-		if (e == -EBUSY)
-			req_busy(r, &o->temporaries, "temporary vms",
-			    "end one of yours, or make one that stays");
-		else
-			req_refuse(r, 500, "out of memory");
+	if (create_count(r, vm) < 0) {
 		vm_free(vm);
 		return;
 	}
