@@ -46,6 +46,7 @@ struct orchd {
 	/* objects */
 	struct objects objects;
 	struct vms vms;
+	struct share temporaries; /* of max_vms: VMs, by who made them */
 	struct idems idems;
 	/* links */
 	struct link link[LINKS];

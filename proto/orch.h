@@ -18,6 +18,7 @@ struct orchd_conf {
 	uint32_t prefix; /* length, 8..30 */
 	uint32_t gateway; /* the bridge's own address, host order */
 	uint32_t ready_ms; /* from exec to agent ready */
+	uint32_t temporary_ms; /* a temporary VM that nobody uses */
 	uint32_t stop_ms[STOP_RUNGS]; /* the stop ladder's deadlines */
 	uint32_t nadmins;
 	uint32_t nusers;

@@ -282,8 +282,11 @@ void
 vm_converge(struct object *obj)
 {
 	struct vm *vm = (struct vm *)obj;
+	const char *over;
 
 	tell_facts(vm);
+	if ((over = temporary_is_over(vm)) != NULL)
+		(void)vm_step(vm, EV_DELETE, over);
 	if (obj->open.dirty || !link_all_listed(obj->orchd))
 		return; /* on the disk first; and nothing is asked in the dark
 			 */
