@@ -6,6 +6,7 @@
 
 #include "orchd/api/conn.h"
 #include "orchd/link/link.h"
+#include "orchd/link/link_net.h"
 #include "orchd/object/idem.h"
 #include "orchd/object/object.h"
 #include "orchd/store.h"
@@ -55,6 +56,7 @@ struct orchd {
 	struct launch_caps caps; /* accel 0 until launchd told */
 	bool caps_known;
 	struct event *ensure; /* netd's rules are looked at again */
+	struct net_look net;
 	/* callers */
 	struct chan *api[2]; /* users, admins */
 	struct conns conns;

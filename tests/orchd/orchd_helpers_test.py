@@ -355,7 +355,7 @@ def hostile_netd():
                 lambda ch: ch.send(NET_HELD, tap[:-1]),
                 lambda ch: ch.send(NET_HELD, tap * 300),
                 lambda ch: ch.send(NET_ERR, bytes(net_err(code=-5, msg=b"x" * 192))),
-                lambda ch: ch.send(NET_ERR, bytes(net_err(code=-5, msg=b"x", pad=1))),
+                lambda ch: ch.send(NET_ERR, bytes(net_err(code=-5, msg=b"x", flags=2))),
                 lambda ch: ch.send(NET_DONE, b"", 1, [0]),
                 lambda ch: ch.send(NET_TAP_OPEN, tap),
                 lambda ch: ch.send(CREATE, bytes(200)))):
