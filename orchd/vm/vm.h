@@ -33,6 +33,7 @@ struct run {
 	bool was_ready; /* at some moment: news also of a run that is over */
 	bool need_spec; /* its agent asks for the boot spec once more */
 	bool found; /* listed: its start, not asked for now, may be half made */
+	bool traceless; /* listed, and there is its folder alone */
 	bool unknown; /* launchd found it again and has not heard of it yet */
 	uint8_t fault; /* enum launch_fault: why it will not */
 	char mute[STORE_DETAIL_MAX]; /* why it is not ready any more; "" */
