@@ -66,7 +66,9 @@ UNIT_OBJ_write_test := $(call obj,$(addprefix orchd/object/,object.c wait.c \
 	write.c))
 $(B)/unit/orchd/write_test: $(UNIT_OBJ_write_test)
 UNIT_OBJ_vm_converge_test := $(UNIT_OBJ_write_test) $(call obj,orchd/text.c \
-	$(addprefix orchd/vm/,part.c vm.c vm_step.c vm_fsm.c vm_converge.c))
+	orchd/who.c \
+	$(addprefix orchd/vm/,part.c vm.c vm_step.c vm_fsm.c vm_converge.c \
+	temporary.c))
 $(B)/unit/orchd/vm_converge_test: $(UNIT_OBJ_vm_converge_test)
 
 UNIT_OBJ_launchd_fsm_test := $(B)/obj/launchd/fsm.o

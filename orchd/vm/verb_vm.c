@@ -247,11 +247,11 @@ asks_agent(uint32_t kind)
 /*
  * The one end goes up to apid, the other down to the warden; descriptors
  * only ever travel towards the VM (I12), and orchd keeps neither.  has_part:
- * it has one of the VM's streams, given back when it ends.
+ * it has one of the VM's streams, given back when it ends.  False: answered,
+ * with why not.  After true r->c may be gone.
  */
-/* False: answered, with why not.  After true r->c may be gone. */
 static bool
-stream_send(const struct req *r, const struct vm *vm, bool has_part)
+stream_send(const struct req *r, struct vm *vm, bool has_part)
 {
 	int sv[2];
 
@@ -267,6 +267,10 @@ stream_send(const struct req *r, const struct vm *vm, bool has_part)
 		/* it lasts as long as the connection, which ends with it */
 		r->c->stream_of = vm->row.vmid;
 		r->c->nstreams += has_part;
+		if (has_part && r->head.kind != STREAM_CONSOLE_LOG) {
+			r->c->nholds++;
+			temporary_hold(vm);
+		}
 		answer_stream(r->o, r->c->id, r->id, sv[0]);
 		return true;
 	case -EPIPE:
@@ -320,5 +324,5 @@ verb_vm_stream(const struct req *r)
 	else if (e == -ENOMEM)
 		req_refuse(r, 500, "out of memory");
 	else if (!stream_send(r, vm, true) && e == 0)
-		vm_streams_end(vm, r->c->who, 1);
+		vm_streams_end(vm, r->c->who, 1, 0);
 }
