@@ -166,8 +166,19 @@ static const struct field exec_request_fields[] = {
 	    .doc = "directory it starts in" },
 	{ F_(E, tty, FT_BOOL), .flags = OMIT, .doc = "with a terminal" },
 	{ F_(E, stdin, FT_BOOL), .flags = OMIT, .doc = "with standard input" },
+	{ F_(E, user, FT_STR), .flags = OMIT, .max = 127, .rule = &rule_user,
+	    .doc =
+		"USER or USER:GROUP that it runs as, names of the guest's or "
+		"numbers; default: root" },
+	{ F_(E, detach, FT_BOOL), .flags = OMIT,
+	    .doc = "nobody waits for it; implied, and only there, by POST" },
 };
 #undef E
+
+static const struct field exec_started_fields[] = {
+	{ F_INTF(struct exec_started, pid, REQ), .min = 1, .max = INT32_MAX,
+	    .doc = "its process, as the guest's programs see it" },
+};
 
 static const struct field exec_cause_fields[] = {
 	{ F_(struct exec_cause, reason, FT_STR), .flags = OMIT, .max = 63,
@@ -306,6 +317,7 @@ TABLE(vm_stop, "VMStop", "How a VM is stopped.");
 TABLE(vm_signal, "VMSignal", "A signal for the commands of a VM.");
 TABLE(vm_signalled, "VMSignalled", "What a signal reached.");
 TABLE(exec_request, "ExecRequest", "A program to run in a VM.");
+TABLE(exec_started, "ExecStarted", "A command that goes on by itself.");
 TABLE(exec_cause, "ExecCause", "One cause of a status.");
 TABLE(exec_details, "ExecDetails", "The causes of a status.");
 TABLE(exec_status, "ExecStatus", "How a program in a VM ended.");
@@ -328,6 +340,7 @@ const struct object_info objects[] = {
 	{ &vm_signal_table, TABLE_STRICT, true },
 	{ &vm_signalled_table, 0, true },
 	{ &exec_request_table, TABLE_STRICT, true },
+	{ &exec_started_table, 0, true },
 	{ &exec_cause_table, 0, true },
 	{ &exec_details_table, 0, true },
 	{ &empty_table, 0, true },

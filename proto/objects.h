@@ -165,6 +165,14 @@ struct exec_request {
 	char cwd[1024];
 	bool tty;
 	bool stdin;
+	char user[128]; /* USER or USER:GROUP; "": root */
+	bool detach; /* nobody waits for it */
+};
+
+/* A detached command. */
+struct exec_started {
+	uint64_t has;
+	int32_t pid; /* as the guest's programs see it */
 };
 
 /* The last word on an exec's channel 3, as Kubernetes' Status. */
@@ -290,7 +298,8 @@ enum { BOOT_IPV4 = 3 };
 extern const struct table vm_confinement_table, vm_table, vm_create_table;
 extern const struct table vm_query_table, vm_stop_table, vm_signal_table;
 extern const struct table vm_signalled_table, exec_request_table;
-extern const struct table exec_cause_table, exec_details_table, empty_table;
+extern const struct table exec_started_table, exec_cause_table,
+    exec_details_table, empty_table;
 extern const struct table exec_status_table, event_table, event_gap_table;
 extern const struct table check_table, api_error_table;
 extern const struct table boot_ipv4_table, boot_spec_table;
