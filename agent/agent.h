@@ -17,7 +17,7 @@
 #define AGENT_VERSION "0.1"
 #define AGENT_PORT 1024 /* HTTP is served here */
 #define CONNS_MAX 128 /* streams the host may have open */
-#define EXECS_MAX 64
+#define EXECS_MAX 128 /* attached: half of them may be on their way out */
 #define EXEC_BODY_MAX (1U << 20)
 
 struct conn;
@@ -30,6 +30,7 @@ struct agent {
 	struct boot_spec spec; /* valid once is_booted */
 	bool is_booted;
 	size_t nexecs; /* processes that were started and not reaped */
+	size_t ndetached; /* of those */
 	struct watch signals, grace;
 	struct buttons buttons;
 	struct oom oom;

@@ -11,6 +11,7 @@
 #include "agent/api.h"
 #include "agent/boot.h"
 #include "agent/conn.h"
+#include "agent/detach.h"
 #include "agent/exec.h"
 #include "agent/power.h"
 #include "common/clock.h"
@@ -168,12 +169,24 @@ put_clock(struct conn *c)
 		conn_answer(c, 200, "{}");
 }
 
+/* What the guest itself has wrong is not the agent's failure. */
+static int
+exec_refusal(int r)
+{
+	if (r == -EBUSY)
+		return 503;
+	if (r == -EINVAL)
+		return 400;
+	return r == -ENOENT || r == -EPROTO ? 422 : 500;
+}
+
 static void
 post_exec(struct conn *c)
 {
 	struct exec_request req;
 	struct exec *ex = NULL;
 	struct err e = { 0 };
+	int r;
 
 	if (c->http->upgrade == NULL ||
 	    !http_list_has(c->http->upgrade, "mews-exec")) {
@@ -185,12 +198,19 @@ post_exec(struct conn *c)
 		conn_error(c, 400, e.msg);
 		return;
 	}
-	if (c->a->nexecs >= EXECS_MAX)
-		conn_error(c, 503, "too many processes at once");
-	else if (exec_start(c, &req, &ex, &e) < 0)
-		conn_error(c, 500, e.msg);
-	else
+	if (req.detach && (req.tty || req.stdin))
+		r = err_set(&e, -EINVAL, "detach: without tty and stdin");
+	else if (req.detach)
+		r = detach_start(c, &req, &e);
+	else if (c->a->nexecs - c->a->ndetached >= EXECS_MAX)
+		r = err_set(&e, -EBUSY,
+		    "%d commands run in this vm, or are being ended as their "
+		    "clients are gone: try again in some seconds",
+		    EXECS_MAX);
+	else if ((r = exec_start(c, &req, &ex, &e)) == 0)
 		conn_upgrade(c, &exec_taker, ex);
+	if (r < 0)
+		conn_error(c, exec_refusal(r), e.msg);
 	table_clear(&exec_request_table, &req);
 }
 
@@ -208,7 +228,7 @@ post_kill(struct conn *c)
 		conn_error(c, 400, e.msg);
 		return;
 	}
-	n = exec_signal_all(req.signal);
+	n = exec_signal_all(req.signal) + detach_signal_all(req.signal);
 	if (n == 0) {
 		conn_error(c, 409, "no command runs in this vm");
 		return;

@@ -132,6 +132,38 @@ conn_upgrade(struct conn *c, const struct conn_taker *t, void *arg)
 	c->state = CONN_TAKEN;
 }
 
+void
+conn_take(struct conn *c, const struct conn_taker *t, void *arg)
+{
+	c->taker = t;
+	c->taken = arg;
+	c->state = CONN_TAKEN;
+}
+
+/* Nobody has it any more, and nothing follows. */
+static void
+let_go(struct conn *c)
+{
+	c->taker = NULL;
+	c->state = CONN_LAST;
+}
+
+void
+conn_late(struct conn *c, int status, const char *json)
+{
+	let_go(c);
+	conn_answer(c, status, json);
+	conn_event(c, c->d.ys, YS_WRITE);
+}
+
+void
+conn_late_error(struct conn *c, int status, const char *text)
+{
+	let_go(c);
+	conn_error(c, status, text);
+	conn_event(c, c->d.ys, YS_WRITE);
+}
+
 static int
 http_begin(struct conn *c)
 {

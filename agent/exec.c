@@ -441,11 +441,7 @@ tell_failure(struct exec *ex)
 	if (ex->fail == 0)
 		return;
 	n = snprintf((char *)buf + FRAME_HEAD_LEN, 256,
-	    "mews: cannot run the command: %s\n",
-	    ex->fail == -E2BIG
-		? "it and its environment are over 2 MiB, or one word over "
-		  "128 KiB: use standard input or a file"
-		: strerrordesc_np(-ex->fail));
+	    "mews: cannot run the command: %s\n", spawn_error(ex->fail));
 	put_frame(ex, FRAME_STDERR, buf, (size_t)n);
 	ex->fail = 0;
 }

@@ -14,6 +14,7 @@
 #include "agent/agent.h"
 #include "agent/api.h"
 #include "agent/console.h"
+#include "agent/detach.h"
 #include "agent/exec.h"
 #include "agent/guest.h"
 #include "agent/power.h"
@@ -38,7 +39,7 @@ reap(struct agent *a)
 			log_info("the workload ended");
 			if (a->reboot_cmd == 0)
 				a->reboot_cmd = RB_POWER_OFF;
-		} else {
+		} else if (!detach_reaped(pid, status)) {
 			exec_reaped(pid, status);
 		}
 	}

@@ -6,6 +6,7 @@
 
 #include "agent/agent.h"
 #include "agent/console.h"
+#include "agent/detach.h"
 #include "agent/exec.h"
 #include "agent/guest.h"
 #include "agent/power.h"
@@ -69,6 +70,7 @@ power_begin(struct agent *a, int reboot_cmd, uint32_t grace_ms)
 	    loop_watch(&a->grace, EPOLLIN) < 0)
 		power_now(a);
 	(void)exec_signal_all(SIGTERM);
+	(void)detach_signal_all(SIGTERM);
 	port_flush(&a->port); /* the answer, before all ends */
 	power_step(a);
 }

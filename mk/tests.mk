@@ -33,6 +33,13 @@ UNIT_OBJ_limits_of_test := $(call obj,agent/limits.c agent/file.c)
 $(B)/unit/agent/limits_of_test: $(UNIT_OBJ_limits_of_test)
 UNIT_OBJ_oom_test := $(call obj,agent/oom.c agent/loop.c)
 $(B)/unit/agent/oom_test: $(UNIT_OBJ_oom_test)
+UNIT_OBJ_execgroup_test := $(B)/obj/agent/execgroup.o
+$(B)/unit/agent/execgroup_test: $(UNIT_OBJ_execgroup_test)
+UNIT_OBJ_user_test := $(B)/obj/agent/user.o
+$(B)/unit/agent/user_test: $(UNIT_OBJ_user_test)
+UNIT_OBJ_detach_test := $(call obj,agent/detach.c agent/console.c \
+	agent/loop.c agent/file.c)
+$(B)/unit/agent/detach_test: $(UNIT_OBJ_detach_test)
 
 UNIT_OBJ_route_test := $(call obj,apid/route.c apid/request.c apid/openapi.c \
 	apid/doc.c)

@@ -65,6 +65,30 @@ def exec_cases():
         assert s.rest() == (b"", {"metadata": {}, "status": "Success"})
 
 
+def exec_answered():
+    """A command that is over with its first answer (detached, refused) takes no
+    stream from others, however many there are."""
+    def say(status, body):
+        return v.exec("raw", "HTTP/1.1 %s\r\nContent-Length: %d\r\n"
+                      "Connection: close\r\n\r\n%s" % (status, len(body), body))
+    with vm() as v:
+        v.boot()
+        for i in range(70):
+            s = say("201 Created", '{"pid":%d}' % i)
+            assert s.opened() == (201, '{"pid":%d}' % i)
+            assert s.next() is None
+        for status, body, want in (
+                ("422 x", '{"error":"no user bird"}', (422, "no user bird")),
+                ("400 x", '{"error":"unknown key"}', (400, "unknown key")),
+                ("202 Accepted", "{}", (502, "{}")),
+                ("201 Created", '{"pid":\x01}', (201, '{"pid":?}'))):
+            s = say(status, body)
+            got = s.opened()
+            assert got == want, got
+            assert s.next() is None
+        check_exec(v)
+
+
 def exec_bulk():
     """4 MiB there and back, with a client that writes first, then reads."""
     data = os.urandom(60000)
@@ -372,7 +396,8 @@ def idle_memory():
 
 def main():
     ok = True
-    for fn in (starts_stopped, run_before_qmp, ready, exec_cases, exec_bulk,
+    for fn in (starts_stopped, run_before_qmp, ready, exec_cases,
+               exec_answered, exec_bulk,
                exec_turned_round, exec_back_pressure, exec_client_goes,
                exec_held_client_goes, client_rules, streams_limit, console,
                console_bounded, rungs, warden_killed, warden_killed_20,
