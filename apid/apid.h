@@ -75,6 +75,7 @@ struct stream {
 	bool asked; /* the first frame went */
 	bool takes_signals; /* exec: its warden and agent do */
 	bool has_status; /* exec: the last word was said */
+	const char *newer; /* exec: a key that guests of before refuse */
 	size_t nfirst;
 	uint8_t first[FRAME_HEAD_LEN + 1024]; /* FRAME_OPENED */
 	struct frame_dec dec;

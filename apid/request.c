@@ -355,8 +355,11 @@ request_done(struct request *q, struct refusal *no)
 		goto out;
 	}
 	jbuf_free(&q->body); /* it may hold secrets: not a moment longer */
-	r = q->route->kind == ROUTE_CALL ? write_call(q, v, no)
-					 : pack(q, t, v, no);
+	if (q->route->imply != NULL && q->route->imply(v, &e) < 0)
+		r = request_refuse(no, 400, "%s", e.msg);
+	else
+		r = q->route->kind == ROUTE_CALL ? write_call(q, v, no)
+						 : pack(q, t, v, no);
 	table_clear(t, v);
 out:
 	free(v);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "apid/route.h"
+#include "common/err.h"
 #include "common/url.h"
 #include "common/util.h"
 #include "proto/launch.h"
@@ -15,6 +16,19 @@ static uint32_t
 stop_more_ms(const void *query)
 {
 	return ((const struct vm_stop *)query)->timeout * 1000;
+}
+
+static int
+exec_detached(void *in, struct err *e)
+{
+	struct exec_request *rq = in;
+
+	if (rq->tty || rq->stdin)
+		return err_set(e, -EINVAL,
+		    "%s: not for a command that nobody waits for",
+		    rq->tty ? "tty" : "stdin");
+	rq->detach = true;
+	return 0;
 }
 
 static const struct route rows[] = {
@@ -45,6 +59,10 @@ static const struct route rows[] = {
 	{ HTTP_GET, VM "/exec", ROUTE_EXEC, API_STREAM, STREAM_EXEC, .ok = 101,
 	    .op = "vmExecWebSocket",
 	    .about = "Runs a program: WebSocket v5.channel.k8s.io." },
+	{ HTTP_POST, VM "/exec", ROUTE_CALL, API_STREAM, STREAM_EXEC,
+	    .in = &exec_request_table, .imply = exec_detached,
+	    .out = &exec_started_table, .ok = 201, .op = "vmExecDetached",
+	    .about = "Starts a program that goes on by itself." },
 	{ HTTP_GET, "/ws/v1/vms/{name:vm}/console", ROUTE_CONSOLE, API_STREAM,
 	    STREAM_CONSOLE, .ok = 101, .op = "vmConsoleWebSocket",
 	    .about = "The serial console: WebSocket, binary frames." },

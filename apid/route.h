@@ -8,6 +8,7 @@
 #include "common/http.h"
 #include "proto/api.h"
 
+struct err;
 struct table;
 struct url_path;
 
@@ -44,6 +45,8 @@ struct route {
 	 * for a list alone */
 	const struct table *query;
 	const struct table *in; /* of the body; NULL: ignored */
+	/* What the path says of it already.  0, or -EINVAL with e; NULL: no. */
+	int (*imply)(void *in, struct err *e);
 	const struct table *out; /* of a good answer; NULL: it is empty */
 	bool list; /* the answer is a list of out */
 	/* How much longer than others it may take, by its query; NULL: not. */

@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -12,6 +13,7 @@
 #include "common/log.h"
 #include "common/util.h"
 #include "proto/jbuf.h"
+#include "proto/launch.h"
 #include "proto/objects.h"
 #include "proto/ward.h"
 
@@ -119,6 +121,12 @@ exec_request(struct client *c, const char *text, size_t len)
 		exec_fail(c, e.msg);
 		return;
 	}
+	if (req.detach) {
+		table_clear(&exec_request_table, &req);
+		exec_fail(c, "detach: not over a WebSocket: POST it");
+		return;
+	}
+	c->stream->newer = req.user[0] != '\0' ? "user" : NULL;
 	jbuf_init(&b, FRAME_PAYLOAD_MAX);
 	table_encode(&exec_request_table, TABLE_SECRETS, &req, &b);
 	table_clear(&exec_request_table, &req);
@@ -210,6 +218,7 @@ static void
 opened(struct stream *s, int status, const char *text)
 {
 	struct client *c = s->c;
+	char why[160];
 
 	s->opened = true;
 	if (c->q.route->kind == ROUTE_CALL && status == c->q.route->ok) {
@@ -231,6 +240,15 @@ opened(struct stream *s, int status, const char *text)
 	stream_close(s);
 	if (text[0] == '\0')
 		text = "the vm refused without a reason";
+	/* the request was checked here by the same table */
+	if (status == 400 && s->newer != NULL) {
+		(void)snprintf(why, sizeof(why),
+		    "%s: the vm was started by an earlier suite, whose guest "
+		    "does not know it: stop and start it",
+		    s->newer);
+		text = why;
+		status = 409;
+	}
 	if (c->phase == CP_WS) {
 		exec_fail(c, text);
 		return;
@@ -423,6 +441,8 @@ stream_start(struct client *c, int fd)
 		client_deadline(c, HEAD_MS); /* for the request */
 		return;
 	}
+	if (c->q.route->kind == ROUTE_CALL && c->q.route->stream == STREAM_EXEC)
+		c->stream->newer = "detach";
 	open_vm(
 	    c->stream, c->q.call.p != NULL ? c->q.call.p : "", c->q.call.len);
 	jbuf_free(&c->q.call);

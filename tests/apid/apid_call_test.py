@@ -7,7 +7,7 @@ import json
 import sys
 
 from players import *  # noqa: F403
-from wire import STREAM_SIGNAL
+from wire import STREAM_EXEC, STREAM_SIGNAL
 
 KILL = "/api/v1/vms/web/kill"
 
@@ -63,6 +63,70 @@ def t_kill_nonsense():
     cl, st = call(KILL, {"signal": "HUP"}, STREAM_SIGNAL)
     st.sock.close()
     want(cl.answer()[0], 502)
+
+
+EXEC = "/api/v1/vms/web/exec"
+OLDER = b"the vm was started by an earlier suite, whose guest does not know it"
+
+
+def t_detached():
+    cl, st = call(EXEC, {"cmd": ["httpd"], "env": ["A=1"], "user": "www:7"},
+                  STREAM_EXEC)
+    ch, body = st.frame()
+    want((ch, json.loads(body)),
+         (OPEN, {"cmd": ["httpd"], "env": ["A=1"], "user": "www:7",
+                 "detach": True}))
+    st.opened(201, b'{"pid":17}')
+    want(cl.answer(), (201, b'{"pid":17}'))
+    cl.end()
+    for status, text, got in (
+            (422, b"no user www", b"no user www"), (200, b'{"pid":1}', None),
+            (101, b"", None), (201, b'{"pid":0}', None),
+            (201, b'{"pid":17,"x":1}', None)):
+        cl, st = call(EXEC, {"cmd": ["httpd"]}, STREAM_EXEC)
+        st.frame()
+        st.opened(status, text)
+        answer = cl.answer()
+        want(answer[0], 422 if got else 502, status)
+        assert not got or got in answer[1], answer
+        cl.end()
+    for body in ({"cmd": ["a"], "tty": True}, {"cmd": ["a"], "stdin": True},
+                 {"cmd": []}, {"cmd": ["a"], "user": ":x"},
+                 {"cmd": ["a"], "user": "a b"}, {"cmd": ["a"], "user": "-x"},
+                 {"cmd": ["a"], "user": "a:b:c"}, {"cmd": ["a"], "user": "x" * 128}):
+        cl = H.client().send(post(json.dumps(body).encode(), path=EXEC))
+        want(cl.answer()[0], 400, body)
+    H.expect_nothing()
+
+
+def t_older_guest():
+    """One that refuses a key which it does not know, and what it calls that."""
+    cl, st = call(EXEC, {"cmd": ["httpd"]}, STREAM_EXEC)
+    st.frame()
+    st.opened(400, b'unknown key "detach"')
+    status, body = cl.answer()
+    want(status, 409)
+    assert b"detach: " + OLDER in body, body
+    cl.end()
+    for request, text in (({"cmd": ["id"], "user": "www"}, b"user: " + OLDER),
+                          ({"cmd": ["id"]}, b'unknown key "x"')):
+        cl, st = execute(request)
+        st.frame()
+        st.opened(400, b'unknown key "x"')
+        _, data = cl.unframe()
+        said = json.loads(data[1:])
+        want((data[:1], said["status"]), (b"\3", "Failure"))
+        assert text.decode() in said["message"], said
+        cl.close()
+        H.expect_closed(cl)
+
+
+def t_detach_by_websocket():
+    cl, st = execute({"cmd": ["id"], "detach": True})
+    _, data = cl.unframe()
+    assert "POST it" in json.loads(data[1:])["message"], data
+    cl.close()
+    H.expect_closed(cl)
 
 
 def t_stop_timeout():
