@@ -76,12 +76,17 @@ const struct cmd cmds[] = {
 	    "  mews ps --format '{name}\\t{ip}'\n"
 	    "  mews rm $(mews ps -aq)\n" },
 	{ "exec", cmd_exec,
-	    "[-i] [-t] [-w DIR] [-e NAME[=VALUE]]... [--env-file FILE]\n"
-	    "            VM [--] CMD [ARG...]",
+	    "[-d] [-i] [-t] [-u USER[:GROUP]] [-w DIR] [-e NAME[=VALUE]]...\n"
+	    "            [--env-file FILE] VM [--] CMD [ARG...]",
 	    "Runs a command in a VM",
+	    "  -d, --detach       it goes on by itself: prints its process's "
+	    "number\n"
+	    "                     in the VM; what it says is in the VM's log\n"
 	    "  -i, --interactive  with standard input\n"
 	    "  -t, --tty          with a terminal\n"
-	    "  -w, --workdir DIR  where it starts\n"
+	    "  -u, --user USER[:GROUP]  as whom: names that the VM knows, or\n"
+	    "                     numbers; default: root\n"
+	    "  -w, --workdir DIR  where it starts; default: the user's home\n"
 	    "  -e, --env NAME[=VALUE], --env-file FILE  as for `mews run`\n"
 	    "\n"
 	    "With -it every key is the command's.  With -t alone, Ctrl-C and\n"
@@ -89,7 +94,8 @@ const struct cmd cmds[] = {
 	    "\n"
 	    "  mews exec web uname -a\n"
 	    "  mews exec -it web sh\n"
-	    "  mews exec -w /tmp web -- ls -l\n"
+	    "  mews exec -w /tmp -u nobody web -- ls -l\n"
+	    "  mews exec -d web httpd -f -p 8080\n"
 	    "  mews exec -i web sh -c 'cat > /tmp/x' < x\n" },
 	{ "logs", cmd_logs, "--console [-f] [-n LINES] [--raw] VM",
 	    "Shows what a VM wrote",

@@ -74,6 +74,7 @@ vm_refusal(struct cli *c, int status, const char *body, size_t len,
 	case 404: /* what is missing is not a VM, and the text says what */
 	case 409:
 	case 410:
+	case 422:
 	case 429:
 		return err_set(e, -EREMOTEIO, "%s%s",
 		    strcmp(text, "without a reason") == 0 ? "refused " : "",
@@ -168,12 +169,11 @@ vm_stop(struct cli *c, const char *name, int timeout, struct vm_view *ret,
 	return vm_post(c, name, verb, ret, e);
 }
 
-int
-vm_kill(struct cli *c, const char *name, uint8_t signal, uint32_t *reached,
-    struct err *e)
+/* One object there, one back.  Never sent twice: it has no key. */
+static int
+act(struct cli *c, const char *name, const char *tail, const struct table *in,
+    const void *rq, int want, const struct table *out, void *ret, struct err *e)
 {
-	const struct vm_signal rq = { .signal = signal };
-	struct vm_signalled got = { 0 };
 	struct api_reply rp = { 0 };
 	char target[API_TARGET_MAX];
 	struct api_request arq = {
@@ -182,20 +182,45 @@ vm_kill(struct cli *c, const char *name, uint8_t signal, uint32_t *reached,
 	struct jbuf b;
 	int r;
 
-	if ((r = vm_target(target, "/api/v1/vms/", name, "/kill", e)) < 0)
+	if ((r = vm_target(target, "/api/v1/vms/", name, tail, e)) < 0)
 		return r;
 	jbuf_init(&b, TABLE_JSON_MAX);
-	table_encode(&vm_signal_table, 0, &rq, &b);
+	table_encode(in, TABLE_SECRETS, rq, &b);
 	arq.body = b.p;
 	if (b.r < 0)
-		r = err_set(e, b.r, "out of memory");
-	else if ((r = ask(c, &arq, 200, name, &rp, e)) == 0 &&
-	    table_decode(
-		&vm_signalled_table, 0, rp.body.p, rp.body.len, &got, NULL) < 0)
-		r = err_set(e, -EPROTO, "the answer makes no sense");
-	*reached = got.signalled;
+		r = err_set(e, b.r, "the request is too large");
+	else if ((r = ask(c, &arq, want, name, &rp, e)) == 0 &&
+	    table_decode(out, 0, rp.body.p, rp.body.len, ret, NULL) < 0)
+		r = err_set(e, -EPROTO,
+		    "what the API at %.60s answered makes no sense",
+		    api_path(c->api));
 	api_reply_free(&rp);
 	jbuf_free(&b);
+	return r;
+}
+
+int
+vm_kill(struct cli *c, const char *name, uint8_t signal, uint32_t *reached,
+    struct err *e)
+{
+	const struct vm_signal rq = { .signal = signal };
+	struct vm_signalled got = { 0 };
+	int r = act(c, name, "/kill", &vm_signal_table, &rq, 200,
+	    &vm_signalled_table, &got, e);
+
+	*reached = got.signalled;
+	return r;
+}
+
+int
+vm_exec_detached(struct cli *c, const char *name, const struct exec_request *rq,
+    int32_t *pid, struct err *e)
+{
+	struct exec_started got = { 0 };
+	int r = act(c, name, "/exec", &exec_request_table, rq, 201,
+	    &exec_started_table, &got, e);
+
+	*pid = got.pid;
 	return r;
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What a person does with VMs that run, against the real suite and its guests:
-kill, stop -t."""
+kill, stop -t, exec -u, exec -d."""
 import os
 import subprocess
 import sys
@@ -46,7 +46,6 @@ def guest_has(path):
 def kill():
     """Each command hears it once, whoever started it; KILL takes what they
     started along; the VM goes on."""
-    mews("run", "-d", "--name", "web", "-m", "96", "busybox")
     _, err = mews("kill", "web", want=125)
     assert "no command runs in VM web: `mews stop web` ends the VM" in err, err
     script = ("n=0; trap 'n=$((n+1)); echo $n > /tmp/%s' HUP; touch /tmp/%s; "
@@ -58,10 +57,10 @@ def kill():
     eq((r.status, r.json()), (200, {"signalled": 2}))
     wait_for("HUP", lambda: mews("exec", "web", "cat", "/tmp/a", "/tmp/b")[0]
              == "1\n1\n")
-    for word in ("hup", "SIGHUP", "1"):
+    for n, word in enumerate(("hup", "SIGHUP", "1"), 2):
         eq(mews("kill", "-s", word, "web")[0], "web\n")
-    wait_for("HUP again", lambda: "4\n" in mews("exec", "web", "cat",
-                                                "/tmp/a")[0])
+        wait_for(word, lambda n=n: mews("exec", "web", "cat", "/tmp/a")[0]
+                 == "%d\n" % n)
     mews("kill", "web")
     eq([p.wait(30) for p in ps], [137, 137])
     eq(mews("exec", "web", "sh", "-c", "ps | grep -c '[s]leep 0.1'", want=1)[0],
@@ -143,6 +142,123 @@ def stop_again():
     mews("start", "web")
 
 
+def user():
+    """Names and numbers, what they may do, and what is not there."""
+    mews("exec", "web", "sh", "-c",
+         "echo bird:x:1000:1000::/tmp/bird:/bin/sh >> /etc/passwd;"
+         "echo x:x:1001:1001::/nowhere:/bin/sh >> /etc/passwd;"
+         "printf 'bird:x:1000:\\nx:x:1001:\\nseed:x:2000:a,bird\\n' >> /etc/group;"
+         "mkdir /tmp/bird; chown bird /tmp/bird")
+    show = "id; echo $HOME; pwd"
+    for who, want in (
+            ("root", "uid=0(root) gid=0(root)\n/root\n/root\n"),
+            ("bird", "uid=1000(bird) gid=1000(bird) groups=2000(seed)\n"
+                     "/tmp/bird\n/tmp/bird\n"),
+            ("1000", "uid=1000(bird) gid=1000(bird) groups=2000(seed)\n"
+                     "/tmp/bird\n/tmp/bird\n"),
+            ("bird:seed", "uid=1000(bird) gid=2000(seed)\n"
+                          "/tmp/bird\n/tmp/bird\n"),
+            ("x:0", "uid=1001(x) gid=0(root)\n/nowhere\n/\n"),
+            ("4000:5000", "uid=4000 gid=5000\n/\n/\n"),
+            ("4000", "uid=4000 gid=4000\n/\n/\n")):
+        out = mews("exec", "-u", who, "web", "sh", "-c", show)[0]
+        eq(out.replace("groups=1000(bird),", "groups="), want, who)
+    # all of it, and nothing that its capabilities could still do
+    out = mews("exec", "-u", "bird", "web", "sh", "-c",
+               "grep -E '^(Uid|Gid|CapEff|CapPrm|CapAmb):' /proc/self/status")[0]
+    eq([set(l.split()[1:]) for l in out.splitlines()],
+       [{"1000"}, {"1000"}, {"0" * 16}, {"0" * 16}, {"0" * 16}])
+    for cmd in ("cat /root/x", "kill -9 1", "chown root /tmp/bird",
+                "echo > /etc/passwd"):
+        p = S.cli("exec", "-u", "bird", "web", "sh", "-c", cmd)
+        assert p.returncode != 0, cmd
+    eq(mews("exec", "-u", "bird", "-w", "/tmp", "web", "pwd")[0], "/tmp\n")
+    assert S.cli("exec", "-u", "bird", "-w", "/root", "web",
+                 "pwd").returncode == 126
+    # what it is given it may open by name, too
+    eq(mews("exec", "-i", "-u", "bird", "web", "sh", "-c",
+            "cat /dev/stdin > /dev/stdout; echo e > /dev/stderr",
+            input=b"in\n"), ("in\n", "e\n"))
+    for who, word in (("nosuch", "no user nosuch in the guest's /etc/passwd"),
+                      ("bird:no", "no group no in the guest's /etc/group"),
+                      ("a b", "-u: must be USER or USER:GROUP"),
+                      ("bird:", "-u: must be USER or USER:GROUP")):
+        _, err = mews("exec", "-u", who, "web", "true", want=125)
+        assert word in err, err
+    # those files are the guest's to spoil
+    for spoil, word in (
+            ("rm /etc/passwd; ln -s /proc/kmsg /etc/passwd", "etc/passwd"),
+            ("rm /etc/passwd; mkfifo /etc/passwd", "is no regular file"),
+            ("rm /etc/passwd; yes | head -c 300000 > /etc/passwd", "longer than"),
+            ("rm /etc/passwd", "no user bird")):
+        mews("exec", "web", "sh", "-c", spoil)
+        _, err = mews("exec", "-u", "bird", "web", "true", want=125)
+        assert word in err, err
+    eq(mews("exec", "-u", "7", "web", "id", "-u")[0], "7\n")
+
+
+def log():
+    return mews("logs", "--console", "web")[0].replace("\r", "")
+
+
+def detach():
+    """It goes on; what it says and how it ends is in the log."""
+    pid = int(mews("exec", "-d", "-e", "A=1", "web", "sh", "-c",
+                   "echo out $A; echo err >&2; printf cut; touch /tmp/there; "
+                   "while [ ! -e /tmp/go ]; do sleep 0.1; done; echo; echo last; "
+                   "exit 3")[0])
+    wait_for("begin", lambda: guest_has("/tmp/there"))
+    out = mews("exec", "web", "cat", "/proc/%d/cmdline" % pid)[0]
+    assert "/tmp/there" in out, out
+    mews("exec", "web", "touch", "/tmp/go")
+    wait_for("end", lambda: "exec %d ended: status 3" % pid in log())
+    lines = [l for l in log().splitlines() if l.startswith("exec %d:" % pid)]
+    eq(lines, ["exec %d: %s" % (pid, w) for w in ("out 1", "err", "cut", "last")])
+    r = S.post("/api/v1/vms/web/exec", {"cmd": ["sleep", "1000"], "user": "7"})
+    eq(r.status, 201)
+    pid = r.json()["pid"]
+    eq(mews("exec", "web", "stat", "-c", "%u", "/proc/%d" % pid)[0], "7\n")
+    # as any other command it hears signals, and the end of the VM
+    mews("kill", "-s", "TERM", "web")
+    wait_for("end", lambda: "exec %d ended: signal 15" % pid in log())
+    for body, status, word in (
+            ({"cmd": ["nosuch"]}, 422, "cannot run the command: No such file"),
+            ({"cmd": ["true"], "user": "nosuch"}, 422, "no user nosuch"),
+            ({"cmd": ["true"], "tty": True}, 400, "tty: not for"),
+            ({"cmd": ["cat"], "stdin": True}, 400, "stdin: not for"),
+            ({"cmd": []}, 400, "cmd")):
+        r = S.post("/api/v1/vms/web/exec", body)
+        assert (r.status, word in r.json()["error"]) == (status, True), r
+    _, err = mews("exec", "-d", "web", "nosuch", want=125)
+    assert "cannot run the command" in err, err
+    _, err = mews("exec", "-di", "web", "cat", want=125)
+    assert "do not go together" in err, err
+
+
+def detach_much():
+    """Output beyond what the console takes is not lost in the guest, nor are
+    what others say; a child left behind does not keep it."""
+    n = 3000
+    pid = int(mews("exec", "-d", "web", "sh", "-c",
+                   "seq 1 %d; sleep 1000 & echo bye" % n)[0])
+    wait_for("end", lambda: "exec %d: bye" % pid in log())
+    got = [l for l in log().splitlines() if l.startswith("exec %d:" % pid)]
+    eq([l.split(": ")[1] for l in got], [str(i) for i in range(1, n + 1)] + ["bye"])
+    assert "lines lost" not in log(), "agent's own"
+    eq(mews("exec", "web", "sh", "-c", "ps | grep -c '[s]leep 1000'")[0], "1\n")
+    mews("exec", "web", "sh", "-c",
+         "kill $(ps | grep '[s]leep 1000' | awk '{print $1}')")
+    # no more of them than it can hold
+    for i in range(64):
+        mews("exec", "-d", "web", "sleep", "1000")
+    _, err = mews("exec", "-d", "web", "sleep", "1000", want=125)
+    assert "64 detached commands run in this vm already: end one" in err, err
+    eq(mews("exec", "web", "echo", "in")[0], "in\n")
+    r = S.post("/api/v1/vms/web/kill", {"signal": "KILL"})
+    eq(r.json(), {"signalled": 64})
+    wait_for("ends", lambda: S.cli("exec", "-d", "web", "true").returncode == 0)
+
+
 def all_gone():
     mews("rm", "-f", "web")
     S.stop()
@@ -150,5 +266,6 @@ def all_gone():
 
 
 S.start()
+mews("run", "-d", "--name", "web", "-m", "192", "busybox")
 sys.exit(suite.run({"cli_verbs_%s" % f.__name__: f for f in (
-    kill, stop_time, stop_again, all_gone)}))
+    kill, stop_time, stop_again, user, detach, detach_much, all_gone)}))
