@@ -60,12 +60,15 @@ int
 vm_refusal(struct cli *c, int status, const char *body, size_t len,
     const char *name, struct err *e)
 {
-	char text[200];
+	char text[256];
 
 	if (!api_error_text(body, len, text, sizeof(text)))
 		(void)snprintf(text, sizeof(text), "without a reason");
 	if (name != NULL && refusal_of_vm(status, text, name, e))
 		return -EREMOTEIO;
+	/* the numbers, and last what to do: none of it is to be cut off */
+	if (status == 503 && strncmp(text, "too many ", 9) == 0)
+		return err_set(e, -EREMOTEIO, "%s", text);
 	switch (status) {
 	case 401:
 	case 403:

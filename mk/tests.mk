@@ -64,6 +64,9 @@ $(B)/unit/orchd/reader_test: $(UNIT_OBJ_reader_test)
 UNIT_OBJ_vm_fsm_test := $(B)/obj/orchd/vm/vm_fsm.o
 $(B)/unit/orchd/vm_fsm_test: $(UNIT_OBJ_vm_fsm_test)
 
+UNIT_OBJ_queue_test := $(call obj,orchd/vm/queue.c orchd/object/object.c)
+$(B)/unit/orchd/queue_test: $(UNIT_OBJ_queue_test)
+
 UNIT_OBJ_idem_test := $(B)/obj/orchd/object/idem.o
 UNIT_LIBS_idem_test := -lmd
 $(B)/unit/orchd/idem_test: $(UNIT_OBJ_idem_test)
@@ -75,7 +78,7 @@ $(B)/unit/orchd/write_test: $(UNIT_OBJ_write_test)
 UNIT_OBJ_vm_converge_test := $(UNIT_OBJ_write_test) $(call obj,orchd/text.c \
 	orchd/who.c \
 	$(addprefix orchd/vm/,part.c vm.c vm_step.c vm_fsm.c vm_converge.c \
-	temporary.c))
+	temporary.c queue.c))
 $(B)/unit/orchd/vm_converge_test: $(UNIT_OBJ_vm_converge_test)
 
 UNIT_OBJ_launchd_fsm_test := $(B)/obj/launchd/fsm.o

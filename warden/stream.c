@@ -341,6 +341,14 @@ is_hung_up(int fd)
 	return poll(&pfd, 1, 0) > 0 && (pfd.revents & POLLHUP) != 0;
 }
 
+bool
+stream_is_over(struct stream *st)
+{
+	if (st->phase != SP_DEAD && is_hung_up(st->fd))
+		stream_kill(st);
+	return st->phase == SP_DEAD;
+}
+
 static void
 on_timer(int fd, short what, void *arg)
 {

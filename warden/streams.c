@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <sys/socket.h>
 
 #include "common/fds.h"
@@ -57,10 +58,27 @@ limit_of(uint32_t kind)
 				     : STREAMS_MAX;
 }
 
+/* Clients that go make room at once: orchd counts them no more, and what it
+ * sends in their places may be here before their ends are read. */
+static bool
+is_full(const struct streams *ss, uint32_t kind)
+{
+	const size_t max = limit_of(kind);
+	struct stream *st;
+	size_t n = 0;
+
+	if (ss->n < max)
+		return false;
+	TAILQ_FOREACH (st, &ss->list, entry)
+		n += !stream_is_over(st);
+	return n >= max;
+}
+
 void
 streams_add(struct streams *ss, uint32_t kind, uint32_t flags, int fd)
 {
 	struct stream *st;
+	char why[128];
 
 	if (!is_stream_socket(fd)) {
 		fd_close(&fd);
@@ -70,8 +88,12 @@ streams_add(struct streams *ss, uint32_t kind, uint32_t flags, int fd)
 		stream_refuse(fd, "the launcher has the console's log");
 		return;
 	}
-	if (RULE(STREAMS_MAX) && ss->n >= limit_of(kind)) {
-		stream_refuse(fd, "too many open streams to this VM");
+	if (RULE(STREAMS_MAX) && is_full(ss, kind)) {
+		(void)snprintf(why, sizeof(why),
+		    "all %d streams of this VM are open: end a command or "
+		    "console, or try again",
+		    STREAMS_MAX);
+		stream_refuse(fd, why);
 		return;
 	}
 	if ((st = stream_new(ss, ops_of(kind), kind, flags, fd)) == NULL) {

@@ -1,19 +1,15 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <stdio.h>
-#include <sys/socket.h>
 
-#include "common/fds.h"
-#include "common/share.h"
-#include "common/util.h"
 #include "orchd/api/answer.h"
 #include "orchd/api/conn.h"
 #include "orchd/api/req.h"
 #include "orchd/api/verb.h"
-#include "orchd/link/link_launch.h"
 #include "orchd/object/wait.h"
 #include "orchd/object/write.h"
 #include "orchd/vm/doubt.h"
+#include "orchd/vm/stream.h"
 #include "orchd/vm/vm_step.h"
 
 void
@@ -100,12 +96,9 @@ join(const struct req *r, struct vm *vm, enum wait_for what,
 static void
 refuse_broken(const struct req *r, const struct vm *vm)
 {
-	char text[STORE_NAME_MAX + STORE_DETAIL_MAX + 128];
+	char text[320];
 
-	(void)snprintf(text, sizeof(text),
-	    "vm %s is broken: its row in the store cannot be read (%s); all that "
-	    "can be done with it is to delete it",
-	    vm->row.name, vm->broken.why);
+	doubt_broken(vm, text, sizeof(text));
 	req_refuse(r, 409, text);
 }
 
@@ -221,108 +214,22 @@ verb_vm_delete(const struct req *r)
 
 /* --- streams --- */
 
-/* Its jail is there to serve one.  False: answered. */
-static bool
-may_serve(const struct req *r, const struct vm *vm)
-{
-	if (vm->row.state == VM_BROKEN) {
-		refuse_broken(r, vm);
-		return false;
-	}
-	if (doubted(r, vm))
-		return false;
-	if (vm->row.state == VM_RUNNING &&
-	    vm_life_const(vm)->state == PART_USED)
-		return true;
-	req_refuse(r, 409, "vm not running");
-	return false;
-}
-
-static bool
-asks_agent(uint32_t kind)
-{
-	return kind == STREAM_EXEC || kind == STREAM_SIGNAL;
-}
-
-/*
- * The one end goes up to apid, the other down to the warden; descriptors
- * only ever travel towards the VM (I12), and orchd keeps neither.  has_part:
- * it has one of the VM's streams, given back when it ends.  False: answered,
- * with why not.  After true r->c may be gone.
- */
-static bool
-stream_send(const struct req *r, struct vm *vm, bool has_part)
-{
-	int sv[2];
-
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
-		sv) < 0) {
-		req_refuse(
-		    r, 503, "no descriptor is left for a stream: try again");
-		return false;
-	}
-	switch (link_launch_stream(
-	    r->o, vm->row.vmid, r->head.kind, r->head.flags, sv[1])) {
-	case 0:
-		/* it lasts as long as the connection, which ends with it */
-		r->c->stream_of = vm->row.vmid;
-		r->c->nstreams += has_part;
-		if (has_part && r->head.kind != STREAM_CONSOLE_LOG) {
-			r->c->nholds++;
-			temporary_hold(vm);
-		}
-		answer_stream(r->o, r->c->id, r->id, sv[0]);
-		return true;
-	case -EPIPE:
-		req_refuse(r, 503, "the launcher restarts: try again");
-		break;
-	default:
-		req_refuse(r, 503, "the launcher is busy: try again");
-		break;
-	}
-	fd_close(&sv[0]);
-	return false;
-}
-
 void
 verb_vm_stream(const struct req *r)
 {
+	const struct stream_ask a = { .who = r->c->who,
+		.conn = r->c->id,
+		.id = r->id,
+		.kind = r->head.kind,
+		.flags = r->head.flags };
 	struct vm *vm = req_vm(r);
-	char why[200];
-	int e;
 
 	if (vm == NULL)
 		return;
-	if (r->head.kind == 0) {
+	if (a.kind == 0)
 		req_refuse(r, 400, "no such stream");
-		return;
-	}
-	if (r->c->stream_of != 0 && r->c->stream_of != vm->row.vmid) {
+	else if (r->c->stream_of != 0 && r->c->stream_of != vm->row.vmid)
 		req_refuse(r, 409, "this connection has a stream already");
-		return;
-	}
-	/* what it said is kept whether it runs or not */
-	if (r->head.kind != STREAM_CONSOLE_LOG && !may_serve(r, vm))
-		return;
-	if (asks_agent(r->head.kind) && !vm->run.ready) {
-		if (doubt_words(vm, why, sizeof(why)))
-			answer_error(r->o, r->c->id, r->id, 503, "vm %s %s",
-			    vm->row.name, why);
-		else
-			req_refuse(r, 503, "vm not ready yet");
-		return;
-	}
-	/* over at once, and it has to reach a VM whose streams are all open */
-	if (r->head.kind == STREAM_SIGNAL) {
-		(void)stream_send(r, vm, false);
-		return;
-	}
-	if ((e = share_take(&vm->streams, r->c->who, 1)) == -EBUSY &&
-	    RULE(STREAM_SHARE))
-		req_busy(r, &vm->streams, "streams of this vm are open",
-		    "end a command or console of yours, or try again later");
-	else if (e == -ENOMEM)
-		req_refuse(r, 500, "out of memory");
-	else if (!stream_send(r, vm, true) && e == 0)
-		vm_streams_end(vm, r->c->who, 1, 0);
+	else
+		stream_ask(vm, &a);
 }

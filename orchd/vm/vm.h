@@ -9,6 +9,7 @@
 #include "orchd/object/object.h"
 #include "orchd/store.h"
 #include "orchd/vm/part.h"
+#include "orchd/vm/queue.h"
 #include "orchd/vm/temporary.h"
 #include "orchd/vm/vm_fsm.h"
 #include "proto/launch.h"
@@ -64,6 +65,7 @@ struct vm {
 		uint32_t slot;
 	} broken;
 	struct share streams; /* of VM_STREAMS_MAX */
+	struct queue queue; /* for one of them */
 	struct temporary temp;
 	bool retried; /* the boot watchdog had its one retry */
 	/* Of the stop that was asked last: how long the guest has, where that
@@ -95,6 +97,8 @@ struct vm *vm_new(struct orchd *o, const struct object_kind *kind,
 /* So many streams to it have ended, of which so many held it; NULL is fine. */
 void vm_streams_end(
     struct vm *vm, struct share_who who, unsigned int n, unsigned int nholds);
+/* That connection waits for none of its streams any more; NULL is fine. */
+void vm_queue_drop(struct vm *vm, uint64_t conn);
 /* Takes it out of the trees; NULL is fine. */
 void vm_free(struct vm *vm);
 /* The part that it lives in. */

@@ -10,6 +10,7 @@
 #include "orchd/orchd.h"
 #include "orchd/stored.h"
 #include "orchd/vm/event.h"
+#include "orchd/vm/stream.h"
 #include "orchd/vm/vm.h"
 #include "orchd/vm/vm_converge.h"
 #include "orchd/vm/vm_kind.h"
@@ -215,6 +216,7 @@ const struct object_kind vm_kind = {
 	.save = save,
 	.event = event,
 	.converge = vm_converge,
+	.serve = stream_serve,
 	.patience_ms = patience_ms,
 	.due = due,
 	.answer = answer,

@@ -156,7 +156,7 @@ def t_exec_failures():
 
 
 EXEC_BAD = [
-    ("unknown key", {"cmd": ["x"], "user": "root"}, "user"),
+    ("unknown key", {"cmd": ["x"], "usr": "root"}, "usr"),
     ("no command", {"env": []}, "cmd"),
     ("empty command", {"cmd": []}, "cmd"),
     ("command is text", {"cmd": "ls"}, "cmd"),

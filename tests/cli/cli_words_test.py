@@ -123,6 +123,13 @@ def words_of_limits():
             has(err, want)
 
 
+# as long as those of the suite get
+MANY = ("too many streams of this vm are open: your user has 1234 of them, all "
+        "users together have at most 1234, and some are kept for others; none "
+        "ended within 30 s: end a command or console of yours, or try again "
+        "later")
+
+
 @case
 def words_of_refusals():
     for status, text, want in (
@@ -130,6 +137,7 @@ def words_of_refusals():
              "starts it"),
             (503, "vm not ready yet", "VM web is not ready yet: `mews wait "
              "--for ready web` waits until it is"),
+            (503, MANY, "mews: " + MANY + "\n"),
             (409, "orchestrator: vm is odd", "mews: vm is odd\n"),
             (410, "vm web is being deleted", "mews: vm web is being deleted")):
         with Setup(lambda rq, n: answer(status, {"error": text})) as s:
