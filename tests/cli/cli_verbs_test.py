@@ -2,6 +2,7 @@
 """What a person does with VMs that run, against the real suite and its guests:
 kill, stop -t, exec -u, exec -d."""
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -201,6 +202,11 @@ def log():
     return mews("logs", "--console", "web")[0].replace("\r", "")
 
 
+def console_file():
+    uid = mews("ps", "--filter", "name=web", "--format", "{uid}")[0].strip()
+    return S.root + "/log/vm/%s.console" % uid
+
+
 def detach():
     """It goes on; what it says and how it ends is in the log."""
     pid = int(mews("exec", "-d", "-e", "A=1", "web", "sh", "-c",
@@ -233,6 +239,40 @@ def detach():
     assert "cannot run the command" in err, err
     _, err = mews("exec", "-di", "web", "cat", want=125)
     assert "do not go together" in err, err
+
+
+def detach_alone():
+    """Its client may go before it is answered, and nothing of that is seen in
+    the guest; one that says more than the console takes is no burden to others."""
+    body = b'{"cmd":["sh","-c","sleep 2; touch /tmp/alone; exec sleep 1000"]}'
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(S.sock)
+    s.sendall(b"POST /api/v1/vms/web/exec HTTP/1.1\r\nHost: mews\r\n"
+              b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+    wait_for("begin", lambda: "sleep 2" in mews("exec", "web", "ps")[0])
+    s.close()
+    wait_for("its work", lambda: guest_has("/tmp/alone"))
+    flood = int(mews("exec", "-d", "web", "yes")[0])
+    began = time.monotonic()
+    for _ in range(5):
+        eq(mews("exec", "web", "echo", "in")[0], "in\n")
+    took = time.monotonic() - began
+    assert took < 15, "%g s for 5 commands beside a flood" % took
+    # within what a console may say at all
+    size = os.path.getsize(console_file())
+    assert size <= 1 << 20, size
+    mews("exec", "web", "kill", str(flood))
+    wait_for("end", lambda: not guest_has("/proc/%d" % flood))
+    mews("kill", "web")
+
+
+def waits():
+    """More commands at once than a VM has streams: all of them run."""
+    began = time.monotonic()
+    ps = [begin("exec", "web", "sh", "-c", "sleep 3; exit 7")
+          for _ in range(80)]
+    eq([p.wait(60) for p in ps], [7] * 80)
+    assert time.monotonic() - began > 6, "all at once"
 
 
 def detach_much():
@@ -268,4 +308,5 @@ def all_gone():
 S.start()
 mews("run", "-d", "--name", "web", "-m", "192", "busybox")
 sys.exit(suite.run({"cli_verbs_%s" % f.__name__: f for f in (
-    kill, stop_time, stop_again, user, detach, detach_much, all_gone)}))
+    kill, stop_time, stop_again, user, detach, detach_alone, waits, detach_much,
+    all_gone)}))
