@@ -14,6 +14,7 @@
 #include "common/util.h"
 #include "proto/launch.h"
 #include "proto/objects.h"
+#include "proto/ward.h"
 
 int
 request_refuse(struct refusal *no, int status, const char *fmt, ...)
@@ -32,7 +33,7 @@ request_init(struct request *q)
 {
 	memset(q, 0, sizeof(*q));
 	jbuf_init(&q->body, BODY_MAX);
-	jbuf_init(&q->call, FRAME_PAYLOAD_MAX);
+	jbuf_init(&q->call, WARD_OPEN_MAX);
 }
 
 void
@@ -327,8 +328,9 @@ write_call(struct request *q, const void *obj, struct refusal *no)
 {
 	table_encode(q->route->in, TABLE_SECRETS, obj, &q->call);
 	if (q->call.r == -EMSGSIZE)
-		return request_refuse(
-		    no, 413, "the request is longer than 64 KiB");
+		return request_refuse(no, 413,
+		    "the request is longer than 256 KiB: put what is long into "
+		    "a file");
 	return q->call.r < 0 ? request_refuse(no, 503, "out of memory") : 0;
 }
 

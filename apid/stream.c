@@ -66,6 +66,8 @@ put(struct stream *s, uint8_t channel, const void *p, size_t n)
 static void
 open_vm(struct stream *s, const void *json, size_t len)
 {
+	if (len > FRAME_PAYLOAD_MAX)
+		s->newer = "a command and environment of more than 64 KiB";
 	put(s, FRAME_OPEN, json, len);
 	s->asked = true;
 }
@@ -127,12 +129,12 @@ exec_request(struct client *c, const char *text, size_t len)
 		return;
 	}
 	c->stream->newer = req.user[0] != '\0' ? "user" : NULL;
-	jbuf_init(&b, FRAME_PAYLOAD_MAX);
+	jbuf_init(&b, WARD_OPEN_MAX);
 	table_encode(&exec_request_table, TABLE_SECRETS, &req, &b);
 	table_clear(&exec_request_table, &req);
 	if (b.r < 0)
 		exec_fail(c,
-		    "command and environment are longer than 64 KiB "
+		    "command and environment are longer than 256 KiB "
 		    "together: use standard input or a file");
 	else {
 		open_vm(c->stream, b.p, b.len);
@@ -177,13 +179,31 @@ on_message(struct client *c, bool text, const void *p, size_t len)
 		exec_message(c, p, len);
 }
 
+/* A request may be long, if that is not too much of its user's. */
+static void
+on_grows(struct client *c)
+{
+	struct stream *s = c->stream;
+	char why[256];
+
+	if (c->q.route->kind != ROUTE_EXEC || s->asked || s->asks > 0)
+		return;
+	if (client_hold(c, EXEC_ASK_HELD)) {
+		s->asks = EXEC_ASK_HELD;
+		ws_set_max(c->ws, EXEC_REQUEST_MAX);
+		return;
+	}
+	answer_held_text(c, why, sizeof(why));
+	exec_fail(c, why);
+}
+
 static void
 on_ending(struct client *c)
 {
 	stream_close(c->stream);
 }
 
-static const struct ws_ops ws_ops = { on_message, on_ending };
+static const struct ws_ops ws_ops = { on_message, on_grows, on_ending };
 
 /* --- from the VM --- */
 
@@ -221,6 +241,8 @@ opened(struct stream *s, int status, const char *text)
 	char why[160];
 
 	s->opened = true;
+	client_let_go(c, s->asks);
+	s->asks = 0;
 	if (c->q.route->kind == ROUTE_CALL && status == c->q.route->ok) {
 		stream_close(s);
 		called(c, text);
@@ -437,7 +459,7 @@ stream_start(struct client *c, int fd)
 		return;
 	}
 	if (c->q.route->kind == ROUTE_EXEC) {
-		ws_upgrade(c, EXEC_REQUEST_MAX, &ws_ops);
+		ws_upgrade(c, EXEC_REQUEST_SHORT, &ws_ops);
 		client_deadline(c, HEAD_MS); /* for the request */
 		return;
 	}

@@ -139,7 +139,7 @@ fill(const struct opts *o, int argc, char *argv[], struct exec_request *rq,
 	rq->stdin = o->in;
 	rq->tty = o->tty;
 	if ((r = attach_words(rq, argc, argv, e)) < 0 ||
-	    (r = env_strs(&o->env, &rq->env, e)) < 0)
+	    (r = env_strs(&o->env, CMD_ENV_BYTES_MAX, &rq->env, e)) < 0)
 		return r;
 	if (o->cwd != NULL)
 		(void)snprintf(rq->cwd, sizeof(rq->cwd), "%s", o->cwd);

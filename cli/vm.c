@@ -67,7 +67,9 @@ vm_refusal(struct cli *c, int status, const char *body, size_t len,
 	if (name != NULL && refusal_of_vm(status, text, name, e))
 		return -EREMOTEIO;
 	/* the numbers, and last what to do: none of it is to be cut off */
-	if (status == 503 && strncmp(text, "too many ", 9) == 0)
+	if (status == 503 &&
+	    (strncmp(text, "too many ", 9) == 0 ||
+		strncmp(text, "too much ", 9) == 0))
 		return err_set(e, -EREMOTEIO, "%s", text);
 	switch (status) {
 	case 401:

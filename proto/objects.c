@@ -160,7 +160,7 @@ static const struct field exec_request_fields[] = {
 	{ F_(E, cmd, FT_STRS), .flags = REQ, .min = 1, .max = CMD_MAX,
 	    .bytes = CMD_BYTES_MAX, .doc = "program and arguments" },
 	{ F_(E, env, FT_STRS), .flags = OMIT | FF_SECRET, .max = ENV_MAX,
-	    .bytes = ENV_BYTES_MAX, .rule = &rule_env,
+	    .bytes = CMD_ENV_BYTES_MAX, .rule = &rule_env,
 	    .doc = "added to the environment, NAME=value" },
 	{ F_(E, cwd, FT_STR), .flags = OMIT, .max = 1023, .rule = &rule_path,
 	    .doc = "directory it starts in" },

@@ -35,8 +35,11 @@ extern const char *const vm_accel_names[];
 #define CMDLINE_MAX 3071 /* ours and the addition */
 #define ENV_MAX 256
 #define ENV_BYTES_MAX 65536
-#define CMD_MAX 16384 /* words; the frame that carries them is the limit */
-#define CMD_BYTES_MAX 65536
+/* Of a command; what carries all of it has a limit of its own (ward.h). */
+#define CMD_MAX 16384 /* words */
+#define CMD_BYTES_MAX (256 * 1024)
+#define CMD_ENV_BYTES_MAX (256 * 1024)
+#define CMD_WORD_MAX (128 * 1024 - 1) /* Linux' own: MAX_ARG_STRLEN, a NUL */
 
 /* What was read back from a running hypervisor (I12). */
 struct vm_confinement {

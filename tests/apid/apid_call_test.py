@@ -121,6 +121,41 @@ def t_older_guest():
         H.expect_closed(cl)
 
 
+LONG = "A=" + "x" * 131068  # as long as Linux lets one be
+
+
+def t_long():
+    """What is longer than a frame reaches the VM whole, by either way; a guest
+    or warden of before refuses it, and what it calls that."""
+    request = {"cmd": ["cat", "y" * 100000], "env": [LONG]}
+    for status in (101, 400):
+        cl, st = execute(request)
+        ch, body = st.frame()
+        want((ch, json.loads(body)), (OPEN, request))
+        st.opened(status, b"" if status == 101 else b"not an open frame")
+        if status == 101:
+            st.send(3, b'{"metadata":{},"status":"Success"}')
+        _, data = cl.unframe()
+        said = json.loads(data[1:])
+        want(said["status"], "Success" if status == 101 else "Failure")
+        assert status == 101 or said["message"].startswith(
+            "a command and environment of more than 64 KiB: the vm was started "
+            "by an earlier suite"), said
+        cl.close()
+        H.expect_closed(cl)
+    cl, st = call(EXEC, request, STREAM_EXEC)
+    want(json.loads(st.frame()[1]), dict(request, detach=True))
+    st.opened(400, b"not an open frame")
+    status, body = cl.answer()
+    want(status, 409)
+    assert b"more than 64 KiB" in body, body
+    cl.end()
+    request["env"].append(LONG)
+    cl = H.client().send(post(json.dumps(request).encode(), path=EXEC))
+    want(cl.answer()[0], 413)
+    H.expect_nothing()
+
+
 def t_detach_by_websocket():
     cl, st = execute({"cmd": ["id"], "detach": True})
     _, data = cl.unframe()

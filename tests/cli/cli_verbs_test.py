@@ -21,7 +21,8 @@ def eq(got, want, what=""):
 
 def mews(*args, want=0, **kw):
     p = S.cli(*args, **kw)
-    assert p.returncode == want, "%r: %d %r" % (args, p.returncode, p.stderr)
+    assert p.returncode == want, "%.300r: %d %.300r" % (args, p.returncode,
+                                                           p.stderr)
     return p.stdout.decode(), p.stderr.decode()
 
 
@@ -275,6 +276,21 @@ def waits():
     assert time.monotonic() - began > 6, "all at once"
 
 
+def long_words():
+    """As long as Linux lets a word be, by a command and beside it."""
+    long = "x" * 131071
+    eq(mews("exec", "-e", "A=" + long[2:], "web", "sh", "-c", "echo ${#A}")[0],
+       "131069\n")
+    eq(mews("exec", "web", "sh", "-c", "echo ${#1}", "sh", long)[0], "131071\n")
+    pid = int(mews("exec", "-d", "-e", "A=" + long[2:], "web", "sh", "-c",
+                   "echo ${#A}")[0])
+    wait_for("its word", lambda: "exec %d: 131069" % pid in log())
+    _, err = mews("exec", "-e", "A=" + long[2:], "web", "echo", long, want=125)
+    assert "longer than 256 KiB together: use standard input or a file" in err, err
+    _, err = mews("exec", "-d", "-e", "A=" + long[2:], "web", "echo", long, want=125)
+    assert "the body may have 262144 bytes here" in err, err
+
+
 def detach_much():
     """Output beyond what the console takes is not lost in the guest, nor are
     what others say; a child left behind does not keep it."""
@@ -308,5 +324,5 @@ def all_gone():
 S.start()
 mews("run", "-d", "--name", "web", "-m", "192", "busybox")
 sys.exit(suite.run({"cli_verbs_%s" % f.__name__: f for f in (
-    kill, stop_time, stop_again, user, detach, detach_alone, waits, detach_much,
-    all_gone)}))
+    kill, stop_time, stop_again, user, detach, detach_alone, waits, long_words,
+    detach_much, all_gone)}))
