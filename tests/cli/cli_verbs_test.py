@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 sys.path.insert(
@@ -291,6 +292,22 @@ def long_words():
     assert "the body may have 262144 bytes here" in err, err
 
 
+def files():
+    """There and back by tar, as docs/cli.md has it."""
+    data = os.urandom(300000)
+    with tempfile.TemporaryDirectory() as d:
+        os.makedirs(d + "/site")
+        with open(d + "/site/a", "wb") as f:
+            f.write(data)
+        tar = subprocess.run(["tar", "-c", "site"], cwd=d, check=True,
+                             stdout=subprocess.PIPE).stdout
+        mews("exec", "-i", "web", "tar", "-x", "-C", "/tmp", input=tar)
+        back = S.cli("exec", "web", "tar", "-c", "-C", "/tmp", "site").stdout
+        subprocess.run(["tar", "-x"], cwd=d, check=True, input=back)
+        with open(d + "/site/a", "rb") as f:
+            assert f.read() == data
+
+
 def detach_much():
     """Output beyond what the console takes is not lost in the guest, nor are
     what others say; a child left behind does not keep it."""
@@ -325,4 +342,4 @@ S.start()
 mews("run", "-d", "--name", "web", "-m", "192", "busybox")
 sys.exit(suite.run({"cli_verbs_%s" % f.__name__: f for f in (
     kill, stop_time, stop_again, user, detach, detach_alone, waits, long_words,
-    detach_much, all_gone)}))
+    files, detach_much, all_gone)}))
