@@ -37,9 +37,9 @@ extern const char *const vm_accel_names[];
 #define ENV_BYTES_MAX 65536
 /* Of a command; what carries all of it has a limit of its own (ward.h). */
 #define CMD_MAX 16384 /* words */
-#define CMD_BYTES_MAX (256 * 1024)
-#define CMD_ENV_BYTES_MAX (256 * 1024)
-#define CMD_WORD_MAX (128 * 1024 - 1) /* Linux' own: MAX_ARG_STRLEN, a NUL */
+#define CMD_BYTES_MAX 262144
+#define CMD_ENV_BYTES_MAX 262144
+#define CMD_WORD_MAX 131071 /* Linux' own: MAX_ARG_STRLEN, less its NUL */
 
 /* What was read back from a running hypervisor (I12). */
 struct vm_confinement {

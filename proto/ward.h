@@ -112,7 +112,7 @@ int ward_dialled_check(const void *p);
 #define FRAME_OPEN 0xfe
 /* Of a FRAME_OPEN.  One that a suite of before started takes FRAME_PAYLOAD_MAX,
  * and refuses what is longer (400). */
-#define WARD_OPEN_MAX (256 * 1024)
+#define WARD_OPEN_MAX 262144
 #define FRAME_OPENED 0xfd
 #define WARD_OPENED_SIGNALS "signals"
 
