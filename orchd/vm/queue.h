@@ -53,9 +53,10 @@ void queue_remove(struct queue *q, struct queued *who);
 /* That connection's does not wait any more. */
 void queue_drop(struct queue *q, uint64_t conn);
 /*
- * Whose turn it is: of those who are not held and may have one of streams now, who has the
- * fewest of them, and of these who waits longest.  So who has many waiting
- * does not keep others behind all of them.  NULL: nobody's.
+ * Whose turn it is: of those who are not held and may have one of streams now
+ * it is the one who has the fewest of them, and of these who waits longest.  So
+ * who has many waiting does not keep others behind all of them.  NULL:
+ * nobody's.
  */
 struct queued *queue_next(const struct queue *q, const struct share *streams);
 /* Its timer is that of the first.  0 or -ENOMEM. */

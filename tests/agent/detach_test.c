@@ -114,6 +114,16 @@ spawn_free(struct child *ch)
 	free(ch);
 }
 
+/* As often as it fits. */
+static void
+fill(char *to, size_t len, const char *what, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		to[i] = what[i % n];
+}
+
 static void
 flood(int fd)
 {
@@ -246,7 +256,7 @@ world_once(void)
 	late.fn = on_late;
 	late.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	t_eq(loop_watch(&late, EPOLLIN), 0);
-	cap_seen = 4 * FIFO_LARGE;
+	cap_seen = (size_t)4 * FIFO_LARGE;
 	t_true((seen = malloc(cap_seen + 1)) != NULL);
 	a.work.groups.cg.guest = 3;
 }
@@ -487,7 +497,7 @@ lines(void)
 	memset(text, 'a', sizeof(text));
 	text[512] = '\n'; /* just one line */
 	text[513 + 513] = '\n'; /* one and a byte */
-	memcpy(text + 1027, "x\0y\n\n", 5);
+	fill(text + 1027, 5, "x\0y\n\n", 5);
 	say(text, 1032);
 	(void)start(0, NULL);
 	tell(0, 'g');
@@ -516,7 +526,7 @@ floods(void)
 	for (i = 0; i < 20; i++) {
 		(void)turn();
 		drain(SIZE_MAX);
-		t_true(nseen <= 16 * 1024);
+		t_true(nseen <= (size_t)16 * 1024);
 		nseen = 0;
 	}
 	/* nobody reads the console, and then somebody does */
@@ -546,8 +556,7 @@ wakes(void)
 	size_t i;
 
 	world(FIFO_SMALL);
-	for (i = 0; i < sizeof(text); i += 2)
-		memcpy(text + i, "y\n", 2);
+	fill(text, sizeof(text), "y\n", 2);
 	say(text, 400);
 	says_more = 2;
 	(void)start(0, NULL);
@@ -583,8 +592,7 @@ shares(void)
 	size_t i;
 
 	world(FIFO_SMALL);
-	for (i = 0; i < sizeof(text); i += 2)
-		memcpy(text + i, "y\n", 2);
+	fill(text, sizeof(text), "y\n", 2);
 	say(text, sizeof(text));
 	for (i = 0; i < 3; i++) {
 		(void)start(0, NULL);
@@ -593,7 +601,7 @@ shares(void)
 		(void)snprintf(
 		    name[i], sizeof(name[i]), "exec %d: y\n", (int)kids[i].pid);
 	}
-	while (nseen < 256 * 1024 && turn())
+	while (nseen < (size_t)256 * 1024 && turn())
 		drain(SIZE_MAX);
 	for (i = 0; i < 3; i++)
 		t_true(count(name[i]) * 4 > count(": y\n"));
@@ -609,11 +617,9 @@ static void
 leaves_behind(void)
 {
 	static char text[16384];
-	size_t i;
 
 	world(FIFO_SMALL);
-	for (i = 0; i < sizeof(text); i += 8)
-		memcpy(text + i, "0123456\n", 8);
+	fill(text, sizeof(text), "0123456\n", 8);
 	say(text, sizeof(text));
 	(void)start(0, NULL);
 	tell(0, 'g');
