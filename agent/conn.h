@@ -60,6 +60,8 @@ void conn_answer(struct conn *c, int status, const char *json);
 void conn_error(struct conn *c, int status, const char *text);
 /* 101, and from then on the stream is t's. */
 void conn_upgrade(struct conn *c, const struct conn_taker *t, void *arg);
+/* From now on the stream is t's; the request is not answered yet. */
+void conn_take(struct conn *c, const struct conn_taker *t, void *arg);
 /* Frees c and its stream.  NULL is fine. */
 void conn_free(struct conn *c);
 

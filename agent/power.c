@@ -1,4 +1,6 @@
+#include <errno.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <sys/epoll.h>
 #include <sys/reboot.h>
 #include <sys/timerfd.h>
@@ -12,6 +14,7 @@
 #include "common/log.h"
 
 #define GRACE_S 5
+#define WORD_S 2 /* a warden that is started anew is back by then */
 
 static void
 power_now(struct agent *a)
@@ -21,11 +24,54 @@ power_now(struct agent *a)
 	guest_power(a->reboot_cmd);
 }
 
+/* 0, or a negative errno and no timer. */
+static int
+timer_set(struct watch *w, time_t s, void (*fn)(void *, uint32_t), void *arg)
+{
+	const struct itimerspec its = { .it_value = { .tv_sec = s } };
+
+	*w = (struct watch){ .fn = fn, .arg = arg };
+	w->fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+	if (w->fd < 0 || timerfd_settime(w->fd, 0, &its, NULL) < 0)
+		return -errno;
+	return loop_watch(w, EPOLLIN);
+}
+
+static void
+on_heard(void *arg)
+{
+	power_now(arg);
+}
+
+static void
+on_unheard(void *arg, uint32_t events)
+{
+	(void)events;
+	power_now(arg);
+}
+
+/* Nothing is left to wait for but that the last word is heard. */
+static void
+power_word(struct agent *a)
+{
+	const bool again = a->reboot_cmd == RB_AUTOBOOT;
+
+	if (a->word.text != NULL)
+		return;
+	a->word.heard = on_heard;
+	a->word.arg = a;
+	if (!word_say(&a->word,
+		again ? "{\"end\":\"reboot\"}" : "{\"end\":\"off\"}") ||
+	    timer_set(&a->unheard, WORD_S, on_unheard, a) < 0)
+		power_now(a);
+	port_flush(&a->port);
+}
+
 static void
 on_grace(void *arg, uint32_t events)
 {
 	(void)events;
-	power_now(arg);
+	power_word(arg);
 }
 
 /*
@@ -39,7 +85,7 @@ power_step(struct agent *a)
 	if (a->reboot_cmd == 0 || a->nexecs > 0)
 		return;
 	if (a->work.pid == 0)
-		power_now(a);
+		power_word(a);
 	else
 		(void)kill(a->work.pid, SIGTERM);
 }
@@ -47,17 +93,11 @@ power_step(struct agent *a)
 void
 power_begin(struct agent *a, int reboot_cmd)
 {
-	const struct itimerspec its = { .it_value = { .tv_sec = GRACE_S } };
-
 	if (a->reboot_cmd != 0)
 		return;
 	a->reboot_cmd = reboot_cmd;
-	a->grace = (struct watch){ .fn = on_grace, .arg = a };
-	a->grace.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
-	if (a->grace.fd < 0 ||
-	    timerfd_settime(a->grace.fd, 0, &its, NULL) < 0 ||
-	    loop_watch(&a->grace, EPOLLIN) < 0)
-		power_now(a);
+	if (timer_set(&a->grace, GRACE_S, on_grace, a) < 0)
+		power_word(a);
 	exec_term_all();
 	port_flush(&a->port); /* the answer, before all ends */
 	power_step(a);
