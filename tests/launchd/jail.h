@@ -23,6 +23,8 @@ enum behave {
 	BEHAVE_LATE = 77, /* does nothing for LATE_MS, then runs well */
 	BEHAVE_REFUSED = 78, /* dies as of a filter once it runs */
 	BEHAVE_REFUSED_EARLY = 79, /* before its control socket is up */
+	BEHAVE_OTHER =
+	    80, /* is the first backend's program, whatever was chosen */
 };
 #define LATE_MS 6000
 

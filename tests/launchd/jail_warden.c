@@ -368,9 +368,9 @@ serve(void)
 int
 main(int argc, char *argv[])
 {
-	static char path[] = STAGE_VMM;
+	const char *path;
 	char mem[16];
-	char *const vmm[] = { path, mem, NULL };
+	char *const vmm[] = { mem, mem, NULL };
 	static char *const no_env[] = { NULL };
 	struct ward_exec x;
 
@@ -384,6 +384,9 @@ main(int argc, char *argv[])
 	if (pread(WARD_EXEC_FD, &x, sizeof(x), 0) != (ssize_t)sizeof(x))
 		return 5;
 	(void)snprintf(mem, sizeof(mem), "%u", x.machine.mem_mib);
+	path = x.machine.mem_mib == BEHAVE_OTHER
+	    ? STAGE_VMM
+	    : backend_row(x.machine.backend)->path;
 	(void)execve(path, vmm, no_env);
 	return 4;
 }
