@@ -32,7 +32,8 @@ def side_by_side():
     for program in ("qemu-system-x86_64", "qemu-system-x86_64-microvm"):
         took = []
         for _ in range(3):
-            with lab.Guest(program=program) as g:
+            with lab.Guest(program=program, cmdline=suite.GUEST.get(
+                    "kernel_cmdline", "")) as g:
                 took += [(g.line("\n"), g.line("lab-guest: first line"))]
                 assert took[-1][1], g.out
         took.sort()

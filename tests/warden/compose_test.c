@@ -238,6 +238,37 @@ test_cid(void)
 	t_eq(err, SC_FAKED);
 }
 
+static bool
+allows(const struct machine *m, int nr)
+{
+	struct seccomp_rule r[VMM_RULES_MAX];
+	size_t i, n = vmm_rules(m, "x", r);
+
+	for (i = 0; i < n; i++) {
+		if (r[i].nr == nr)
+			return true;
+	}
+	return false;
+}
+
+/* Of two programs the smaller has the shorter list. */
+static void
+test_smaller(void)
+{
+	static const int less[] = { SCMP_SYS(stat), SCMP_SYS(getcwd),
+		SCMP_SYS(fchdir), SCMP_SYS(sched_yield) };
+	struct machine m = machine_new(1, 64);
+	size_t i;
+
+	m.accel = ACCEL_KVM;
+	for (i = 0; i < nitems(less); i++)
+		t_true(allows(&m, less[i]));
+	m.backend = BACKEND_QEMU_MICROVM;
+	for (i = 0; i < nitems(less); i++)
+		t_true(!allows(&m, less[i]));
+	t_true(allows(&m, SCMP_SYS(mmap)));
+}
+
 /* Nor is a tap's ioctl there for who has none. */
 static void
 test_nic_rows(void)
@@ -255,4 +286,5 @@ const struct t_case t_cases[] = { { "compose", test_golden },
 	{ "the hypervisor's filter", test_filter },
 	{ "the hypervisor's filter: vsock", test_cid },
 	{ "the hypervisor's filter: nic", test_nic_rows },
+	{ "the hypervisor's filter: the smaller", test_smaller },
 	{ "compose: refusals", test_cannot }, { NULL, NULL } };
