@@ -11,6 +11,7 @@
 #include "agent/oom.h"
 #include "agent/port.h"
 #include "agent/vsock.h"
+#include "agent/word.h"
 #include "agent/work.h"
 #include "proto/objects.h"
 
@@ -31,10 +32,11 @@ struct agent {
 	bool is_booted;
 	size_t nexecs; /* processes that were started and not reaped */
 	size_t ndetached; /* of those */
-	struct watch signals, grace;
+	struct watch signals, grace, unheard;
 	struct buttons buttons;
 	struct oom oom;
 	int reboot_cmd; /* of reboot(2); 0: nobody asked yet */
+	struct word word; /* before it is done */
 };
 
 #endif

@@ -23,14 +23,14 @@ static void
 get_health(struct conn *c)
 {
 	struct timespec ts = { 0 };
-	char json[384];
+	char json[400];
 
 	(void)clock_gettime(CLOCK_BOOTTIME, &ts);
 	(void)snprintf(json, sizeof(json),
 	    "{\"status\":\"ok\",\"version\":\"%s\",\"boot_spec\":%d,"
 	    "\"uptime_ms\":%lld,\"ready\":%s,\"vsock\":%s,\"pid\":%d,"
 	    "\"oom_kills\":%lu,\"oom_last\":\"%s\",\"time_ns\":%lld,"
-	    "\"signals\":true}",
+	    "\"signals\":true,\"end\":true}",
 	    AGENT_VERSION, BOOT_SPEC_VERSION,
 	    (long long)ts.tv_sec * 1000 + ts.tv_nsec / 1000000,
 	    c->a->is_booted ? "true" : "false",
@@ -274,6 +274,16 @@ post_power(struct conn *c)
 	    req.grace_ms);
 }
 
+/* Its answer is the end: of this machine, and in good order. */
+static void
+get_end(struct conn *c)
+{
+	if (c->d.ys == NULL)
+		conn_error(c, 403, "not by this way");
+	else if (word_ask(&c->a->word, c) < 0)
+		conn_error(c, 409, "another one waits for it");
+}
+
 static const struct route {
 	const char *path;
 	enum http_method method;
@@ -285,6 +295,7 @@ static const struct route {
 	{ "/v1/vsock", HTTP_PUT, true, put_vsock },
 	{ "/v1/clock", HTTP_PUT, true, put_clock },
 	{ "/v1/power", HTTP_POST, true, post_power },
+	{ "/v1/end", HTTP_GET, true, get_end },
 	{ "/v1/stats", HTTP_GET, false, get_stats },
 	{ "/v1/exec", HTTP_POST, false, post_exec },
 	{ "/v1/kill", HTTP_POST, false, post_kill },

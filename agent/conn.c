@@ -126,10 +126,8 @@ conn_error(struct conn *c, int status, const char *text)
 void
 conn_upgrade(struct conn *c, const struct conn_taker *t, void *arg)
 {
-	c->taker = t;
-	c->taken = arg;
 	conn_answer(c, 101, NULL);
-	c->state = CONN_TAKEN;
+	conn_take(c, t, arg);
 }
 
 void

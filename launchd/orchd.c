@@ -95,7 +95,8 @@ tell_event(struct vm *v, enum launch_event_kind kind)
 	struct launch_event e = { .vm = v->vmid,
 		.kind = kind,
 		.pid = (uint32_t)v->vmm_pid,
-		.accel = v->accel };
+		.accel = v->accel,
+		.backend = (uint8_t)v->machine.backend };
 
 	if (v->is_probe || v->wants_release)
 		return;
@@ -196,7 +197,8 @@ machine_of(const struct msg *m, size_t head, struct machine *ret)
 	size_t i;
 
 	if (machine_get(p + head, m->len - head, ret) < 0 || ret->flags != 0 ||
-	    ret->accel != ACCEL_UNKNOWN || ret->tsc_khz != 0)
+	    ret->accel != ACCEL_UNKNOWN || ret->backend != BACKEND_QEMU ||
+	    ret->tsc_khz != 0)
 		return -EINVAL;
 	for (i = 0; i < ret->ndevs; i++) {
 		uint16_t role = dev_row(ret->dev[i].kind)->fd;
@@ -281,6 +283,7 @@ say_held(struct chan *c, uint64_t id, const struct vm *v)
 		.pid = (uint32_t)v->vmm_pid,
 		.slot = v->slot,
 		.accel = v->accel,
+		.backend = (uint8_t)v->machine.backend,
 		.fault = v->is_broken ? LF_RECORD : LF_NONE,
 		.confined = v->confined };
 

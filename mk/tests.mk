@@ -130,7 +130,7 @@ unit-build: $(UNIT_BIN) $(HTTP_PROBE) $(WIRE)
 
 # Debugging information is where a compiler says how it laid a struct out.
 $(B)/wire.json: tests/suite/layouts.c mk/layouts $(wildcard proto/*.h) \
-    spawner/record.h spawner/cgroup.h
+    spawner/record.h spawner/cgroup.h | $(B)/.deps
 	@mkdir -p $(@D)
 	$(call say,WIRE,$@)
 	$(Q)$(CC) -std=gnu17 $(CPPFLAGS_ALL) -g -O0 -fno-eliminate-unused-debug-types \

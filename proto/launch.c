@@ -97,7 +97,7 @@ launch_held_check(const void *p)
 
 	LOAD(v, p);
 	if (v.vm == 0 || v.state < LV_STARTING || v.state > LV_UNKNOWN ||
-	    v.accel > ACCEL_KVM || v.fault > LF_RECORD)
+	    v.accel > ACCEL_KVM || v.fault > LF_RECORD || v.backend >= BACKENDS)
 		return -EINVAL;
 	return confined_check(&v.confined);
 }
@@ -109,7 +109,8 @@ launch_event_check(const void *p)
 
 	LOAD(v, p);
 	if (v.vm == 0 || v.kind < LE_RUNNING || v.kind > LE_MUTE ||
-	    v.reason >= EXIT_MAX || v.rung >= STOP_RUNGS || v.accel > ACCEL_KVM)
+	    v.reason >= EXIT_MAX || v.rung >= STOP_RUNGS ||
+	    v.accel > ACCEL_KVM || v.backend >= BACKENDS)
 		return -EINVAL;
 	if (!is_text(v.detail, sizeof(v.detail)))
 		return -EINVAL;
@@ -123,7 +124,7 @@ launch_caps_check(const void *p)
 
 	LOAD(v, p);
 	return v.accel <= ACCEL_KVM && v.cgroup <= 1 && v.vsock <= 1 &&
-		v.doubt <= 1 && v.unstaged <= 1 &&
+		v.doubt <= 1 && v.unstaged <= 1 && v.microvm <= 1 &&
 		is_text(v.why, sizeof(v.why)) &&
 		is_text(v.vsock_why, sizeof(v.vsock_why))
 	    ? 0

@@ -153,7 +153,8 @@ struct launch_held {
 	uint16_t slot;
 	uint8_t accel; /* enum machine_accel */
 	uint8_t fault; /* enum launch_fault */
-	uint8_t pad[4];
+	uint8_t backend; /* enum machine_backend; 0: not known */
+	uint8_t pad[3];
 	struct launch_confined confined;
 };
 _Static_assert(sizeof(struct launch_held) == 40, "wire layout");
@@ -177,7 +178,8 @@ struct launch_event {
 	int32_t status; /* LE_EXITED: wait status of the hypervisor */
 	uint32_t rung; /* LE_RUNG, EXIT_STOPPED */
 	uint8_t accel;
-	uint8_t pad[3];
+	uint8_t backend; /* enum machine_backend; 0: not known */
+	uint8_t pad[2];
 	struct launch_confined confined; /* LE_RUNNING, LE_WARDEN */
 	char detail[128]; /* for a person; control characters escaped */
 };
@@ -191,7 +193,8 @@ struct launch_caps {
 			  made again, and what is found then said again */
 	uint8_t unstaged; /* 1: there is no staged tree that can be used: VMs
 			     that run are served, none can be started */
-	uint8_t pad[3];
+	uint8_t microvm; /* 1: it has BACKEND_QEMU_MICROVM */
+	uint8_t pad[2];
 	char why[112]; /* why no cgroup, for doctor: "no controllers", ... */
 	char vsock_why[64]; /* why no AF_VSOCK */
 };

@@ -1,12 +1,15 @@
 #include "proto/objects.h"
 #include "common/util.h"
 #include "proto/jbuf.h"
+#include "proto/machine.h"
 #include "proto/rules.h"
 
 const char *const vm_status_names[] = { "", "pending", "starting", "running",
 	"stopped", "crashed", "paused", "stopping", "created", "deleting",
 	"broken", NULL };
 const char *const vm_accel_names[] = { "", "kvm", "tcg", NULL };
+const char *const vm_hypervisor_names[] = { "", "qemu", "qemu-microvm", NULL };
+_Static_assert(nitems(vm_hypervisor_names) == BACKENDS + 1, "a word each");
 const char *const vm_sort_names[] = { "created_at", "name", "status", "runtime",
 	"updated_at", NULL };
 static const char *const vm_order_names[] = { "asc", "desc", NULL };
@@ -82,6 +85,8 @@ static const struct field vm_fields[] = {
 	    .doc = "what holds the hypervisor, while it runs" },
 	{ F_(V, temporary, FT_BOOL), .flags = OMIT,
 	    .doc = "removed when it has ended, and when nobody uses it" },
+	{ F_(V, hypervisor, FT_ENUM), .flags = OMIT,
+	    .names = vm_hypervisor_names, .doc = "the program that runs it" },
 };
 #undef V
 

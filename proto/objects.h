@@ -28,6 +28,7 @@ extern const char *const vm_status_names[];
 
 enum vm_accel { VM_ACCEL_NONE, VM_ACCEL_KVM, VM_ACCEL_TCG };
 extern const char *const vm_accel_names[];
+extern const char *const vm_hypervisor_names[]; /* by enum machine_backend */
 
 #define VM_CPUS_MAX 512
 #define VM_MEMORY_MB_MAX 16777216
@@ -80,6 +81,7 @@ struct vm_view {
 	uint8_t accel; /* enum vm_accel */
 	struct vm_confinement confinement;
 	bool temporary;
+	uint8_t hypervisor; /* enum machine_backend; 0: not known */
 };
 /* Field numbers, for `has`; the unit test holds them against the table. */
 enum { VM_EXIT_STATUS = 18, VM_CONFINEMENT = 20 };

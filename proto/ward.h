@@ -155,10 +155,9 @@ int ward_exec_fd(
     const struct ward_exec *x, unsigned int role, unsigned int index);
 
 /*
- * The staged tree that is the jail's root has the hypervisor and its
+ * The staged tree that is the jail's root has the hypervisors and their
  * libraries and modules where the distribution keeps them, and:
  */
-#define WARD_VMM_PATH "/usr/bin/qemu-system-x86_64"
 #define WARD_FIRMWARE_PATH "/boot/firmware"
 #define WARD_KERNEL_PATH "/boot/vmlinuz"
 #define WARD_INITRAMFS_PATH "/boot/initramfs"
@@ -170,6 +169,6 @@ int ward_exec_fd(
  * top links copied, its mount points (proc, dev, run, tmp, vm) left out. */
 #define STAGE_KEEPER "/usr/bin/mews-keeper"
 #define STAGE_WARDEN "/usr/bin/mews-warden"
-#define STAGE_VMM "/usr/bin/qemu-system-x86_64"
+/* hypervisors: proto/machine.h */
 
 #endif

@@ -57,6 +57,10 @@ void agent_look(struct agent *a);
 bool agent_takes_signals(const struct agent *a);
 /* Something ended there, and its health may say why: asks soon. */
 void agent_hint(struct agent *a);
+/* It promised a word before an orderly end, and has not said it. */
+bool agent_owes_word(const struct agent *a);
+/* What it said and nobody read yet is read. */
+void agent_drain(struct agent *a);
 /* A request got no answer in time: is anybody there? */
 void agent_doubt(struct agent *a);
 

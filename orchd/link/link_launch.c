@@ -276,6 +276,7 @@ on_held(void *arg, struct chan *c, struct msg *m)
 		return 0; /* what is known of it was so when it was seen last */
 	vm->run.pid = h.pid;
 	vm->run.accel = h.accel;
+	vm->run.backend = h.backend;
 	vm->run.confined = h.confined;
 	/* what it came to while nobody listened; what was heard before and is
 	 * not on the disk yet stays true */
@@ -342,6 +343,7 @@ heard_running(struct part *p, const struct launch_event *ev)
 	run->ran = true;
 	run->pid = ev->pid;
 	run->accel = ev->accel;
+	run->backend = ev->backend;
 	run->confined = ev->confined;
 }
 

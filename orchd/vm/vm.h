@@ -38,7 +38,7 @@ struct run {
 	bool unknown; /* launchd found it again and has not heard of it yet */
 	uint8_t fault; /* enum launch_fault: why it will not */
 	char mute[STORE_DETAIL_MAX]; /* why it is not ready any more; "" */
-	uint8_t accel;
+	uint8_t accel, backend; /* as launchd says */
 	uint32_t pid; /* 0: none */
 	struct launch_confined confined;
 	struct {

@@ -81,6 +81,8 @@ qmp_word(const char *w)
 	}
 	if (st.ready)
 		st.need_spec = 0;
+	if (strcmp(w, "halted") == 0)
+		st.running = 0;
 	if (strcmp(w, "off") == 0)
 		st.guest_event = EXIT_GUEST_OFF;
 	if (strcmp(w, "reset") == 0)
@@ -382,9 +384,9 @@ serve(void)
 int
 main(int argc, char *argv[])
 {
-	static char path[] = STAGE_VMM;
+	const char *path;
 	char mem[16];
-	char *const vmm[] = { path, mem, NULL };
+	char *const vmm[] = { mem, mem, NULL };
 	static char *const no_env[] = { NULL };
 	struct ward_exec x;
 
@@ -398,6 +400,9 @@ main(int argc, char *argv[])
 	if (pread(WARD_EXEC_FD, &x, sizeof(x), 0) != (ssize_t)sizeof(x))
 		return 5;
 	(void)snprintf(mem, sizeof(mem), "%u", x.machine.mem_mib);
+	path = x.machine.mem_mib == BEHAVE_OTHER
+	    ? STAGE_VMM
+	    : backend_row(x.machine.backend)->path;
 	(void)execve(path, vmm, no_env);
 	return 4;
 }
