@@ -260,7 +260,8 @@ stream_ask(struct vm *vm, const struct stream_ask *a)
 		(void)give(vm, a, false);
 		return;
 	}
-	if (!queue_is_empty(&vm->queue)) {
+	/* somebody's turn has come: it is seen whose */
+	if (queue_next(&vm->queue, &vm->streams) != NULL) {
 		enqueue(vm, a);
 		return;
 	}

@@ -170,6 +170,8 @@ def t_streams():
             cl.frame(1, json.dumps(long).encode())
             want(st.frame()[0], OPEN)
             st.opened()
+            st.send(1, b"x")
+            want(cl.unframe(), (0x82, b"\1x"))
             cl.close()
             st.end()
             h.expect_closed(cl)
