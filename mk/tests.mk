@@ -6,7 +6,7 @@ UNIT_BIN := $(patsubst tests/%.c,$(B)/unit/%,$(UNIT_SRC))
 UNIT_LIBS := $(LIB_EVENT) $(LIB_JSON) -lseccomp -lcap
 # How tests/suite/t.c makes an allocation fail where a sanitizer owns malloc.
 UNIT_WRAP = $(if $(SANITIZED),$(addprefix \
-	-Wl$(comma)--wrap=,malloc calloc realloc))
+	-Wl$(comma)--wrap=,malloc calloc realloc free))
 
 UNIT_LIBS_ws_test := -lmd
 
