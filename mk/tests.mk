@@ -63,10 +63,12 @@ UNIT_LIBS_idem_test := -lmd
 $(B)/unit/orchd/idem_test: $(UNIT_OBJ_idem_test)
 
 # orchd's turn, without store and helpers: the tests play them.
-UNIT_OBJ_write_test := $(call obj,$(addprefix orchd/object/,object.c wait.c \
-	write.c))
-$(B)/unit/orchd/write_test: $(UNIT_OBJ_write_test)
-UNIT_OBJ_vm_converge_test := $(UNIT_OBJ_write_test) $(call obj,orchd/text.c \
+OBJECT_OBJ := $(call obj,$(addprefix orchd/object/,object.c wait.c write.c))
+THING_TESTS := write_test write_fails_test wait_test
+$(foreach t,$(THING_TESTS),$(eval UNIT_OBJ_$t := $(OBJECT_OBJ) \
+	$(B)/obj/tests/orchd/thing.o))
+$(foreach t,$(THING_TESTS),$(eval $(B)/unit/orchd/$t: $(UNIT_OBJ_$t)))
+UNIT_OBJ_vm_converge_test := $(OBJECT_OBJ) $(call obj,orchd/text.c \
 	$(addprefix orchd/vm/,part.c vm.c vm_step.c vm_fsm.c vm_converge.c))
 $(B)/unit/orchd/vm_converge_test: $(UNIT_OBJ_vm_converge_test)
 
