@@ -40,6 +40,10 @@ UNIT_OBJ_route_test := $(call obj,apid/route.c apid/request.c apid/openapi.c \
 UNIT_LIBS_route_test := -lmd
 $(B)/unit/apid/route_test: $(UNIT_OBJ_route_test)
 
+UNIT_OBJ_client_test := $(call obj,apid/client.c apid/outbuf.c) \
+	$(B)/obj/tests/suite/ev.o
+$(B)/unit/apid/client_test: $(UNIT_OBJ_client_test)
+
 UNIT_OBJ_store_test := $(call obj,orchd/store.c orchd/sql.c orchd/rows.c \
 	orchd/reserve.c orchd/wire_v2.c)
 UNIT_LIBS_store_test := -lsqlite3 -lpthread
@@ -66,7 +70,7 @@ $(B)/unit/orchd/idem_test: $(UNIT_OBJ_idem_test)
 OBJECT_OBJ := $(call obj,$(addprefix orchd/object/,object.c wait.c write.c))
 THING_TESTS := write_test write_fails_test wait_test
 $(foreach t,$(THING_TESTS),$(eval UNIT_OBJ_$t := $(OBJECT_OBJ) \
-	$(B)/obj/tests/orchd/thing.o))
+	$(B)/obj/tests/orchd/thing.o $(B)/obj/tests/suite/ev.o))
 $(foreach t,$(THING_TESTS),$(eval $(B)/unit/orchd/$t: $(UNIT_OBJ_$t)))
 UNIT_OBJ_vm_converge_test := $(OBJECT_OBJ) $(call obj,orchd/text.c \
 	$(addprefix orchd/vm/,part.c vm.c vm_step.c vm_fsm.c vm_converge.c))

@@ -1,4 +1,3 @@
-#include <dlfcn.h>
 #include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +13,6 @@ struct orchd o;
 struct thing th;
 struct txn *last;
 struct play play;
-struct timeval added;
 
 static long blocks;
 static long txns;
@@ -83,38 +81,6 @@ idem_forget(struct orchd *orchd, const struct idem_row *row)
 	(void)orchd;
 	note("forget");
 	note(row->key);
-}
-
-/* --- time --- */
-
-int
-event_add(struct event *ev, const struct timeval *tv)
-{
-	int (*real)(struct event *, const struct timeval *);
-
-	*(void **)&real = dlsym(RTLD_NEXT, "event_add");
-	if (tv != NULL)
-		added = *tv;
-	return play.no_add ? -1 : real(ev, tv);
-}
-
-struct event *
-event_new(struct event_base *base, int fd, short what,
-    void (*fn)(int, short, void *), void *arg)
-{
-	struct event *(*real)(struct event_base *, int, short,
-	    void (*)(int, short, void *), void *);
-
-	*(void **)&real = dlsym(RTLD_NEXT, "event_new");
-	return play.no_event ? NULL : real(base, fd, what, fn, arg);
-}
-
-void
-expire(struct event *timer)
-{
-	(void)event_del(timer);
-	event_active(timer, EV_TIMEOUT, 0);
-	(void)event_base_loop(o.base, EVLOOP_NONBLOCK);
 }
 
 /* --- the object --- */
@@ -225,6 +191,7 @@ begin(int row, enum object_life life)
 {
 	log_init("thing", LOG_ERROR);
 	play = (struct play){ .seq = 7, .patience_ms = 60000, .due = true };
+	ev = (struct ev){ .fail_new = 0 };
 	blocks = t_live();
 	memset(&o, 0, sizeof(o));
 	o.base = event_base_new();
@@ -235,6 +202,12 @@ begin(int row, enum object_life life)
 	th.row = row;
 	th.obj.life = life;
 	said[0] = '\0';
+}
+
+void
+expire(struct event *timer)
+{
+	ev_expire(o.base, timer);
 }
 
 void

@@ -1,12 +1,11 @@
 #ifndef MEWS_TESTS_THING_H
 #define MEWS_TESTS_THING_H
 
-#include <sys/time.h>
-
 #include "orchd/object/object.h"
 #include "orchd/object/wait.h"
 #include "orchd/object/write.h"
 #include "orchd/orchd.h"
+#include "tests/suite/ev.h"
 
 /*
  * An object whose row is a number, and the store that it is written to: it
@@ -28,7 +27,6 @@ extern char said[512];
 extern struct orchd o;
 extern struct thing th;
 extern struct txn *last; /* with the store */
-extern struct timeval added; /* how long the last timer runs */
 
 /* How it is played; begin() sets all back. */
 struct play {
@@ -39,8 +37,6 @@ struct play {
 	uint64_t seq; /* of the events: 7 */
 	uint64_t patience_ms; /* 60000 */
 	bool due; /* what is waited for has come: true */
-	bool no_event; /* there is no memory for one */
-	bool no_add; /* an event cannot be added */
 };
 extern struct play play;
 

@@ -36,8 +36,8 @@ test_add(void)
 	begin(1, OBJECT_STORED);
 	play.patience_ms = 1000999;
 	t_eq(add(me, 5, 3), 0);
-	t_eq(added.tv_sec, 1000);
-	t_eq(added.tv_usec, 999000);
+	t_eq(ev.added.tv_sec, 1000);
+	t_eq(ev.added.tv_usec, 999000);
 	w = TAILQ_FIRST(&th.obj.waiters);
 	t_eq(w->who.uid, 7);
 	t_eq(w->conn, 5);
@@ -152,14 +152,13 @@ static void
 test_no_memory(void)
 {
 	begin(1, OBJECT_STORED);
-	play.no_event = true;
+	ev.fail_new = 1;
 	t_eq(add(me, 1, 0), -ENOMEM);
-	play.no_event = false;
 	t_eq(waiting(), 0);
 	t_eq(share_has(&th.obj.waits, me), 0);
-	play.no_add = true;
+	ev.no_add = true;
 	t_eq(add(me, 1, 0), -ENOMEM);
-	play.no_add = false;
+	ev.no_add = false;
 	t_eq(waiting(), 0);
 	t_eq(share_has(&th.obj.waits, me), 0);
 	t_fail_alloc(1);

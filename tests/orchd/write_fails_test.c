@@ -49,8 +49,8 @@ test_again(void)
 	begin(1, OBJECT_STORED);
 	fact(2, "news");
 	commit(-EIO);
-	t_eq(added.tv_sec, 5);
-	t_eq(added.tv_usec, 0);
+	t_eq(ev.added.tv_sec, 5);
+	t_eq(ev.added.tv_usec, 0);
 	TAILQ_REMOVE(&o.objects.woken, &th.obj, woke);
 	th.obj.woken = false;
 	expire(th.obj.again);
@@ -193,8 +193,8 @@ test_no_timer(void)
 	for (how = 0; how < 3; how++) {
 		begin(1, OBJECT_STORED);
 		fact(2, "news");
-		play.no_event = how == 1;
-		play.no_add = how == 2;
+		ev.fail_new = how == 1;
+		ev.no_add = how == 2;
 		fd = memfd_create("log", MFD_CLOEXEC);
 		t_eq(dup3(fd, 2, 0), 2);
 		commit(-EIO);
@@ -206,7 +206,7 @@ test_no_timer(void)
 		t_eq(strstr(text, "no timer") != NULL, how > 0);
 		/* the next turn that looks at it tries it */
 		t_eq(write_owed(&th.obj), how == 0);
-		play.no_event = play.no_add = false;
+		ev.no_add = false;
 		if (how > 0) {
 			commit(0);
 			t_true(object_settled(&th.obj));

@@ -45,8 +45,9 @@ GUARDS = {
                      "orchd/power_test"), PYTHON),
     "orchd/store.c": (("orchd/store_test", "orchd/power_test"), PYTHON),
     "orchd/api/reader.c": (("orchd/reader_test",), PYTHON),
-    "apid/client.c": ((), ("apid/apid_test", "apid/apid_refuses_test",
-                           "apid/apid_streams_test")),
+    "apid/client.c": (("apid/client_test",),
+                      ("apid/apid_test", "apid/apid_refuses_test",
+                       "apid/apid_streams_test")),
     "apid/stream.c": ((), ("apid/apid_streams_test", "apid/apid_test",
                            "apid/apid_events_test")),
 }

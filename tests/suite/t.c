@@ -12,6 +12,7 @@ static int failures;
 static unsigned int fail_nth;
 static bool fail_hit;
 static atomic_long live;
+static size_t asked;
 static const void *secret;
 static size_t secretlen;
 static atomic_bool spilled;
@@ -69,18 +70,21 @@ look(void *p)
 void *
 OURS(malloc)(size_t n)
 {
+	asked = n;
 	return alloc_fails() ? NULL : counted(THEIRS(malloc)(n));
 }
 
 void *
 OURS(calloc)(size_t n, size_t m)
 {
+	asked = n * m;
 	return alloc_fails() ? NULL : counted(THEIRS(calloc)(n, m));
 }
 
 void *
 OURS(realloc)(void *p, size_t n)
 {
+	asked = n;
 	if (alloc_fails())
 		return NULL;
 	look(p);
@@ -125,6 +129,12 @@ t_live(void)
 #else
 	return live;
 #endif
+}
+
+size_t
+t_asked(void)
+{
+	return asked;
 }
 
 void

@@ -44,6 +44,8 @@ void t_fail_alloc(unsigned int nth);
 bool t_alloc_failed(void);
 /* Blocks that are allocated now: as many after as before, or some leak. */
 long t_live(void);
+/* How much the last allocation asked for. */
+size_t t_asked(void);
 /* These bytes are not to be in a block that is given back, until the case
  * ends; whether they were. */
 void t_secret(const void *p, size_t len);
