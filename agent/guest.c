@@ -95,19 +95,20 @@ modules_each(const char *list, void (*fn)(const char *name))
 		if (*line != '\0')
 			fn(line);
 	}
-	(void)unlink(list);
 }
 
 static void
 modules(const char *list)
 {
 	modules_each(list, module_load);
+	(void)unlink(list);
 }
 
 static void
 modules_drop(const char *list)
 {
 	modules_each(list, module_drop);
+	(void)unlink(list);
 }
 
 void
@@ -159,17 +160,32 @@ guest_modules_vsock(void)
 	return there;
 }
 
-static const char *const keep[] = { "/lib/modules/late", "/lib/modules/vsock",
-	"/lib/modules/vsock.ko",
-	"/lib/modules/vmw_vsock_virtio_transport_common.ko",
-	"/lib/modules/vmw_vsock_virtio_transport.ko", "/lib/modules/button.ko",
-	"/lib/modules/evdev.ko", "/lib/modules/virtio-rng.ko",
-	"/lib/modules/pvpanic.ko", "/lib/modules/pvpanic-mmio.ko",
-	"/bin/busybox" };
+/* Into the root to come. */
+static void
+keep(const char *path)
+{
+	char to[128];
+
+	(void)snprintf(to, sizeof(to), "/mnt%s", path);
+	if (file_copy(path, to, 0755) < 0)
+		log_warn("%s: cannot be kept", path);
+	(void)unlink(path);
+}
+
+static void
+module_keep(const char *name)
+{
+	char path[128];
+
+	(void)snprintf(path, sizeof(path), "/lib/modules/%.64s", name);
+	keep(path);
+}
 
 void
 guest_setup(void)
 {
+	static const char *const lists[] = { "/lib/modules/late",
+		"/lib/modules/vsock" };
 	size_t i;
 
 	if (mount("mews", "/mnt", "tmpfs", MS_NOSUID | MS_NODEV,
@@ -178,14 +194,11 @@ guest_setup(void)
 	(void)mkdir("/mnt/lib", 0755);
 	(void)mkdir("/mnt/lib/modules", 0755);
 	(void)mkdir("/mnt/bin", 0755);
-	for (i = 0; i < nitems(keep); i++) {
-		char to[128];
-
-		(void)snprintf(to, sizeof(to), "/mnt%s", keep[i]);
-		if (file_copy(keep[i], to, 0755) < 0)
-			log_warn("%s: cannot be kept", keep[i]);
-		(void)unlink(keep[i]);
+	for (i = 0; i < nitems(lists); i++) {
+		modules_each(lists[i], module_keep);
+		keep(lists[i]);
 	}
+	keep("/bin/busybox");
 	(void)unlink("/init");
 	if (chdir("/mnt") < 0 || mount(".", "/", NULL, MS_MOVE, NULL) < 0 ||
 	    chroot(".") < 0 || chdir("/") < 0)

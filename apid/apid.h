@@ -70,7 +70,7 @@ struct stream {
 	int fd;
 	struct event *rd;
 	struct event *wr;
-	struct outbuf up; /* towards the VM */
+	struct outbuf up; /* towards the VM: OUT_MAX and a message */
 	bool opened; /* the first frame came */
 	bool asked; /* the first frame went */
 	bool takes_signals; /* exec: its warden and agent do */
@@ -96,7 +96,7 @@ struct client {
 	uint8_t *in; /* READ_MAX bytes, or NULL while there are none */
 	size_t in_off;
 	size_t in_len;
-	struct outbuf out;
+	struct outbuf out; /* an answer, or OUT_MAX and a message */
 	struct http *http; /* only while a request is being read */
 	struct request q;
 	struct stream *stream;
@@ -149,8 +149,8 @@ struct apid {
 	struct boot_room mewsd; /* descriptor 3 */
 	struct chan *parent; /* its channel */
 	struct chan *orchd; /* NULL: gone */
-	struct client_tree clients;
-	struct client_list dead;
+	struct client_tree clients; /* conf.max_conns */
+	struct client_list dead; /* until the loop's next turn */
 	unsigned int nclients;
 	uint64_t last_ask;
 	struct share held; /* bytes, of callers with a role */

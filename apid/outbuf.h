@@ -6,7 +6,8 @@
 
 /*
  * Bytes on their way out of a socket.  Wiped when they move and when they
- * go: requests and answers may carry secrets.
+ * go: requests and answers may carry secrets.  It grows by what waits, and its
+ * memory goes when all is sent; whoever adds looks at outbuf_left() first.
  */
 #define OUTBUF_MAX (24UL * 1024 * 1024) /* the longest answer and its head */
 

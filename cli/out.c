@@ -12,6 +12,7 @@
 #include "common/err.h"
 #include "common/util.h"
 #include "proto/jbuf.h"
+#include "proto/jread.h"
 #include "proto/objects.h"
 
 #define JSON_DEPTH 32
@@ -218,11 +219,13 @@ parse(const char *text, size_t len, struct err *e)
 {
 	struct json_tokener *tok = json_tokener_new_ex(JSON_DEPTH);
 	struct json_object *o = NULL;
+	struct jread j;
 	const char *why = "out of memory";
 
-	if (tok != NULL && len <= INT32_MAX) {
-		json_tokener_set_flags(
-		    tok, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+	/* not by json-c: its 0.18, when strict, takes ASCII alone */
+	if (jread_open(&j, text, len) < 0) {
+		why = "it breaks off or is malformed";
+	} else if (tok != NULL && len <= INT32_MAX) {
 		o = json_tokener_parse_ex(tok, text, (int)len);
 		why = json_tokener_error_desc(json_tokener_get_error(tok));
 	}

@@ -53,11 +53,9 @@ find(const struct share *s, struct share_who who)
 {
 	struct share_part *p;
 
-	LIST_FOREACH(p, &s->parts, entry)
-	{
+	LIST_FOREACH (p, &s->parts, entry)
 		if (p->who.uid == who.uid && p->who.kind == who.kind)
 			return p;
-	}
 	return NULL;
 }
 

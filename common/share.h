@@ -31,7 +31,8 @@ struct share {
 	uint64_t common; /* what is kept for nobody */
 	uint64_t taken; /* of common */
 	bool is_scarce; /* there are callers for whom nothing is kept */
-	struct share_parts parts; /* of those that have something */
+	struct share_parts parts; /* of those that have something: no more
+				     than total */
 };
 
 /* Of the total: a quarter is kept for the users, an eighth for the admins. */

@@ -16,6 +16,7 @@
 #include "common/fds.h"
 #include "common/log.h"
 #include "common/num.h"
+#include "common/status.h"
 #include "common/util.h"
 #include "keeper/keeper.h"
 #include "proto/chan.h"
@@ -78,11 +79,6 @@ warden_died(struct keeper *k)
 static void
 vmm_ended(struct keeper *k, int status)
 {
-#ifdef SECCOMP_DEBUG
-	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
-		log_error("seccomp: hypervisor: killed by a deny-list, of the "
-			  "keeper, spawner or mewsd");
-#endif
 	k->vmm = 0;
 	k->st.phase = KEEP_ENDED;
 	k->st.vmm_status = status;
@@ -94,6 +90,15 @@ vmm_ended(struct keeper *k, int status)
 static void
 child_ended(struct keeper *k, enum jail_role role, int status)
 {
+	if (status_hint(status)[0] != '\0')
+		log_error("%s ended by signal %d%s", jail_prog(role)->name,
+		    WTERMSIG(status), status_hint(status));
+#ifdef SECCOMP_DEBUG
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+		log_error("seccomp: %s: killed by a deny-list, of the "
+			  "keeper, spawner or mewsd",
+		    jail_prog(role)->name);
+#endif
 	if (jail_prog(role)->restarts)
 		warden_died(k);
 	else

@@ -40,7 +40,7 @@ struct launchd {
 	unsigned int nvms;
 	unsigned int nshown; /* of them, in the title */
 	unsigned int nwoken;
-	TAILQ_HEAD(vms, vm) vms;
+	TAILQ_HEAD(vms, vm) vms; /* as many as there are uids, vm_new() */
 	TAILQ_HEAD(woken_vms, vm) woken; /* to be converged */
 	TAILQ_HEAD(told_vms, vm) told; /* there is news of it for orchd */
 };

@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <sys/wait.h>
 
+#include "common/status.h"
 #include "launchd/reason.h"
 #include "launchd/vm.h"
 
@@ -50,12 +51,12 @@ static void
 not_started(struct vm *v, const char *words)
 {
 	int st = v->keep_state.vmm_status;
-	char text[64];
+	char text[VM_DETAIL];
 
 	(void)snprintf(text, sizeof(text),
-	    "the hypervisor did not start (%s %d)",
+	    "the hypervisor did not start (%s %d)%s",
 	    WIFSIGNALED(st) ? "signal" : "status",
-	    WIFSIGNALED(st) ? WTERMSIG(st) : WEXITSTATUS(st));
+	    WIFSIGNALED(st) ? WTERMSIG(st) : WEXITSTATUS(st), status_hint(st));
 	reason_set(v, EXIT_START_FAILED, words[0] != '\0' ? words : text);
 }
 
@@ -66,7 +67,7 @@ reason_find(struct vm *v)
 	bool ran = v->vmm_pid != 0 || v->is_adopted;
 	bool told = v->keep_state.phase == KEEP_ENDED;
 	const char *words = v->ward_state.detail;
-	char text[64];
+	char text[VM_DETAIL];
 
 	if (told)
 		v->status = st;
@@ -81,8 +82,8 @@ reason_find(struct vm *v)
 	else if (!ran)
 		not_started(v, words);
 	else if (WIFSIGNALED(st)) {
-		(void)snprintf(
-		    text, sizeof(text), "by signal %d", WTERMSIG(st));
+		(void)snprintf(text, sizeof(text), "by signal %d%s",
+		    WTERMSIG(st), status_hint(st));
 		reason_set(v, EXIT_KILLED, text);
 	} else if (WEXITSTATUS(st) != 0)
 		reason_set(v, EXIT_VMM_ERROR, words);

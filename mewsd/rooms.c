@@ -5,6 +5,7 @@
 
 #include "common/clock.h"
 #include "common/fds.h"
+#include "common/status.h"
 #include "common/util.h"
 #include "mewsd/exec.h"
 #include "mewsd/mewsd.h"
@@ -270,8 +271,8 @@ child_reap(struct child *c, int status)
 	struct mewsd *m = c->mewsd;
 
 	if (WIFSIGNALED(status))
-		log_warn("%s (pid %d) ended by signal %d", room_name(c->room),
-		    c->pid, WTERMSIG(status));
+		log_warn("%s (pid %d) ended by signal %d%s", room_name(c->room),
+		    c->pid, WTERMSIG(status), status_hint(status));
 	else
 		log_info("%s (pid %d) ended with %d", room_name(c->room),
 		    c->pid, WEXITSTATUS(status));

@@ -30,7 +30,8 @@ asan-release: guest $(addprefix build/,$(ASAN_PARTS))
 
 ifneq ($(SANITIZED),)
 .PHONY: asan-daemons
-asan-daemons: $(PROGRAMS) $(addprefix $(B)/fake/,mews-launchd mews-spawner) $(addprefix $(B)/,$(ASAN_PARTS)) $(KILL_STAGES)
+asan-daemons: $(PROGRAMS) $(addprefix $(B)/fake/,mews-launchd mews-spawner) \
+    $(B)/bad/mews-keeper $(addprefix $(B)/,$(ASAN_PARTS)) $(KILL_STAGES)
 $(addprefix $(B)/,$(ASAN_PARTS)): $(B)/%: build/%
 	@mkdir -p $(@D)
 	$(Q)cp $< $@

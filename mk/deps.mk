@@ -5,9 +5,12 @@ DEPS_BUILD := gcc libc6-dev pkg-config libevent-dev libconfuse-dev \
 	libsqlite3-dev libjson-c-dev libnl-3-dev libnl-route-3-dev \
 	libnftables-dev libnftnl-dev libmnl-dev libseccomp-dev libcap-dev \
 	libcurl4-openssl-dev libsmartcols-dev libwslay-dev libbsd-dev libmd-dev
-DEPS_RUN := qemu-system-x86 busybox-static iproute2 cpio
-DEPS_TEST := python3 python3-h11 python3-pyelftools nftables procps
-DEPS_LINT := clang clang-tidy clang-format cppcheck pmccabe libclang-rt-14-dev
+DEPS_RUN := qemu-system-x86 busybox-static iproute2 cpio xz-utils
+DEPS_TEST := python3 python3-h11 python3-pyelftools nftables procps mount
+# of the release's own clang, which apt knows once it has lists
+CLANG_RT = libclang-rt-$(shell apt-cache depends clang | \
+	sed -n 's/^ *Depends: clang-\([0-9]*\)$$/\1/p')-dev
+DEPS_LINT = clang clang-tidy clang-format cppcheck pmccabe $(CLANG_RT)
 # The lab's image is made of packages that are unpacked, not installed.
 DEPS_ROOT := mmdebstrap git util-linux mount
 DEPS_LAB := qemu-system-x86 busybox-static cpio e2fsprogs util-linux
@@ -36,7 +39,7 @@ $(B)/.deps: mk/deps.mk
 	@mkdir -p $(B)
 	$(call apt_install,$(DEPS_BUILD) $(DEPS_RUN) $(DEPS_TEST))
 
-$(B)/.deps-lint: mk/deps.mk
+$(B)/.deps-lint: mk/deps.mk $(B)/.deps
 	@mkdir -p $(B)
 	$(call apt_install,$(DEPS_BUILD) $(DEPS_LINT))
 

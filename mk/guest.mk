@@ -34,7 +34,7 @@ $(GUEST)/vmlinuz: $(GUEST)/kernel.deb
 	$(Q)rm -rf $(GUEST)/kernel && dpkg-deb -x $< $(GUEST)/kernel
 	$(Q)cp $(GUEST)/kernel/boot/vmlinuz-* $@
 
-$(INITRAMFS): mk/initramfs $(AGENT) $(GUEST)/vmlinuz
+$(INITRAMFS): mk/initramfs mk/modules $(AGENT) $(GUEST)/vmlinuz
 	$(call say,CPIO,$@)
 	$(Q)mk/initramfs $(GUEST)/kernel $(AGENT) /bin/busybox $@
 

@@ -65,7 +65,7 @@ $(EVIL_AGENT): $(call obj,tests/hostile/evil_agent.c tests/suite/standin/agent.c
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS_ALL) $(STATIC_LD) -o $@ $^ $(LIB_JSON)
-$(B)/evil/initramfs: mk/initramfs $(EVIL_AGENT) $(GUEST)/vmlinuz
+$(B)/evil/initramfs: mk/initramfs mk/modules $(EVIL_AGENT) $(GUEST)/vmlinuz
 	$(call say,CPIO,$@)
 	$(Q)mk/initramfs $(GUEST)/kernel $(EVIL_AGENT) /bin/busybox $@
 

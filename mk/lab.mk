@@ -20,7 +20,7 @@ lab-files: all guest stage test-build lab-image $(WIRE) $(LAB_TOOLS) $(B)/tsc-kh
     $(STANDIN) $(PROBE) $(STANDINS)
 
 lab-image: $(B)/.deps-lab
-	$(Q)mk/lab-image $(LAB) /bin/busybox
+	$(Q)mk/lab-image $(LAB) /bin/busybox $(filter lib%-dev,$(DEPS_BUILD))
 
 $(LAB)/tools/%: $(B)/obj/tests/lab/%.o $(LIBCOMMON)
 	@mkdir -p $(@D)
@@ -28,9 +28,8 @@ $(LAB)/tools/%: $(B)/obj/tests/lab/%.o $(LIBCOMMON)
 	$(Q)$(CC) $(CFLAGS_ALL) $(STATIC_LD) -o $@ $^
 
 # What the lab's bare guests boot: that program and AF_VSOCK.
-$(LAB)/tools/lab-guest.cpio: export INITRAMFS_EARLY = virtio_ring virtio \
-	virtio_mmio vsock vmw_vsock_virtio_transport_common \
+$(LAB)/tools/lab-guest.cpio: export INITRAMFS_EARLY = virtio_mmio \
 	vmw_vsock_virtio_transport
-$(LAB)/tools/lab-guest.cpio: mk/initramfs $(LAB)/tools/lab-guest $(GUEST)/vmlinuz
+$(LAB)/tools/lab-guest.cpio: mk/initramfs mk/modules $(LAB)/tools/lab-guest $(GUEST)/vmlinuz
 	$(call say,CPIO,$@)
 	$(Q)mk/initramfs $(GUEST)/kernel $(LAB)/tools/lab-guest /bin/busybox $@

@@ -57,7 +57,7 @@ $(addprefix $(B)/off/,$(OFF_LAB)): $(B)/off/%: build-off/%
 lab-files: $(addprefix $(B)/off/,$(OFF_LAB)) $(B)/stage-standin/.stamp-kill \
     hostile
 lab-files: $(B)/off/AGENT_KEY/initramfs
-$(B)/off/%/initramfs: $(B)/off/%/mews-agent mk/initramfs $(GUEST)/vmlinuz
+$(B)/off/%/initramfs: $(B)/off/%/mews-agent mk/initramfs mk/modules $(GUEST)/vmlinuz
 	$(call say,CPIO,$@)
 	$(Q)mk/initramfs $(GUEST)/kernel $< /bin/busybox $@
 

@@ -24,8 +24,7 @@ $(B)/unit/netd/net_policy_test: $(UNIT_OBJ_net_policy_test)
 
 UNIT_OBJ_look_test := $(B)/obj/mewsd/watch.o
 $(B)/unit/mewsd/look_test: $(UNIT_OBJ_look_test)
-UNIT_OBJ_gclock_test := $(B)/obj/warden/gclock.o
-UNIT_LIBS_gclock_test := $(LIB_EVENT)
+UNIT_OBJ_gclock_test := $(call obj,warden/gclock.c warden/health.c)
 $(B)/unit/warden/gclock_test: $(UNIT_OBJ_gclock_test)
 
 UNIT_OBJ_gate_test := $(B)/obj/agent/gate.o

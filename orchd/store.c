@@ -55,7 +55,9 @@ struct store {
 	struct event *turn; /* hands the turn's transactions over */
 	struct event *wake; /* the worker has finished a batch */
 	int efd;
-	struct txn_list queued; /* this turn's; the loop's alone */
+	/* this turn's; the loop's alone.  An object has one transaction under
+	 * way (object/write.c), so these and batch are as many as objects */
+	struct txn_list queued;
 	bool started;
 	struct reserve reserve; /* as wdb */
 	int health; /* the loop's */

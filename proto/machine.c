@@ -19,15 +19,14 @@ static const struct dev_row rows[DEV_KINDS] = {
 	    .backends = BACKEND_BIT(BACKEND_QEMU),
 	    .data_mib = 8, /* queues */
 	    .fds = 4, /* the tap, notifiers */
-	    .modules = "failover net_failover virtio_net" },
+	    .modules = "virtio_net" },
 	[DEV_VSOCK] = { .name = "vsock",
 	    .max = 1,
 	    .fd = FDR_VSOCK,
 	    .backends = BACKEND_BIT(BACKEND_QEMU),
 	    .data_mib = 1, /* its rings are the kernel's */
 	    .fds = 8, /* the device, notifiers of two rings */
-	    .modules = "vsock vmw_vsock_virtio_transport_common "
-		       "vmw_vsock_virtio_transport" },
+	    .modules = "vmw_vsock_virtio_transport" },
 };
 
 /* A hypervisor of a backend without any device. */

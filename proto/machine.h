@@ -140,8 +140,8 @@ struct dev_row {
 	uint32_t locked_mib; /* memory that must be lockable */
 	uint32_t threads;
 	uint32_t fds;
-	/* what the guest's kernel loads for it, in this order; mk/initramfs
-	 * packs it.  NULL: nothing. */
+	/* what the guest's kernel loads for it; mk/initramfs packs it with what
+	 * it needs.  NULL: nothing. */
 	const char *modules;
 };
 /* NULL: no such kind. */

@@ -148,9 +148,10 @@ int ward_exec_fd(
 
 /*
  * The staged tree that is the jail's root has the hypervisor and its
- * libraries, modules and firmware where the distribution keeps them, and:
+ * libraries and modules where the distribution keeps them, and:
  */
 #define WARD_VMM_PATH "/usr/bin/qemu-system-x86_64"
+#define WARD_FIRMWARE_PATH "/boot/firmware"
 #define WARD_KERNEL_PATH "/boot/vmlinuz"
 #define WARD_INITRAMFS_PATH "/boot/initramfs"
 #define WARD_SOCK_QMP "qmp"

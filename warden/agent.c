@@ -31,6 +31,7 @@
 #define POWER_MS 10000
 #define PONG_MS 5000
 #define KEY_MS 5000
+#define HINT_MS 1000
 #define KEY_HEAD "{\"key\":\""
 #define KEY_TAIL "\"}"
 
@@ -67,7 +68,7 @@ struct agent {
 	unsigned int asked; /* health, in a row */
 	bool booted; /* as health said */
 	bool has_signals; /* likewise: execs take FRAME_SIGNAL */
-	bool has_time; /* likewise: its clock can be asked and set */
+	bool has_time; /* likewise: its time, and its clock can be set */
 	long long ooms; /* likewise: processes it ended for memory */
 	struct gclock clock;
 	uint8_t key[VSOCK_KEY]; /* on its way to the agent */
@@ -129,12 +130,6 @@ on_watch(void *arg, enum ward_mute mute)
 					   : "says that it is not ready");
 	a->mute = mute;
 	tell(a);
-}
-
-static void
-on_watch_kick(void *arg)
-{
-	agent_kick(arg);
 }
 
 static void
@@ -374,6 +369,27 @@ look_ooms(struct agent *a, const struct call_answer *ans)
 	tell(a);
 }
 
+static void
+on_watch_health(
+    void *arg, const struct call_answer *ans, int64_t asked_ns, int64_t rtt_us)
+{
+	struct agent *a = arg;
+
+	look_ooms(a, ans);
+	if (a->has_time)
+		gclock_heard(&a->clock, ans, asked_ns, rtt_us);
+}
+
+static void
+on_kick(void *arg)
+{
+	agent_kick(arg);
+}
+
+static const struct watch_ops watch_ops = {
+	.said = on_watch, .health = on_watch_health, .kick = on_kick
+};
+
 static struct yamux *
 clock_mux(void *arg)
 {
@@ -381,19 +397,15 @@ clock_mux(void *arg)
 }
 
 static void
-clock_kick(void *arg)
+clock_soon(void *arg, long ms)
 {
-	agent_kick(arg);
-}
+	struct agent *a = arg;
 
-static void
-clock_health(void *arg, const struct call_answer *ans)
-{
-	look_ooms(arg, ans);
+	watch_soon(&a->watch, ms);
 }
 
 static const struct gclock_ops clock_ops = {
-	.mux = clock_mux, .kick = clock_kick, .health = clock_health
+	.mux = clock_mux, .kick = on_kick, .soon = clock_soon
 };
 
 void
@@ -412,7 +424,7 @@ agent_takes_signals(const struct agent *a)
 void
 agent_hint(struct agent *a)
 {
-	gclock_hint(&a->clock);
+	watch_soon(&a->watch, HINT_MS);
 }
 
 static void
@@ -706,9 +718,9 @@ agent_new(struct event_base *base, const struct agent_ops *ops, void *arg)
 	a->timer = evtimer_new(base, on_timer, a);
 	a->gone = event_new(base, -1, 0, on_gone, a);
 	a->pong = evtimer_new(base, on_pong_late, a);
+	a->clock = (struct gclock){ .ops = &clock_ops, .arg = a };
 	if (a->timer == NULL || a->gone == NULL || a->pong == NULL ||
-	    watch_init(&a->watch, base, on_watch, on_watch_kick, a) < 0 ||
-	    gclock_open(&a->clock, base, &clock_ops, a) < 0 ||
+	    watch_init(&a->watch, base, &watch_ops, a) < 0 ||
 	    dial_open(&a->dial, base, WARD_SOCK_AGENT, on_up, a) < 0) {
 		agent_free(a);
 		return NULL;
@@ -728,7 +740,6 @@ agent_free(struct agent *a)
 	free_event(&a->gone);
 	free_event(&a->pong);
 	watch_clear(&a->watch);
-	gclock_close(&a->clock);
 	forget_spec(a);
 	forget_key(a);
 	free(a);

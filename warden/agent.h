@@ -34,9 +34,8 @@ struct agent_ops {
  * The channel to the guest's agent: one virtio-serial port, resynchronised
  * (common/sess.h), yamux on it.  Connects, resynchronises, asks for health,
  * hands over the boot spec, with the time of that moment.  Afterwards it is
- * asked for its health every WATCH_MS (watch.h), for its clock every 30 s
- * (gclock.h), if it can say it; and whether it lives, when a request goes
- * unanswered.
+ * asked for its health every WATCH_MS (watch.h), of which its clock is a part
+ * (gclock.h); and whether it lives, when a request goes unanswered.
  */
 struct agent *agent_new(
     struct event_base *base, const struct agent_ops *ops, void *arg);

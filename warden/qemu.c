@@ -184,6 +184,9 @@ qemu_compose(const struct ward_exec *x, const char *extra, struct argv *ret,
 	add_platform(ret, x);
 	if ((r = add_devices(ret, x, e)) < 0)
 		return r;
+	/* releases of QEMU differ in which they take, and where it is */
+	argv_add(ret, "-bios");
+	argv_add(ret, WARD_FIRMWARE_PATH);
 	argv_add(ret, "-kernel");
 	argv_add(ret, WARD_KERNEL_PATH);
 	argv_add(ret, "-initrd");

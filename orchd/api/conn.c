@@ -267,8 +267,8 @@ conn_take(struct orchd *o, int sock)
 	c->id = ++o->conns.last;
 	identify(c, cred.uid);
 	r = conn_chan(c) == NULL ? -EBUSY : conn_start(o, sock, c, why);
-	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): the tree holds c */
 	if (r == 0)
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): the tree has c */
 		return;
 	busy_say(sock, why);
 	/* but not on the last descriptors */

@@ -46,8 +46,8 @@ TAILQ_HEAD(conn_list, conn);
 #define STRANGERS_MAX 16U
 
 struct conns {
-	struct conn_tree by_id;
-	struct conn_list parked; /* wait for events */
+	struct conn_tree by_id; /* max_connections, by both shares */
+	struct conn_list parked; /* of them, who wait for events */
 	struct share share; /* of those with a role */
 	struct share strangers; /* of all others */
 	uint64_t last; /* id */

@@ -6,6 +6,7 @@
 #include "orchd/api/conn.h"
 #include "orchd/api/req.h"
 #include "orchd/object/wait.h"
+#include "orchd/object/write.h"
 #include "orchd/orchd.h"
 
 void
@@ -55,6 +56,20 @@ req_busy(const struct req *r, const struct share *s, const char *what,
 	    "at most %llu, and some are kept for others: %s",
 	    what, (unsigned long long)share_has(s, r->c->who),
 	    (unsigned long long)s->total, way);
+}
+
+void
+req_unnoted(const struct req *r, int e)
+{
+	if (e != -EBUSY) {
+		req_refuse(r, 500, "out of memory");
+		return;
+	}
+	answer_error(r->o, r->c->id, r->id, 503,
+	    "%d requests with an Idempotency-Key for this vm, or %d for all, "
+	    "are not written yet, and no more may wait: the store takes "
+	    "nothing now, mews doctor says why; try again when it does",
+	    WRITE_KEYS_MAX, IDEM_SPARE);
 }
 
 int

@@ -43,6 +43,8 @@ int req_wait(const struct req *r, struct object *obj, uint32_t what,
 /* The same for what may have come already, or it says why not. */
 void req_join(const struct req *r, struct object *obj, uint32_t what,
     unsigned int status);
+/* Its key was not noted: -ENOMEM, -EBUSY of write.h. */
+void req_unnoted(const struct req *r, int e);
 /* What the request's key says; IDEM_OTHER is answered. */
 enum idem_verdict req_key(const struct req *r, struct idem_row *key);
 

@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <sha2.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -95,7 +96,9 @@ idem_use(struct orchd *o, const struct idem_row *row)
 	struct idem *i = RB_FIND(idem_tree, &o->idems.tree, &key);
 
 	if (i != NULL && !is_old(i))
-		return -1; /* looked up before: it cannot be */
+		return -EEXIST; /* looked up before: it cannot be */
+	if (i == NULL && o->idems.n >= IDEM_MAX + IDEM_SPARE)
+		return -EBUSY;
 	if (i != NULL) {
 		/* its row becomes this one */
 		TAILQ_REMOVE(&o->idems.age, i, age);
@@ -104,7 +107,7 @@ idem_use(struct orchd *o, const struct idem_row *row)
 		(void)RB_INSERT(idem_tree, &o->idems.tree, i);
 		o->idems.n++;
 	} else
-		return -1;
+		return -ENOMEM;
 	i->row = *row;
 	i->since_ms = clock_ms();
 	TAILQ_INSERT_TAIL(&o->idems.age, i, age);

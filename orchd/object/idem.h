@@ -32,6 +32,9 @@ TAILQ_HEAD(idem_list, idem); /* oldest first */
  * mews.conf lists.  Past its own limit a caller loses its oldest. */
 #define IDEM_MAX 65536
 #define IDEM_OWNER_MAX 4096
+/* Beside those, of keys that are not on the disk yet: while the store takes
+ * nothing, none is forgotten for a new one. */
+#define IDEM_SPARE 4096
 
 struct idems {
 	struct idem_tree tree;
@@ -45,7 +48,7 @@ enum idem_verdict { IDEM_NEW, IDEM_AGAIN, IDEM_OTHER };
 enum idem_verdict idem_look(struct orchd *o, int64_t tenant, uint32_t owner,
     const struct api_req *req, uint32_t verb, const void *doc, size_t len,
     struct idem_row *row);
-/* Remembers a key here.  -1: out of memory. */
+/* Remembers a key here.  -ENOMEM; -EBUSY: IDEM_SPARE are not written. */
 int idem_use(struct orchd *o, const struct idem_row *row);
 /* Remembers it in t, which forgets what is too old.  True: and what is one too
  * many, *old, which is to be forgotten here once t is kept. */

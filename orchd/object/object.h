@@ -107,7 +107,7 @@ struct object {
 
 /* All objects, as the turn sees them. */
 struct objects {
-	struct object_list woken;
+	struct object_list woken; /* each at most once */
 	struct event *turn; /* active while there is one that is woken */
 	bool told; /* events were written: their readers are woken */
 	unsigned int shown; /* VMs in the process's title */

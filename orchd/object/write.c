@@ -93,20 +93,34 @@ keys_end(struct write *w)
 	return k;
 }
 
+static unsigned int
+keys_count(const struct write *w)
+{
+	const struct used_key *k;
+	unsigned int n = 0;
+
+	for (k = w->keys; k != NULL; k = k->next)
+		n++;
+	return n;
+}
+
 static int
 key_add(struct object *obj, const struct idem_row *key, bool asked)
 {
 	struct used_key *k;
+	int r;
 
 	if (key->key[0] == '\0')
 		return 0;
+	if (keys_count(&obj->open) + keys_count(&obj->sent) >= WRITE_KEYS_MAX)
+		return -EBUSY;
 	if ((k = calloc(1, sizeof(*k))) == NULL)
 		return -ENOMEM;
 	k->row = *key;
 	k->asked = asked;
-	if (idem_use(obj->orchd, key) < 0) {
+	if ((r = idem_use(obj->orchd, key)) < 0) {
 		free(k);
-		return -ENOMEM;
+		return r;
 	}
 	*keys_end(&obj->open) = k;
 	obj->open.dirty = true;

@@ -4,6 +4,13 @@
 #include "orchd/object/object.h"
 
 /*
+ * Keys of one object that are not on the disk: twice as many as may wait for
+ * it.  Who hangs up waits no more, but his key does, as long as the store takes
+ * nothing.
+ */
+#define WRITE_KEYS_MAX 128
+
+/*
  * The one owner of what is not on the disk yet.  Handlers and steps change an
  * object's row and say so here; the turn sends it, one transaction of an
  * object at a time, and takes the store's answer back.  What a person asked
@@ -20,11 +27,12 @@ void write_note(
 /*
  * Before the row is changed as a person asked: the key (one without text is
  * none) goes with it, and if it fails who waits for one of asked (bits of
- * waiter.what) is told.  -ENOMEM: nothing was noted.
+ * waiter.what) is told.  -ENOMEM, -EBUSY (WRITE_KEYS_MAX, IDEM_SPARE): nothing
+ * was noted.
  */
 int write_ask(struct object *obj, uint32_t asked, const struct idem_row *key);
 /* Nothing was to be done for this key, and a retry of it shall not do it
- * later either.  -ENOMEM. */
+ * later either.  -ENOMEM, -EBUSY. */
 int write_key(struct object *obj, const struct idem_row *key);
 /* The first write of obj; asked and key as in write_ask(). */
 int write_new(struct object *obj, uint32_t asked, const struct idem_row *key);

@@ -75,7 +75,7 @@ struct part {
 	int fault; /* why it could not be made; 0: nothing to tell */
 	char why[STORE_DETAIL_MAX]; /* of fault, for people */
 };
-RB_HEAD(part_tree, part);
+RB_HEAD(part_tree, part); /* of parts of VMs: no more than there are */
 
 void part_init(struct part *p, const struct part_kind *kind, struct vm *vm,
     uint32_t index);

@@ -62,9 +62,10 @@ change(const struct req *r, struct vm *vm, enum vm_event ev, const char *why,
 		return;
 	if ((e = vm_step_asked(vm, ev, why, what, key)) < 0) {
 		wait_drop(&vm->obj, r->c->id);
-		req_refuse(r, e == -EPERM ? 409 : 500,
-		    e == -EPERM ? "not in the state this vm is in"
-				: "out of memory");
+		if (e == -EPERM)
+			req_refuse(r, 409, "not in the state this vm is in");
+		else
+			req_unnoted(r, e);
 	}
 }
 
@@ -86,9 +87,11 @@ static void
 join(const struct req *r, struct vm *vm, enum wait_for what,
     struct idem_row *key)
 {
+	int e;
+
 	key->vm = vm->row.vmid;
-	if (write_key(&vm->obj, key) < 0)
-		req_refuse(r, 500, "out of memory");
+	if ((e = write_key(&vm->obj, key)) < 0)
+		req_unnoted(r, e);
 	else
 		req_join(r, &vm->obj, what, what == FOR_GONE ? 204 : 200);
 }

@@ -149,10 +149,14 @@ create_new(const struct req *r, struct vm_create *want, struct idem_row *key)
 	}
 	o->tenant.last_id = vm->row.id;
 	key->vm = vm->row.vmid;
-	if (req_wait(r, &vm->obj, FOR_RUNNING, 201) < 0 ||
-	    write_new(&vm->obj, WAITS(FOR_RUNNING) | WAITS(FOR_RUNNING_AGAIN),
-		key) < 0) {
-		req_refuse(r, 500, "out of memory");
+	if (req_wait(r, &vm->obj, FOR_RUNNING, 201) < 0) {
+		vm_free(vm);
+		return;
+	}
+	e = write_new(
+	    &vm->obj, WAITS(FOR_RUNNING) | WAITS(FOR_RUNNING_AGAIN), key);
+	if (e < 0) {
+		req_unnoted(r, e);
 		vm_free(vm);
 		return;
 	}

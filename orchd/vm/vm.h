@@ -71,6 +71,7 @@ struct vm {
 RB_HEAD(vm_id_tree, vm);
 RB_HEAD(vm_name_tree, vm);
 TAILQ_HEAD(vm_list, vm);
+/* max_vms; at a start, what the store has. */
 struct vms {
 	struct vm_id_tree by_vmid;
 	struct vm_name_tree by_name;

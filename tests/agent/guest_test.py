@@ -350,7 +350,8 @@ def t_stage():
         ["unshare", "-n", "chroot", root, "/usr/bin/qemu-system-x86_64",
          "-M", "microvm,acpi=on", "-accel", "tcg,tb-size=32", "-cpu", "max",
          "-m", "128", "-nodefaults", "-no-user-config", "-display", "none",
-         "-no-reboot", "-kernel", "/boot/vmlinuz", "-initrd", "/boot/initramfs",
+         "-no-reboot", "-bios", "/boot/firmware", "-kernel", "/boot/vmlinuz",
+         "-initrd", "/boot/initramfs",
          "-append", "console=ttyS0 quiet panic=-1 tsc_early_khz=%d tsc=reliable" % khz,
          "-serial", "stdio"],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)

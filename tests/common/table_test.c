@@ -340,6 +340,15 @@ test_decode(void)
 	}
 }
 
+/* Strict, json-c 0.18 takes nothing else. */
+static bool
+is_ascii(const char *s)
+{
+	while ((signed char)*s > 0)
+		s++;
+	return *s == '\0';
+}
+
 /* The same text for a second opinion: what we take, json-c takes too. */
 static void
 test_second_opinion(void)
@@ -356,7 +365,8 @@ test_second_opinion(void)
 		if (jread_skip(&j) == 0 && jread_end(&j) == 0) {
 			t_row(decode_rows[i].name);
 			json_tokener_set_flags(k,
-			    JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+			    JSON_TOKENER_VALIDATE_UTF8 |
+				(is_ascii(in) ? JSON_TOKENER_STRICT : 0));
 			o = json_tokener_parse_ex(k, in, (int)strlen(in) + 1);
 			/* its 64 bits are its own affair */
 			t_true(o != NULL || strcmp(in, "null") == 0 ||

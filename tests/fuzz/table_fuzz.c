@@ -15,9 +15,14 @@ second_opinion(const char *text, size_t len)
 {
 	struct json_tokener *k = json_tokener_new_ex(32);
 	struct json_object *o;
+	bool ascii = true;
+	size_t i;
 
+	for (i = 0; i < len; i++)
+		ascii = ascii && (signed char)text[i] >= 0;
+	/* strict, its release 0.18 takes ASCII alone */
 	json_tokener_set_flags(
-	    k, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+	    k, JSON_TOKENER_VALIDATE_UTF8 | (ascii ? JSON_TOKENER_STRICT : 0));
 	o = json_tokener_parse_ex(k, text, (int)len);
 	assert(o != NULL);
 	json_object_put(o);

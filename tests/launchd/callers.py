@@ -44,7 +44,8 @@ LAUNCH_UID = 199999
 VM = 0x0123456789abcdef
 # behaviours of the stand-in, tests/launchd/jail.h
 (WELL, NO_AGENT_STOP, NO_SOFT_STOP, DEAF, NO_AGENT, EXIT_3, CRASH, REBOOT,
- NO_QMP, NO_FILTER, EXTRA, EXIT_4, SPIN, LATE) = range(64, 78)
+ NO_QMP, NO_FILTER, EXTRA, EXIT_4, SPIN, LATE, REFUSED, REFUSED_EARLY) = range(
+     64, 80)
 DEADLINE = float(os.environ.get("CASE_DEADLINE", "10"))
 
 

@@ -21,6 +21,8 @@ enum behave {
 	BEHAVE_EXIT_4 = 75, /* ends with an error while it runs */
 	BEHAVE_SPIN = 76, /* uses a processor up once it runs */
 	BEHAVE_LATE = 77, /* does nothing for LATE_MS, then runs well */
+	BEHAVE_REFUSED = 78, /* dies as of a filter once it runs */
+	BEHAVE_REFUSED_EARLY = 79, /* before its control socket is up */
 };
 #define LATE_MS 6000
 

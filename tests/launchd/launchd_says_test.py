@@ -248,7 +248,8 @@ def full_disk():
         s.o.send(LAUNCH_FORGET, launch_vm(vm=VM))
         eq(history(s), b"")
         s.down()
-        subprocess.run(["umount", s.logs], check=True)
+        # whoever looks for a sanitizer's words still holds a VM's log
+        subprocess.run(["umount", "-l", s.logs], check=True)
         clean(s)
 
 

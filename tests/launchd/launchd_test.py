@@ -79,6 +79,9 @@ def exits():
     table = (  # ready_ms: short only where it has to pass
         (EXIT_3, EXIT_START_FAILED, b"did not start (status 3)", 20000),
         (CRASH, EXIT_KILLED, b"signal 6", 20000),
+        (REFUSED, EXIT_KILLED, b"by signal 31: its filter refused", 20000),
+        (REFUSED_EARLY, EXIT_START_FAILED, b"(signal 31): its filter refused",
+         20000),
         (REBOOT, EXIT_GUEST_REBOOT, b"", 20000),
         (NO_AGENT, EXIT_NO_AGENT, b"", 1500),
         (NO_QMP, EXIT_START_FAILED, b"in time", 1500),

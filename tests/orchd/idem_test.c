@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -249,7 +250,7 @@ test_day(void)
 	t_eq(look("b", 7, 5, &row), IDEM_NEW);
 	row.vm = 42;
 	t_eq(idem_use(&o, &row), 0);
-	t_eq(idem_use(&o, &row), -1); /* it is in use */
+	t_eq(idem_use(&o, &row), -EEXIST); /* it is in use */
 	t_eq(o.idems.n, 2);
 	t_eq(look("b", 7, 5, &row), IDEM_AGAIN);
 	t_eq(row.vm, 42);
@@ -405,9 +406,34 @@ test_full(void)
 	end();
 }
 
+/* While the store takes nothing, nothing is forgotten, and there is an end. */
+static void
+test_unwritten(void)
+{
+	struct idem_row row;
+	char key[16];
+	int i;
+
+	begin();
+	for (i = 0; i < IDEM_MAX + IDEM_SPARE; i++) {
+		(void)snprintf(key, sizeof(key), "k%d", i);
+		t_eq(look(key, 7, 5, &row), IDEM_NEW);
+		t_eq(idem_use(&o, &row), 0);
+	}
+	t_eq(look("one more", 7, 5, &row), IDEM_NEW);
+	t_eq(idem_use(&o, &row), -EBUSY);
+	t_eq(look("k0", 7, 5, &row), IDEM_AGAIN);
+	/* one that is too old makes room for itself */
+	now_ms += DAY_MS + 1;
+	t_eq(look("k0", 7, 5, &row), IDEM_NEW);
+	t_eq(idem_use(&o, &row), 0);
+	end();
+}
+
 const struct t_case t_cases[] = { { "again", test_again },
 	{ "another request", test_other }, { "its hash", test_hash },
 	{ "its row", test_row }, { "the clock is set", test_clock_set },
 	{ "a day", test_day }, { "old ones go", test_old },
 	{ "read from the store", test_read }, { "too many", test_many },
-	{ "shared", test_shared }, { "full", test_full }, { NULL, NULL } };
+	{ "shared", test_shared }, { "full", test_full },
+	{ "not written", test_unwritten }, { NULL, NULL } };

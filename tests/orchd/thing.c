@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,7 +62,7 @@ idem_use(struct orchd *orchd, const struct idem_row *row)
 {
 	(void)orchd;
 	(void)row;
-	return play.no_key ? -1 : 0;
+	return play.no_key ? -ENOMEM : 0;
 }
 
 bool

@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -75,6 +76,30 @@ test_asked_while_owed(void)
 		t_true(!write_owed(&th.obj));
 		end();
 	}
+}
+
+/* So many keys may be owed, with those that the store has; one without is none
+ * of them. */
+static void
+test_keys_end(void)
+{
+	struct idem_row k = { .vm = 1 };
+	unsigned int i;
+
+	begin(1, OBJECT_STORED);
+	for (i = 0; i < WRITE_KEYS_MAX; i++) {
+		(void)snprintf(k.key, sizeof(k.key), "%u", i);
+		t_eq(write_key(&th.obj, &k), 0);
+		if (i % 64 == 31)
+			write_send(&th.obj);
+	}
+	t_eq(write_key(&th.obj, &k), -EBUSY);
+	t_eq(write_ask(&th.obj, WAITS(1), &k), -EBUSY);
+	t_eq(write_key(&th.obj, &(struct idem_row){ 0 }), 0);
+	answered(0);
+	write_settle(&th.obj);
+	t_eq(write_key(&th.obj, &k), 0);
+	end();
 }
 
 /* What was undone is told once: not to who waits when the rest, which happened
@@ -250,6 +275,7 @@ const struct t_case t_cases[] = {
 	{ "tried again later", test_again },
 	{ "asked while something is owed, without a key",
 	    test_asked_while_owed },
+	{ "so many keys", test_keys_end },
 	{ "undone once", test_undone_once },
 	{ "a fact while something is asked", test_fact_meanwhile },
 	{ "the last number told", test_told_seq },

@@ -325,6 +325,7 @@ def events():
     t = kill_room("all")
     api_back(t)
     S.wait_helpers()
+    S.wait_ready("e")  # until it is known again a change of it is 503
     e = Events(last)
     eq(S.post("/api/v1/vms/e/stop", timeout=60).status, 200)
     eq(S.delete("/api/v1/vms/e", timeout=60).status, 204)

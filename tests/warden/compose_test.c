@@ -27,7 +27,8 @@
 	"|-netdev|tap,id=net0,fd=7,vhost=off|-device|virtio-net-device," \
 	"netdev=net0,mac=02:00:0a:ff:00:01"
 #define VSOCK "|-device|vhost-vsock-device,guest-cid=4294967294,vhostfd=9"
-#define TAIL "|-kernel|/boot/vmlinuz|-initrd|/boot/initramfs|-append|"
+#define TAIL \
+	"|-bios|/boot/firmware|-kernel|/boot/vmlinuz|-initrd|/boot/initramfs|-append|"
 #define LINE "console=ttyS0 reboot=t panic=-1 quiet"
 
 static const struct {

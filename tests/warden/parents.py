@@ -96,11 +96,12 @@ class Stage:
                             "/usr/bin/qemu-system-x86_64"], check=True)
 
     def guest(self):
-        for name in ("vmlinuz", "initramfs"):
-            src = os.path.join(B, "guest", name)
+        for src in ("guest/vmlinuz", "guest/initramfs",
+                    "stage/current/boot/firmware"):
+            src = os.path.join(B, src)
             if not os.path.exists(src):
                 return False
-            shutil.copy(src, "/boot/" + name)
+            shutil.copy(src, "/boot/" + os.path.basename(src))
         return True
 
     def close(self):

@@ -1,5 +1,6 @@
 """Who takes part: a table of actors, and the VMs that are made while the suite
 has another staged tree."""
+import contextlib
 import os
 import time
 
@@ -39,6 +40,7 @@ REAL = ("real0", "real1")
 EVIL = {"wardens": ("evil-w0", "evil-w1", "evil-w2", "evil-w3"),
         "keepers": ("evil-k4", "evil-k5")}
 PLACES = 6
+KEYS = 4096  # IDEM_OWNER_MAX
 READY = 100.0
 
 
@@ -104,6 +106,20 @@ class Cast:
                 found.append(name)
         return found
 
+    def fill_keys(self, name):
+        """As many keys of each caller as orchd remembers: from here on a new one
+        takes an old one's place, and orchd does not grow by it."""
+        for uid in sorted({0 if offset is None else self.w.uids + offset
+                           for _, offset, _ in ACTORS.values()
+                           if offset not in STRANGERS}):
+            with contextlib.closing(self.w.connect(uid, 20)) as s:
+                for i in range(KEYS):
+                    s.sendall(b"POST /api/v1/vms/%s/start HTTP/1.1\r\nHost: m\r\n"
+                              b"Idempotency-Key: fill-%d\r\n\r\n" % (
+                                  name.encode(), i))
+                    a = suite.recv_answer(s)
+                    assert a.status == 200, a
+
     def real(self, *names):
         self.remove(*names)
         self.w.stage("real")
@@ -115,6 +131,7 @@ class Cast:
         """Real guests, behind the places of those that will be evil."""
         places = ["place%d" % i for i in range(PLACES)]
         self.make(*places)
+        self.fill_keys(places[0])
         self.real(*REAL)
         self.w.stage("standin")
         return places

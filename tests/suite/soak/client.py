@@ -238,7 +238,7 @@ class Caller:
 
         spared: statuses that a disturbance excuses, besides no answer at all.
         """
-        begun = time.monotonic()
+        begun, asked = time.monotonic(), ""
         while True:
             why = None
             one = time.monotonic()
@@ -248,6 +248,7 @@ class Caller:
                 wait = 0.2
                 if status == 503:
                     wait = later(got)
+                    asked = "503: %.80r" % got.body
                     if wait is None:
                         self.actor.wrong(kind, "Retry-After with 503", got)
                         wait = 1.0
@@ -256,7 +257,8 @@ class Caller:
                 else:
                     self.actor.reports.send(
                         "answer", actor=self.actor.name, kind=kind,
-                        begun=begun, at=time.monotonic(), status=status)
+                        begun=begun, at=time.monotonic(), status=status,
+                        again=asked)
                     return got
             except Broken as e:
                 why, wait = e, 0.2

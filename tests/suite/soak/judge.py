@@ -1,12 +1,13 @@
 """Hears all reports, and says at any time what has come of the soak."""
 import bisect
 import collections
+import heapq
 import threading
 import time
 
 import measure
 from link import QUIET, STORM
-from measure import percentile
+from measure import percentile, percentile_range
 
 RECOVERY = 5.0  # seconds after a disturbance that count for no time
 FACTOR = 3.0  # of the quiet p99
@@ -18,6 +19,7 @@ GROUPS = {
     "guest": ("guest-exec",),
 }
 GROUP = {kind: g for g, kinds in GROUPS.items() for kind in kinds}
+SLOWEST = 3  # of each group, that are printed
 SHOWN = 40  # wrong answers that are printed in full
 TIMES = {"VM_CREATED": lambda l: 1, "VM_DELETED": lambda l: 1,
          "VM_RUNNING": lambda l: 1 + l["starts"],
@@ -25,7 +27,8 @@ TIMES = {"VM_CREATED": lambda l: 1, "VM_DELETED": lambda l: 1,
 
 
 class Windows:
-    """When something was disturbed; the last may not be over."""
+    """When something was disturbed, one after the other; the last may not be
+    over."""
 
     def __init__(self):
         self.rows = []  # [begin, end or None, name]
@@ -38,10 +41,9 @@ class Windows:
 
     def hit(self, begun, ended, name=""):
         for b, e, n in reversed(self.rows):
-            if e is not None and e + RECOVERY < begun - 200:
+            if e is not None and e + RECOVERY < begun:
                 break
-            if n.startswith(name) and b <= ended and (
-                    e is None or begun <= e + RECOVERY):
+            if n.startswith(name) and b <= ended:
                 return n
         return None
 
@@ -88,10 +90,12 @@ class Judge:
                 with self.lock:
                     getattr(self, "on_" + m.pop("what").replace("-", "_"))(**m)
 
-    def on_answer(self, actor, kind, begun, at, status):
+    def on_answer(self, actor, kind, begun, at, status, again):
         self.answers[kind] += 1
         if self.phase in self.took and begun >= self.at[self.phase][0]:
-            self.took[self.phase][kind].append((begun, at))
+            # what disturbs it was said before it was answered
+            if self.windows.hit(begun, at) is None:
+                self.took[self.phase][kind].append((begun, at, again))
 
     def on_wrong(self, actor, kind, expected, got, at):
         self.wrongs.append((at, actor, kind, expected, got,
@@ -222,19 +226,33 @@ class Judge:
         text = ["%-8s %7s %9s %9s  %7s %9s %9s %6s" % (
             "group", "quiet", "p50 ms", "p99 ms", "storm", "p50 ms", "p99 ms",
             "ratio")]
-        slow = []
+        slow, slowest = [], []
         for g, kinds in GROUPS.items():
-            q = [1000 * (b - a) for k in kinds for a, b in self.took[QUIET][k]]
-            s = [1000 * (b - a) for k in kinds for a, b in self.took[STORM][k]
-                 if self.windows.hit(a, b) is None]
+            q = [1000 * (b - a) for k in kinds
+                 for a, b, _ in self.took[QUIET][k]]
+            s, rows = [], []
+            for k in kinds:
+                for a, b, why in self.took[STORM][k]:
+                    s.append(1000 * (b - a))
+                    rows.append((b - a, k, a, why))
+            slowest += [(g, *row) for row in heapq.nlargest(SLOWEST, rows)]
             q99, s99 = percentile(q, 99), percentile(s, 99)
             few = len(q) < ENOUGH or len(s) < ENOUGH
             text.append("%-8s %7d %9.1f %9.1f  %7d %9.1f %9.1f %6.2f%s" % (
                 g, len(q), percentile(q, 50), q99, len(s), percentile(s, 50),
                 s99, s99 / q99 if q and s else float("nan"),
                 "  too few to judge" if few else ""))
-            if not few and s99 > FACTOR * q99:
-                slow.append("p99 of %s: %.1f ms, quiet %.1f" % (g, s99, q99))
+            if few:
+                continue
+            # where so many requests can tell: theirs is at least, at most
+            least, most = percentile_range(s, 99)[0], percentile_range(q, 99)[1]
+            if least > FACTOR * most:
+                slow.append("p99 of %s: %.1f ms, at least %.1f; quiet %.1f, at "
+                            "most %.1f" % (g, s99, least, q99, most))
+        t0 = self.at.get(STORM, (0, 0))[0]
+        text += ["slowest of %s: %s, %.0f ms, at %.0f s%s" % (
+            g, kind, 1000 * took, at - t0, ", " + why if why else "")
+            for g, took, kind, at, why in slowest]
         return text, slow
 
     def print(self, title, series):

@@ -43,7 +43,7 @@ class Times:
         self.quiet = clamp(45, t / 8, 600)
         self.every = clamp(0.5, t / 300, 5)  # between samples
         self.report = clamp(15, t / 4, 60)
-        self.life = clamp(3, t / 60, 30)  # a process's first seconds
+        self.life = clamp(3, t / 20, 400)  # of a process, until it is warm
 
     def __str__(self):
         return "%.0f s warm, %.0f idle, %.0f quiet, %.0f storm" % (
@@ -69,6 +69,7 @@ class Soak:
             try:
                 after = self.judge.truth[-1] if self.judge.truth else 0
                 got = self.w.events_after(after)
+                self.w.put_behind()
                 with self.judge.lock:
                     self.judge.truth += got
             except Exception as e:  # it is locked, gone, or being made
@@ -116,7 +117,9 @@ class Soak:
         self.idle.ended = time.monotonic()
         for took in self.judge.took.values():
             took.clear()
-        self.phase(QUIET, t.quiet, "quiet")
+        # looked at as in the storm: that costs time, too
+        self.beside(lambda: self.phase(QUIET, t.quiet, "quiet"),
+                    (self.samples, measure.Series()))
         self.judge.print("quiet", None)
 
     def rage(self, places):
@@ -146,8 +149,12 @@ class Soak:
         self.judge.begin(FINAL)
         bad += ["%s does not end" % n for n in self.cast.wait(END, True)]
         zombies = self.w.zombies()
+        if self.w.stderr_full == 0:
+            bad.append("mewsd's standard error was never full")
         self.w.stop()
         print("zombies that pid 1 did not reap: %d" % zombies)
+        print("times that mewsd's standard error was full: %d" %
+              self.w.stderr_full)
         self.judge.begin(OVER)
         pause(0.5)
         self.judge.ends = True

@@ -36,16 +36,20 @@ def blocks(path, mine=lambda name: True):
     return n / 2
 
 
+def logs(room):
+    """KiB of a room's log, which grows to LOG_MAX and not beyond."""
+    return blocks(ROOT + "/log", lambda name: name.startswith(room + ".log"))
+
+
 def disk(room):
-    """KiB of what a room writes: its log, and what else is its own."""
-    n = blocks(ROOT + "/log", lambda name: name.startswith(room + ".log"))
+    """KiB of what a room writes besides; None: nothing."""
     if room == STORE_ROOM:
-        n += blocks(ROOT + "/lib/store", lambda name: name != "fill")
-    elif room == "launchd":
-        n += blocks(ROOT + "/log/vm")
-    elif room == "spawner":
-        n += blocks(ROOT + "/lib/vm") + blocks(ROOT + "/run/vm")
-    return n
+        return blocks(ROOT + "/lib/store", lambda name: name != "fill")
+    if room == "launchd":
+        return blocks(ROOT + "/log/vm")
+    if room == "spawner":
+        return blocks(ROOT + "/lib/vm") + blocks(ROOT + "/run/vm")
+    return None
 
 
 def sample(world):
@@ -59,7 +63,9 @@ def sample(world):
             found[room, "fds"] = (pid, len(os.listdir("/proc/%d/fd" % pid)))
         if room != "mewsd":
             # files outlive a room: one life
-            found[room, "disk"] = (0, disk(room))
+            found[room, "log"] = (0, logs(room))
+            if (n := disk(room)) is not None:
+                found[room, "disk"] = (0, n)
     return found
 
 
@@ -129,9 +135,10 @@ class Slope:
         return "%9.1f +- %-7.1f" % (self.slope, self.error)
 
 
-# what, unit, what a half may add that is none of a leak's, in that unit
+# what, unit, what a half may add that is none of a leak's, in that unit; None:
+# whatever it adds, there is a bound
 WHATS = (("pss", "KiB", 1024), ("own", "KiB", 512), ("fds", "", 3),
-         ("disk", "KiB", 2048))
+         ("disk", "KiB", 2048), ("log", "KiB", None))
 SIGMAS = 3
 LOG_MAX = 16 * 1024 + 128  # KiB of a room's logs (docs/operations.md)
 
@@ -153,7 +160,7 @@ def compare(idle, storm, warm):
             i = Slope(idle.at.get((room, what), []), 0, 0)
             text.append("%-11s %-5s %10.0f  %-20s %-20s %d, %d" % (
                 room, what, s.last, s, i, s.n, s.lives))
-            if s.slope is None or i.slope is None:
+            if s.slope is None or i.slope is None or floor is None:
                 continue
             noise = SIGMAS * math.hypot(s.error, i.error)
             more = s.slope - i.slope
@@ -161,7 +168,7 @@ def compare(idle, storm, warm):
                 grows.append("%s %s: %.1f %s/h more than idle, noise %.1f" % (
                     room, what, more, unit, noise))
     for room in (*sorted(suite.ROOMS), "spawner"):
-        n = blocks(ROOT + "/log", lambda f: f.startswith(room + ".log"))
+        n = logs(room)
         if n > LOG_MAX:
             grows.append("%s's logs have %d KiB" % (room, n))
     return text, grows
@@ -170,3 +177,12 @@ def compare(idle, storm, warm):
 def percentile(values, p):
     v = sorted(values)
     return v[min(len(v) - 1, int(len(v) * p / 100))] if v else float("nan")
+
+
+def percentile_range(values, p):
+    """What it can be, by so many values: it is above the first and below the
+    second by SIGMAS errors of its rank."""
+    v, p = sorted(values), p / 100
+    rank, error = len(v) * p, SIGMAS * math.sqrt(len(v) * p * (1 - p))
+    return (v[max(0, math.floor(rank - error))],
+            v[min(len(v) - 1, math.ceil(rank + error))])

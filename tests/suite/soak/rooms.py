@@ -13,15 +13,19 @@ DECK = {"kill": (ROOMS + ("mewsd",), 2), "stop": (ROOMS + ("mewsd",), 1),
         "hang": (ROOMS, 1), "kill-all": (("all",), 1), "term": (("mewsd",), 1),
         "store-locked": (("orchd",), 2), "store-full": (("orchd",), 2),
         "renew": (("mewsd",), 1)}
+# what ends no room: in the storm's second half, so that what grows in one is
+# seen, there is nothing else
+CALM = {"stop": (ROOMS + ("mewsd",), 1), "store-locked": (("orchd",), 2),
+        "store-full": (("orchd",), 2)}
 PAUSES = (10.0, 25.0)  # seconds between one's end and the next
 BACK = 30.0  # seconds until a room is there again, its suite serves
 
 
-def plan(seed):
+def plan(seed, acts):
     """Yields (seconds to wait, act, room, its number)."""
-    rnd = seeded(seed, "rooms")
+    rnd = seeded(seed, "rooms", *acts)
     while True:
-        deck = [(act, room) for act, (rooms, n) in DECK.items()
+        deck = [(act, room) for act, (rooms, n) in acts.items()
                 for room in rooms for _ in range(n)]
         rnd.shuffle(deck)
         for act, room in deck:
@@ -115,8 +119,12 @@ class Rooms:
             self.reports.send("window-end", at=time.monotonic())
 
     def storm(self, seed, seconds):
-        end = time.monotonic() + seconds
-        for wait, act, room, r in plan(seed):
+        begun = time.monotonic()
+        self.half(begun + seconds / 2, plan(seed, DECK))
+        self.half(begun + seconds, plan(seed, CALM))
+
+    def half(self, end, acts):
+        for wait, act, room, r in acts:
             if time.monotonic() + wait > end:
                 pause(end - time.monotonic())
                 return

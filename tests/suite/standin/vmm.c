@@ -97,7 +97,8 @@ parse(struct vmm *v, int argc, char *argv[])
 {
 	static const char *const with[] = { "-M", "-accel", "-cpu", "-smp",
 		"-m", "-display", "-sandbox", "-chardev", "-mon", "-serial",
-		"-device", "-netdev", "-kernel", "-initrd", "-append" };
+		"-device", "-netdev", "-bios", "-kernel", "-initrd",
+		"-append" };
 	static const char *const without[] = { "-nodefaults", "-no-user-config",
 		"-no-reboot", "-S" };
 	size_t k;
