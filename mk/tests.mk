@@ -39,9 +39,11 @@ UNIT_OBJ_route_test := $(call obj,apid/route.c apid/request.c apid/openapi.c \
 UNIT_LIBS_route_test := -lmd
 $(B)/unit/apid/route_test: $(UNIT_OBJ_route_test)
 
-UNIT_OBJ_client_test := $(call obj,apid/client.c apid/outbuf.c) \
-	$(B)/obj/tests/suite/ev.o
-$(B)/unit/apid/client_test: $(UNIT_OBJ_client_test)
+# One connection of apid, with the floors above it played.
+CONN_TESTS := client_test client_run_test
+$(foreach t,$(CONN_TESTS),$(eval UNIT_OBJ_$t := $(call obj,apid/client.c \
+	apid/outbuf.c) $(B)/obj/tests/apid/conn.o $(B)/obj/tests/suite/ev.o))
+$(foreach t,$(CONN_TESTS),$(eval $(B)/unit/apid/$t: $(UNIT_OBJ_$t)))
 
 UNIT_OBJ_store_test := $(call obj,orchd/store.c orchd/sql.c orchd/rows.c \
 	orchd/reserve.c orchd/wire_v2.c)

@@ -129,6 +129,21 @@ look_vars(const char *one, const char *two, const char *doc, size_t len,
 	return idem_look(&o, 1, 7, &req, 5, doc, len, row);
 }
 
+static void
+test_no_memory(void)
+{
+	struct idem_row row;
+
+	begin();
+	t_eq(look("a", 7, 5, &row), IDEM_NEW);
+	t_fail_alloc(1);
+	t_eq(idem_use(&o, &row), -ENOMEM);
+	t_true(t_alloc_failed());
+	t_eq(look("a", 7, 5, &row), IDEM_NEW);
+	t_eq(idem_use(&o, &row), 0);
+	end();
+}
+
 /* Another request is one whose path or document differs, in any part. */
 static void
 test_other(void)
@@ -431,9 +446,10 @@ test_unwritten(void)
 }
 
 const struct t_case t_cases[] = { { "again", test_again },
-	{ "another request", test_other }, { "its hash", test_hash },
-	{ "its row", test_row }, { "the clock is set", test_clock_set },
-	{ "a day", test_day }, { "old ones go", test_old },
-	{ "read from the store", test_read }, { "too many", test_many },
-	{ "shared", test_shared }, { "full", test_full },
-	{ "not written", test_unwritten }, { NULL, NULL } };
+	{ "no memory", test_no_memory }, { "another request", test_other },
+	{ "its hash", test_hash }, { "its row", test_row },
+	{ "the clock is set", test_clock_set }, { "a day", test_day },
+	{ "old ones go", test_old }, { "read from the store", test_read },
+	{ "too many", test_many }, { "shared", test_shared },
+	{ "full", test_full }, { "not written", test_unwritten },
+	{ NULL, NULL } };

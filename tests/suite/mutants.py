@@ -45,7 +45,7 @@ GUARDS = {
                      "orchd/power_test"), PYTHON),
     "orchd/store.c": (("orchd/store_test", "orchd/power_test"), PYTHON),
     "orchd/api/reader.c": (("orchd/reader_test",), PYTHON),
-    "apid/client.c": (("apid/client_test",),
+    "apid/client.c": (("apid/client_test", "apid/client_run_test"),
                       ("apid/apid_test", "apid/apid_refuses_test",
                        "apid/apid_streams_test")),
     "apid/stream.c": ((), ("apid/apid_streams_test", "apid/apid_test",
@@ -171,7 +171,7 @@ class Tree:
 
     def __init__(self):
         self.at = tempfile.mkdtemp(prefix="mews-mutants-")
-        self.took = {}
+        self.took, self.how = {}, {}
         files = subprocess.run(["git", "ls-files", "-z"], cwd=TOP, check=True,
                                stdout=subprocess.PIPE).stdout
         subprocess.run(["cpio", "-0pdm", "--quiet", self.at], cwd=TOP,
@@ -191,11 +191,29 @@ class Tree:
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               check=False)
 
+    def learn(self, changed, names):
+        """What make does for each of them when that file has changed."""
+        for name in names:
+            os.utime(self.path(changed))
+            p = self.make("-n", name)
+            assert p.returncode == 0, p.stdout.decode()
+            lines = p.stdout.decode().replace("\\\n", " ").split("\n")
+            self.how[name] = [l for l in lines
+                              if not re.match(r"(printf |mkdir |$)", l)]
+            assert self.how[name] and self.make(name).returncode == 0, name
+
+    def remake(self, name):
+        """As make would, which takes longer to find out."""
+        return all(subprocess.run(l, shell=True, cwd=self.at, check=False,
+                                  stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL).returncode == 0
+                   for l in self.how[name])
+
     def code(self, path):
         """What the compiler makes of it, without what debuggers read."""
         out = self.path("object")
-        obj = self.path("build/obj", path.removesuffix(".c") + ".o")
-        subprocess.run(["objcopy", "--strip-debug", obj, out], check=True)
+        subprocess.run(["objcopy", "--strip-debug",
+                        self.path(object_of(path)), out], check=True)
         with open(out, "rb") as f:
             return f.read()
 
@@ -229,29 +247,32 @@ class Tree:
 
 
 def guards(path):
+    """{test: the target that it runs}"""
     unit, run = GUARDS[path]
-    return unit + (() if "--unit" in sys.argv else run)
+    found = {u: "build/unit/" + u for u in unit}
+    if "--unit" not in sys.argv:
+        found.update((r, PROGRAMS[path.split("/", 1)[0]]) for r in run)
+    return found
 
 
-def targets(path):
-    unit, run = GUARDS[path]
-    room = path.split("/", 1)[0]
-    return ["build/unit/" + u for u in unit] + \
-        ([PROGRAMS[room]] if run and "--unit" not in sys.argv else [])
+def object_of(path):
+    return "build/obj/%s.o" % path.removesuffix(".c")
 
 
 def fate(tree, m, seen):
     """Which test killed it; "" none, None: it is no mutant."""
     tree.write(m.path, m.text)
-    if tree.make("build/obj/%s.o" % m.path.removesuffix(".c")).returncode != 0:
+    if not tree.remake(object_of(m.path)):
         return None
     code = tree.code(m.path)
     if code in seen:
         return None
     seen.add(code)
-    if tree.make(*targets(m.path)).returncode != 0:
-        return None
-    for test in guards(m.path):
+    made = set()
+    for test, target in guards(m.path).items():
+        if target not in made and not tree.remake(target):
+            return None
+        made.add(target)
         if tree.passes(test, m.path.split("/", 1)[0]) is not True:
             return test
     return ""
@@ -262,8 +283,11 @@ def run_file(tree, path, todo, known):
     n = {"killed": 0, "alive": 0, "equivalent": 0, "none": 0}
     with open(tree.path(path), encoding="utf-8") as f:
         whole = f.read()
-    p = tree.make(*targets(path))
+    names = list(dict.fromkeys(guards(path).values()))
+    p = tree.make(*names)
     assert p.returncode == 0, p.stdout.decode()
+    tree.learn(path, [object_of(path)])
+    tree.learn(object_of(path), names)
     for test in guards(path):
         assert tree.passes(test, path.split("/", 1)[0]), \
             "%s fails without a mutant" % test
@@ -282,7 +306,7 @@ def run_file(tree, path, todo, known):
             n["alive"] += 1
             print("not ok SURVIVED %s" % m, flush=True)
     tree.write(path, whole)
-    tree.make(*targets(path))
+    tree.make(*names)
     return n
 
 
