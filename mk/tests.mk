@@ -43,7 +43,11 @@ $(B)/unit/apid/route_test: $(UNIT_OBJ_route_test)
 CONN_TESTS := client_test client_run_test
 $(foreach t,$(CONN_TESTS),$(eval UNIT_OBJ_$t := $(call obj,apid/client.c \
 	apid/outbuf.c) $(B)/obj/tests/apid/conn.o $(B)/obj/tests/suite/ev.o))
-$(foreach t,$(CONN_TESTS),$(eval $(B)/unit/apid/$t: $(UNIT_OBJ_$t)))
+STREAM_TESTS := stream_test stream_exec_test
+$(foreach t,$(STREAM_TESTS),$(eval UNIT_OBJ_$t := $(UNIT_OBJ_client_test) \
+	$(B)/obj/apid/stream.o $(B)/obj/tests/apid/streamed.o))
+$(foreach t,$(CONN_TESTS) $(STREAM_TESTS),$(eval $(B)/unit/apid/$t: \
+	$(UNIT_OBJ_$t)))
 
 UNIT_OBJ_store_test := $(call obj,orchd/store.c orchd/sql.c orchd/rows.c \
 	orchd/reserve.c orchd/wire_v2.c)

@@ -15,7 +15,7 @@
 #include "tests/suite/t.h"
 
 char title[64];
-char said[256];
+char said[1024];
 struct apid a;
 struct client *c;
 int peer, copy;
@@ -25,7 +25,7 @@ struct play play;
 
 static long blocks;
 
-static void
+void
 note(const char *what)
 {
 	size_t n = strlen(said);
@@ -245,7 +245,6 @@ sees_end(int fd)
 	return n == 0;
 }
 
-/* Until its socket play.takes no more. */
 void
 fill(void)
 {

@@ -9,12 +9,14 @@
  * it, and the channel to orchd, are played.
  */
 extern char title[64]; /* what ps shows */
-extern char said[256]; /* which of the table was called, and what was sent */
+extern char said[1024]; /* which of the table was called, and what was sent */
 extern struct apid a;
 extern struct client *c; /* of begin() */
 extern int peer, copy; /* the client's end; orchd's copy of ours */
 extern size_t recv_len; /* what the last recv() was asked for */
 extern unsigned int steps; /* how often step() was called */
+
+void note(const char *what); /* in said */
 
 /* How it is played; start() sets all back. */
 struct play {

@@ -48,7 +48,7 @@ GUARDS = {
     "apid/client.c": (("apid/client_test", "apid/client_run_test"),
                       ("apid/apid_test", "apid/apid_refuses_test",
                        "apid/apid_streams_test")),
-    "apid/stream.c": ((), ("apid/apid_streams_test", "apid/apid_test",
+    "apid/stream.c": (("apid/stream_test", "apid/stream_exec_test"), ("apid/apid_streams_test", "apid/apid_test",
                            "apid/apid_events_test")),
 }
 PROGRAMS = {"orchd": "build/mews-orchd", "apid": "build/mews-apid"}
