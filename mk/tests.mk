@@ -53,6 +53,11 @@ UNIT_OBJ_store_test := $(call obj,orchd/store.c orchd/sql.c orchd/rows.c \
 	orchd/reserve.c orchd/wire_v2.c)
 UNIT_LIBS_store_test := -lsqlite3 -lpthread
 $(B)/unit/orchd/store_test: $(UNIT_OBJ_store_test)
+# The store on SQL that is played.
+UNIT_OBJ_store_batch_test := $(call obj,orchd/store.c \
+	tests/orchd/played_sql.c tests/suite/ev.c)
+UNIT_LIBS_store_batch_test := -lpthread
+$(B)/unit/orchd/store_batch_test: $(UNIT_OBJ_store_batch_test)
 # The store on a file system that fails.
 UNIT_OBJ_power_test := $(UNIT_OBJ_store_test) $(B)/obj/tests/orchd/fault_vfs.o
 UNIT_LIBS_power_test := $(UNIT_LIBS_store_test)
