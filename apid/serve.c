@@ -52,7 +52,7 @@ on_fault(struct client *c)
 static bool
 is_open(const struct route *r)
 {
-	return r->kind == ROUTE_HEALTH || r->kind == ROUTE_OPENAPI;
+	return r->kind == ROUTE_HEALTH;
 }
 
 /* What its body may come to. */

@@ -25,9 +25,11 @@ static const struct {
 	{ "cgroup", false, false }, /* VMs run without limits */
 	{ "vsock", false, true },
 	{ "network", true, true },
+	{ "uplink", false, true }, /* VMs reach each other */
 	{ "launcher", true, true },
 	{ "staged tree", true, false },
 	{ "store", true, false },
+	{ "disk", false, false }, /* one that is full is the store's */
 	{ "room for vms", true, false },
 	{ "vm", false, false }, /* one of them */
 	{ "vms", false, false },

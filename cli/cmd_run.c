@@ -180,6 +180,7 @@ fill(const struct run *run, struct vm_create *rq, struct err *e)
 {
 	rq->cpu_cores = (int32_t)run->cpus;
 	rq->memory_mb = (int32_t)run->memory_mb;
+	rq->temporary = run->rm; /* also if we do not live to remove it */
 	if (snprintf(rq->image, sizeof(rq->image), "%s", run->image) >=
 	    (int)sizeof(rq->image))
 		return err_set(e, -EINVAL,

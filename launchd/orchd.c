@@ -302,6 +302,18 @@ say_kept(void *arg, uint64_t vmid)
 	    : chan_send(l->c, LAUNCH_KEPT, l->id, &v, sizeof(v), -1);
 }
 
+/* Told again: the orchd that heard it first may be gone. */
+static void
+say_news(struct vm *v)
+{
+	if (v->state == VM_GONE)
+		vm_tell(v, LE_EXITED);
+	else if (v->state == VM_MUTE)
+		vm_tell(v, LE_MUTE);
+	else if (v->spec_asked && v->state == VM_RUNNING)
+		vm_tell(v, LE_NEED_SPEC);
+}
+
 static int
 on_list(void *arg, struct chan *c, struct msg *m)
 {
@@ -316,23 +328,12 @@ on_list(void *arg, struct chan *c, struct msg *m)
 			continue;
 		if ((r = say_held(c, m->id, v)) < 0)
 			return r;
+		say_news(v); /* before the end: then all is known */
 		n.n++;
 	}
 	if ((r = jaillog_each(&ld->logs, say_kept, &l)) < 0)
 		return r;
-	r = chan_send(c, LAUNCH_LIST_END, m->id, &n, sizeof(n), -1);
-	if (r < 0)
-		return r;
-	/* told again: the orchd that heard it first may be gone */
-	for (v = TAILQ_FIRST(&ld->vms); v != NULL; v = TAILQ_NEXT(v, entry)) {
-		if (v->state == VM_GONE)
-			vm_tell(v, LE_EXITED);
-		else if (v->state == VM_MUTE)
-			vm_tell(v, LE_MUTE);
-		else if (v->spec_asked && v->state == VM_RUNNING)
-			vm_tell(v, LE_NEED_SPEC);
-	}
-	return 0;
+	return chan_send(c, LAUNCH_LIST_END, m->id, &n, sizeof(n), -1);
 }
 
 /* The VM is deleted; what is left of its jail, if anything, goes first. */

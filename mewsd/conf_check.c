@@ -278,6 +278,7 @@ conf_check(struct conf *c, const char *root, struct err *e)
 		return r;
 	c->orchd.stop_ms[STOP_KILL] = STOP_KILL_MS;
 	c->orchd.max_vms = c->launchd.max_vms;
+	memcpy(c->orchd.uplink, c->netd.uplink, sizeof(c->orchd.uplink));
 	c->orchd.max_vcpus = c->launchd.max_vcpus;
 	c->orchd.max_mem_mib = c->launchd.max_mem_mib;
 	c->orchd.max_conns = c->apid.max_conns;

@@ -83,7 +83,9 @@ $(foreach t,$(THING_TESTS),$(eval UNIT_OBJ_$t := $(OBJECT_OBJ) \
 	$(B)/obj/tests/orchd/thing.o $(B)/obj/tests/suite/ev.o))
 $(foreach t,$(THING_TESTS),$(eval $(B)/unit/orchd/$t: $(UNIT_OBJ_$t)))
 UNIT_OBJ_vm_converge_test := $(OBJECT_OBJ) $(call obj,orchd/text.c \
-	$(addprefix orchd/vm/,part.c vm.c vm_step.c vm_fsm.c vm_converge.c))
+	orchd/who.c \
+	$(addprefix orchd/vm/,part.c vm.c vm_step.c vm_fsm.c vm_converge.c \
+	temporary.c))
 $(B)/unit/orchd/vm_converge_test: $(UNIT_OBJ_vm_converge_test)
 
 UNIT_OBJ_launchd_fsm_test := $(B)/obj/launchd/fsm.o

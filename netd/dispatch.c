@@ -21,14 +21,21 @@ answer_done(struct chan *c, uint64_t id)
 }
 
 static int
-answer_err(struct chan *c, uint64_t id, int code, const struct err *e)
+answer_flags(
+    struct chan *c, uint64_t id, int code, uint32_t flags, const struct err *e)
 {
-	struct net_err ne = { .code = code };
+	struct net_err ne = { .code = code, .flags = flags };
 
 	(void)snprintf(
 	    ne.msg, sizeof(ne.msg), "%.*s", (int)sizeof(ne.msg) - 1, e->msg);
 	log_warn("%s: %s", chan_peer(c), ne.msg);
 	return chan_send(c, NET_ERR, id, &ne, sizeof(ne), -1);
+}
+
+static int
+answer_err(struct chan *c, uint64_t id, int code, const struct err *e)
+{
+	return answer_flags(c, id, code, 0, e);
 }
 
 static int
@@ -131,9 +138,14 @@ static int
 on_ensure(void *arg, struct chan *c, struct msg *m)
 {
 	struct err e = { 0 };
+	bool only_uplink;
+	int r;
 
 	reap(arg);
-	return answer(c, m->id, netd_ensure(arg, &e), &e);
+	r = netd_ensure(arg, &only_uplink, &e);
+	return r == 0
+	    ? answer_done(c, m->id)
+	    : answer_flags(c, m->id, r, only_uplink ? NET_ERR_UPLINK : 0, &e);
 }
 
 static int

@@ -53,6 +53,7 @@ main(int argc, char *argv[], char *envp[])
 	static struct netd nd = { .devfd = -1 };
 	struct boot_common bc;
 	struct err e = { 0 };
+	bool only_uplink;
 
 	setproctitle_init(argc, argv, envp);
 	log_init("netd", LOG_INFO);
@@ -68,7 +69,7 @@ main(int argc, char *argv[], char *envp[])
 	netd_filter();
 
 	/* confined from here on, as in every later repair */
-	if (netd_ensure(&nd, &e) < 0)
+	if (netd_ensure(&nd, &only_uplink, &e) < 0)
 		log_error("%s", e.msg);
 	if (dispatch_start(&nd) < 0)
 		fatal("out of memory");

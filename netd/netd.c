@@ -120,11 +120,12 @@ netd_refresh(struct netd *nd, struct err *e)
 
 /* Rules before ports: what comes up is already watched. */
 int
-netd_ensure(struct netd *nd, struct err *e)
+netd_ensure(struct netd *nd, bool *only_uplink, struct err *e)
 {
 	int bridge = 0, r, up;
 	size_t i;
 
+	*only_uplink = false;
 	if ((r = bridge_find(nd, &bridge, e)) < 0 && r != -ENODEV)
 		return r;
 	if ((r = netd_sync(nd, e)) < 0 || (r = rules_ensure(nd, &up, e)) < 0 ||
@@ -139,6 +140,7 @@ netd_ensure(struct netd *nd, struct err *e)
 		    (r = bridge_port_up(nd, t, e)) < 0)
 			return r;
 	}
+	*only_uplink = up < 0;
 	return up;
 }
 

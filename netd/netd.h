@@ -48,8 +48,9 @@ void netd_title(const struct netd *nd);
 int netd_sync(struct netd *nd, struct err *e);
 /* The same, and rules without what is gone. */
 int netd_refresh(struct netd *nd, struct err *e);
-/* Bridge, uplink, ports and rules as they should be; idempotent. */
-int netd_ensure(struct netd *nd, struct err *e);
+/* Bridge, uplink, ports and rules as they should be; idempotent.  *only_uplink:
+ * all the rest is. */
+int netd_ensure(struct netd *nd, bool *only_uplink, struct err *e);
 /* *fd is the tap's descriptor, the caller's to close; -1 with NET_ADOPT. */
 int netd_open(struct netd *nd, const struct net_tap *req, int *ifindex, int *fd,
     struct err *e);

@@ -50,6 +50,7 @@ static const struct seccomp_rule policy[] = {
 	SC_ALLOW(stat), /* SQLite */
 	SC_ALLOW(readlink), /* SQLITE_OPEN_NOFOLLOW */
 	SC_ALLOW(access), /* SQLite: is there a journal */
+	SC_ALLOW(statfs), /* verb_doctor.c: is the disk full soon */
 	SC_ALLOW(unlink), /* SQLite: a journal that is done with */
 	SC_ALLOW(pread64), /* SQLite; memfd_read */
 	SC_ALLOW(pwrite64), /* SQLite */

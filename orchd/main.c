@@ -42,6 +42,8 @@ load_vm(void *arg, const struct vm_row *row, struct err *e)
 		r = vm_add(vm);
 	if (r < 0)
 		vm_free(vm);
+	else if (vm->request.temporary) /* there it is, too many or not */
+		(void)temporary_count(vm);
 	return r < 0 && r != -ENOMEM ? -EBADMSG : r;
 }
 
@@ -183,6 +185,7 @@ main(int argc, char *argv[], char *envp[])
 	log_init("orchd", (enum log_level)o.boot.log_level);
 	o.listed[SHARE_USER] = o.conf.nusers;
 	o.listed[SHARE_ADMIN] = o.conf.nadmins + 1; /* and root */
+	share_init(&o.temporaries, o.conf.max_vms, o.listed);
 	TAILQ_INIT(&o.vms.list);
 	RB_INIT(&o.vms.by_vmid);
 	RB_INIT(&o.vms.by_name);

@@ -6,6 +6,7 @@
 
 #include "orchd/api/conn.h"
 #include "orchd/link/link.h"
+#include "orchd/link/link_net.h"
 #include "orchd/object/idem.h"
 #include "orchd/object/object.h"
 #include "orchd/store.h"
@@ -46,6 +47,7 @@ struct orchd {
 	/* objects */
 	struct objects objects;
 	struct vms vms;
+	struct share temporaries; /* of max_vms: VMs, by who made them */
 	struct idems idems;
 	/* links */
 	struct link link[LINKS];
@@ -54,6 +56,7 @@ struct orchd {
 	struct launch_caps caps; /* accel 0 until launchd told */
 	bool caps_known;
 	struct event *ensure; /* netd's rules are looked at again */
+	struct net_look net;
 	/* callers */
 	struct chan *api[2]; /* users, admins */
 	struct conns conns;

@@ -1,12 +1,12 @@
 #include "orchd/stored.h"
 #include "proto/objects.h"
 
-/* 2: nobody told the guest of an API */
+/* 2: nobody told the guest of an API; 3: whose it is, and whether for now */
 static const struct stored_step request_steps[] = {
 	{ 1, &vm_create_table, "api_host", NULL, NULL },
 	{ 1, &vm_create_table, "api_port", NULL, NULL },
 	{ 0 },
 };
-const struct stored stored_request = { &vm_create_table, 2, request_steps };
+const struct stored stored_request = { &vm_create_table, 3, request_steps };
 /* 2: a status more */
 const struct stored stored_event = { &event_table, 2, NULL };

@@ -45,7 +45,7 @@ net_err_check(const void *payload)
 	struct net_err e;
 
 	memcpy(&e, payload, sizeof(e));
-	if (e.code >= 0 || e.pad != 0)
+	if (e.code >= 0 || (e.flags & ~NET_ERR_UPLINK) != 0)
 		return -EBADMSG;
 	return memchr(e.msg, '\0', sizeof(e.msg)) != NULL ? 0 : -EBADMSG;
 }

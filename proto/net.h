@@ -78,10 +78,12 @@ struct net_list_end {
 };
 _Static_assert(sizeof(struct net_list_end) == 8, "wire layout");
 
+/* The uplink alone is not as it should be: bridge and rules are in place. */
+#define NET_ERR_UPLINK 0x0001U
 struct net_err {
 	int32_t code; /* negative errno */
 	char msg[192]; /* for people; NUL-terminated */
-	uint32_t pad;
+	uint32_t flags;
 };
 _Static_assert(sizeof(struct net_err) == 200, "wire layout");
 

@@ -74,6 +74,8 @@ static const struct field vm_fields[] = {
 	{ F_(V, confinement, FT_OBJ), .flags = FF_OPTIONAL,
 	    .sub = &vm_confinement_table,
 	    .doc = "what holds the hypervisor, while it runs" },
+	{ F_(V, temporary, FT_BOOL), .flags = OMIT,
+	    .doc = "removed when it has ended, and when nobody uses it" },
 };
 #undef V
 
@@ -101,6 +103,11 @@ static const struct field vm_create_fields[] = {
 	    .doc = "environment, NAME=value; never shown again" },
 	{ F_(R, hostname, FT_STR), .flags = OMIT, .max = NAME_LEN_MAX,
 	    .rule = &rule_hostname, .doc = "default: made from the name" },
+	{ F_(R, temporary, FT_BOOL), .flags = OMIT,
+	    .doc = "removed when it has ended, and when nobody has had a "
+		   "command or console of it open for temporary_timeout" },
+	{ F_INTF(R, owner, OMIT | FF_WIRE), .max = UINT32_MAX,
+	    .doc = "uid of who made it" },
 };
 #undef R
 

@@ -76,6 +76,7 @@ struct vm_view {
 	int32_t exit_status;
 	uint8_t accel; /* enum vm_accel */
 	struct vm_confinement confinement;
+	bool temporary;
 };
 /* Field numbers, for `has`; the unit test holds them against the table. */
 enum { VM_EXIT_STATUS = 18, VM_CONFINEMENT = 20 };
@@ -95,6 +96,9 @@ struct vm_create {
 	char kernel_cmdline[CMDLINE_EXTRA_MAX + 1];
 	struct strs env;
 	char hostname[NAME_LEN_MAX + 1];
+	bool temporary;
+	uint32_t
+	    owner; /* on the wire and stored: orchd's, whatever apid says */
 };
 
 /* Index of vm_sort_names; created_at is what anything unknown means. */

@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include "proto/launch.h"
+#include "proto/net.h"
 
 /* Boot config of orchd: what it may decide within. */
 #define ORCH_ADMINS_MAX 32
@@ -18,6 +19,8 @@ struct orchd_conf {
 	uint32_t prefix; /* length, 8..30 */
 	uint32_t gateway; /* the bridge's own address, host order */
 	uint32_t ready_ms; /* from exec to agent ready */
+	char uplink[NET_IFNAME]; /* netd's, for doctor */
+	uint32_t temporary_ms; /* a temporary VM that nobody uses */
 	uint32_t stop_ms[STOP_RUNGS]; /* the stop ladder's deadlines */
 	uint32_t nadmins;
 	uint32_t nusers;

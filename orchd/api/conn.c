@@ -16,6 +16,7 @@
 #include "orchd/object/wait.h"
 #include "orchd/orchd.h"
 #include "orchd/vm/vm.h"
+#include "orchd/who.h"
 
 /*
  * Connections of the Unix listener.  orchd accepts, reads from the kernel
@@ -89,8 +90,8 @@ conn_end(struct conn *c, bool told)
 	if (c->is_counted)
 		share_give(share_of(c), c->who, 1);
 	if (c->stream_of != 0)
-		vm_streams_end(
-		    vm_by_vmid(o, c->stream_of), c->who, c->nstreams);
+		vm_streams_end(vm_by_vmid(o, c->stream_of), c->who, c->nstreams,
+		    c->nholds);
 	/* before close: apid's copy keeps the description, and its events,
 	 * alive */
 	(void)epoll_ctl(o->conns.hup_epoll, EPOLL_CTL_DEL, c->sock, NULL);
@@ -144,35 +145,17 @@ watch_hup(const struct conn *c)
 	    : 0;
 }
 
-static bool
-is_listed(uid_t uid, const uint32_t *list, uint32_t n)
-{
-	uint32_t i;
-
-	for (i = 0; i < n; i++) {
-		if (list[i] == uid)
-			return true;
-	}
-	return false;
-}
-
 static void
 identify(struct conn *c, uid_t uid)
 {
 	const struct orchd_conf *conf = &c->orchd->conf;
 
 	c->uid = uid;
-	c->who = (struct share_who){ uid, SHARE_USER };
-	c->room = ROOM_API;
-	if (uid == 0 || is_listed(uid, conf->admins, conf->nadmins)) {
-		c->role = ROLE_ADMIN;
-		c->who.kind = SHARE_ADMIN;
-		c->room = ROOM_API_ADMIN;
+	c->role = who_role(conf, uid);
+	c->who = who_shares(conf, uid);
+	c->room = c->role == ROLE_ADMIN ? ROOM_API_ADMIN : ROOM_API;
+	if (c->role != ROLE_NONE)
 		c->tenant = c->orchd->tenant.id;
-	} else if (is_listed(uid, conf->users, conf->nusers)) {
-		c->role = ROLE_USER;
-		c->tenant = c->orchd->tenant.id;
-	}
 }
 
 /* The listener stays silent for a moment, so as not to spin. */

@@ -26,6 +26,7 @@ struct conn {
 	bool is_counted; /* it has a part of conns.share or .strangers */
 	uint64_t stream_of; /* it has streams to that VM; 0: none */
 	unsigned int nstreams; /* one, of an honest apid's */
+	unsigned int nholds; /* of them those that hold a temporary VM */
 	int64_t tenant; /* 0: none */
 	int sock; /* our copy: watched, never read */
 	uint64_t req; /* request under way; 0: none */

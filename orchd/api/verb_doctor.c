@@ -1,7 +1,10 @@
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
+#include "common/clock.h"
 #include "common/cur.h"
 #include "orchd/api/answer.h"
 #include "orchd/api/conn.h"
@@ -55,6 +58,8 @@ trouble_words(const struct vm *vm, char *ret, size_t len)
 
 /* VMs of which nothing can be said: a line each, up to DOUBTS_MAX. */
 #define DOUBTS_MAX 8
+#define LOOK_MS 1000 /* not more often: it is all of netd's rules */
+#define DISK_LOW_MIB 256 /* some logs' worth */
 static void
 check_doubts(struct checks *ck, const struct orchd *o)
 {
@@ -87,10 +92,55 @@ check_store(struct checks *ck, const struct orchd *o)
 		check_add(ck, "store", true, "can be written");
 }
 
+/* The look that it asks for is told the next time. */
+static void
+check_network(struct checks *ck, struct orchd *o)
+{
+	const struct link *l = &o->link[LINK_NET];
+	const struct net_look *n = &o->net;
+	const char *missing = l->listed ? NULL : l->row->missing;
+	const char *wrong = n->is_wrong ? n->why : NULL;
+
+	if (missing == NULL && n->ask == 0 &&
+	    clock_ms() - n->asked_ms >= LOOK_MS)
+		link_net_ensure(o);
+	if (missing != NULL || (wrong != NULL && !n->is_uplink))
+		check_add(ck, "network", false, "%s",
+		    missing != NULL ? missing : wrong);
+	else
+		check_add(ck, "network", true, "bridge and rules are in place");
+	if (o->conf.uplink[0] == '\0')
+		check_add(ck, "uplink", true,
+		    "none is set in mews.conf: guests reach nothing outside of "
+		    "this host");
+	else if (missing != NULL || wrong != NULL)
+		check_add(ck, "uplink", false, "%s",
+		    missing != NULL ? missing : wrong);
+	else
+		check_add(ck, "uplink", true,
+		    "guests reach what is outside by %s", o->conf.uplink);
+}
+
+/* Where the store is, which is orchd's root. */
+static void
+check_disk(struct checks *ck)
+{
+	struct statvfs fs;
+	uint64_t left, all;
+
+	if (statvfs("/", &fs) < 0)
+		return;
+	left = (uint64_t)fs.f_bavail * fs.f_frsize >> 20;
+	all = (uint64_t)fs.f_blocks * fs.f_frsize >> 20;
+	check_add(ck, "disk", left >= DISK_LOW_MIB,
+	    "%" PRIu64 " MiB of %" PRIu64 " are free where the store is%s",
+	    left, all, left >= DISK_LOW_MIB ? "" : ": make room");
+}
+
 void
 verb_doctor(const struct req *r)
 {
-	const struct orchd *o = r->o;
+	struct orchd *o = r->o;
 	struct api_res res = {
 		.conn = r->c->id, .status = 200, .doc = API_DOC_LIST
 	};
@@ -121,13 +171,12 @@ verb_doctor(const struct req *r)
 		: o->caps_known ? "agents are reached by virtio-serial: "
 				: "still being probed",
 	    o->caps.vsock ? "" : o->caps.vsock_why);
-	check_add(&ck, "network", o->link[LINK_NET].listed, "%s",
-	    o->link[LINK_NET].listed ? "bridge and rules are in place"
-				     : o->link[LINK_NET].row->missing);
+	check_network(&ck, o);
 	check_add(&ck, "launcher", o->link[LINK_LAUNCH].listed, "%s",
 	    o->link[LINK_LAUNCH].listed ? "answers"
 					: o->link[LINK_LAUNCH].row->missing);
 	check_store(&ck, o);
+	check_disk(&ck);
 	check_add(&ck, "room for vms", o->vms.n < o->conf.max_vms,
 	    "%u of %u vms, at most %u cpus and %u MiB each", o->vms.n,
 	    o->conf.max_vms, o->conf.max_vcpus, o->conf.max_mem_mib);

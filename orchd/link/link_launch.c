@@ -255,6 +255,7 @@ on_held(void *arg, struct chan *c, struct msg *m)
 	vm->run.found = true;
 	vm->run.unknown = h.state == LV_UNKNOWN;
 	vm->run.fault = h.fault;
+	vm->run.traceless = h.slot == UINT16_MAX && h.fault == 0;
 	vm->run.mute[0] = '\0';
 	vm->run.ready = false;
 	if (vm->run.unknown)
@@ -337,7 +338,7 @@ heard_end(struct part *p, const struct launch_event *ev)
 	char text[STORE_DETAIL_MAX];
 
 	/* late, or told twice; and what ended before launchd has listed it is
-	 * told again after the list */
+	 * told again with the list */
 	if (p->state == PART_NONE || p->ask == ASK_RELEASE || !p->listed ||
 	    run->end.heard)
 		return;

@@ -3,12 +3,14 @@
 #include <event2/event.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/fds.h"
 #include "common/log.h"
 #include "common/util.h"
 #include "orchd/link/link.h"
 #include "orchd/link/link_net.h"
 #include "orchd/orchd.h"
+#include "orchd/text.h"
 #include "orchd/vm/part.h"
 #include "orchd/vm/vm.h"
 #include "proto/net.h"
@@ -91,9 +93,11 @@ link_net_ensure(struct orchd *o)
 		o->ensure = evtimer_new(o->base, on_ensure, o);
 	if (o->ensure != NULL)
 		(void)event_add(o->ensure, &tv);
-	if (o->link[LINK_NET].listed)
-		(void)link_send(
-		    o, LINK_NET, NET_ENSURE, ++o->last_ask, NULL, 0, -1);
+	if (!o->link[LINK_NET].listed ||
+	    link_send(o, LINK_NET, NET_ENSURE, ++o->last_ask, NULL, 0, -1) < 0)
+		return;
+	o->net.ask = o->last_ask;
+	o->net.asked_ms = clock_ms();
 }
 
 /* --- answers --- */
@@ -124,13 +128,31 @@ on_tap_ready(void *arg, struct chan *c, struct msg *m)
 	return 0;
 }
 
+/* True: it is the answer to link_net_ensure(); what was wrong, or NULL. */
+static bool
+looked(struct orchd *o, uint64_t id, const struct net_err *err)
+{
+	struct net_look *l = &o->net;
+
+	if (l->ask != id)
+		return false;
+	l->ask = 0;
+	l->is_wrong = err != NULL;
+	l->is_uplink = err != NULL && (err->flags & NET_ERR_UPLINK) != 0;
+	text_clean(l->why, sizeof(l->why), err != NULL ? err->msg : "");
+	return true;
+}
+
 static int
 on_done(void *arg, struct chan *c, struct msg *m)
 {
 	struct part *p;
-	int r = link_asker(arg, LINK_NET, m->id, 0, ASKED(ASK_RELEASE), &p);
+	int r;
 
 	(void)c;
+	if (looked(arg, m->id, NULL))
+		return 0;
+	r = link_asker(arg, LINK_NET, m->id, 0, ASKED(ASK_RELEASE), &p);
 	if (r == 0 && p != NULL)
 		part_answered(p, 0, "");
 	return r;
@@ -141,12 +163,16 @@ on_err(void *arg, struct chan *c, struct msg *m)
 {
 	struct net_err err;
 	struct part *p;
-	int r = link_asker(arg, LINK_NET, m->id, 0, ALL_ASKS, &p);
+	int r;
 
 	(void)c;
-	if (r < 0)
-		return r;
 	memcpy(&err, m->data, sizeof(err));
+	if (looked(arg, m->id, &err)) {
+		log_warn("netd: %s", err.msg);
+		return 0;
+	}
+	if ((r = link_asker(arg, LINK_NET, m->id, 0, ALL_ASKS, &p)) < 0)
+		return r;
 	if (p != NULL)
 		part_answered(p, err.code < 0 ? err.code : -EIO, err.msg);
 	else

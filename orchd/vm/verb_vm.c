@@ -202,7 +202,7 @@ may_serve(const struct req *r, const struct vm *vm)
  */
 /* False: answered, with why not.  After true r->c may be gone. */
 static bool
-stream_send(const struct req *r, const struct vm *vm)
+stream_send(const struct req *r, struct vm *vm)
 {
 	int sv[2];
 
@@ -218,6 +218,10 @@ stream_send(const struct req *r, const struct vm *vm)
 		/* it lasts as long as the connection, which ends with it */
 		r->c->stream_of = vm->row.vmid;
 		r->c->nstreams++;
+		if (r->head.kind != STREAM_CONSOLE_LOG) {
+			r->c->nholds++;
+			temporary_hold(vm);
+		}
 		answer_stream(r->o, r->c->id, r->id, sv[0]);
 		return true;
 	case -EPIPE:
@@ -266,5 +270,5 @@ verb_vm_stream(const struct req *r)
 	else if (e == -ENOMEM)
 		req_refuse(r, 500, "out of memory");
 	else if (!stream_send(r, vm) && e == 0)
-		vm_streams_end(vm, r->c->who, 1);
+		vm_streams_end(vm, r->c->who, 1, 0);
 }

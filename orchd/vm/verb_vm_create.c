@@ -101,6 +101,21 @@ create_fill(const struct req *r, struct vm *vm)
 	return 0;
 }
 
+/* One that is temporary is one of those that its caller may have.  0, or it has
+ * answered. */
+static int
+create_count(const struct req *r, struct vm *vm)
+{
+	int e = vm->request.temporary ? temporary_count(vm) : 0;
+
+	if (e == -EBUSY)
+		req_busy(r, &r->o->temporaries, "temporary vms",
+		    "end one of yours, or make one that stays");
+	else if (e < 0)
+		req_refuse(r, 500, "out of memory");
+	return e;
+}
+
 /* A retry of a create that was, or is being, done. */
 static void
 create_again(const struct req *r, uint64_t vmid)
@@ -139,6 +154,11 @@ create_new(const struct req *r, struct vm_create *want, struct idem_row *key)
 	}
 	vm->request = *want; /* vm owns its lists now */
 	memset(want, 0, sizeof(*want));
+	vm->request.owner = r->c->uid;
+	if (create_count(r, vm) < 0) {
+		vm_free(vm);
+		return;
+	}
 	vm->row.id = o->tenant.last_id + 1;
 	if ((e = create_fill(r, vm)) < 0 || (e = vm_add(vm)) < 0) {
 		req_refuse(r, e == -ENOSPC ? 503 : 500,

@@ -65,10 +65,13 @@ vm_life(struct vm *vm)
 }
 
 void
-vm_streams_end(struct vm *vm, struct share_who who, unsigned int n)
+vm_streams_end(
+    struct vm *vm, struct share_who who, unsigned int n, unsigned int nholds)
 {
-	if (vm != NULL)
-		share_give(&vm->streams, who, n);
+	if (vm == NULL)
+		return;
+	share_give(&vm->streams, who, n);
+	temporary_let_go(vm, nholds);
 }
 
 void
@@ -93,6 +96,7 @@ vm_free(struct vm *vm)
 	wait_clear(&vm->obj);
 	write_clear(&vm->obj);
 	share_clear(&vm->streams);
+	temporary_clear(vm);
 	object_clear(&vm->obj);
 	table_clear(&vm_create_table, &vm->request);
 	free(vm);

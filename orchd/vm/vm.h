@@ -9,6 +9,7 @@
 #include "orchd/object/object.h"
 #include "orchd/store.h"
 #include "orchd/vm/part.h"
+#include "orchd/vm/temporary.h"
 #include "orchd/vm/vm_fsm.h"
 #include "proto/launch.h"
 #include "proto/objects.h"
@@ -32,6 +33,7 @@ struct run {
 	bool was_ready; /* at some moment: news also of a run that is over */
 	bool need_spec; /* its agent asks for the boot spec once more */
 	bool found; /* listed: its start, not asked for now, may be half made */
+	bool traceless; /* listed, and there is its folder alone */
 	bool unknown; /* launchd found it again and has not heard of it yet */
 	uint8_t fault; /* enum launch_fault: why it will not */
 	char mute[STORE_DETAIL_MAX]; /* why it is not ready any more; "" */
@@ -62,6 +64,7 @@ struct vm {
 		uint32_t slot;
 	} broken;
 	struct share streams; /* of VM_STREAMS_MAX */
+	struct temporary temp;
 	bool retried; /* the boot watchdog had its one retry */
 	struct event *deadline; /* of starting and stopping */
 	unsigned int nparts;
@@ -83,8 +86,9 @@ struct vms {
  * Not yet in any tree. */
 struct vm *vm_new(struct orchd *o, const struct object_kind *kind,
     const struct part_kind *const *parts, unsigned int nparts);
-/* So many streams to it have ended; NULL is fine. */
-void vm_streams_end(struct vm *vm, struct share_who who, unsigned int n);
+/* So many streams to it have ended, of which so many held it; NULL is fine. */
+void vm_streams_end(
+    struct vm *vm, struct share_who who, unsigned int n, unsigned int nholds);
 /* Takes it out of the trees; NULL is fine. */
 void vm_free(struct vm *vm);
 /* The part that it lives in. */

@@ -44,7 +44,7 @@ died_unseen(struct vm *vm)
 	vm->run.ready = false;
 	vm->row.reason = EXIT_NONE;
 	text_clean(vm->row.detail, sizeof(vm->row.detail),
-	    vm_life(vm)->state == PART_STALE
+	    vm_life(vm)->state == PART_STALE && !vm->run.traceless
 		? "ended while nobody watched"
 		: "was gone after a restart of the host");
 	(void)vm_step(vm, EV_DIED, NULL);
@@ -112,7 +112,7 @@ tell_end(struct vm *vm)
 		 * launchd, or we, may have died in the middle of it */
 		if (heard && !vm->run.end.late)
 			ended(vm);
-	} else if (heard)
+	} else if (heard && !vm->run.traceless)
 		ended(vm);
 	else if (vm->row.state == VM_RUNNING)
 		died_unseen(vm);
@@ -282,8 +282,11 @@ void
 vm_converge(struct object *obj)
 {
 	struct vm *vm = (struct vm *)obj;
+	const char *over;
 
 	tell_facts(vm);
+	if ((over = temporary_is_over(vm)) != NULL)
+		(void)vm_step(vm, EV_DELETE, over);
 	if (obj->open.dirty || !link_all_listed(obj->orchd))
 		return; /* on the disk first; and nothing is asked in the dark
 			 */

@@ -62,9 +62,9 @@ def t_stranger():
         cl = H.client(role=ROLE_NONE).send(data)
         want(cl.answer()[0], 403, "not refused")
         cl.end()
-    for path in ("/healthz", "/openapi"):
+    for path, status in (("/healthz", 200), ("/openapi", 403), ("/nope", 404)):
         cl = H.client(role=ROLE_NONE).send(req("GET " + path) * 2)
-        want(cl.answer()[0], 200)
+        want(cl.answer()[0], status, path)
         want(cl.fields["connection"], "close", "one request each")
         cl.end()
     H.expect_nothing()

@@ -96,17 +96,22 @@ def t_list_memfd():
 
 
 def create(name, env=()):
-    return dict.fromkeys((f["name"] for f in tables.TABLES["VMCreate"]), "") | dict(
+    empty = {"bool": False, "int": 0}
+    return {f["name"]: empty.get(f["type"], "")
+            for f in tables.TABLES["VMCreate"]} | dict(
         name=name, image="busybox", cpu_cores=2, memory_mb=512, env=list(env))
 
 
 def t_create():
     body = (b'{"NAME":"old","name":"web","image":"busybox","cpu_cores":2,'
-            b'"memory_mb":512,"env":["A=1"],"volar_sends":{"x":[1]}}')
+            b'"memory_mb":512,"env":["A=1"],"volar_sends":{"x":[1]},'
+            b'"temporary":true,"owner":5}')
     m, _ = round_trip(post(body, "Idempotency-Key: k-1"), CREATE, 201, VM,
                       vm_wire("web"), vm_json("web"))
     want((m.name, m.key), ("", "k-1"))
-    want(unpack("VMCreate", m.tail), create("web", ["A=1"]), "document")
+    # whose it is, is no key of a request
+    want(unpack("VMCreate", m.tail),
+         dict(create("web", ["A=1"]), temporary=True), "document")
 
 
 def t_create_chunked():

@@ -130,6 +130,8 @@ def run_command_rm():
 
     def script(ws, rq):
         same(rq, {"cmd": ["sh", "-c", "x"], "stdin": True, "cwd": "/tmp"})
+        # who is killed does not remove it
+        same(json.loads(s.fake.requests[0].body)["temporary"], True)
         data, closed = drain(ws)
         ws.send(b"\x01" + data)
         ws.status(3)

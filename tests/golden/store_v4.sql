@@ -1,5 +1,5 @@
 -- A store.db of version 4: that of version 3, brought there by the build that
--- made version 4, which wrote the request of one VM anew.
+-- made version 4, which wrote the request of one VM anew and made another.
 PRAGMA user_version = 4;
 BEGIN TRANSACTION;
 CREATE TABLE event ( tenant INTEGER NOT NULL REFERENCES tenant(id), seq INTEGER NOT NULL, at_ns INTEGER NOT NULL, body TEXT NOT NULL DEFAULT '', body_v INTEGER NOT NULL DEFAULT 1, PRIMARY KEY (tenant, seq)) STRICT, WITHOUT ROWID;
@@ -22,10 +22,11 @@ INSERT INTO "idem" VALUES(1,0,'k-del',532,8591732833397079069,X'74E5B9314A99C894
 INSERT INTO "idem" VALUES(1,1828716552,'k-stop',534,-1665756781140203753,X'715C491E2247B65BD453F831B64F7D9E11D6B09E228CEB26AC1828B811F01856',1795882169537182083);
 INSERT INTO "idem" VALUES(1,1828716552,'k-web',531,3121498573159472999,X'920AA28701882B5DC4F4867C1546BFB3C97051D5C258A83E0A57FD0592EF9D02',1795882169535907779);
 CREATE TABLE tenant ( id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, last_id INTEGER NOT NULL DEFAULT 0, last_seq INTEGER NOT NULL DEFAULT 0) STRICT;
-INSERT INTO "tenant" VALUES(1,'default',4,14);
+INSERT INTO "tenant" VALUES(1,'default',5,14);
 CREATE TABLE vm ( uid INTEGER PRIMARY KEY, tenant INTEGER NOT NULL REFERENCES tenant(id), id INTEGER NOT NULL, name TEXT NOT NULL, state INTEGER NOT NULL, reason INTEGER NOT NULL, exit_status INTEGER NOT NULL, slot INTEGER NOT NULL UNIQUE, ipv4 INTEGER NOT NULL UNIQUE, mac BLOB NOT NULL UNIQUE, detail TEXT NOT NULL, created_ns INTEGER NOT NULL, updated_ns INTEGER NOT NULL, told_ready INTEGER NOT NULL DEFAULT 0, request TEXT NOT NULL DEFAULT '', request_v INTEGER NOT NULL DEFAULT 1, UNIQUE (tenant, name), UNIQUE (tenant, id)) STRICT;
 INSERT INTO "vm" VALUES(-1665756781140203753,1,2,'stopped-one',4,4,0,1,172818435,X'0298300966BB','stopped',1795882169536695434,1795882169537303460,0,'{"name":"stopped-one","image":"busybox","runtime":"busybox","cpu_cores":1,"memory_mb":96,"env":["B=2"]}',1);
 INSERT INTO "vm" VALUES(3121498573159472999,1,1,'web',3,0,0,0,172818434,X'02B0F892A9DD','',1795882169535914312,1795882169536514178,1,'{"name":"web","image":"busybox","runtime":"busybox","cpu_cores":2,"memory_mb":256,"kernel_cmdline":"quiet x=1","env":["A=1","SECRET=é \"q\"\\","EMPTY="],"hostname":"web-1"}',1);
+INSERT INTO "vm" VALUES(1311768467463790320,1,5,'passing',3,0,0,3,172818437,X'02A1B2C3D4E5','',1795882169538726745,1795882169539057686,1,'{"name":"passing","image":"busybox","runtime":"busybox","cpu_cores":1,"memory_mb":96,"temporary":true,"owner":1828716552}',3);
 INSERT INTO "vm" VALUES(7073231832348221168,1,4,'plain',3,0,0,2,172818436,X'02486CE90AE8','',1795882169538726745,1795882169539057686,1,'{"name":"plain","image":"busybox","runtime":"busybox","cpu_cores":1,"memory_mb":96}',2);
 CREATE INDEX idem_at ON idem (at_ns);
 COMMIT;

@@ -16,6 +16,7 @@ import threading
 import time
 
 from running import *  # noqa: F403
+from wire import NET_ERR_UPLINK, net_err  # noqa: E402
 
 
 # -- what must work -----------------------------------------------------------
@@ -315,7 +316,11 @@ def no_uplink():
     s = world.listener(world.WORLD, 7730, "world")
     assert not A.connects(world.WORLD, 7730)
     start(uplink="none0")
-    assert netd.simple(world.ENSURE) == errno.ENODEV
+    got, _, data, _ = netd.orchd.ask(world.ENSURE)
+    err = net_err.of(data)
+    assert (got, err.code, err.flags) == (world.ERR, -errno.ENODEV,
+                                          NET_ERR_UPLINK), err
+    assert err.msg.startswith(b"uplink none0: "), err
     assert not A.connects(world.WORLD, 7730)
     assert not spoofed_mac() and not host_services()
     s.close()

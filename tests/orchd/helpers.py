@@ -99,8 +99,9 @@ class Net(Helper):
             return
         self.act(kind, ident, p)
 
-    def err(self, ident, code, msg=b"no"):
-        self.tell(NET_ERR, bytes(net_err(code=code, msg=msg)), ident)
+    def err(self, ident, code, msg=b"no", flags=0):
+        self.tell(NET_ERR, bytes(net_err(code=code, msg=msg, flags=flags)),
+                  ident)
 
     def ready(self, ident, uid, give=True):
         a, b = socket.socketpair()

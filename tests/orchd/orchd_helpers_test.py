@@ -175,6 +175,42 @@ def other_lists():
         eq(l.launch.starts[uid["same"]], 1)
 
 
+def host_restarts():
+    """A VM that ran when its host went down: its folder may be there or not, a
+    record is not, and whatever launchd says of its end nobody saw it."""
+    with up() as l:
+        c = l.client(l.user)
+        uid = {n: l.create(c, n).vm()["uid"] for n in ("none", "folder", "record")}
+        l.settle()
+        l.kill()
+        del l.launch.vms[uid["none"]]
+        l.launch.vms[uid["folder"]] = [LV_GONE, 0xffff, 0]
+        l.launch.vms[uid["record"]][::2] = [LV_GONE, 0]
+        l.net.taps.clear()
+        hook = l.launch.hook
+
+        def ends(kind, ident, p):
+            if kind == LAUNCH_LIST:
+                l.launch.hook = hook
+                for n in ("folder", "record"):
+                    l.launch.held(uid[n], *l.launch.vms[uid[n]], ident)
+                    l.launch.event(uid[n], LE_EXITED, reason=EXIT_KEEPER,
+                                   detail=b"found dead after a restart")
+                l.launch.tell(LAUNCH_LIST_END, bytes(launch_count(n=2)), ident)
+                return True
+            return False
+        l.launch.hook = ends
+        l.start()
+        c = l.client(l.user)
+        for n, why in (
+                ("none", "was gone after a restart of the host"),
+                ("folder", "was gone after a restart of the host"),
+                ("record", "keeper killed: found dead after a restart")):
+            l.await_state(c, n, "crashed")
+            eq(l.get(c, n).vm()["reason"], why)
+        l.until(lambda: uid["folder"] not in l.launch.vms, "its release")
+
+
 def ended_before_list():
     """A new launchd that ends a half-made start, and says so before and after
     it lists it: the start is made again, the run that ended is over."""
@@ -355,7 +391,7 @@ def hostile_netd():
                 lambda ch: ch.send(NET_HELD, tap[:-1]),
                 lambda ch: ch.send(NET_HELD, tap * 300),
                 lambda ch: ch.send(NET_ERR, bytes(net_err(code=-5, msg=b"x" * 192))),
-                lambda ch: ch.send(NET_ERR, bytes(net_err(code=-5, msg=b"x", pad=1))),
+                lambda ch: ch.send(NET_ERR, bytes(net_err(code=-5, msg=b"x", flags=2))),
                 lambda ch: ch.send(NET_DONE, b"", 1, [0]),
                 lambda ch: ch.send(NET_TAP_OPEN, tap),
                 lambda ch: ch.send(CREATE, bytes(200)))):
@@ -448,6 +484,6 @@ def words_of_helpers():
 
 if __name__ == "__main__":
     run(__file__, helper_errors, twice_and_late, never_answered, other_lists,
-        ended_before_list, ending_in_list, gone_meanwhile, unread, watchdog,
+        host_restarts, ended_before_list, ending_in_list, gone_meanwhile, unread, watchdog,
         answers_for_another, hostile_netd, hostile_launchd,
         words_of_helpers)

@@ -421,16 +421,50 @@ def doctor():
         l.settle()
         got = doc_list(l.call(c, DOCTOR).tail, check_view)
         eq([n for n, _, _ in got], ["accelerator", "cgroup", "vsock",
-                                    "network", "launcher", "store",
-                                    "room for vms"])
-        eq([o for _, o, _ in got], [True, False, True, True, True, True,
-                                    True])
+                                    "network", "uplink", "launcher", "store",
+                                    "disk", "room for vms"])
+        eq([o for _, o, _ in got], [True, False] + 7 * [True])
         assert got[2][2].endswith("no ?v"), got[2]
         l.launch.chan.send(LAUNCH_CAPS, bytes(launch_caps(
             accel=ACCEL_TCG, vsock=1)))
         l.settle()
         got = doc_list(l.call(c, DOCTOR).tail, check_view)
         assert "AF_VSOCK" in got[2][2], got[2]
+        assert "none is set" in got[4][2], got[4]
+        assert " MiB of " in got[7][2], got[7]
+
+
+def doctor_network():
+    """What netd's last look found, and whether it is the uplink's alone; each
+    question has it look again."""
+    with up(uplink="eth7") as l:
+        c = l.client(l.user)
+
+        def lines():
+            time.sleep(1.1)
+            got = {n: (o, d) for n, o, d in
+                   doc_list(l.call(c, DOCTOR).tail, check_view)}
+            l.settle()
+            return got["network"], got["uplink"]
+        good = (True, "bridge and rules are in place")
+        eq(lines(), (good, (True, "guests reach what is outside by eth7")))
+        for flags, says in ((1, b"uplink eth7: No such \x1bdevice"),
+                            (0, b"bridge mewsbr0: File exists")):
+            def hook(kind, ident, p):
+                if kind == NET_ENSURE:
+                    l.net.err(ident, -19, says, flags)
+                return kind == NET_ENSURE
+            l.net.hook = hook
+            n = len([k for k, *_ in l.net.log if k == NET_ENSURE])
+            lines()
+            l.call(c, DOCTOR)
+            l.call(c, DOCTOR)  # but not at every question
+            eq(len([k for k, *_ in l.net.log if k == NET_ENSURE]), n + 1)
+            text = says.decode().replace("\x1b", "?")
+            eq(lines(), (good if flags else (False, text), (False, text)))
+            l.net.hook = None
+            lines()
+            eq([o for o, _ in lines()], [True, True])
 
 
 # -- confinement (I4) ------------------------------------------------------------------
@@ -535,4 +569,5 @@ if __name__ == "__main__":
     run(__file__, life, orders, waiters, names, prefix_changes, limits,
         kernel_arguments, mac_clash, lists, big_environment, keys,
         keys_bounded, events, events_at_once, events_trimmed, streams, doctor,
+        doctor_network,
         confined, costs)

@@ -129,6 +129,8 @@ say_doc(const struct stored *s, const struct store_doc *doc)
 	t_str(e.msg, "");
 	if (s == &stored_event) /* which is not in the API's JSON */
 		say(" seq %lld", (long long)obj.event.seq);
+	else if (obj.request.owner != 0)
+		say(" owner %u", obj.request.owner);
 	jbuf_init(&b, TABLE_JSON_MAX);
 	table_encode(s->table, TABLE_SECRETS, &obj, &b);
 	say(" %.*s\n", (int)b.len, b.p);

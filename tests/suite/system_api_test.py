@@ -93,8 +93,9 @@ def identity():
                        % (path, "Sec-WebSocket-Protocol: %s\r\n" % protocol
                           if protocol else "")).encode())
             eq(suite.recv_answer(s).status, 403, path)
-    for path in ("/healthz", "/openapi"):
-        eq(S.get(path, uid=stranger).status, 200, path)
+    eq(S.get("/healthz", uid=stranger).status, 200, "healthz")
+    eq(S.get("/openapi", uid=stranger).status, 403, "openapi of a stranger")
+    eq(S.get("/openapi", uid=user).status, 200, "openapi of a user")
     eq((last_event(), names()), (seq, ["a"]), "nothing changed")
     for uid in (0, user):
         eq(S.get("/api/v1/vms/a", uid=uid).status, 200, "uid %d" % uid)

@@ -88,7 +88,7 @@ def orchd():
         ends = dict(re.findall(r"vm (%s\w\w): prepare -> (?!prepare)(\w+)"
                                % EVIL, since(marks, "launchd")))
         return ends if len(ends) == 5 else None
-    ends = suite.wait_for(prepared, "verdicts on orchd's VMs", 5)
+    ends = suite.wait_for(prepared, "verdicts on orchd's VMs", 15)
     assert set(ends.values()) == {"gone"}, "orchd's VMs were made: %s" % ends
     same(before)
     # what was ill-formed was refused, each time, and cost orchd that life
