@@ -82,11 +82,12 @@ THING_TESTS := write_test write_fails_test wait_test
 $(foreach t,$(THING_TESTS),$(eval UNIT_OBJ_$t := $(OBJECT_OBJ) \
 	$(B)/obj/tests/orchd/thing.o $(B)/obj/tests/suite/ev.o))
 $(foreach t,$(THING_TESTS),$(eval $(B)/unit/orchd/$t: $(UNIT_OBJ_$t)))
-UNIT_OBJ_vm_converge_test := $(OBJECT_OBJ) $(call obj,orchd/text.c \
-	orchd/who.c \
+VM_TESTS := vm_converge_test vm_facts_test
+$(foreach t,$(VM_TESTS),$(eval UNIT_OBJ_$t := $(OBJECT_OBJ) $(call obj, \
+	orchd/text.c orchd/who.c tests/orchd/vm_played.c tests/suite/ev.c \
 	$(addprefix orchd/vm/,part.c vm.c vm_step.c vm_fsm.c vm_converge.c \
-	temporary.c))
-$(B)/unit/orchd/vm_converge_test: $(UNIT_OBJ_vm_converge_test)
+	temporary.c))))
+$(foreach t,$(VM_TESTS),$(eval $(B)/unit/orchd/$t: $(UNIT_OBJ_$t)))
 
 UNIT_OBJ_launchd_fsm_test := $(B)/obj/launchd/fsm.o
 $(B)/unit/launchd/launchd_fsm_test: $(UNIT_OBJ_launchd_fsm_test)
