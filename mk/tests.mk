@@ -53,6 +53,12 @@ UNIT_OBJ_store_test := $(call obj,orchd/store.c orchd/sql.c orchd/rows.c \
 	orchd/reserve.c orchd/wire_v2.c)
 UNIT_LIBS_store_test := -lsqlite3 -lpthread
 $(B)/unit/orchd/store_test: $(UNIT_OBJ_store_test)
+# Its statements on an SQLite of which one call fails.
+SQL_TESTS := sql_test sql_read_test
+$(foreach t,$(SQL_TESTS),$(eval UNIT_LIBS_$t := -lsqlite3) \
+	$(eval UNIT_OBJ_$t := $(call obj,$(addprefix orchd/,sql.c rows.c \
+	wire_v2.c) $(addprefix tests/orchd/,faulty_sql.c sqlstore.c))))
+$(foreach t,$(SQL_TESTS),$(eval $(B)/unit/orchd/$t: $(UNIT_OBJ_$t)))
 # The store on SQL that is played.
 UNIT_OBJ_store_batch_test := $(call obj,orchd/store.c \
 	tests/orchd/played_sql.c tests/suite/ev.c)

@@ -451,10 +451,11 @@ read_row(sqlite3_stmt *st, const struct row_type *t,
 
 	if ((r = row_get(t, st, &row, &why)) == 0)
 		r = give(&row, cb, arg, &why);
+	if (r == -EBADMSG && t == &vm_rows &&
+	    (r = keep_broken(st, &why, broken)) < 0)
+		why.msg[0] = '\0';
 	if (r == 0 || (r == -EBADMSG && t == &idem_rows))
 		return 0;
-	if (r == -EBADMSG && t == &vm_rows)
-		return keep_broken(st, &why, broken);
 	row_label(t, st, label, sizeof(label));
 	return err_set(e, r, "store: %s: %s", label,
 	    why.msg[0] != '\0' ? why.msg : strerrordesc_np(-r));
@@ -529,11 +530,11 @@ sql_events(sqlite3_stmt *st, int64_t tenant, uint64_t after, unsigned int max,
 		struct event_row row = { 0 };
 
 		r = row_get(&event_rows, st, &row, NULL);
-		if (r == -EBADMSG) { /* its reader finds that it is none */
+		if (r == -EBADMSG) /* its reader finds that it is none */
 			row.body = (struct store_doc){ 0 };
-			r = 0;
-		}
-		if (r < 0 || (r = cb(arg, &row)) < 0)
+		else if (r < 0)
+			break;
+		if ((r = cb(arg, &row)) < 0)
 			break;
 		n++;
 	}
@@ -541,5 +542,5 @@ sql_events(sqlite3_stmt *st, int64_t tenant, uint64_t after, unsigned int max,
 	(void)sqlite3_clear_bindings(st);
 	if (r < 0)
 		return r;
-	return rc == SQLITE_DONE || rc == SQLITE_ROW ? n : errno_of(rc);
+	return rc == SQLITE_DONE ? n : errno_of(rc);
 }
