@@ -163,6 +163,31 @@ test_unseen(void)
 	}
 }
 
+/* A reboot left its folder: what launchd tells of it is no end of this run. */
+static void
+test_traceless(void)
+{
+	static const enum vm_state states[] = { VM_RUNNING, VM_STOPPING };
+	unsigned int i, heard;
+
+	for (i = 0; i < nitems(states); i++) {
+		for (heard = 0; heard < 2; heard++) {
+			begin(states[i]);
+			vm->part[2].state = PART_STALE;
+			vm->run.traceless = true;
+			vm->run.end.heard = heard == 1;
+			vm->run.end.reason = EXIT_OOM;
+			ASKS(i == 0 ? "event:VM_CRASHED release:jail"
+				    : "event:VM_STOPPED release:jail");
+			t_eq(vm->row.reason, EXIT_NONE);
+			t_str(vm->row.detail,
+			    i == 0 ? "was gone after a restart of the host"
+				   : "");
+			end();
+		}
+	}
+}
+
 /* An end is told once: it is not that of the next run. */
 static void
 test_end_once(void)
@@ -409,6 +434,7 @@ const struct t_case t_cases[] = {
 	{ "a step that is asked for", test_step_asked },
 	{ "ends", test_ends },
 	{ "ends that nobody saw", test_unseen },
+	{ "a run of which a folder is left", test_traceless },
 	{ "an end once", test_end_once },
 	{ "the retry of emulation", test_retried },
 	{ "a fault", test_fault },
