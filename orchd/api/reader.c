@@ -65,7 +65,7 @@ static int
 find_gap(const struct conn *c, uint64_t first, uint64_t *pos)
 {
 	const uint64_t after = c->events_after;
-	uint64_t oldest = 0;
+	uint64_t oldest;
 	int r;
 
 	if (after == 0 || first == after + 1 ||

@@ -30,6 +30,9 @@ static struct {
 	uint64_t bad_from, bad_to; /* cannot be read */
 	unsigned int message; /* bytes in each */
 	int events, oldest, send; /* what they come to; 0: well */
+	uint64_t oldest_is; /* a moment later; 0: the same */
+	unsigned int looks; /* for it */
+	uint64_t after; /* of the first question since it was 0 */
 	bool no_apid;
 } play;
 
@@ -38,7 +41,10 @@ store_oldest(struct store *s, int64_t tenant, uint64_t *ret)
 {
 	(void)s;
 	t_eq(tenant, 4);
+	play.looks++;
 	*ret = kept > on_disk ? 0 : kept;
+	if (play.oldest_is != 0)
+		*ret = play.oldest_is;
 	return play.oldest;
 }
 
@@ -60,6 +66,7 @@ give(uint64_t seq, int (*cb)(void *arg, const struct event_row *), void *arg)
 	if (seq >= play.bad_from && seq <= play.bad_to)
 		row.body.text = "no event";
 	r = cb(arg, &row);
+	t_true(r == 0 || r == -E2BIG); /* 0: the next one */
 	jbuf_free(&b);
 	return r;
 }
@@ -74,6 +81,8 @@ store_events(struct store *s, int64_t tenant, uint64_t after, unsigned int max,
 	(void)s;
 	t_eq(tenant, 4);
 	t_eq(max, 64);
+	if (play.after == 0)
+		play.after = after;
 	for (n = 0; seq <= on_disk && n < (int)max; n++, seq++)
 		if ((r = give(seq, cb, arg)) < 0)
 			return r;
@@ -379,16 +388,67 @@ test_gap_oldest(void)
 	t_eq(c.req, 9);
 }
 
+/* The oldest goes between what is read and the look for it, or the first one
+ * comes. */
+static void
+test_gap_meanwhile(void)
+{
+	begin();
+	at(90, 90, 90);
+	kept = 50;
+	play.oldest_is = 60;
+	ask(3, true);
+	t_eq(first, 50);
+	t_eq(res.total, 49 + 1); /* it has those up to 59 */
+	begin();
+	at(90, 9, 90);
+	play.oldest_is = 60;
+	ask(9, true);
+	t_eq(count, 0);
+	t_eq(res.total, 59 + 1);
+	t_eq(res.last, 59);
+	begin();
+	at(90, 9, 90);
+	play.oldest_is = 10;
+	ask(9, true);
+	t_eq(count, 0);
+	t_eq(res.total, 0);
+	t_eq(res.last, 9);
+}
+
+/* Who has the last one, or gets the next one, is no reason to look for it. */
+static void
+test_no_look(void)
+{
+	begin();
+	at(9, 9, 9);
+	ask(9, true);
+	ask(8, true);
+	ask(0, true);
+	at(9, 10, 9);
+	ask(10, true);
+	t_eq(play.looks, 0);
+	ask(9, true);
+	t_eq(play.looks, 0);
+	kept = 5;
+	ask(3, true);
+	t_eq(play.looks, 1);
+	at(9, 9, 3); /* on the disk, and not known */
+	ask(3, true);
+	t_eq(play.looks, 2);
+	t_eq(res.total, 4 + 1);
+}
+
 /* What is logged. */
 static void
-logged(uint64_t after, char *text, size_t cap)
+logged(uint64_t after, bool at_once, char *text, size_t cap)
 {
 	int err = fcntl(2, F_DUPFD_CLOEXEC, 3);
 	int fd = memfd_create("log", MFD_CLOEXEC);
 	ssize_t n;
 
 	t_eq(dup3(fd, 2, 0), 2);
-	ask(after, true);
+	ask(after, at_once);
 	t_eq(dup3(err, 2, 0), 2);
 	n = pread(fd, text, cap - 1, 0);
 	text[n > 0 ? n : 0] = '\0';
@@ -432,7 +492,7 @@ test_bad(void)
 		play.bad_from = rows[i].from;
 		play.bad_to = rows[i].to;
 		first = 0;
-		logged(140, text, sizeof(text));
+		logged(140, true, text, sizeof(text));
 		t_eq(count, rows[i].count);
 		t_eq(first, rows[i].first);
 		t_eq(res.last, 200);
@@ -447,9 +507,32 @@ test_bad(void)
 	at(200, 200, 200);
 	play.bad_from = 1;
 	play.bad_to = 190;
-	logged(0, text, sizeof(text));
+	logged(0, true, text, sizeof(text));
 	t_eq(count, 2); /* of the third batch, in which some are */
 	t_eq(res.last, 192);
+}
+
+/* Who waits behind some that cannot be read does not get to them again. */
+static void
+test_bad_once(void)
+{
+	char text[512];
+
+	begin();
+	at(7, 7, 7);
+	play.bad_from = 6;
+	play.bad_to = 7;
+	c.req = 9;
+	log_init("reader", LOG_ERROR);
+	logged(5, false, text, sizeof(text));
+	t_true(strstr(text, "2 events left out") != NULL);
+	t_true(c.is_parked);
+	at(8, 8, 8);
+	play.after = 0;
+	reader_wake(&o);
+	t_eq(play.after, 7);
+	t_eq(answers, 1);
+	t_eq(first, 8);
 }
 
 static void
@@ -518,7 +601,10 @@ const struct t_case t_cases[] = {
 	{ "as many as an answer takes", test_full },
 	{ "a gap, and as many as an answer takes", test_gap_full },
 	{ "where a gap is not looked for", test_gap_oldest },
+	{ "a gap that comes meanwhile", test_gap_meanwhile },
+	{ "no gap", test_no_look },
 	{ "events that cannot be read", test_bad },
+	{ "events that cannot be read, once", test_bad_once },
 	{ "reading that fails", test_fails },
 	{ "who waits", test_wake },
 	{ NULL, NULL },
