@@ -117,6 +117,7 @@ test_read_broken(void)
 	sql("UPDATE vm SET state = 77 WHERE uid = 7");
 	READS(0,
 	    TENANT "vm b;" KEYS "broken 7 name slot ipv4 state: 77 cannot be;");
+	t_str(e.msg, "");
 	sql("UPDATE vm SET name = '-', ipv4 = -1 WHERE uid = 8");
 	sql("UPDATE vm SET slot = -1 WHERE uid = 7");
 	sql("UPDATE idem SET owner = -1 WHERE key = 'j'");
@@ -243,6 +244,7 @@ on_event(void *arg, const struct event_row *row)
 	t_true(arg == &got);
 	say("%llu %.*s;", (unsigned long long)row->seq, (int)row->body.len,
 	    row->body.text == NULL ? "" : row->body.text);
+	t_true(row->body.len > 0 || row->body.text == NULL);
 	t_eq(row->tenant, 1);
 	return got.vm;
 }

@@ -47,6 +47,7 @@ def named_ones_are_made():
 
 
 def tests_are_there():
+    assert not set(mutants.KEPT) & set(mutants.SEEN)
     for path, (unit, run) in mutants.GUARDS.items():
         assert unit, path
         for t, end in [(u, ".c") for u in unit] + [(r, ".py") for r in run]:
