@@ -98,11 +98,12 @@ check_network(struct checks *ck, struct orchd *o)
 {
 	const struct link *l = &o->link[LINK_NET];
 	const struct net_look *n = &o->net;
-	const char *missing = l->listed ? NULL : l->row->missing;
+	const char *missing = !l->listed ? l->row->missing
+	    : !n->is_known		 ? "netd has not looked at them yet"
+					 : NULL;
 	const char *wrong = n->is_wrong ? n->why : NULL;
 
-	if (missing == NULL && n->ask == 0 &&
-	    clock_ms() - n->asked_ms >= LOOK_MS)
+	if (l->listed && n->ask == 0 && clock_ms() - n->asked_ms >= LOOK_MS)
 		link_net_ensure(o);
 	if (missing != NULL || (wrong != NULL && !n->is_uplink))
 		check_add(ck, "network", false, "%s",

@@ -137,6 +137,7 @@ looked(struct orchd *o, uint64_t id, const struct net_err *err)
 	if (l->ask != id)
 		return false;
 	l->ask = 0;
+	l->is_known = true;
 	l->is_wrong = err != NULL;
 	l->is_uplink = err != NULL && (err->flags & NET_ERR_UPLINK) != 0;
 	text_clean(l->why, sizeof(l->why), err != NULL ? err->msg : "");
@@ -230,8 +231,11 @@ on_held(void *arg, struct chan *c, struct msg *m)
 static int
 on_list_end(void *arg, struct chan *c, struct msg *m)
 {
+	struct orchd *o = arg;
+
 	(void)c;
 	(void)m;
+	o->net.is_known = false;
 	link_listed(arg, LINK_NET);
 	link_net_ensure(arg);
 	return 0;

@@ -465,6 +465,14 @@ def doctor_network():
             l.net.hook = None
             lines()
             eq([o for o, _ in lines()], [True, True])
+        # another netd, which looks for long: what the last one found is old
+        l.net.hook = lambda kind, *_: kind == NET_ENSURE
+        l.net.chan.close()
+        l.settle()
+        l.plumb(ROOM_NETD)
+        l.settle()
+        yet = (False, "netd has not looked at them yet")
+        eq(lines(), (yet, yet))
 
 
 # -- confinement (I4) ------------------------------------------------------------------

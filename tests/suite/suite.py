@@ -247,13 +247,13 @@ class Suite:
                 return False
         wait_for(up, "answer of the API", deadline)
 
-    def wait_helpers(self, deadline=DEADLINE):
-        """Both helpers have told orchd what they hold."""
+    def wait_helpers(self, deadline=DEADLINE, of=("network", "launcher")):
+        """These helpers have told orchd what they hold, and find all well."""
         def there():
             checks = self.get("/api/v1/system/doctor").json()
             checks = checks["checks"] if isinstance(checks, dict) else checks
             return all(c["ok"] for c in checks
-                       if c["name"] in ("network", "launcher"))
+                       if c["name"] in of)
         wait_for(there, "helpers", deadline)
 
     def stop(self):
