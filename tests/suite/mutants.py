@@ -11,7 +11,7 @@ fails.  A mutant that does not compile, or is the code of another, is none.
 N of them by the seed S (40; 0: all), of the file F or of all; after so
 many SECONDS no other is begun.  One that lives in a file of KEPT is "not ok",
 unless tests/mutants.equivalent says why no test can see it; one of SEEN is
-noted.  --list only says what the mutants are, --unit runs no Python.
+noted.  --list only says what the mutants are, --unit runs fast unit tests alone.
 """
 import os
 import random
@@ -32,7 +32,9 @@ FIRST = 5  # seconds that any test has, and as much of its own time again
 PYTHON = ("orchd/orchd_test", "orchd/orchd_store_test", "orchd/orchd_said_test")
 MEMORY = 8 << 30  # a loop that does not end takes no more
 
-# file: (unit tests, tests of real processes with the programs they are of)
+# Each call that fails, in half a minute; then real processes.
+STORE = ("orchd/power_test", *PYTHON)
+# file: (fast unit tests, what takes longer)
 # in these none lives
 KEPT = {
     "orchd/object/object.c": (("orchd/wait_test", "orchd/write_test",
@@ -47,9 +49,8 @@ KEPT = {
     "orchd/vm/vm_step.c": (("orchd/vm_converge_test", "orchd/vm_facts_test"),
                            PYTHON),
     "orchd/sql.c": (("orchd/sql_test", "orchd/sql_read_test",
-                     "orchd/store_test", "orchd/power_test"), PYTHON),
-    "orchd/store.c": (("orchd/store_batch_test", "orchd/store_test",
-                       "orchd/power_test"), PYTHON),
+                     "orchd/store_test"), STORE),
+    "orchd/store.c": (("orchd/store_batch_test", "orchd/store_test"), STORE),
     "orchd/api/reader.c": (("orchd/reader_test",), PYTHON),
     "apid/client.c": (("apid/client_test", "apid/client_run_test"),
                       ("apid/apid_test", "apid/apid_refuses_test",
@@ -58,7 +59,7 @@ KEPT = {
                       ("apid/apid_streams_test", "apid/apid_test",
                        "apid/apid_events_test")),
 }
-# in these what lives is told; unit tests alone
+# in these what lives is told
 SEEN = {f: (u, ()) for f, u in {
     "agent/gate.c": ("agent/gate_test",),
     "agent/oom.c": ("agent/oom_test",),
@@ -71,7 +72,8 @@ SEEN = {f: (u, ()) for f, u in {
     "launchd/stop.c": ("launchd/launchd_life_test",),
     "mewsd/watch.c": ("mewsd/look_test",),
     "netd/policy.c": ("netd/net_policy_test",),
-    "orchd/rows.c": ("orchd/store_test", "orchd/stored_test"),
+    "orchd/rows.c": ("orchd/sql_test", "orchd/sql_read_test",
+                     "orchd/stored_test"),
     "orchd/stored.c": ("orchd/reader_test", "orchd/stored_test"),
     "orchd/vm/part.c": ("orchd/vm_converge_test", "orchd/vm_facts_test"),
     "orchd/vm/temporary.c": ("orchd/vm_converge_test",),
@@ -199,8 +201,8 @@ def equivalent():
 class Tree:
     """A copy of this tree and of what is built of it."""
 
-    def __init__(self, unit):
-        self.unit = unit  # no tests of real processes
+    def __init__(self, fast):
+        self.fast = fast  # unit tests that are
         self.at = tempfile.mkdtemp(prefix="mews-mutants-")
         self.took, self.how = {}, {}
         files = subprocess.run(["git", "ls-files", "-z"], cwd=TOP, check=True,
@@ -209,7 +211,7 @@ class Tree:
                        input=files, check=True)
         os.mkdir(self.path("build"))
         for d in ("build/obj", "build/unit", "build/libcommon.a",
-                  "build/libproto.a") if unit else ("build/.", "build-test"):
+                  "build/libproto.a") if fast else ("build/.", "build-test"):
             if os.path.exists(os.path.join(TOP, d)):
                 subprocess.run(["cp", "-a", os.path.join(TOP, d),
                                 self.path(os.path.dirname(d))], check=True)
@@ -256,7 +258,7 @@ class Tree:
 
     def passes(self, test, room):
         """None: no end within its time."""
-        python = os.path.exists(self.path("tests", test + ".py"))
+        python = is_python(test)
         argv = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc",
                 sys.executable, "tests/%s.py" % test] if python else \
             [self.path("build/unit", test)]
@@ -281,13 +283,16 @@ class Tree:
         return good
 
 
-def guards(path, unit_only):
+def is_python(test):
+    return os.path.exists(os.path.join(TOP, "tests", test + ".py"))
+
+
+def guards(path, fast):
     """{test: the target that it runs}"""
-    unit, run = GUARDS[path]
-    found = {u: "build/unit/" + u for u in unit}
-    if not unit_only:
-        found.update((r, PROGRAMS[path.split("/", 1)[0]]) for r in run)
-    return found
+    unit, slow = GUARDS[path]
+    room = path.split("/", 1)[0]
+    return {t: PROGRAMS[room] if is_python(t) else "build/unit/" + t
+            for t in unit + (() if fast else slow)}
 
 
 def object_of(path):
@@ -304,7 +309,7 @@ def fate(tree, m, seen):
         return None
     seen.add(code)
     made = set()
-    for test, target in guards(m.path, tree.unit).items():
+    for test, target in guards(m.path, tree.fast).items():
         if target not in made and not tree.remake(target):
             return None
         made.add(target)
@@ -315,7 +320,7 @@ def fate(tree, m, seen):
 
 def begin_file(tree, path):
     """What its object file is without a mutant, all of whose tests pass."""
-    tests = guards(path, tree.unit)
+    tests = guards(path, tree.fast)
     names = list(dict.fromkeys(tests.values()))
     p = tree.make(*names)
     assert p.returncode == 0, p.stdout.decode()
@@ -351,7 +356,7 @@ def run_file(tree, path, todo, end):
             n["noted"] += 1
             print("note SURVIVED %s" % m, flush=True)
     tree.write(path, whole)
-    tree.make(*guards(path, tree.unit).values())
+    tree.make(*guards(path, tree.fast).values())
     return n
 
 

@@ -48,9 +48,10 @@ def named_ones_are_made():
 
 def tests_are_there():
     assert not set(mutants.KEPT) & set(mutants.SEEN)
-    for path, (unit, run) in mutants.GUARDS.items():
+    for path, (unit, slow) in mutants.GUARDS.items():
         assert unit, path
-        for t, end in [(u, ".c") for u in unit] + [(r, ".py") for r in run]:
+        for t in unit + slow:
+            end = ".py" if mutants.is_python(t) else ".c"
             assert os.path.exists(os.path.join(mutants.TOP, "tests", t + end))
 
 
