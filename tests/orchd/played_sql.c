@@ -371,7 +371,7 @@ sql_events(sqlite3_stmt *st, int64_t tenant, uint64_t after, unsigned int max,
     int (*cb)(void *arg, const struct event_row *), void *arg)
 {
 	t_true(st == (sqlite3_stmt *)(void *)&st_events);
-	t_true(cb == NULL && arg == NULL);
+	t_true(cb != NULL && arg == said);
 	return did("events:%d:%d:%u", (int)tenant, (int)after, max);
 }
 

@@ -644,6 +644,14 @@ test_try(void)
 	}
 }
 
+static int
+on_event(void *arg, const struct event_row *row)
+{
+	(void)arg;
+	(void)row;
+	return 0;
+}
+
 static void
 test_reads(void)
 {
@@ -655,7 +663,7 @@ test_reads(void)
 	t_eq(store_read(st, &cb, &said, &e), 0);
 	t_eq(store_oldest(st, 7, &n), 0);
 	t_eq(n, 7);
-	t_eq(store_events(st, 1, 2, 3, NULL, NULL), 0);
+	t_eq(store_events(st, 1, 2, 3, on_event, said), 0);
 	SAYS("read oldest events:1:2:3");
 	store_free(NULL);
 	end();
