@@ -98,6 +98,9 @@ $(foreach t,$(VM_TESTS),$(eval $(B)/unit/orchd/$t: $(UNIT_OBJ_$t)))
 UNIT_OBJ_launchd_fsm_test := $(B)/obj/launchd/fsm.o
 $(B)/unit/launchd/launchd_fsm_test: $(UNIT_OBJ_launchd_fsm_test)
 
+UNIT_OBJ_launchd_stop_test := $(call obj,launchd/stop.c launchd/fsm.c)
+$(B)/unit/launchd/launchd_stop_test: $(UNIT_OBJ_launchd_stop_test)
+
 # launchd's turn, without the peers: the test plays its links.
 UNIT_OBJ_launchd_life_test := $(call obj,$(addprefix launchd/,fsm.c link.c \
 	vm.c reason.c stop.c life.c jaillog.c history.c))

@@ -58,6 +58,7 @@ KEPT = {
     "apid/stream.c": (("apid/stream_test", "apid/stream_exec_test"),
                       ("apid/apid_streams_test", "apid/apid_test",
                        "apid/apid_events_test")),
+    "launchd/stop.c": (("launchd/launchd_stop_test",), ()),
 }
 # in these what lives is told
 SEEN = {f: (u, ()) for f, u in {
@@ -69,7 +70,6 @@ SEEN = {f: (u, ()) for f, u in {
     "launchd/fsm.c": ("launchd/launchd_fsm_test", "launchd/launchd_life_test"),
     "launchd/history.c": ("launchd/history_test",),
     "launchd/life.c": ("launchd/launchd_life_test",),
-    "launchd/stop.c": ("launchd/launchd_life_test",),
     "mewsd/watch.c": ("mewsd/look_test",),
     "netd/policy.c": ("netd/net_policy_test",),
     "orchd/rows.c": ("orchd/sql_test", "orchd/sql_read_test",
