@@ -218,93 +218,6 @@ test_index(void)
 	end();
 }
 
-/* Seconds until it is removed, or -1. */
-static int
-left_s(void)
-{
-	struct timeval now, at, left;
-
-	turns();
-	if (vm->temp.timer == NULL || !evtimer_pending(vm->temp.timer, &at))
-		return -1;
-	(void)event_base_gettimeofday_cached(o.base, &now);
-	evutil_timersub(&at, &now, &left);
-	return (int)(left.tv_sec + (left.tv_usec >= 500000));
-}
-
-static void
-begin_temporary(enum vm_state s, bool ready)
-{
-	begin(s);
-	o.conf.temporary_ms = 100000;
-	vm->request.temporary = true;
-	vm->row.told_ready = ready;
-	listed = false; /* nothing is asked of helpers */
-}
-
-static void
-test_temporary(void)
-{
-	static const struct {
-		enum vm_state state;
-		bool ready;
-		int want;
-	} rows[] = {
-		{ VM_PENDING, false, 600 },
-		{ VM_STARTING, false, 600 },
-		{ VM_RUNNING, false, 600 },
-		{ VM_RUNNING, true, 100 },
-		{ VM_STOPPING, false, 600 },
-		{ VM_STOPPED, false, 10 },
-		{ VM_CRASHED, false, 10 },
-		{ VM_DELETING, false, -1 },
-		{ VM_BROKEN, false, -1 },
-	};
-	size_t i;
-
-	for (i = 0; i < nitems(rows); i++) {
-		t_row(vm_fsm_state(rows[i].state));
-		begin_temporary(rows[i].state, rows[i].ready);
-		t_eq(left_s(), rows[i].want);
-		vm->temp.is_late = true;
-		turns();
-		t_eq(vm->row.state,
-		    rows[i].want < 0 ? rows[i].state : VM_DELETING);
-		end();
-		begin_temporary(rows[i].state, rows[i].ready);
-		vm->request.temporary = false;
-		t_eq(left_s(), -1);
-		end();
-	}
-}
-
-/* Who holds it when the deadline comes, is in time. */
-static void
-test_temporary_held(void)
-{
-	begin_temporary(VM_RUNNING, true);
-	t_eq(left_s(), 100);
-	temporary_hold(vm);
-	temporary_hold(vm);
-	vm->temp.is_late = true;
-	t_eq(left_s(), -1);
-	t_eq(vm->row.state, VM_RUNNING);
-	temporary_let_go(vm, 1);
-	t_eq(left_s(), -1);
-	/* held and let go between two turns is a new deadline, too */
-	temporary_let_go(vm, 1);
-	t_eq(left_s(), 100);
-	vm->temp.is_late = true;
-	temporary_hold(vm);
-	temporary_let_go(vm, 1);
-	t_eq(left_s(), 100);
-	t_eq(vm->row.state, VM_RUNNING);
-	temporary_hold(vm);
-	vm->row.state = VM_CRASHED; /* its streams are about to end */
-	t_eq(left_s(), 10);
-	end();
-}
-
 const struct t_case t_cases[] = {
 	{ "up, part by part, and down", test_up_and_down },
 	{ "a part that cannot be made", test_made_badly },
@@ -315,7 +228,5 @@ const struct t_case t_cases[] = {
 	{ "what a new helper holds", test_adopt },
 	{ "the one retry of emulation", test_retry },
 	{ "two parts of one kind", test_index },
-	{ "a temporary one", test_temporary },
-	{ "a temporary one that is held", test_temporary_held },
 	{ NULL, NULL },
 };

@@ -84,13 +84,23 @@ send_stop_noted(struct part *p, uint64_t id)
 	return send_stop(p, id);
 }
 
-#define THING(n)                                                         \
-	{                                                                \
-		.name = (n), .link = LINK_NET, .gone = -EPERM, .send = { \
-			[ASK_MAKE] = send_make,                          \
-			[ASK_ADOPT] = send_adopt,                        \
-			[ASK_RELEASE] = send_release,                    \
-		}                                                        \
+unsigned int forgotten;
+
+static void
+forget(struct part *p)
+{
+	(void)p;
+	forgotten++;
+}
+
+#define THING(n)                                               \
+	{                                                      \
+		.name = (n), .link = LINK_NET, .gone = -EPERM, \
+		.forget = forget, .send = {                    \
+			[ASK_MAKE] = send_make,                \
+			[ASK_ADOPT] = send_adopt,              \
+			[ASK_RELEASE] = send_release,          \
+		}                                              \
 	}
 const struct part_kind kinds[] = { THING("tap"), THING("disk"),
 	{ .name = "jail",
@@ -250,6 +260,7 @@ begin(enum vm_state s)
 	refuse = 0;
 	ev = (struct ev){ .fail_new = 0 };
 	asked[0] = '\0';
+	forgotten = 0;
 	if ((vm = vm_new(&o, &kind, parts, nitems(parts))) == NULL)
 		abort();
 	vm->obj.life = OBJECT_STORED;

@@ -12,6 +12,7 @@
  */
 extern char asked[256];
 extern int refuse; /* what the next question's sending comes to */
+extern unsigned int forgotten; /* parts of which nothing is held any more */
 extern bool listed; /* all helpers have */
 extern int64_t wall_ns; /* the time */
 extern const struct part_kind kinds[]; /* tap, disk, jail */
