@@ -230,7 +230,6 @@ look_ready(struct vm *v)
 	if (vm_answers(v) != v->is_doubted)
 		return;
 	v->is_doubted = !v->is_doubted;
-	v->is_mute = false;
 	vm_arm(v, v->is_doubted ? MUTE_MS : -1);
 }
 

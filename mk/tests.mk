@@ -101,10 +101,12 @@ $(B)/unit/launchd/launchd_fsm_test: $(UNIT_OBJ_launchd_fsm_test)
 UNIT_OBJ_launchd_stop_test := $(call obj,launchd/stop.c launchd/fsm.c)
 $(B)/unit/launchd/launchd_stop_test: $(UNIT_OBJ_launchd_stop_test)
 
-# launchd's turn, without the peers: the test plays its links.
-UNIT_OBJ_launchd_life_test := $(call obj,$(addprefix launchd/,fsm.c link.c \
-	vm.c reason.c stop.c life.c jaillog.c history.c))
-$(B)/unit/launchd/launchd_life_test: $(UNIT_OBJ_launchd_life_test)
+# launchd's turn, without the peers: the tests play its links.
+LIFE_TESTS := launchd_life_test launchd_facts_test
+$(foreach t,$(LIFE_TESTS),$(eval UNIT_OBJ_$t := $(call obj,$(addprefix \
+	launchd/,fsm.c link.c vm.c reason.c stop.c life.c jaillog.c history.c) \
+	tests/launchd/played_links.c tests/suite/ev.c)))
+$(foreach t,$(LIFE_TESTS),$(eval $(B)/unit/launchd/$t: $(UNIT_OBJ_$t)))
 
 UNIT_OBJ_history_test := $(B)/obj/launchd/history.o
 $(B)/unit/launchd/history_test: $(UNIT_OBJ_history_test)
