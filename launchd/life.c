@@ -126,9 +126,6 @@ enter(struct vm *v)
 		arm_ready_by(v);
 		wardlink_connect(v);
 		break;
-	case VM_VERIFIED:
-		wardlink_run(v);
-		break;
 	case VM_RUNNING:
 		enter_running(v);
 		break;
@@ -171,6 +168,7 @@ enter(struct vm *v)
 		break;
 	case VM_NEW:
 	case VM_ACCEL:
+	case VM_VERIFIED:
 	case VM_STATES:
 		break;
 	}
@@ -243,7 +241,7 @@ look_warden(struct vm *v)
 	if (v->is_probe && v->state == VM_RUNNING && v->ward_state.agent &&
 	    v->ward.phase == LINK_UP)
 		probe_answered(v);
-	/* one that was lost before it was told to run it */
+	/* also one that was lost before it was told to */
 	if (v->state == VM_VERIFIED && v->ward.phase == LINK_UP && !v->is_run)
 		wardlink_run(v);
 	if (v->state == VM_READY)

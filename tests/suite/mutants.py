@@ -68,6 +68,8 @@ KEPT = {
                        "apid/apid_events_test")),
     "launchd/fsm.c": (("launchd/launchd_fsm_test",
                        "launchd/launchd_life_test"), ()),
+    "launchd/life.c": (("launchd/launchd_facts_test",
+                        "launchd/launchd_life_test"), ()),
     "launchd/stop.c": (("launchd/launchd_stop_test",), ()),
 }
 # in these what lives is told
@@ -78,8 +80,6 @@ SEEN = {f: (u, ()) for f, u in {
                       "apid/stream_test"),
     "common/share.c": ("common/share_test",),
     "launchd/history.c": ("launchd/history_test",),
-    "launchd/life.c": ("launchd/launchd_facts_test",
-                       "launchd/launchd_life_test"),
     "mewsd/watch.c": ("mewsd/look_test",),
     "netd/policy.c": ("netd/net_policy_test",),
     "orchd/rows.c": ("orchd/sql_test", "orchd/sql_read_test",
