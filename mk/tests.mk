@@ -39,6 +39,9 @@ UNIT_OBJ_route_test := $(call obj,apid/route.c apid/request.c apid/openapi.c \
 UNIT_LIBS_route_test := -lmd
 $(B)/unit/apid/route_test: $(UNIT_OBJ_route_test)
 
+UNIT_OBJ_outbuf_test := $(B)/obj/apid/outbuf.o
+$(B)/unit/apid/outbuf_test: $(UNIT_OBJ_outbuf_test)
+
 # One connection of apid, with the floors above it played.
 CONN_TESTS := client_test client_run_test
 $(foreach t,$(CONN_TESTS),$(eval UNIT_OBJ_$t := $(call obj,apid/client.c \
