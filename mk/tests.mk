@@ -62,6 +62,9 @@ $(foreach t,$(SQL_TESTS),$(eval UNIT_LIBS_$t := -lsqlite3) \
 	$(eval UNIT_OBJ_$t := $(call obj,$(addprefix orchd/,sql.c rows.c \
 	wire_v2.c) $(addprefix tests/orchd/,faulty_sql.c sqlstore.c))))
 $(foreach t,$(SQL_TESTS),$(eval $(B)/unit/orchd/$t: $(UNIT_OBJ_$t)))
+UNIT_OBJ_rows_test := $(B)/obj/orchd/rows.o
+UNIT_LIBS_rows_test := -lsqlite3
+$(B)/unit/orchd/rows_test: $(UNIT_OBJ_rows_test)
 # The store on SQL that is played.
 UNIT_OBJ_store_batch_test := $(call obj,orchd/store.c \
 	tests/orchd/played_sql.c tests/suite/ev.c)

@@ -98,7 +98,7 @@ row_of(uint64_t vmid, int64_t id, const char *name)
 		.id = id,
 		.slot = (uint32_t)vmid,
 		.ipv4 = (uint32_t)vmid,
-		.mac = { 2, 0, 0, 0, 0, (uint8_t)vmid },
+		.mac = { 2, 1, 1, 1, 1, (uint8_t)vmid },
 		.created_ns = 1,
 		.updated_ns = 2,
 		.state = VM_STATUS_PENDING,
