@@ -173,11 +173,14 @@ test_no_memory(void)
 static void
 test_init(void)
 {
+	const struct object_kind *kind;
+
 	begin(1, OBJECT_STORED);
+	kind = th.obj.kind;
 	object_clear(&th.obj);
 	memset(&th.obj, 0xff, sizeof(th.obj));
-	object_init(&th.obj, NULL, &o);
-	t_true(th.obj.kind == NULL);
+	object_init(&th.obj, kind, &o);
+	t_true(th.obj.kind == kind);
 	t_true(th.obj.orchd == &o);
 	t_eq(th.obj.life, OBJECT_NEW);
 	t_true(!th.obj.woken);
