@@ -17,6 +17,8 @@
 #include "proto/objects.h"
 #include "proto/ward.h"
 
+#define FAIL_MAX 4096 /* bytes of a status of ours: more than it can have */
+
 /* What a guest may say: a console and its log have one channel. */
 #define FROM_CONSOLE FRAME_BIT(FRAME_STDOUT)
 
@@ -100,7 +102,7 @@ exec_fail(struct client *c, const char *why)
 {
 	struct jbuf b;
 
-	jbuf_init(&b, FRAME_PAYLOAD_MAX);
+	jbuf_init(&b, FAIL_MAX);
 	exec_status_fail(&b, why);
 	if (b.r == 0)
 		ws_send(c, FRAME_STATUS, b.p, b.len);
@@ -321,7 +323,6 @@ static void
 broken(struct stream *s)
 {
 	log_warn("conn %016" PRIx64 ": a stream broke the protocol", s->c->id);
-	s->dec.used = 1; /* not at a boundary: what came is not whole */
 	ended(s);
 }
 
@@ -333,8 +334,7 @@ first_bytes(struct stream *s, const uint8_t *p, size_t n)
 	char text[sizeof(s->first)];
 
 	if (s->nfirst >= FRAME_HEAD_LEN) {
-		len = (size_t)s->first[1] << 24 | (size_t)s->first[2] << 16 |
-		    (size_t)s->first[3] << 8 | s->first[4];
+		len = frame_len(s->first);
 		if (s->first[0] != FRAME_OPENED || len < 2 ||
 		    len > sizeof(s->first) - FRAME_HEAD_LEN) {
 			broken(s);
@@ -347,9 +347,9 @@ first_bytes(struct stream *s, const uint8_t *p, size_t n)
 	s->nfirst += len;
 	if (s->nfirst < want || want == FRAME_HEAD_LEN)
 		return len;
-	want -= FRAME_HEAD_LEN + 2;
-	memcpy(text, s->first + FRAME_HEAD_LEN + 2, want);
-	text[want] = '\0';
+	(void)snprintf(text, sizeof(text), "%.*s",
+	    (int)(want - FRAME_HEAD_LEN - 2),
+	    (const char *)s->first + FRAME_HEAD_LEN + 2);
 	opened(s, s->first[FRAME_HEAD_LEN] << 8 | s->first[FRAME_HEAD_LEN + 1],
 	    text);
 	return len;

@@ -19,11 +19,11 @@ is_stream(unsigned int ch)
 	return ch <= FRAME_SIGNAL;
 }
 
-static uint32_t
-head_len(const uint8_t *p)
+uint32_t
+frame_len(const uint8_t head[FRAME_HEAD_LEN])
 {
-	return (uint32_t)p[1] << 24 | (uint32_t)p[2] << 16 |
-	    (uint32_t)p[3] << 8 | p[4];
+	return (uint32_t)head[1] << 24 | (uint32_t)head[2] << 16 |
+	    (uint32_t)head[3] << 8 | head[4];
 }
 
 /* Refused as soon as the head stands: no payload is waited for. */
@@ -31,7 +31,7 @@ static bool
 head_is_good(const struct frame_dec *d)
 {
 	unsigned int ch = d->buf[0];
-	uint32_t len = head_len(d->buf);
+	uint32_t len = frame_len(d->buf);
 
 	if (len > FRAME_PAYLOAD_MAX)
 		return false;
@@ -102,7 +102,7 @@ frame_feed(struct frame_dec *d, const void *data, size_t len, size_t *used,
 		if (!head_is_good(d))
 			return bad(d);
 	}
-	body = head_len(d->buf);
+	body = frame_len(d->buf);
 	if (!take(d, FRAME_HEAD_LEN + body, p, len, used))
 		return 0;
 	if (d->buf[0] == FRAME_CLOSE && !close_is_good(d))

@@ -56,6 +56,8 @@ int frame_feed(struct frame_dec *d, const void *data, size_t len, size_t *used,
 /* True between two frames: where a connection may end. */
 int frame_at_boundary(const struct frame_dec *d);
 
+/* What a head says of its payload's length. */
+uint32_t frame_len(const uint8_t head[FRAME_HEAD_LEN]);
 /* Writes a head.  0, or -EINVAL for no such channel, -EMSGSIZE. */
 int frame_head(uint8_t head[FRAME_HEAD_LEN], enum frame_channel ch, size_t len);
 

@@ -140,9 +140,6 @@ enter(struct vm *v)
 		arm_ready_by(v);
 		wardlink_connect(v);
 		break;
-	case VM_VERIFIED:
-		wardlink_run(v);
-		break;
 	case VM_RUNNING:
 		enter_running(v);
 		break;
@@ -185,6 +182,7 @@ enter(struct vm *v)
 		break;
 	case VM_NEW:
 	case VM_ACCEL:
+	case VM_VERIFIED:
 	case VM_STATES:
 		break;
 	}
@@ -244,7 +242,6 @@ look_ready(struct vm *v)
 	if (vm_answers(v) != v->is_doubted)
 		return;
 	v->is_doubted = !v->is_doubted;
-	v->is_mute = false;
 	vm_arm(v, v->is_doubted ? MUTE_MS : -1);
 }
 
@@ -256,7 +253,7 @@ look_warden(struct vm *v)
 	    (v->ward_state.qmp || v->state != VM_WARDEN))
 		wardlink_verify(v);
 	probe_look(v);
-	/* one that was lost before it was told to run it */
+	/* also one that was lost before it was told to */
 	if (v->state == VM_VERIFIED && v->ward.phase == LINK_UP && !v->is_run)
 		wardlink_run(v);
 	if (v->state == VM_READY)

@@ -6,7 +6,7 @@ UNIT_BIN := $(patsubst tests/%.c,$(B)/unit/%,$(UNIT_SRC))
 UNIT_LIBS := $(LIB_EVENT) $(LIB_JSON) -lseccomp -lcap
 # How tests/suite/t.c makes an allocation fail where a sanitizer owns malloc.
 UNIT_WRAP = $(if $(SANITIZED),$(addprefix \
-	-Wl$(comma)--wrap=,malloc calloc realloc))
+	-Wl$(comma)--wrap=,malloc calloc realloc free))
 
 UNIT_LIBS_ws_test := -lmd
 
@@ -46,10 +46,37 @@ UNIT_OBJ_route_test := $(call obj,apid/route.c apid/request.c apid/openapi.c \
 UNIT_LIBS_route_test := -lmd
 $(B)/unit/apid/route_test: $(UNIT_OBJ_route_test)
 
+UNIT_OBJ_outbuf_test := $(B)/obj/apid/outbuf.o
+$(B)/unit/apid/outbuf_test: $(UNIT_OBJ_outbuf_test)
+
+# One connection of apid, with the floors above it played.
+CONN_TESTS := client_test client_run_test
+$(foreach t,$(CONN_TESTS),$(eval UNIT_OBJ_$t := $(call obj,apid/client.c \
+	apid/outbuf.c) $(B)/obj/tests/apid/conn.o $(B)/obj/tests/suite/ev.o))
+STREAM_TESTS := stream_test stream_exec_test
+$(foreach t,$(STREAM_TESTS),$(eval UNIT_OBJ_$t := $(UNIT_OBJ_client_test) \
+	$(B)/obj/apid/stream.o $(B)/obj/tests/apid/streamed.o))
+$(foreach t,$(CONN_TESTS) $(STREAM_TESTS),$(eval $(B)/unit/apid/$t: \
+	$(UNIT_OBJ_$t)))
+
 UNIT_OBJ_store_test := $(call obj,orchd/store.c orchd/sql.c orchd/rows.c \
 	orchd/reserve.c orchd/wire_v2.c)
 UNIT_LIBS_store_test := -lsqlite3 -lpthread
 $(B)/unit/orchd/store_test: $(UNIT_OBJ_store_test)
+# Its statements on an SQLite of which one call fails.
+SQL_TESTS := sql_test sql_read_test
+$(foreach t,$(SQL_TESTS),$(eval UNIT_LIBS_$t := -lsqlite3) \
+	$(eval UNIT_OBJ_$t := $(call obj,$(addprefix orchd/,sql.c rows.c \
+	wire_v2.c) $(addprefix tests/orchd/,faulty_sql.c sqlstore.c))))
+$(foreach t,$(SQL_TESTS),$(eval $(B)/unit/orchd/$t: $(UNIT_OBJ_$t)))
+UNIT_OBJ_rows_test := $(B)/obj/orchd/rows.o
+UNIT_LIBS_rows_test := -lsqlite3
+$(B)/unit/orchd/rows_test: $(UNIT_OBJ_rows_test)
+# The store on SQL that is played.
+UNIT_OBJ_store_batch_test := $(call obj,orchd/store.c \
+	tests/orchd/played_sql.c tests/suite/ev.c)
+UNIT_LIBS_store_batch_test := -lpthread
+$(B)/unit/orchd/store_batch_test: $(UNIT_OBJ_store_batch_test)
 # The store on a file system that fails.
 UNIT_OBJ_power_test := $(UNIT_OBJ_store_test) $(B)/obj/tests/orchd/fault_vfs.o
 UNIT_LIBS_power_test := $(UNIT_LIBS_store_test)
@@ -72,22 +99,30 @@ UNIT_LIBS_idem_test := -lmd
 $(B)/unit/orchd/idem_test: $(UNIT_OBJ_idem_test)
 
 # orchd's turn, without store and helpers: the tests play them.
-UNIT_OBJ_write_test := $(call obj,$(addprefix orchd/object/,object.c wait.c \
-	write.c))
-$(B)/unit/orchd/write_test: $(UNIT_OBJ_write_test)
-UNIT_OBJ_vm_converge_test := $(UNIT_OBJ_write_test) $(call obj,orchd/text.c \
-	orchd/who.c \
+OBJECT_OBJ := $(call obj,$(addprefix orchd/object/,object.c wait.c write.c))
+THING_TESTS := write_test write_fails_test wait_test
+$(foreach t,$(THING_TESTS),$(eval UNIT_OBJ_$t := $(OBJECT_OBJ) \
+	$(B)/obj/tests/orchd/thing.o $(B)/obj/tests/suite/ev.o))
+$(foreach t,$(THING_TESTS),$(eval $(B)/unit/orchd/$t: $(UNIT_OBJ_$t)))
+VM_TESTS := vm_converge_test vm_facts_test vm_part_test vm_temporary_test
+$(foreach t,$(VM_TESTS),$(eval UNIT_OBJ_$t := $(OBJECT_OBJ) $(call obj, \
+	orchd/text.c orchd/who.c tests/orchd/vm_played.c tests/suite/ev.c \
 	$(addprefix orchd/vm/,part.c vm.c vm_step.c vm_fsm.c vm_converge.c \
-	temporary.c queue.c))
-$(B)/unit/orchd/vm_converge_test: $(UNIT_OBJ_vm_converge_test)
+	temporary.c queue.c))))
+$(foreach t,$(VM_TESTS),$(eval $(B)/unit/orchd/$t: $(UNIT_OBJ_$t)))
 
 UNIT_OBJ_launchd_fsm_test := $(B)/obj/launchd/fsm.o
 $(B)/unit/launchd/launchd_fsm_test: $(UNIT_OBJ_launchd_fsm_test)
 
-# launchd's turn, without the peers: the test plays its links.
-UNIT_OBJ_launchd_life_test := $(call obj,$(addprefix launchd/,fsm.c link.c \
-	vm.c reason.c stop.c life.c jaillog.c history.c))
-$(B)/unit/launchd/launchd_life_test: $(UNIT_OBJ_launchd_life_test)
+UNIT_OBJ_launchd_stop_test := $(call obj,launchd/stop.c launchd/fsm.c)
+$(B)/unit/launchd/launchd_stop_test: $(UNIT_OBJ_launchd_stop_test)
+
+# launchd's turn, without the peers: the tests play its links.
+LIFE_TESTS := launchd_life_test launchd_facts_test
+$(foreach t,$(LIFE_TESTS),$(eval UNIT_OBJ_$t := $(call obj,$(addprefix \
+	launchd/,fsm.c link.c vm.c reason.c stop.c life.c jaillog.c history.c) \
+	tests/launchd/played_links.c tests/suite/ev.c)))
+$(foreach t,$(LIFE_TESTS),$(eval $(B)/unit/launchd/$t: $(UNIT_OBJ_$t)))
 
 UNIT_OBJ_history_test := $(B)/obj/launchd/history.o
 $(B)/unit/launchd/history_test: $(UNIT_OBJ_history_test)

@@ -26,9 +26,8 @@ static int
 mac_check(const char *mac, size_t len, struct err *e)
 {
 	(void)len;
-	if ((mac[0] & 1) != 0)
-		return err_set(e, -EBADMSG, "a group's address");
-	return 0;
+	return (mac[0] & 1) != 0 ? err_set(e, -EBADMSG, "a group's address")
+				 : 0;
 }
 
 #define V struct vm_row
@@ -341,21 +340,21 @@ row_get_some(const struct row_type *t, sqlite3_stmt *st, void *row,
     uint64_t *bad, struct err *e)
 {
 	const struct col *c;
-	struct err why = { 0 };
+	struct err reason = { 0 };
 	int r;
 
 	*bad = 0;
 	for (c = t->cols; c < t->cols + t->ncols; c++) {
 		void *p = (char *)row + c->offset;
 
-		r = get_col(c, st, (int)(c - t->cols), p, &why);
+		r = get_col(c, st, (int)(c - t->cols), p, &reason);
 		if (r == 0)
 			continue;
 		if (r != -EBADMSG)
 			return r;
 		memset(p, 0, c->size);
 		if (*bad == 0)
-			(void)err_set(e, r, "%s: %s", c->name, why.msg);
+			(void)err_set(e, r, "%s: %s", c->name, reason.msg);
 		*bad |= UINT64_C(1) << (c - t->cols);
 	}
 	return 0;

@@ -233,14 +233,34 @@ sql_migrate(sqlite3 *db, struct err *e)
 }
 
 static int
-prepare(sqlite3 *db, const struct jbuf *b, sqlite3_stmt **ret, struct err *e)
+prepare(sqlite3 *db, const char *text, sqlite3_stmt **ret, struct err *e)
 {
-	int rc = b->r < 0 ? SQLITE_NOMEM : SQLITE_OK;
+	int rc = sqlite3_prepare_v3(
+	    db, text, -1, SQLITE_PREPARE_PERSISTENT, ret, NULL);
 
-	if (rc == SQLITE_OK)
-		rc = sqlite3_prepare_v3(
-		    db, b->p, -1, SQLITE_PREPARE_PERSISTENT, ret, NULL);
 	return rc == SQLITE_OK ? 0 : sql_err(db, rc, "prepare", e);
+}
+
+/* Of a text that was made, which goes. */
+static int
+prepare_made(sqlite3 *db, struct jbuf *b, sqlite3_stmt **ret, struct err *e)
+{
+	int r = b->r < 0 ? sql_err(NULL, SQLITE_NOMEM, "prepare", e)
+			 : prepare(db, b->p, ret, e);
+
+	jbuf_free(b);
+	return r;
+}
+
+static int
+prepare_select(sqlite3 *db, const struct row_type *t, const char *tail,
+    sqlite3_stmt **ret, struct err *e)
+{
+	struct jbuf text;
+
+	jbuf_init(&text, SQL_MAX);
+	row_select(t, tail, &text);
+	return prepare_made(db, &text, ret, e);
 }
 
 int
@@ -251,13 +271,13 @@ sql_prepare(sqlite3 *db, sqlite3_stmt *stmt[STMT_MAX], struct err *e)
 	int r = 0;
 
 	for (i = 0; r == 0 && i < STMT_MAX; i++) {
+		if (stmts[i].make == NULL) {
+			r = prepare(db, stmts[i].text, &stmt[i], e);
+			continue;
+		}
 		jbuf_init(&b, SQL_MAX);
-		if (stmts[i].make != NULL)
-			stmts[i].make(stmts[i].type, &b);
-		else
-			jbuf_text(&b, stmts[i].text);
-		r = prepare(db, &b, &stmt[i], e);
-		jbuf_free(&b);
+		stmts[i].make(stmts[i].type, &b);
+		r = prepare_made(db, &b, &stmt[i], e);
 	}
 	return r;
 }
@@ -266,20 +286,12 @@ int
 sql_prepare_events(
     sqlite3 *db, sqlite3_stmt **events, sqlite3_stmt **oldest, struct err *e)
 {
-	struct jbuf b;
-	int r;
+	int r = prepare_select(db, &event_rows, events_tail, events, e);
 
-	jbuf_init(&b, SQL_MAX);
-	row_select(&event_rows, events_tail, &b);
-	r = prepare(db, &b, events, e);
-	jbuf_free(&b);
-	if (r < 0)
-		return r;
-	jbuf_init(&b, SQL_MAX);
-	jbuf_text(&b, "SELECT min(seq) FROM event WHERE tenant = :tenant");
-	r = prepare(db, &b, oldest, e);
-	jbuf_free(&b);
-	return r;
+	return r < 0
+	    ? r
+	    : prepare(db, "SELECT min(seq) FROM event WHERE tenant = :tenant",
+		  oldest, e);
 }
 
 void
@@ -451,10 +463,11 @@ read_row(sqlite3_stmt *st, const struct row_type *t,
 
 	if ((r = row_get(t, st, &row, &why)) == 0)
 		r = give(&row, cb, arg, &why);
+	if (r == -EBADMSG && t == &vm_rows &&
+	    (r = keep_broken(st, &why, broken)) < 0)
+		why.msg[0] = '\0';
 	if (r == 0 || (r == -EBADMSG && t == &idem_rows))
 		return 0;
-	if (r == -EBADMSG && t == &vm_rows)
-		return keep_broken(st, &why, broken);
 	row_label(t, st, label, sizeof(label));
 	return err_set(e, r, "store: %s: %s", label,
 	    why.msg[0] != '\0' ? why.msg : strerrordesc_np(-r));
@@ -479,19 +492,15 @@ sql_read(sqlite3 *db, const struct store_load *cb, void *arg, struct err *e)
 
 	for (i = 0; r == 0 && i < nitems(reads); i++) {
 		sqlite3_stmt *st = NULL;
-		struct jbuf b;
 		int rc = SQLITE_DONE;
 
-		jbuf_init(&b, SQL_MAX);
-		row_select(reads[i].type, reads[i].tail, &b);
-		r = prepare(db, &b, &st, e);
+		r = prepare_select(db, reads[i].type, reads[i].tail, &st, e);
 		while (r == 0 && (rc = sqlite3_step(st)) == SQLITE_ROW)
 			r = read_row(st, reads[i].type, reads[i].give, cb, arg,
 			    &broken, e);
 		if (r == 0 && rc != SQLITE_DONE)
 			r = sql_err(db, rc, "read", e);
 		(void)sqlite3_finalize(st);
-		jbuf_free(&b);
 	}
 	return give_broken(&broken, r, cb, arg, e);
 }
@@ -529,11 +538,11 @@ sql_events(sqlite3_stmt *st, int64_t tenant, uint64_t after, unsigned int max,
 		struct event_row row = { 0 };
 
 		r = row_get(&event_rows, st, &row, NULL);
-		if (r == -EBADMSG) { /* its reader finds that it is none */
+		if (r == -EBADMSG) /* its reader finds that it is none */
 			row.body = (struct store_doc){ 0 };
-			r = 0;
-		}
-		if (r < 0 || (r = cb(arg, &row)) < 0)
+		else if (r < 0)
+			break;
+		if ((r = cb(arg, &row)) < 0)
 			break;
 		n++;
 	}
@@ -541,5 +550,5 @@ sql_events(sqlite3_stmt *st, int64_t tenant, uint64_t after, unsigned int max,
 	(void)sqlite3_clear_bindings(st);
 	if (r < 0)
 		return r;
-	return rc == SQLITE_DONE || rc == SQLITE_ROW ? n : errno_of(rc);
+	return rc == SQLITE_DONE ? n : errno_of(rc);
 }

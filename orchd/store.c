@@ -234,6 +234,17 @@ txn_needs_room(struct txn *t)
 	t->needs_room = true;
 }
 
+/* The end of a transaction that came to r: on the disk, or undone. */
+static int
+end_all(struct store *s, int r)
+{
+	if (r == 0)
+		r = sql_exec(s->wdb, "COMMIT");
+	if (r < 0 && sqlite3_get_autocommit(s->wdb) == 0)
+		(void)sql_exec(s->wdb, "ROLLBACK");
+	return r;
+}
+
 /* One commit of those that have not failed.  True: there was no space for one
  * that may be tried again. */
 static bool
@@ -254,10 +265,7 @@ batch_once(struct store *s, struct txn_list *batch)
 				break;
 			}
 		}
-		if (r == 0)
-			r = sql_exec(s->wdb, "COMMIT");
-		if (r < 0 && sqlite3_get_autocommit(s->wdb) == 0)
-			(void)sql_exec(s->wdb, "ROLLBACK");
+		r = end_all(s, r);
 	}
 	STAILQ_FOREACH(t, batch, entry)
 	{
@@ -504,11 +512,7 @@ try_once(struct store *s)
 
 	if (r == 0)
 		r = sql_exec(s->wdb, "UPDATE tenant SET last_id = last_id");
-	if (r == 0)
-		r = sql_exec(s->wdb, "COMMIT");
-	if (r < 0 && sqlite3_get_autocommit(s->wdb) == 0)
-		(void)sql_exec(s->wdb, "ROLLBACK");
-	return r;
+	return end_all(s, r);
 }
 
 int
@@ -545,6 +549,18 @@ store_start(struct store *s, struct event_base *base, struct err *e)
 	return 0;
 }
 
+/* What nobody writes any more. */
+static void
+queue_clear(struct txn_list *queued)
+{
+	struct txn *t;
+
+	while ((t = STAILQ_FIRST(queued)) != NULL) {
+		STAILQ_REMOVE_HEAD(queued, entry);
+		txn_free(t);
+	}
+}
+
 void
 store_free(struct store *s)
 {
@@ -567,6 +583,7 @@ store_free(struct store *s)
 			batch_done(&s->batch);
 		}
 	}
+	queue_clear(&s->queued);
 	if (s->turn != NULL)
 		event_free(s->turn);
 	if (s->wake != NULL)

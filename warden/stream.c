@@ -254,13 +254,9 @@ stream_fail(struct stream *st, const char *why)
 static size_t
 wanted(const struct frame_dec *d)
 {
-	size_t len;
-
 	if (d->used < FRAME_HEAD_LEN)
 		return FRAME_HEAD_LEN - d->used;
-	len = (size_t)d->buf[1] << 24 | (size_t)d->buf[2] << 16 |
-	    (size_t)d->buf[3] << 8 | d->buf[4];
-	return FRAME_HEAD_LEN + len - d->used;
+	return (size_t)FRAME_HEAD_LEN + frame_len(d->buf) - d->used;
 }
 
 /* Its head is whole: is there a place for the rest?  False: answered. */

@@ -65,7 +65,7 @@ static int
 find_gap(const struct conn *c, uint64_t first, uint64_t *pos)
 {
 	const uint64_t after = c->events_after;
-	uint64_t oldest = 0;
+	uint64_t oldest;
 	int r;
 
 	if (after == 0 || first == after + 1 ||
@@ -92,7 +92,7 @@ answer(struct conn *c, bool at_once, bool anew)
 	};
 	struct batch b = { .last = c->events_after };
 	uint64_t gap = c->events_after;
-	int r, lost = 0;
+	int r, lost;
 
 	wcur_init(&b.w, buf, sizeof(buf));
 	(void)wcur_u32(&b.w, 0);
@@ -103,13 +103,16 @@ answer(struct conn *c, bool at_once, bool anew)
 	if (b.skipped > 0)
 		log_error("%u events left out; the first, %llu: %s", b.skipped,
 		    (unsigned long long)b.bad, b.why.msg);
-	if (r >= 0 && (lost = find_gap(c, b.first, &gap)) < 0)
+	if (r < 0 && b.count == 0)
+		return r;
+	/* also where it is full, or no more of them could be read */
+	if ((lost = find_gap(c, b.first, &gap)) < 0)
 		return lost;
 	if (b.last < gap)
 		b.last = gap;
 	c->events_after = b.last;
-	if (b.count == 0 && (r < 0 || (!at_once && lost == 0)))
-		return r;
+	if (b.count == 0 && !at_once && lost == 0)
+		return 0;
 	if (lost > 0 || anew)
 		res.total = gap + 1;
 	memcpy(buf, &b.count, sizeof(b.count));

@@ -67,7 +67,7 @@ idem_look(struct orchd *o, int64_t tenant, uint32_t owner,
     const struct api_req *req, uint32_t verb, const void *doc, size_t len,
     struct idem_row *row)
 {
-	struct idem key = { 0 }, *hit;
+	struct idem key, *hit;
 
 	memset(row, 0, sizeof(*row));
 	if (req->key[0] == '\0')

@@ -26,9 +26,9 @@ was_free(struct write *w, size_t len)
 	w->was = NULL;
 }
 
-/* Nothing is to be written, or remembered, any more. */
+/* What it holds goes. */
 static void
-reset(struct object *obj, struct write *w)
+discard(struct object *obj, struct write *w)
 {
 	struct used_key *k;
 
@@ -37,17 +37,15 @@ reset(struct object *obj, struct write *w)
 		free(k);
 	}
 	was_free(w, obj->kind->rowlen);
-	memset(w, 0, sizeof(*w));
 }
 
 void
 write_clear(struct object *obj)
 {
-	reset(obj, &obj->open);
-	reset(obj, &obj->sent);
+	discard(obj, &obj->open);
+	discard(obj, &obj->sent);
 	if (obj->again != NULL)
 		event_free(obj->again);
-	obj->again = NULL;
 }
 
 /* --- what is to be written --- */
@@ -268,7 +266,7 @@ succeeded(struct object *obj)
 			o->tenant.told_seq = obj->last_seq;
 		o->objects.told = true;
 	}
-	reset(obj, &obj->sent);
+	discard(obj, &obj->sent);
 }
 
 /* What a person asked cannot be kept: as if it had never been asked. */
@@ -321,6 +319,14 @@ merge(struct object *obj)
 	memset(old, 0, sizeof(*old));
 }
 
+/* Undone to the last: nothing of it is to be written, or remembered. */
+static bool
+is_void(const struct write *w)
+{
+	return w->op != WRITE_NEW && !w->facts && w->keys == NULL &&
+	    w->was == NULL;
+}
+
 static void
 failed(struct object *obj, int r)
 {
@@ -331,12 +337,8 @@ failed(struct object *obj, int r)
 	    obj->kind->title(obj), strerrordesc_np(-r));
 	if (obj->sent.asked != 0 && !more)
 		undo(obj, r);
-	if (obj->life == OBJECT_NEVER ||
-	    (!obj->sent.facts && obj->sent.keys == NULL &&
-		obj->sent.was == NULL)) {
-		reset(obj, &obj->sent);
+	if (is_void(&obj->sent))
 		return;
-	}
 	merge(obj);
 	if (more)
 		return; /* with what was asked meanwhile, now */

@@ -184,10 +184,8 @@ static void
 walk_up(struct vm *vm)
 {
 	struct part *p;
-	unsigned int i;
 
-	for (i = 0; i < vm->nparts; i++) {
-		p = &vm->part[i];
+	for (p = vm->part; p < vm->part + vm->nparts; p++) {
 		if (part_busy(p))
 			return;
 		/* what came with it an earlier run took along */

@@ -52,13 +52,16 @@ test_parse(void)
 static void
 test_is(void)
 {
-	uint8_t key[GATE_KEY], got[GATE_KEY];
+	uint8_t key[GATE_KEY + 1], got[GATE_KEY + 1];
 	size_t i;
 
 	for (i = 0; i < sizeof(key); i++)
 		key[i] = (uint8_t)(i * 37);
 	t_true(gate_is(key, key));
-	for (i = 0; i < sizeof(key) * 8; i++) {
+	memcpy(got, key, sizeof(got));
+	got[GATE_KEY]++; /* which is none of it */
+	t_true(gate_is(key, got));
+	for (i = 0; i < (size_t)GATE_KEY * 8; i++) {
 		memcpy(got, key, sizeof(got));
 		got[i / 8] ^= (uint8_t)(1U << (i % 8));
 		t_true(!gate_is(key, got));

@@ -1,4 +1,6 @@
 #include <errno.h>
+#include <stdbool.h>
+#include <string.h>
 
 #include "common/share.h"
 #include "common/util.h"
@@ -33,16 +35,21 @@ static const struct {
 	uint64_t total;
 	uint32_t users, admins;
 	uint64_t user, admin, common;
+	bool is_scarce;
 } kept[] = {
-	{ "as it comes", 984, 1, 1, 246, 123, 615 },
-	{ "ten users", 984, 10, 2, 24, 61, 622 },
-	{ "as many as there can be", 984, 256, 33, 1, 3, 629 },
-	{ "one each, or there would be none", 64, 20, 1, 1, 8, 36 },
-	{ "more users than that", 64, 22, 1, 0, 8, 56 },
-	{ "no user", 64, 0, 1, 0, 8, 56 },
-	{ "no admin: his apid is another", 64, 4, 0, 4, 0, 48 },
-	{ "the least", 3, 1, 1, 1, 1, 1 },
-	{ "nothing", 0, 1, 1, 0, 0, 0 },
+	{ "as it comes", 984, 1, 1, 246, 123, 615, false },
+	{ "ten users", 984, 10, 2, 24, 61, 622, false },
+	{ "as many as there can be", 984, 256, 33, 1, 3, 629, false },
+	{ "one each, or there would be none", 64, 20, 1, 1, 8, 36, false },
+	{ "more users than that", 64, 22, 1, 0, 8, 56, true },
+	{ "no user", 64, 0, 1, 0, 8, 56, false },
+	{ "no admin: his apid is another", 64, 4, 0, 4, 0, 48, false },
+	{ "the least", 3, 1, 1, 1, 1, 1, false },
+	{ "nothing", 0, 1, 1, 0, 0, 0, true },
+	{ "too little for a user", 2, 1, 0, 0, 0, 2, true },
+	{ "too little for an admin", 2, 0, 1, 0, 0, 2, true },
+	{ "too little for two", 5, 0, 2, 0, 0, 5, true },
+	{ "nobody", 64, 0, 0, 0, 0, 64, false },
 };
 
 static void
@@ -53,11 +60,15 @@ test_kept(void)
 
 	for (i = 0; i < nitems(kept); i++) {
 		t_row(kept[i].name);
+		memset(&s, 0xff, sizeof(s));
 		share_init(&s, kept[i].total,
 		    (uint32_t[]){ kept[i].users, kept[i].admins });
 		t_eq(s.kept[SHARE_USER], kept[i].user);
 		t_eq(s.kept[SHARE_ADMIN], kept[i].admin);
 		t_eq(s.common, kept[i].common);
+		t_eq(s.is_scarce, kept[i].is_scarce);
+		t_eq(s.taken, 0);
+		t_true(LIST_EMPTY(&s.parts));
 	}
 }
 
@@ -140,6 +151,7 @@ test_bytes(void)
 static void
 test_memory(void)
 {
+	const long blocks = t_live();
 	struct share s;
 
 	share_init(&s, 10, (uint32_t[]){ 1, 0 });
@@ -149,6 +161,11 @@ test_memory(void)
 	t_eq(s.taken, 0);
 	t_eq(grab(&s, user(1)), 10);
 	share_clear(&s);
+	t_eq(s.taken, 0);
+	t_eq(t_live(), blocks);
+	t_eq(share_take(&s, user(1), 10), 0); /* all at once */
+	share_give(&s, user(1), 10);
+	t_eq(t_live(), blocks);
 	share_clear(&(struct share){ 0 });
 }
 

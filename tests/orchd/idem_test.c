@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/util.h"
 #include "orchd/object/idem.h"
 #include "orchd/orchd.h"
 #include "tests/suite/t.h"
@@ -55,10 +56,12 @@ txn_idem_del(struct txn *t, const struct idem_row *row)
 }
 
 static struct orchd o;
+static long blocks;
 
 static void
 begin(void)
 {
+	blocks = t_live();
 	memset(&o, 0, sizeof(o));
 	RB_INIT(&o.idems.tree);
 	TAILQ_INIT(&o.idems.age);
@@ -78,6 +81,7 @@ end(void)
 		idem_forget(&o, &row);
 	}
 	t_eq(o.idems.n, 0);
+	t_eq(t_live(), blocks);
 }
 
 static enum idem_verdict
@@ -125,6 +129,21 @@ look_vars(const char *one, const char *two, const char *doc, size_t len,
 	return idem_look(&o, 1, 7, &req, 5, doc, len, row);
 }
 
+static void
+test_no_memory(void)
+{
+	struct idem_row row;
+
+	begin();
+	t_eq(look("a", 7, 5, &row), IDEM_NEW);
+	t_fail_alloc(1);
+	t_eq(idem_use(&o, &row), -ENOMEM);
+	t_true(t_alloc_failed());
+	t_eq(look("a", 7, 5, &row), IDEM_NEW);
+	t_eq(idem_use(&o, &row), 0);
+	end();
+}
+
 /* Another request is one whose path or document differs, in any part. */
 static void
 test_other(void)
@@ -146,6 +165,37 @@ test_other(void)
 	row.tenant = 2;
 	t_eq(idem_use(&o, &row), 0); /* another tenant's is another key */
 	t_eq(o.idems.n, 2);
+	end();
+}
+
+/* A request's hash is in the store: it is the same in every build. */
+static void
+test_hash(void)
+{
+	static const struct {
+		const char *one, *two, *doc, *want;
+	} rows[] = {
+		{ "x", "y", "doc",
+		    "49f25a56c09241024b41bfa6b643e038edd6ae88e7a7bb9867894d9ce2dd0a6f" },
+		{ "x", "", "",
+		    "3eeba7249d5b2948cfb76e60150067dec842e889d287a8c4aaa2fdf7a23a3d91" },
+		{ "", "", "d",
+		    "2b8f2cc57297179a1c456be800df3f3421e867a7c62c90de3eaa7db864179493" },
+	};
+	struct idem_row row;
+	char got[2 * sizeof(row.hash) + 1];
+	size_t i, n;
+
+	begin();
+	for (i = 0; i < nitems(rows); i++) {
+		t_row(rows[i].one);
+		t_eq(look_vars(rows[i].one, rows[i].two, rows[i].doc,
+			 strlen(rows[i].doc), &row),
+		    IDEM_NEW);
+		for (n = 0; n < sizeof(row.hash); n++)
+			(void)snprintf(got + 2 * n, 3, "%02x", row.hash[n]);
+		t_str(got, rows[i].want);
+	}
 	end();
 }
 
@@ -211,9 +261,38 @@ test_day(void)
 	/* used anew when it was not dropped yet */
 	now_ms += DAY_MS;
 	said[0] = '\0';
-	use("b", 7);
-	t_str(said, "+b ");
+	now_ms += 1;
+	t_eq(look("b", 7, 5, &row), IDEM_NEW);
+	row.vm = 42;
+	t_eq(idem_use(&o, &row), 0);
+	t_eq(idem_use(&o, &row), -EEXIST); /* it is in use */
+	t_eq(o.idems.n, 2);
 	t_eq(look("b", 7, 5, &row), IDEM_AGAIN);
+	t_eq(row.vm, 42);
+	end();
+}
+
+/* So many go with one that is new, the oldest first, from here and from the
+ * store. */
+static void
+test_old(void)
+{
+	struct idem_row row;
+	char key[16];
+	int i;
+
+	begin();
+	for (i = 0; i < 40; i++) {
+		(void)snprintf(key, sizeof(key), "%d", i);
+		use(key, 7);
+	}
+	now_ms += DAY_MS + 1;
+	said[0] = '\0';
+	use("a", 7);
+	t_str(
+	    said, "-0 -1 -2 -3 -4 -5 -6 -7 -8 -9 -10 -11 -12 -13 -14 -15 +a ");
+	t_eq(o.idems.n, 25);
+	t_eq(look("16", 7, 5, &row), IDEM_NEW);
 	end();
 }
 
@@ -258,26 +337,87 @@ test_many(void)
 	end();
 }
 
+static void
+use_many(unsigned int n, uint32_t owner)
+{
+	char key[16];
+	unsigned int i;
+
+	for (i = 0; i < n; i++) {
+		(void)snprintf(key, sizeof(key), "k%u", i);
+		said[0] = '\0';
+		use(key, owner);
+	}
+}
+
 /* The more are listed, the fewer each has: all of theirs fit. */
 static void
 test_shared(void)
 {
+	static const struct {
+		const char *name;
+		uint32_t users, admins;
+		unsigned int max;
+	} rows[] = {
+		{ "none", 0, 0, 4096 },
+		{ "a few", 9, 0, 4096 },
+		{ "as many as have all", 1, 15, 4096 },
+		{ "one more", 16, 1, 65536 / 17 },
+		{ "a power of two", 32, 0, 2048 },
+		{ "many", 256, 33, 226 },
+	};
+	struct idem_row row;
+	char want[64];
+	size_t i;
+
+	for (i = 0; i < nitems(rows); i++) {
+		t_row(rows[i].name);
+		begin();
+		o.listed[SHARE_USER] = rows[i].users;
+		o.listed[SHARE_ADMIN] = rows[i].admins;
+		use_many(rows[i].max, 7);
+		(void)snprintf(want, sizeof(want), "+k%u ", rows[i].max - 1);
+		t_str(said, want); /* all fit */
+		use("other", 8);
+		said[0] = '\0';
+		use("one more", 7);
+		t_str(said, "-k0 +one more ");
+		t_eq(look("k1", 7, 5, &row), IDEM_AGAIN);
+		t_eq(look("other", 8, 5, &row), IDEM_AGAIN);
+		end();
+	}
+}
+
+/* Who was listed once has keys as well: of all too many, the oldest goes,
+ * whoever's it is. */
+static void
+test_full(void)
+{
 	struct idem_row row;
 	char key[16];
-	int i;
+	unsigned int i;
 
 	begin();
-	o.listed[SHARE_USER] = 256;
-	o.listed[SHARE_ADMIN] = 33;
-	use("other", 8);
-	for (i = 0; i <= IDEM_MAX / 289; i++) {
-		(void)snprintf(key, sizeof(key), "k%d", i);
-		said[0] = '\0';
-		use(key, 7);
+	t_eq(look("first", 1, 5, &row), IDEM_NEW);
+	t_eq(idem_load(&o, &row), 0);
+	for (i = 1; i < IDEM_MAX - 1; i++) {
+		(void)snprintf(key, sizeof(key), "k%u", i);
+		t_eq(look(key, 100 + i % 64, 5, &row), IDEM_NEW);
+		t_eq(idem_load(&o, &row), 0);
 	}
-	t_str(said, "-k0 +k226 ");
-	t_eq(look("k1", 7, 5, &row), IDEM_AGAIN);
-	t_eq(look("other", 8, 5, &row), IDEM_AGAIN);
+	t_eq(look("last", 7, 5, &row), IDEM_NEW);
+	t_eq(idem_load(&o, &row), 0);
+	idem_forget(&o, &row);
+	said[0] = '\0';
+	use("a", 7);
+	t_str(said, "+a "); /* it is full, and not too full */
+	t_eq(o.idems.n, IDEM_MAX);
+	t_eq(look("b", 7, 5, &row), IDEM_NEW);
+	t_eq(idem_load(&o, &row), -1); /* the store has no more than that */
+	said[0] = '\0';
+	use("b", 7);
+	t_str(said, "-first +b ");
+	t_eq(o.idems.n, IDEM_MAX);
 	end();
 }
 
@@ -306,8 +446,10 @@ test_unwritten(void)
 }
 
 const struct t_case t_cases[] = { { "again", test_again },
-	{ "another request", test_other }, { "its row", test_row },
+	{ "no memory", test_no_memory }, { "another request", test_other },
+	{ "its hash", test_hash }, { "its row", test_row },
 	{ "the clock is set", test_clock_set }, { "a day", test_day },
-	{ "read from the store", test_read }, { "too many", test_many },
-	{ "shared", test_shared }, { "not written", test_unwritten },
+	{ "old ones go", test_old }, { "read from the store", test_read },
+	{ "too many", test_many }, { "shared", test_shared },
+	{ "full", test_full }, { "not written", test_unwritten },
 	{ NULL, NULL } };

@@ -1,247 +1,17 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
 
-#include "common/log.h"
 #include "common/util.h"
-#include "orchd/object/idem.h"
-#include "orchd/object/object.h"
-#include "orchd/object/wait.h"
-#include "orchd/object/write.h"
-#include "orchd/orchd.h"
+#include "tests/orchd/thing.h"
 #include "tests/suite/t.h"
 
-/*
- * What of an object is not on the disk yet, and what becomes of it when a
- * write fails.  The store is played here: it takes transactions, says what
- * is in them, and answers when it is told to.
- */
-struct txn {
-	void (*done)(void *arg, int r);
-	void *arg;
-};
-
-static char said[512]; /* what was sent and told */
-
-static void
-note(const char *what)
-{
-	size_t n = strlen(said);
-
-	(void)snprintf(
-	    said + n, sizeof(said) - n, "%s%s", n > 0 ? " " : "", what);
-}
-
-static struct txn *last;
-
-struct txn *
-txn_new(struct store *s, void (*done)(void *arg, int r), void *arg)
-{
-	struct txn *t = malloc(sizeof(*t));
-
-	(void)s;
-	if (t == NULL)
-		return NULL;
-	t->done = done;
-	t->arg = arg;
-	return t;
-}
-
-void
-txn_free(struct txn *t)
-{
-	free(t);
-}
-
-void
-txn_commit(struct txn *t)
-{
-	t_true(last == NULL); /* one of an object at a time */
-	last = t;
-}
-
-static bool no_key;
-
-int
-idem_use(struct orchd *o, const struct idem_row *row)
-{
-	(void)o;
-	(void)row;
-	return no_key ? -ENOMEM : 0;
-}
-
-static bool full; /* each key takes another's place */
-
-bool
-idem_put(struct orchd *o, struct txn *t, const struct idem_row *row,
-    struct idem_row *old)
-{
-	(void)o;
-	(void)t;
-	note(row->key);
-	*old = (struct idem_row){ .key = "oldest" };
-	return full;
-}
-
-void
-idem_forget(struct orchd *o, const struct idem_row *row)
-{
-	(void)o;
-	note("forget");
-	note(row->key);
-}
-
-/* --- an object whose row is a number --- */
-
-struct thing {
-	struct object obj;
-	int row;
-};
-
-static const char *
-title(const struct object *obj)
-{
-	(void)obj;
-	return "thing";
-}
-
-static int save_r;
-
-static int
-save(struct txn *t, const struct object *obj, enum write_op op)
-{
-	static const char *const ops[] = { "set", "new", "del" };
-	char text[32];
-
-	(void)t;
-	(void)snprintf(text, sizeof(text), "%s:%d", ops[op],
-	    ((const struct thing *)obj)->row);
-	note(text);
-	return save_r;
-}
-
-static uint64_t
-event(struct txn *t, const struct object *obj, const struct note *n)
-{
-	(void)t;
-	(void)obj;
-	note(n->why);
-	return 7;
-}
-
-static uint64_t
-patience_ms(const struct object *obj, uint32_t what)
-{
-	(void)obj;
-	(void)what;
-	return 60000;
-}
-
-static void
-undone(struct object *obj, const struct waiter *w, int r)
-{
-	char text[32];
-
-	(void)obj;
-	(void)snprintf(text, sizeof(text), "undone:%u:%d", w->what, r);
-	note(text);
-}
-
-static bool
-due(const struct object *obj, const struct waiter *w)
-{
-	(void)obj;
-	(void)w;
-	return true;
-}
-
-static void
-answer(struct object *obj, const struct waiter *w)
-{
-	char text[32];
-
-	(void)obj;
-	(void)snprintf(text, sizeof(text), "told:%u", w->what);
-	note(text);
-}
-
-static const struct object_kind kind = { .name = "thing",
-	.row = offsetof(struct thing, row),
-	.rowlen = sizeof(int),
-	.title = title,
-	.save = save,
-	.event = event,
-	.patience_ms = patience_ms,
-	.due = due,
-	.answer = answer,
-	.undone = undone };
-
-static struct orchd o;
-static struct thing th;
-
-static void
-begin(int row, enum object_life life)
-{
-	log_init("write_test", LOG_ERROR);
-	memset(&o, 0, sizeof(o));
-	o.base = event_base_new();
-	TAILQ_INIT(&o.objects.woken);
-	o.objects.turn = event_new(o.base, -1, 0, NULL, NULL);
-	object_init(&th.obj, &kind, &o);
-	th.row = row;
-	th.obj.life = life;
-	said[0] = '\0';
-}
-
-static void
-end(void)
-{
-	object_clear(&th.obj);
-	wait_clear(&th.obj);
-	write_clear(&th.obj);
-	event_free(o.objects.turn);
-	event_base_free(o.base);
-	t_true(last == NULL);
-}
-
-/* The turn, then what the store says. */
-static void
-commit(int r)
-{
-	struct txn *t;
-
-	write_send(&th.obj);
-	if ((t = last) == NULL)
-		return;
-	last = NULL;
-	t->done(t->arg, r);
-	free(t);
-	write_settle(&th.obj);
-}
+/* What of an object is not on the disk yet, and what becomes of it when a
+ * write fails. */
 
 static const struct share_who nobody;
-
-static void
-ask(int row, uint32_t what, const char *key)
-{
-	struct idem_row k = { .vm = 1 };
-
-	(void)snprintf(k.key, sizeof(k.key), "%s", key);
-	t_eq(wait_add(&th.obj, nobody, 1, 1, what, 200), 0);
-	t_eq(write_ask(&th.obj, WAITS(what), &k), 0);
-	th.row = row;
-}
-
-static void
-fact(int row, const char *why)
-{
-	th.row = row;
-	write_note(&th.obj, 0, 0, why);
-	write_fact(&th.obj);
-}
 
 static void
 test_kept(void)
@@ -268,18 +38,13 @@ test_kept(void)
 static void
 test_told(void)
 {
-	struct txn *t;
-
 	begin(1, OBJECT_STORED);
 	ask(2, 3, "k");
 	wait_tell(&th.obj);
 	write_send(&th.obj);
 	wait_tell(&th.obj);
 	t_str(said, "set:2 k");
-	t = last;
-	last = NULL;
-	t->done(t->arg, 0);
-	free(t);
+	answered(0);
 	wait_tell(&th.obj);
 	t_str(said, "set:2 k");
 	write_settle(&th.obj);
@@ -348,18 +113,13 @@ test_asked_while_owed(void)
 static void
 test_asked_twice(void)
 {
-	struct txn *t;
-
 	begin(1, OBJECT_STORED);
 	ask(2, 0, "a");
 	write_send(&th.obj);
 	ask(3, 1, "b");
 	write_send(&th.obj); /* waits for the first */
 	t_str(said, "set:2 a");
-	t = last;
-	last = NULL;
-	t->done(t->arg, -EIO);
-	free(t);
+	answered(-EIO);
 	write_settle(&th.obj);
 	t_str(said, "set:2 a");
 	t_eq(th.row, 3);
@@ -417,7 +177,7 @@ static void
 test_key_makes_room(void)
 {
 	begin(1, OBJECT_STORED);
-	full = true;
+	play.full = true;
 	ask(2, 3, "a");
 	commit(-EIO);
 	t_str(said, "set:2 a forget a undone:3:-5");
@@ -425,7 +185,6 @@ test_key_makes_room(void)
 	said[0] = '\0';
 	commit(0);
 	t_str(said, "set:2 a forget oldest");
-	full = false;
 	end();
 }
 
@@ -551,9 +310,9 @@ test_key_while_owed(void)
 	t_true(write_owed(&th.obj));
 	t_eq(write_key(&th.obj, &(struct idem_row){ 0 }), 0);
 	t_true(write_owed(&th.obj));
-	no_key = true;
+	play.no_key = true;
 	t_eq(write_key(&th.obj, &k), -ENOMEM);
-	no_key = false;
+	play.no_key = false;
 	t_true(write_owed(&th.obj));
 	t_eq(write_key(&th.obj, &k), 0);
 	t_true(!write_owed(&th.obj));
@@ -568,18 +327,13 @@ test_key_while_owed(void)
 static void
 test_asked_meanwhile(void)
 {
-	struct txn *t;
-
 	begin(1, OBJECT_STORED);
 	fact(2, "a");
 	write_send(&th.obj);
-	t = last;
-	last = NULL;
 	ask(3, 0, "k");
 	write_note(&th.obj, 0, 0, "b");
 	write_note(&th.obj, 0, 0, "c");
-	t->done(t->arg, -EIO);
-	free(t);
+	answered(-EIO);
 	write_settle(&th.obj);
 	t_true(!write_owed(&th.obj)); /* both at once */
 	said[0] = '\0';
@@ -604,9 +358,9 @@ test_not_sent(void)
 	write_fact(&th.obj);
 	object_clear(&th.obj);
 	TAILQ_INIT(&o.objects.woken);
-	save_r = -ENOMEM;
+	play.save_r = -ENOMEM;
 	write_send(&th.obj);
-	save_r = 0;
+	play.save_r = 0;
 	t_true(last == NULL);
 	t_true(th.obj.woken);
 	write_settle(&th.obj);

@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
 """Small faults in the C that keeps the promises: does a test see each?
 
-usage: [N=COUNT] [S=SEED] [F=FILE...] mutants.py [--list] [--unit]
+usage: [N=COUNT] [S=SEED] [F=FILE...] mutants.py [--list] [--unit] [SECONDS]
 
 A mutant is the tree with one place of one file changed: an operator, a
 constant, a call or an assignment taken out, an error not returned, a condition
 turned round.  The tests of GUARDS run on it, the fast ones first, until one
 fails.  A mutant that does not compile, or is the code of another, is none.
 
-N of them by the seed S (40; 0: all), of the file F or of all.  One that lives
-is "not ok", unless tests/mutants.equivalent says why no test can see it.
---list only says what the mutants are, --unit runs no Python.
+N of them by the seed S (40; 0: all), of the file F or of all; after so
+many SECONDS no other is begun.  One that lives in a file of KEPT is "not ok",
+unless tests/mutants.equivalent says why no test can see it; one of SEEN is
+noted.  --list only says what the mutants are, --unit runs fast unit tests alone.
 """
 import os
 import random
@@ -22,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 EQUIVALENT = os.path.join(TOP, "tests/mutants.equivalent")
@@ -30,26 +32,61 @@ FIRST = 5  # seconds that any test has, and as much of its own time again
 PYTHON = ("orchd/orchd_test", "orchd/orchd_store_test", "orchd/orchd_said_test")
 MEMORY = 8 << 30  # a loop that does not end takes no more
 
-# file: (unit tests, tests of real processes with the programs they are of)
-GUARDS = {
-    "orchd/object/object.c": (("orchd/write_test", "orchd/vm_converge_test"),
-                              PYTHON),
-    "orchd/object/wait.c": (("orchd/write_test", "orchd/vm_converge_test"),
-                            PYTHON),
-    "orchd/object/write.c": (("orchd/write_test", "orchd/vm_converge_test"),
-                             PYTHON),
+# Each call that fails, in half a minute; then real processes.
+STORE = ("orchd/power_test", *PYTHON)
+# file: (fast unit tests, what takes longer)
+# in these none lives
+KEPT = {
+    "orchd/object/object.c": (("orchd/wait_test", "orchd/write_test",
+                               "orchd/vm_converge_test"), PYTHON),
+    "orchd/object/wait.c": (("orchd/wait_test", "orchd/write_test",
+                             "orchd/vm_converge_test"), PYTHON),
+    "orchd/object/write.c": (("orchd/write_test", "orchd/write_fails_test",
+                              "orchd/vm_converge_test"), PYTHON),
     "orchd/object/idem.c": (("orchd/idem_test",), PYTHON),
-    "orchd/vm/vm_converge.c": (("orchd/vm_converge_test",), PYTHON),
-    "orchd/vm/vm_step.c": (("orchd/vm_converge_test",), PYTHON),
-    "orchd/sql.c": (("orchd/store_test", "orchd/stored_test",
-                     "orchd/power_test"), PYTHON),
-    "orchd/store.c": (("orchd/store_test", "orchd/power_test"), PYTHON),
+    "orchd/vm/vm_converge.c": (("orchd/vm_converge_test",
+                                "orchd/vm_facts_test",
+                                "orchd/vm_temporary_test"), PYTHON),
+    "orchd/vm/vm_step.c": (("orchd/vm_converge_test", "orchd/vm_facts_test"),
+                           PYTHON),
+    "orchd/vm/vm_fsm.c": (("orchd/vm_fsm_test", "orchd/vm_converge_test"),
+                          PYTHON),
+    "orchd/vm/part.c": (("orchd/vm_part_test", "orchd/vm_converge_test"),
+                        PYTHON),
+    "orchd/vm/temporary.c": (("orchd/vm_temporary_test",
+                              "orchd/vm_converge_test"),
+                             ("orchd/orchd_temporary_test",)),
+    "orchd/sql.c": (("orchd/sql_test", "orchd/sql_read_test",
+                     "orchd/store_test"), STORE),
+    "orchd/store.c": (("orchd/store_batch_test", "orchd/store_test"), STORE),
+    "orchd/rows.c": (("orchd/rows_test", "orchd/sql_test",
+                      "orchd/sql_read_test"), ("orchd/stored_test", *PYTHON)),
     "orchd/api/reader.c": (("orchd/reader_test",), PYTHON),
-    "apid/client.c": ((), ("apid/apid_test", "apid/apid_refuses_test",
-                           "apid/apid_streams_test")),
-    "apid/stream.c": ((), ("apid/apid_streams_test", "apid/apid_test",
-                           "apid/apid_events_test")),
+    "apid/client.c": (("apid/client_test", "apid/client_run_test"),
+                      ("apid/apid_test", "apid/apid_refuses_test",
+                       "apid/apid_streams_test")),
+    "apid/stream.c": (("apid/stream_test", "apid/stream_exec_test"),
+                      ("apid/apid_streams_test", "apid/apid_test",
+                       "apid/apid_events_test")),
+    "agent/gate.c": (("agent/gate_test",), ()),
+    "apid/outbuf.c": (("apid/outbuf_test",), ()),
+    "common/share.c": (("common/share_test",), ()),
+    "launchd/fsm.c": (("launchd/launchd_fsm_test",
+                       "launchd/launchd_life_test"), ()),
+    "launchd/life.c": (("launchd/launchd_facts_test",
+                        "launchd/launchd_life_test"), ()),
+    "launchd/stop.c": (("launchd/launchd_stop_test",), ()),
 }
+# in these what lives is told
+SEEN = {f: (u, ()) for f, u in {
+    "agent/oom.c": ("agent/oom_test",),
+    "launchd/history.c": ("launchd/history_test",),
+    "mewsd/watch.c": ("mewsd/look_test",),
+    "netd/policy.c": ("netd/net_policy_test",),
+    "spawner/record.c": ("spawner/record_test",),
+    "warden/gclock.c": ("warden/gclock_test",),
+}.items()}
+GUARDS = {**KEPT, **SEEN}
 PROGRAMS = {"orchd": "build/mews-orchd", "apid": "build/mews-apid"}
 
 SWAPS = {"==": "!=", "!=": "==", "<": "<=", "<=": "<", ">": ">=", ">=": ">",
@@ -87,8 +124,10 @@ def places(code):
         yield m.start(), m.end(), SWAPS[m.group(0)]
     for m in re.finditer(r"\+\+|--", code):
         yield m.start(), m.end(), "--" if m.group(0) == "++" else "++"
-    for m in re.finditer(r"(?<![\w.-])\d+\b", code):
-        yield m.start(), m.end(), str(int(m.group(0)) + 1)
+    # room for more than is used is no fault
+    for m in re.finditer(r"(?<![\w.-])(?<!calloc\()\d+\b", code):
+        if not re.search(r"\bchar \w+\[[\w +]*$", code[:m.start()][-60:]):
+            yield m.start(), m.end(), str(int(m.group(0)) + 1)
     for m in re.finditer(BOUND, code):
         yield m.start(), m.end(), "(%s * 2)" % m.group(0)
         yield m.start(), m.end(), "(%s - 1)" % m.group(0)
@@ -167,17 +206,20 @@ def equivalent():
 class Tree:
     """A copy of this tree and of what is built of it."""
 
-    def __init__(self):
+    def __init__(self, fast):
+        self.fast = fast  # unit tests that are
         self.at = tempfile.mkdtemp(prefix="mews-mutants-")
-        self.took = {}
+        self.took, self.how = {}, {}
         files = subprocess.run(["git", "ls-files", "-z"], cwd=TOP, check=True,
                                stdout=subprocess.PIPE).stdout
         subprocess.run(["cpio", "-0pdm", "--quiet", self.at], cwd=TOP,
                        input=files, check=True)
-        for d in ("build", "build-test"):
-            if os.path.isdir(os.path.join(TOP, d)):
-                subprocess.run(["cp", "-a", os.path.join(TOP, d), self.at],
-                               check=True)
+        os.mkdir(self.path("build"))
+        for d in ("build/obj", "build/unit", "build/libcommon.a",
+                  "build/libproto.a") if fast else ("build/.", "build-test"):
+            if os.path.exists(os.path.join(TOP, d)):
+                subprocess.run(["cp", "-a", os.path.join(TOP, d),
+                                self.path(os.path.dirname(d))], check=True)
 
     def path(self, *p):
         return os.path.join(self.at, *p)
@@ -189,11 +231,29 @@ class Tree:
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               check=False)
 
+    def learn(self, changed, names):
+        """What make does for each of them when that file has changed."""
+        for name in names:
+            os.utime(self.path(changed))
+            p = self.make("-n", name)
+            assert p.returncode == 0, p.stdout.decode()
+            lines = p.stdout.decode().replace("\\\n", " ").split("\n")
+            self.how[name] = [l for l in lines
+                              if not re.match(r"(printf |mkdir |$)", l)]
+            assert self.how[name] and self.make(name).returncode == 0, name
+
+    def remake(self, name):
+        """As make would, which takes longer to find out."""
+        return all(subprocess.run(l, shell=True, cwd=self.at, check=False,
+                                  stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL).returncode == 0
+                   for l in self.how[name])
+
     def code(self, path):
         """What the compiler makes of it, without what debuggers read."""
         out = self.path("object")
-        obj = self.path("build/obj", path.removesuffix(".c") + ".o")
-        subprocess.run(["objcopy", "--strip-debug", obj, out], check=True)
+        subprocess.run(["objcopy", "--strip-debug",
+                        self.path(object_of(path)), out], check=True)
         with open(out, "rb") as f:
             return f.read()
 
@@ -203,11 +263,13 @@ class Tree:
 
     def passes(self, test, room):
         """None: no end within its time."""
-        python = os.path.exists(self.path("tests", test + ".py"))
+        python = is_python(test)
         argv = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc",
                 sys.executable, "tests/%s.py" % test] if python else \
             [self.path("build/unit", test)]
-        env = dict(os.environ, MEWS_PROGRAM=self.path(PROGRAMS[room]))
+        env = dict(os.environ)
+        if python:
+            env["MEWS_PROGRAM"] = self.path(PROGRAMS[room])
         start = time.monotonic()
         p = subprocess.Popen(argv, cwd=self.at, env=env,
                              stdin=subprocess.DEVNULL,
@@ -226,49 +288,65 @@ class Tree:
         return good
 
 
-def guards(path):
-    unit, run = GUARDS[path]
-    return unit + (() if "--unit" in sys.argv else run)
+def is_python(test):
+    return os.path.exists(os.path.join(TOP, "tests", test + ".py"))
 
 
-def targets(path):
-    unit, run = GUARDS[path]
+def guards(path, fast):
+    """{test: the target that it runs}"""
+    unit, slow = GUARDS[path]
     room = path.split("/", 1)[0]
-    return ["build/unit/" + u for u in unit] + \
-        ([PROGRAMS[room]] if run and "--unit" not in sys.argv else [])
+    return {t: PROGRAMS[room] if is_python(t) else "build/unit/" + t
+            for t in unit + (() if fast else slow)}
+
+
+def object_of(path):
+    return "build/obj/%s.o" % path.removesuffix(".c")
 
 
 def fate(tree, m, seen):
     """Which test killed it; "" none, None: it is no mutant."""
     tree.write(m.path, m.text)
-    if tree.make("build/obj/%s.o" % m.path.removesuffix(".c")).returncode != 0:
+    if not tree.remake(object_of(m.path)):
         return None
     code = tree.code(m.path)
     if code in seen:
         return None
     seen.add(code)
-    if tree.make(*targets(m.path)).returncode != 0:
-        return None
-    for test in guards(m.path):
+    made = set()
+    for test, target in guards(m.path, tree.fast).items():
+        if target not in made and not tree.remake(target):
+            return None
+        made.add(target)
         if tree.passes(test, m.path.split("/", 1)[0]) is not True:
             return test
     return ""
 
 
-def run_file(tree, path, todo, known):
-    """(killed, living, equivalent, none) of a file's mutants."""
-    n = {"killed": 0, "alive": 0, "equivalent": 0, "none": 0}
-    with open(tree.path(path), encoding="utf-8") as f:
-        whole = f.read()
-    p = tree.make(*targets(path))
+def begin_file(tree, path):
+    """What its object file is without a mutant, all of whose tests pass."""
+    tests = guards(path, tree.fast)
+    names = list(dict.fromkeys(tests.values()))
+    p = tree.make(*names)
     assert p.returncode == 0, p.stdout.decode()
-    for test in guards(path):
+    tree.learn(path, [object_of(path)])
+    tree.learn(object_of(path), names)
+    for test in tests:
         assert tree.passes(test, path.split("/", 1)[0]), \
             "%s fails without a mutant" % test
-    seen = {tree.code(path)}
+    return tree.code(path)
+
+
+def run_file(tree, path, todo, end):
+    """{what became of a file's mutants: how many}; at the time `end` no other
+    is begun."""
+    n = dict.fromkeys(("killed", "alive", "noted", "none", "left"), 0)
+    with open(tree.path(path), encoding="utf-8") as f:
+        whole = f.read()
+    seen = {begin_file(tree, path)}
     for m in todo:
-        if m.key() in known:
-            n["equivalent"] += 1
+        if time.monotonic() > end:
+            n["left"] += 1
             continue
         by = fate(tree, m, seen)
         if by is None:
@@ -276,50 +354,59 @@ def run_file(tree, path, todo, known):
         elif by:
             n["killed"] += 1
             print("ok %s (%s)" % (m, by), flush=True)
-        else:
+        elif path in KEPT:
             n["alive"] += 1
             print("not ok SURVIVED %s" % m, flush=True)
+        else:
+            n["noted"] += 1
+            print("note SURVIVED %s" % m, flush=True)
     tree.write(path, whole)
-    tree.make(*targets(path))
+    tree.make(*guards(path, tree.fast).values())
     return n
 
 
-def chosen():
+def chosen(known):
+    """{file: its mutants}, in an order that the seed says."""
     files = os.environ.get("F", "").split() or list(GUARDS)
     unknown = [f for f in files if f not in GUARDS]
     if unknown:
         sys.exit("no test is known for %s: GUARDS has %s" % (
             " ".join(unknown), " ".join(GUARDS)))
-    every = [m for f in files for m in mutants(f)]
+    every = [m for f in files for m in mutants(f) if m.key() not in known]
     count = int(os.environ.get("N") or COUNT)
     seed = os.environ.get("S") or "1"
     print("# seed %s, %d of %d mutants" % (
         seed, min(count, len(every)) if count else len(every), len(every)))
+    rng = random.Random(seed)
     if 0 < count < len(every):
-        every = random.Random(seed).sample(every, count)
+        every = rng.sample(every, count)
+        rng.shuffle(files)
     return {f: [m for m in every if m.path == f] for f in files}
 
 
 def main(argv):
-    start, todo, known = time.monotonic(), chosen(), equivalent()
+    start, todo = time.monotonic(), chosen(equivalent())
     if "--list" in argv:
         for ms in todo.values():
             print(*ms, sep="\n")
         return 0
+    end = start + min([float(a) for a in argv if a.isdigit()] or [float("inf")])
     # what it copied goes with it
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
-    tree, total = Tree(), {}
+    tree, total = Tree("--unit" in argv), Counter()
     try:
         for path, ms in todo.items():
-            n = run_file(tree, path, ms, known) if ms else {}
-            for k, v in n.items():
-                total[k] = total.get(k, 0) + v
+            if ms and time.monotonic() < end:
+                total.update(run_file(tree, path, ms, end))
+            else:
+                total["left"] += len(ms)
     finally:
         shutil.rmtree(tree.at)
-    print("# %d killed, %d survived, %d equivalent, %d no mutants, in %d s" % (
-        *(total.get(k, 0) for k in ("killed", "alive", "equivalent", "none")),
-        time.monotonic() - start))
-    return 1 if total.get("alive") else 0
+    print("# %d killed, %d survived, %d noted, %d no mutants, %d not begun, "
+          "in %d s" % (*(total[k] for k in (
+              "killed", "alive", "noted", "none", "left")),
+              time.monotonic() - start))
+    return 1 if total["alive"] else 0
 
 
 if __name__ == "__main__":

@@ -1,3 +1,5 @@
+#include <malloc.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +11,11 @@ static const char *skipped;
 static int failures;
 static unsigned int fail_nth;
 static bool fail_hit;
+static atomic_long live;
+static size_t asked;
+static const void *secret;
+static size_t secretlen;
+static atomic_bool spilled;
 
 static bool
 alloc_fails(void)
@@ -35,28 +42,65 @@ alloc_fails(void)
 void *THEIRS(malloc)(size_t);
 void *THEIRS(calloc)(size_t, size_t);
 void *THEIRS(realloc)(void *, size_t);
+void THEIRS(free)(void *);
 
 #if defined(__SANITIZE_ADDRESS__) || !defined(__clang__)
 void *OURS(malloc)(size_t);
 void *OURS(calloc)(size_t, size_t);
 void *OURS(realloc)(void *, size_t);
+void OURS(free)(void *);
+
+static void *
+counted(void *p)
+{
+	if (p != NULL)
+		live++;
+	return p;
+}
+
+/* The block is given back, with what is in it. */
+static void
+look(void *p)
+{
+	if (secretlen > 0 && p != NULL &&
+	    memmem(p, malloc_usable_size(p), secret, secretlen) != NULL)
+		spilled = true;
+}
 
 void *
 OURS(malloc)(size_t n)
 {
-	return alloc_fails() ? NULL : THEIRS(malloc)(n);
+	asked = n;
+	return alloc_fails() ? NULL : counted(THEIRS(malloc)(n));
 }
 
 void *
 OURS(calloc)(size_t n, size_t m)
 {
-	return alloc_fails() ? NULL : THEIRS(calloc)(n, m);
+	asked = n * m;
+	return alloc_fails() ? NULL : counted(THEIRS(calloc)(n, m));
 }
 
 void *
 OURS(realloc)(void *p, size_t n)
 {
-	return alloc_fails() ? NULL : THEIRS(realloc)(p, n);
+	asked = n;
+	if (alloc_fails())
+		return NULL;
+	look(p);
+	if (p != NULL && n == 0)
+		live--;
+	return p == NULL ? counted(THEIRS(realloc)(p, n))
+			 : THEIRS(realloc)(p, n);
+}
+
+void
+OURS(free)(void *p)
+{
+	look(p);
+	if (p != NULL)
+		live--;
+	THEIRS(free)(p);
 }
 #endif
 
@@ -75,6 +119,36 @@ t_alloc_failed(void)
 
 	fail_hit = false;
 	return hit;
+}
+
+long
+t_live(void)
+{
+#ifdef __SANITIZE_ADDRESS__
+	return 0; /* only some are seen, and leaks are found without this */
+#else
+	return live;
+#endif
+}
+
+size_t
+t_asked(void)
+{
+	return asked;
+}
+
+void
+t_secret(const void *p, size_t len)
+{
+	secret = p;
+	secretlen = len;
+	spilled = false;
+}
+
+bool
+t_spilled(void)
+{
+	return spilled;
 }
 
 void
@@ -144,6 +218,7 @@ main(void)
 		t_fail_alloc(0);
 		c->fn();
 		t_fail_alloc(0);
+		t_secret(NULL, 0);
 		if (failures > 0)
 			bad = 1;
 		if (skipped != NULL && failures == 0)

@@ -42,5 +42,13 @@ void t_mem_(const char *file, int line, const char *expr, const void *got,
 void t_fail_alloc(unsigned int nth);
 /* True once if the armed failure was reached. */
 bool t_alloc_failed(void);
+/* Blocks that are allocated now: as many after as before, or some leak. */
+long t_live(void);
+/* How much the last allocation asked for. */
+size_t t_asked(void);
+/* These bytes are not to be in a block that is given back, until the case
+ * ends; whether they were. */
+void t_secret(const void *p, size_t len);
+bool t_spilled(void);
 
 #endif

@@ -1,0 +1,285 @@
+#include <event2/event.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "common/util.h"
+#include "proto/ward.h"
+#include "tests/apid/streamed.h"
+#include "tests/suite/t.h"
+
+/* An exec: its request, its messages, its status. */
+
+/* The text of its status is in it, and the channel closes. */
+static void
+fails(const char *why)
+{
+	char want[300];
+
+	(void)snprintf(want, sizeof(want), "\"message\":\"%s\"", why);
+	t_true(strncmp(said, "ws:3:{", 6) == 0);
+	t_true(strstr(said, "\"status\":\"Failure\"") != NULL);
+	if (strstr(said, want) == NULL)
+		t_str(said, want);
+	t_true(strlen(said) > 11 &&
+	    strcmp(said + strlen(said) - 11, " close:1000") == 0);
+	said[0] = '\0';
+	t_eq(c->stream->fd, -1);
+}
+
+#define REQUEST "{\"cmd\":[\"ls\"]}"
+
+static void
+begin_exec(void)
+{
+	begin_stream(ROUTE_EXEC);
+	SAYS("upgrade:131072");
+	t_eq(c->phase, CP_WS);
+	t_eq(ev.added.tv_sec, 10);
+	t_true(is_pending(c->timer, EV_TIMEOUT));
+	GETS(""); /* nothing goes to the VM before there is a request */
+}
+
+/* Its request, as it is written anew for the agent. */
+static void
+request(void)
+{
+	char buf[512];
+	ssize_t n;
+
+	ws->message(c, true, REQUEST, sizeof(REQUEST) - 1);
+	client_run(c);
+	n = recvfrom(vm, buf, sizeof(buf) - 1, MSG_DONTWAIT, NULL, NULL);
+	t_true(n > FRAME_HEAD_LEN);
+	t_eq((uint8_t)buf[0], 0xfe);
+	t_eq(buf[4], n - FRAME_HEAD_LEN);
+	buf[n > 0 ? n : 0] = '\0';
+	t_true(strstr(buf + FRAME_HEAD_LEN, "\"cmd\":[\"ls\"]") != NULL);
+	SAYS("max:65537");
+	t_true(!is_pending(c->timer, EV_TIMEOUT));
+}
+
+static void
+test_exec(void)
+{
+	begin_exec();
+	SENDS(OPENED_OK);
+	t_true(is_pending(c->timer, EV_TIMEOUT)); /* for the request, still */
+	request();
+	SENDS("\1\0\0\0\1a\2\0\0\0\1b");
+	SAYS("ws:1:a ws:2:b");
+	SENDS("\3\0\0\0\2{}");
+	SAYS("ws:3:{}");
+	t_true(c->stream->has_status);
+	SENDS("\1\0\0\0\1c"); /* the status stays said */
+	SAYS("ws:1:c");
+	(void)shutdown(vm, SHUT_WR);
+	turn();
+	SAYS("close:1000");
+	end_stream();
+}
+
+static void
+test_exec_fails(void)
+{
+	begin_exec();
+	request();
+	SENDS("\xfd\0\0\0\4\1\xf7no");
+	fails("no");
+	end_stream();
+	begin_exec();
+	request();
+	SENDS(OPENED_OK "\1\0\0\0\1a");
+	SAYS("ws:1:a");
+	(void)shutdown(vm, SHUT_WR);
+	turn();
+	fails("the connection to the vm broke");
+	end_stream();
+	begin_exec();
+	request();
+	SENDS(OPENED_OK "\0\0\0\0\1a"); /* no guest says that */
+	fails("the connection to the vm broke");
+	end_stream();
+	begin_exec(); /* without memory it ends all the same */
+	t_fail_alloc(1);
+	ws->message(c, true, "{", 1);
+	t_true(t_alloc_failed());
+	SAYS("close:1000");
+	end_stream();
+}
+
+static void
+test_exec_request(void)
+{
+	begin_exec();
+	ws->message(c, true, "{\"cmd\":[]}", 10);
+	t_true(strstr(said, "cmd") != NULL);
+	t_eq(strncmp(said, "ws:3:{", 6), 0);
+	t_true(!c->stream->asked);
+	end_stream();
+	begin_exec(); /* not before it, and once */
+	ws->message(c, false, "\0a", 2);
+	SAYS("close:1003");
+	t_eq(c->stream->fd, -1);
+	end_stream();
+	begin_exec();
+	request();
+	ws->message(c, true, REQUEST, sizeof(REQUEST) - 1);
+	SAYS("close:1003");
+	end_stream();
+}
+
+/* What the agent gets of it may be so long, and no longer. */
+static void
+test_exec_long(void)
+{
+	static char text[WARD_OPEN_MAX + 100];
+	const char head[] = "{\"cmd\":[\"ls\"],\"env\":[\"A=";
+	const size_t first = 130000;
+	size_t n, overhead = 0, i;
+	char *p;
+
+	for (i = 0; i < 3; i++) {
+		begin_exec();
+		n = i == 0 ? 10 : WARD_OPEN_MAX - overhead + i - 1;
+		p = stpcpy(text, head);
+		memset(p, 'x', first);
+		p = stpcpy(p + first, "\",\"B=");
+		memset(p, 'x', n);
+		(void)stpcpy(p + n, "\"]}");
+		ws->message(c, true, text, strlen(text));
+		if (i == 2) {
+			fails("command and environment are longer than 256 KiB "
+			      "together: use standard input or a file");
+			t_eq(c->stream->fd, -1);
+		} else {
+			overhead =
+			    outbuf_left(&c->stream->up) - FRAME_HEAD_LEN - n;
+			SAYS("max:65537");
+		}
+		if (i == 1)
+			t_mem(c->stream->up.p, 5, "\xfe\0\4\0\0", 5);
+		end_stream();
+	}
+}
+
+/* A message that grows is held for whoever has room for it, once, and until the
+ * VM has answered. */
+static void
+test_exec_grows(void)
+{
+	begin_exec();
+	ws->grows(c);
+	SAYS("max:524288");
+	t_eq(c->held, STREAM_HELD + EXEC_ASK_HELD);
+	ws->grows(c);
+	SAYS("");
+	request();
+	ws->grows(c); /* there is one request */
+	SAYS("");
+	t_eq(c->held, STREAM_HELD + EXEC_ASK_HELD);
+	SENDS(OPENED_OK);
+	t_eq(c->held, STREAM_HELD);
+	end_stream();
+	begin_exec();
+	while (client_hold(c, STREAM_HELD))
+		;
+	ws->grows(c);
+	fails("too much is held");
+	end_stream();
+}
+
+static void
+test_exec_messages(void)
+{
+	static const struct {
+		const char *name, *in;
+		size_t inlen;
+		const char *gets;
+		size_t getslen;
+		bool closes;
+	} rows[] = {
+#define BYTES(b) (b), sizeof(b) - 1
+		{ "stdin", BYTES("\0ab"), BYTES("\0\0\0\0\2ab"), false },
+		{ "one byte", BYTES("\0a"), BYTES("\0\0\0\0\1a"), false },
+		{ "its end", "\xff\0\7", 2, BYTES("\xff\0\0\0\1\0"), false },
+		{ "the size", BYTES("\4{}"), BYTES("\4\0\0\0\2{}"), false },
+		{ "a signal", BYTES("\5\1"), BYTES("\5\0\0\0\1\1"), false },
+		{ "the last signal", BYTES("\5\37"), BYTES("\5\0\0\0\1\37"),
+		    false },
+		{ "nothing", BYTES(""), BYTES(""), false },
+		{ "a channel is opened", BYTES("\0"), BYTES(""), false },
+		{ "another is", BYTES("\4"), BYTES(""), false },
+		{ "stdout", BYTES("\1a"), BYTES(""), true },
+		{ "no signal", BYTES("\5\0"), BYTES(""), true },
+		{ "past the last", BYTES("\5\40"), BYTES(""), true },
+		{ "two signals", BYTES("\5\1\1"), BYTES(""), true },
+		{ "half a signal", BYTES("\5"), BYTES(""), true },
+		{ "an end of another", BYTES("\xff\4"), BYTES(""), true },
+		{ "an end of more", BYTES("\xff\0\0"), BYTES(""), true },
+		{ "an end of none", BYTES("\xff"), BYTES(""), true },
+		{ "a close is no signal", BYTES("\xff\1"), BYTES(""), true },
+	};
+	size_t i;
+
+	for (i = 0; i < nitems(rows); i++) {
+		t_row(rows[i].name);
+		begin_exec();
+		request();
+		SENDS("\xfd\0\0\0\x9\0\x65signals");
+		ws->message(c, false, rows[i].in, rows[i].inlen);
+		if (rows[i].closes)
+			SAYS("close:1008");
+		else
+			SAYS("");
+		t_eq(c->stream->fd == -1, rows[i].closes);
+		vm_gets(rows[i].gets, rows[i].getslen);
+		end_stream();
+	}
+}
+
+/* Signals go to those who said that they take them. */
+static void
+test_signals(void)
+{
+	static const struct {
+		const char *first;
+		size_t len;
+		bool takes;
+	} rows[] = {
+		{ BYTES("\xfd\0\0\0\x9\0\x65signals"), true },
+		{ BYTES(OPENED_OK), false },
+		{ BYTES("\xfd\0\0\0\x8\0\x65signal"), false },
+		{ BYTES("\xfd\0\0\0\xa\0\x65signalsx"), false },
+	};
+	size_t i;
+
+	for (i = 0; i < nitems(rows); i++) {
+		begin_exec();
+		request();
+		vm_sends(rows[i].first, rows[i].len);
+		t_eq(c->stream->takes_signals, rows[i].takes);
+		ws->message(c, false, "\5\2", 2);
+		if (rows[i].takes)
+			GETS("\5\0\0\0\1\2");
+		else
+			GETS("");
+		SAYS("");
+		end_stream();
+	}
+	begin_stream(ROUTE_CONSOLE);
+	vm_sends(rows[0].first, rows[0].len);
+	t_true(!c->stream->takes_signals);
+	end_stream();
+}
+
+const struct t_case t_cases[] = {
+	{ "an exec", test_exec },
+	{ "an exec that fails", test_exec_fails },
+	{ "its request", test_exec_request },
+	{ "a long request", test_exec_long },
+	{ "a request that grows", test_exec_grows },
+	{ "messages of an exec", test_exec_messages },
+	{ "signals", test_signals },
+	{ NULL, NULL },
+};
