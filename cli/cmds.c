@@ -122,6 +122,11 @@ const struct cmd cmds[] = {
 	    "  --timeout SECONDS      exit status 125 when it takes longer\n"
 	    "\n"
 	    "  mews start --no-wait web db && mews wait --for ready web db\n" },
+	{ "rename", cmd_rename, "VM NAME", "Gives a VM another name",
+	    "It may run meanwhile; its guest's host name changes with the next\n"
+	    "start.  Prints the new name.\n"
+	    "\n"
+	    "  mews rename web web-old\n" },
 	{ "rm", cmd_rm, "[-f] [--no-wait] VM...", "Removes VMs",
 	    "  -f, --force  running ones, too; what is not there is no error\n"
 	    "  --no-wait    do not wait until they are gone\n"

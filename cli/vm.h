@@ -26,6 +26,9 @@ int vm_get(struct cli *c, const char *name, struct vm_view *ret, struct err *e);
 /* verb: "start", "stop" */
 int vm_post(struct cli *c, const char *name, const char *verb,
     struct vm_view *ret, struct err *e);
+/* name: what it is to be called. */
+int vm_rename(struct cli *c, const char *vm, const char *name,
+    struct vm_view *ret, struct err *e);
 int vm_delete(struct cli *c, const char *name, struct err *e);
 /* *taken: it was refused because the name is taken, and nothing was made. */
 int vm_create_new(struct cli *c, const struct vm_create *rq,

@@ -28,6 +28,7 @@ enum api_msg {
 				reader.  API_AT_ONCE, when it begins: now,
 				also with none */
 	API_DOCTOR = 0x0219, /* -> checks of this host */
+	API_VM_RENAME = 0x021a, /* var, key; tail: vm_rename */
 };
 
 struct api_conn {

@@ -12,7 +12,7 @@ const char *const vm_sort_names[] = { "created_at", "name", "status", "runtime",
 static const char *const vm_order_names[] = { "asc", "desc", NULL };
 const char *const event_type_names[] = { "VM_CREATED", "VM_RUNNING",
 	"VM_STOPPED", "VM_CRASHED", "VM_DELETED", "VM_LOG", "VM_PAUSED",
-	"VM_READY", NULL };
+	"VM_READY", "VM_RENAMED", NULL };
 static const char *const event_stream_names[] = { "", "stdout", "stderr",
 	NULL };
 static const char *const exec_result_names[] = { "Success", "Failure", NULL };
@@ -111,6 +111,12 @@ static const struct field vm_create_fields[] = {
 };
 #undef R
 
+static const struct field vm_rename_fields[] = {
+	{ F_(struct vm_rename, name, FT_STR), .flags = REQ, .min = 1,
+	    .max = NAME_LEN_MAX, .rule = &rule_name,
+	    .doc = "what it is to be called" },
+};
+
 #define Q struct vm_query
 static const struct field vm_query_fields[] = {
 	{ F_(Q, status, FT_ENUMSET), .flags = FF_OPTIONAL,
@@ -195,6 +201,8 @@ static const struct field event_fields[] = {
 	    .doc = "one line of its output" },
 	{ F_(E, uid, FT_UID), .flags = OMIT, .doc = "the VM's uid" },
 	{ F_INTF(E, seq, FF_WIRE), .max = INT64_MAX, .doc = "the SSE id" },
+	{ F_(E, old_name, FT_STR), .flags = OMIT, .max = NAME_LEN_MAX,
+	    .rule = &rule_name, .doc = "VM_RENAMED: what it was called" },
 };
 #undef E
 
@@ -278,6 +286,7 @@ static const struct field boot_spec_fields[] = {
 TABLE(vm_confinement, "Confinement", "What holds a hypervisor.");
 TABLE_OF(vm, struct vm_view, "VM", "A virtual machine.");
 TABLE(vm_create, "VMCreate", "What a VM is to be.");
+TABLE(vm_rename, "VMRename", "What a VM is to be called.");
 TABLE(vm_query, "VMQuery", "Which VMs to list.");
 TABLE(exec_request, "ExecRequest", "A program to run in a VM.");
 TABLE(exec_cause, "ExecCause", "One cause of a status.");
@@ -297,6 +306,7 @@ const struct object_info objects[] = {
 	{ &vm_confinement_table, 0, true },
 	{ &vm_table, 0, true },
 	{ &vm_create_table, 0, true },
+	{ &vm_rename_table, TABLE_STRICT, true },
 	{ &vm_query_table, 0, false },
 	{ &exec_request_table, TABLE_STRICT, true },
 	{ &exec_cause_table, 0, true },

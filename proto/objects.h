@@ -101,6 +101,12 @@ struct vm_create {
 	    owner; /* on the wire and stored: orchd's, whatever apid says */
 };
 
+/* POST /api/v1/vms/NAME/rename */
+struct vm_rename {
+	uint64_t has;
+	char name[NAME_LEN_MAX + 1];
+};
+
 /* Index of vm_sort_names; created_at is what anything unknown means. */
 enum vm_sort {
 	VM_SORT_CREATED_AT,
@@ -180,7 +186,7 @@ void exec_status_fail(struct jbuf *b, const char *why);
  */
 int exec_status_parse(const char *text, size_t len, int *code, struct err *e);
 
-/* Volant's event types; index of event_type_names. */
+/* Volant's event types, then ours; index of event_type_names. */
 enum event_type {
 	EVENT_VM_CREATED,
 	EVENT_VM_RUNNING,
@@ -190,6 +196,7 @@ enum event_type {
 	EVENT_VM_LOG,
 	EVENT_VM_PAUSED,
 	EVENT_VM_READY,
+	EVENT_VM_RENAMED,
 };
 extern const char *const event_type_names[];
 
@@ -209,6 +216,7 @@ struct event_view {
 	char line[4096];
 	uint64_t uid;
 	int64_t seq; /* the SSE id; on the wire only */
+	char old_name[NAME_LEN_MAX + 1]; /* VM_RENAMED */
 };
 
 /* Among events: those behind `after` and up to `last` are not told, or cannot
@@ -266,6 +274,7 @@ struct boot_spec {
 enum { BOOT_IPV4 = 3 };
 
 extern const struct table vm_confinement_table, vm_table, vm_create_table;
+extern const struct table vm_rename_table;
 extern const struct table vm_query_table, exec_request_table;
 extern const struct table exec_cause_table, exec_details_table, empty_table;
 extern const struct table exec_status_table, event_table, event_gap_table;
