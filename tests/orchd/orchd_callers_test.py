@@ -225,7 +225,7 @@ def hostile_apid():
             lambda ch, c: ch.send(GET, head(c)[:-1], 9),
             lambda ch, c: ch.send(GET, head(c) + b"x", 9),
             lambda ch, c: ch.send(GET, b"", 9),
-            lambda ch, c: ch.send(GET, head(c, kind=4), 9),
+            lambda ch, c: ch.send(GET, head(c, kind=STREAM_SIGNAL + 1), 9),
             lambda ch, c: ch.send(GET, head(c, flags=2), 9),
             lambda ch, c: ch.send(GET, head(c, var=[b"x" * 64]), 9),
             lambda ch, c: ch.send(GET, head(c, key=b"x" * 128), 9),
