@@ -129,12 +129,13 @@ ask(struct cli *c, const struct api_request *rq, int want, const char *name,
 
 static int
 ask_vm(struct cli *c, const char *method, const char *name, const char *tail,
-    struct vm_view *ret, struct err *e)
+    const char *body, struct vm_view *ret, struct err *e)
 {
 	struct api_reply rp = { 0 };
 	char target[API_TARGET_MAX];
 	struct api_request rq = { .method = method,
 		.target = target,
+		.body = body,
 		.keyed = strcmp(method, "GET") != 0 };
 	int r;
 
@@ -150,7 +151,7 @@ ask_vm(struct cli *c, const char *method, const char *name, const char *tail,
 int
 vm_get(struct cli *c, const char *name, struct vm_view *ret, struct err *e)
 {
-	return ask_vm(c, "GET", name, "", ret, e);
+	return ask_vm(c, "GET", name, "", NULL, ret, e);
 }
 
 int
@@ -160,7 +161,27 @@ vm_post(struct cli *c, const char *name, const char *verb, struct vm_view *ret,
 	char tail[32];
 
 	(void)snprintf(tail, sizeof(tail), "/%s", verb);
-	return ask_vm(c, "POST", name, tail, ret, e);
+	return ask_vm(c, "POST", name, tail, NULL, ret, e);
+}
+
+int
+vm_rename(struct cli *c, const char *vm, const char *name, struct vm_view *ret,
+    struct err *e)
+{
+	struct vm_rename rq = { 0 };
+	struct jbuf b;
+	int r;
+
+	if (strlen(name) >= sizeof(rq.name))
+		return err_set(
+		    e, -EINVAL, "%.64s... is too long for a name", name);
+	(void)snprintf(rq.name, sizeof(rq.name), "%s", name);
+	jbuf_init(&b, TABLE_JSON_MAX);
+	table_encode(&vm_rename_table, 0, &rq, &b);
+	r = b.r < 0 ? err_set(e, b.r, "out of memory")
+		    : ask_vm(c, "POST", vm, "/rename", b.p, ret, e);
+	jbuf_free(&b);
+	return r;
 }
 
 int

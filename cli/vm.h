@@ -26,6 +26,9 @@ int vm_get(struct cli *c, const char *name, struct vm_view *ret, struct err *e);
 /* verb: "start", ... */
 int vm_post(struct cli *c, const char *name, const char *verb,
     struct vm_view *ret, struct err *e);
+/* name: what it is to be called. */
+int vm_rename(struct cli *c, const char *vm, const char *name,
+    struct vm_view *ret, struct err *e);
 /* timeout: how long its guest has, in seconds; -1: as mews.conf says. */
 int vm_stop(struct cli *c, const char *name, int timeout, struct vm_view *ret,
     struct err *e);

@@ -360,23 +360,6 @@ on_forget(void *arg, struct chan *c, struct msg *m)
 	return 0;
 }
 
-/* Ours to tell, of whatever VM, unless its jail has the file. */
-static int
-console_log(struct launchd *ld, const struct launch_stream *s, int *fd)
-{
-	const struct vm *v = vm_find(ld, s->vm);
-	char name[17];
-
-	if (s->kind != STREAM_CONSOLE_LOG || (v != NULL && v->logs_itself))
-		return 0;
-	num_format_hex64(s->vm, name);
-	jaillog_read(&ld->logs, name,
-	    (s->flags & STREAM_FOLLOW) != 0 && v != NULL && v->log != NULL,
-	    *fd);
-	*fd = -1;
-	return 1;
-}
-
 /* Its warden, of an earlier suite, would take the kind for a breach. */
 static bool
 is_too_new(const struct vm *v, const struct launch_stream *s)
@@ -385,34 +368,74 @@ is_too_new(const struct vm *v, const struct launch_stream *s)
 	    v->ward_state.version < WARD_VERSION_SIGNAL;
 }
 
+/* Its warden's.  Takes the descriptor. */
 static int
-on_stream(void *arg, struct chan *c, struct msg *m)
+stream(struct launchd *ld, struct chan *c, struct msg *m,
+    const struct launch_stream *s)
 {
-	struct launch_stream s;
-	struct vm *v;
+	struct vm *v = vm_find(ld, s->vm);
 	int r;
 
-	memcpy(&s, m->data, sizeof(s));
-	if (console_log(arg, &s, &m->fd))
-		return say_done(c, m->id, s.vm);
-	v = vm_find(arg, s.vm);
 	if (v == NULL || vm_is_idle(v))
-		return say_err(c, m->id, s.vm, -ENOENT, "no such VM");
+		return say_err(c, m->id, s->vm, -ENOENT, "no such VM");
 	if (v->ward.phase != LINK_UP)
-		return say_err(c, m->id, s.vm, -EAGAIN,
+		return say_err(c, m->id, s->vm, -EAGAIN,
 		    vm_public_state(v) == LV_GONE ? "not running" : "not yet");
-	if (is_too_new(v, &s)) {
+	if (is_too_new(v, s)) {
 		history_refuse(m->fd, 409,
 		    "the vm was started by an earlier suite, which passes no "
 		    "signals on: stop and start it, or use exec with kill(1)");
 		m->fd = -1;
-		return say_done(c, m->id, s.vm);
+		return say_done(c, m->id, s->vm);
 	}
-	r = wardlink_stream(v, &s, m->fd);
+	r = wardlink_stream(v, s, m->fd);
 	m->fd = -1;
 	if (r < 0)
-		return say_err(c, m->id, s.vm, r, "busy");
-	return say_done(c, m->id, s.vm);
+		return say_err(c, m->id, s->vm, r, "busy");
+	return say_done(c, m->id, s->vm);
+}
+
+static int
+on_stream(void *arg, struct chan *c, struct msg *m)
+{
+	struct launch_stream s;
+
+	memcpy(&s, m->data, sizeof(s));
+	return stream(arg, c, m, &s);
+}
+
+/* Ours to tell, of whatever VM, unless its jail has the file. */
+static int
+on_log(void *arg, struct chan *c, struct msg *m)
+{
+	struct launchd *ld = arg;
+	const struct vm *v;
+	struct launch_log l;
+	char name[17];
+
+	memcpy(&l, m->data, sizeof(l));
+	v = vm_find(ld, l.vm);
+	if (v != NULL && v->logs_itself && l.kind == STREAM_CONSOLE_LOG &&
+	    l.since_ns == 0) {
+		const struct launch_stream s = {
+			.vm = l.vm, .kind = l.kind, .flags = l.flags
+		};
+
+		return stream(ld, c, m, &s);
+	}
+	if (v != NULL && v->logs_itself)
+		history_refuse(m->fd, 409,
+		    "an earlier suite started this VM: of its log only the "
+		    "console is kept, without times, until it is started again");
+	else {
+		num_format_hex64(l.vm, name);
+		jaillog_read(&ld->logs, name, l.kind == STREAM_CONSOLE_LOG,
+		    (l.flags & STREAM_FOLLOW) != 0 && v != NULL &&
+			v->log != NULL,
+		    l.since_ns, m->fd);
+	}
+	m->fd = -1;
+	return say_done(c, m->id, l.vm);
 }
 
 static const struct msg_handler handlers[] = {
@@ -429,6 +452,8 @@ static const struct msg_handler handlers[] = {
 	{ LAUNCH_LIST, 0, 0, 0, PH_ANY, NULL, on_list },
 	{ LAUNCH_STREAM, sizeof(struct launch_stream), 0, 1, PH_ANY,
 	    launch_stream_check, on_stream },
+	{ LAUNCH_LOG, sizeof(struct launch_log), 0, 1, PH_ANY, launch_log_check,
+	    on_log },
 };
 static const struct chan_ops ops = { handlers, nitems(handlers), orchd_gone };
 

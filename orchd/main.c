@@ -187,6 +187,7 @@ main(int argc, char *argv[], char *envp[])
 	o.listed[SHARE_ADMIN] = o.conf.nadmins + 1; /* and root */
 	share_init(&o.temporaries, o.conf.max_vms, o.listed);
 	TAILQ_INIT(&o.vms.list);
+	TAILQ_INIT(&o.vms.renames);
 	RB_INIT(&o.vms.by_vmid);
 	RB_INIT(&o.vms.by_name);
 	RB_INIT(&o.conns.by_id);

@@ -89,6 +89,8 @@ static const struct {
 } stmts[STMT_MAX] = {
 	[STMT_VM_PUT] = { &vm_rows, row_upsert, NULL },
 	[STMT_VM_SET] = { &vm_rows, row_update, NULL },
+	[STMT_VM_NAME] = { &vm_rows, NULL,
+	    "UPDATE vm SET name = :name WHERE uid = :uid" },
 	[STMT_VM_ID] = { &vm_rows, NULL,
 	    "UPDATE tenant SET last_id = max(last_id, :id)"
 	    " WHERE id = :tenant" },
@@ -336,6 +338,12 @@ int
 sql_vm_set(sqlite3_stmt *stmt[STMT_MAX], const struct vm_row *row)
 {
 	return run_row(stmt, STMT_VM_SET, row);
+}
+
+int
+sql_vm_name(sqlite3_stmt *stmt[STMT_MAX], const struct vm_row *row)
+{
+	return run_row(stmt, STMT_VM_NAME, row);
 }
 
 int

@@ -147,6 +147,17 @@ txn_vm_set(struct txn *t, const struct vm_row *row)
 }
 
 void
+txn_vm_name(struct txn *t, uint64_t vmid, const char *name)
+{
+	struct op *o = op_add(t, OP_VM_NAME, NULL, 0);
+
+	if (o == NULL)
+		return;
+	o->u.vm.vmid = vmid;
+	(void)snprintf(o->u.vm.name, sizeof(o->u.vm.name), "%s", name);
+}
+
+void
 txn_vm_del(struct txn *t, uint64_t vmid)
 {
 	struct op *o = op_add(t, OP_VM_DEL, NULL, 0);
@@ -192,6 +203,8 @@ op_run(struct store *s, const struct op *o)
 		return sql_vm_put(s->stmt, &o->u.vm);
 	case OP_VM_SET:
 		return sql_vm_set(s->stmt, &o->u.vm);
+	case OP_VM_NAME:
+		return sql_vm_name(s->stmt, &o->u.vm);
 	case OP_VM_DEL:
 		return sql_vm_del(s->stmt, &o->u.vm);
 	case OP_EVENT:

@@ -115,6 +115,8 @@ void txn_vm_put(struct txn *t, const struct vm_row *row);
  * one that was deleted meanwhile stays deleted.  row's request is not looked
  * at. */
 void txn_vm_set(struct txn *t, const struct vm_row *row);
+/* Another name for a row that is there; -EEXIST when it is another VM's. */
+void txn_vm_name(struct txn *t, uint64_t vmid, const char *name);
 void txn_vm_del(struct txn *t, uint64_t vmid);
 void txn_event(struct txn *t, const struct event_row *row);
 void txn_idem(struct txn *t, const struct idem_row *row);

@@ -74,6 +74,7 @@ int wire_v2_functions(sqlite3 *db);
 enum op_kind {
 	OP_VM_PUT,
 	OP_VM_SET,
+	OP_VM_NAME,
 	OP_VM_DEL,
 	OP_EVENT,
 	OP_IDEM,
@@ -83,6 +84,7 @@ enum op_kind {
 enum stmt {
 	STMT_VM_PUT,
 	STMT_VM_SET,
+	STMT_VM_NAME,
 	STMT_VM_ID,
 	STMT_VM_DEL,
 	STMT_EVENT_PUT,
@@ -105,6 +107,7 @@ int sql_read(
 
 int sql_vm_put(sqlite3_stmt *stmt[STMT_MAX], const struct vm_row *row);
 int sql_vm_set(sqlite3_stmt *stmt[STMT_MAX], const struct vm_row *row);
+int sql_vm_name(sqlite3_stmt *stmt[STMT_MAX], const struct vm_row *row);
 int sql_vm_del(sqlite3_stmt *stmt[STMT_MAX], const struct vm_row *row);
 int sql_event(sqlite3_stmt *stmt[STMT_MAX], const struct event_row *row);
 int sql_idem(sqlite3_stmt *stmt[STMT_MAX], const struct idem_row *row);

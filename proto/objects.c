@@ -15,7 +15,7 @@ const char *const vm_sort_names[] = { "created_at", "name", "status", "runtime",
 static const char *const vm_order_names[] = { "asc", "desc", NULL };
 const char *const event_type_names[] = { "VM_CREATED", "VM_RUNNING",
 	"VM_STOPPED", "VM_CRASHED", "VM_DELETED", "VM_LOG", "VM_PAUSED",
-	"VM_READY", NULL };
+	"VM_READY", "VM_RENAMED", NULL };
 static const char *const event_stream_names[] = { "", "stdout", "stderr",
 	NULL };
 /* As Linux numbers them on x86. */
@@ -121,6 +121,21 @@ static const struct field vm_create_fields[] = {
 	    .doc = "uid of who made it" },
 };
 #undef R
+
+#define L struct log_query
+static const struct field log_query_fields[] = {
+	{ F_INTF(L, follow, OMIT), .max = 1, .doc = "1: and what comes" },
+	{ F_(L, since, FT_STR), .flags = OMIT, .max = 63,
+	    .doc = "only what came since then: how long ago (10m, 1h30m), or "
+		   "an RFC 3339 time" },
+};
+#undef L
+
+static const struct field vm_rename_fields[] = {
+	{ F_(struct vm_rename, name, FT_STR), .flags = REQ, .min = 1,
+	    .max = NAME_LEN_MAX, .rule = &rule_name,
+	    .doc = "what it is to be called" },
+};
 
 #define Q struct vm_query
 static const struct field vm_query_fields[] = {
@@ -234,6 +249,8 @@ static const struct field event_fields[] = {
 	    .doc = "one line of its output" },
 	{ F_(E, uid, FT_UID), .flags = OMIT, .doc = "the VM's uid" },
 	{ F_INTF(E, seq, FF_WIRE), .max = INT64_MAX, .doc = "the SSE id" },
+	{ F_(E, old_name, FT_STR), .flags = OMIT, .max = NAME_LEN_MAX,
+	    .rule = &rule_name, .doc = "VM_RENAMED: what it was called" },
 };
 #undef E
 
@@ -317,6 +334,8 @@ static const struct field boot_spec_fields[] = {
 TABLE(vm_confinement, "Confinement", "What holds a hypervisor.");
 TABLE_OF(vm, struct vm_view, "VM", "A virtual machine.");
 TABLE(vm_create, "VMCreate", "What a VM is to be.");
+TABLE(log_query, "LogQuery", "What of a log.");
+TABLE(vm_rename, "VMRename", "What a VM is to be called.");
 TABLE(vm_query, "VMQuery", "Which VMs to list.");
 TABLE(vm_stop, "VMStop", "How a VM is stopped.");
 TABLE(vm_signal, "VMSignal", "A signal for the commands of a VM.");
@@ -340,6 +359,8 @@ const struct object_info objects[] = {
 	{ &vm_confinement_table, 0, true },
 	{ &vm_table, 0, true },
 	{ &vm_create_table, 0, true },
+	{ &log_query_table, 0, false },
+	{ &vm_rename_table, TABLE_STRICT, true },
 	{ &vm_query_table, 0, false },
 	{ &vm_stop_table, 0, false },
 	{ &vm_signal_table, TABLE_STRICT, true },

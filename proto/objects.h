@@ -106,6 +106,19 @@ struct vm_create {
 	    owner; /* on the wire and stored: orchd's, whatever apid says */
 };
 
+/* GET /api/v1/vms/NAME/console-log?..., vmm-log?... */
+struct log_query {
+	uint64_t has;
+	uint8_t follow;
+	char since[64]; /* as in common/when.h */
+};
+
+/* POST /api/v1/vms/NAME/rename */
+struct vm_rename {
+	uint64_t has;
+	char name[NAME_LEN_MAX + 1];
+};
+
 /* Index of vm_sort_names; created_at is what anything unknown means. */
 enum vm_sort {
 	VM_SORT_CREATED_AT,
@@ -215,7 +228,7 @@ void exec_status_fail(struct jbuf *b, const char *why);
  */
 int exec_status_parse(const char *text, size_t len, int *code, struct err *e);
 
-/* Volant's event types; index of event_type_names. */
+/* Volant's event types, then ours; index of event_type_names. */
 enum event_type {
 	EVENT_VM_CREATED,
 	EVENT_VM_RUNNING,
@@ -225,6 +238,7 @@ enum event_type {
 	EVENT_VM_LOG,
 	EVENT_VM_PAUSED,
 	EVENT_VM_READY,
+	EVENT_VM_RENAMED,
 };
 extern const char *const event_type_names[];
 
@@ -244,6 +258,7 @@ struct event_view {
 	char line[4096];
 	uint64_t uid;
 	int64_t seq; /* the SSE id; on the wire only */
+	char old_name[NAME_LEN_MAX + 1]; /* VM_RENAMED */
 };
 
 /* Among events: those behind `after` and up to `last` are not told, or cannot
@@ -301,6 +316,7 @@ struct boot_spec {
 enum { BOOT_IPV4 = 3 };
 
 extern const struct table vm_confinement_table, vm_table, vm_create_table;
+extern const struct table vm_rename_table, log_query_table;
 extern const struct table vm_query_table, vm_stop_table, vm_signal_table;
 extern const struct table vm_signalled_table, exec_request_table;
 extern const struct table exec_started_table, exec_cause_table,

@@ -14,6 +14,7 @@ void verb_vm_create(const struct req *r);
 void verb_vm_delete(const struct req *r);
 void verb_vm_get(const struct req *r);
 void verb_vm_list(const struct req *r);
+void verb_vm_rename(const struct req *r);
 void verb_vm_start(const struct req *r);
 void verb_vm_stop(const struct req *r);
 void verb_vm_stream(const struct req *r);

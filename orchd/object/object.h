@@ -52,6 +52,11 @@ struct object_kind {
 	void (*late)(struct object *, const struct waiter *);
 	/* What it waits for will not be: r is why the store failed. */
 	void (*undone)(struct object *, const struct waiter *, int r);
+	/* NULL, or: what was asked (bits of waiter.what) is on the disk; it
+	 * will not be, and was is the row that comes back, NULL if none does.
+	 */
+	void (*kept)(struct object *, uint32_t asked);
+	void (*dropped)(struct object *, uint32_t asked, void *was);
 	void (*free)(struct object *);
 };
 

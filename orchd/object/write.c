@@ -210,6 +210,25 @@ write_owed(const struct object *obj)
 	return obj->again != NULL && evtimer_pending(obj->again, NULL);
 }
 
+bool
+write_asks_only(const struct object *obj, uint32_t asked)
+{
+	const struct write *w = &obj->sent;
+
+	return w->asked != 0 && (w->asked & ~asked) == 0 && !w->facts;
+}
+
+bool
+write_follows(const struct object *obj, const struct note *n, uint8_t type)
+{
+	const struct write *w = &obj->sent;
+
+	while (++n < w->note + w->nnotes)
+		if (n->type == type)
+			return true;
+	return false;
+}
+
 static int
 send_txn(struct object *obj)
 {
@@ -266,6 +285,8 @@ succeeded(struct object *obj)
 			o->tenant.told_seq = obj->last_seq;
 		o->objects.told = true;
 	}
+	if (obj->kind->kept != NULL)
+		obj->kind->kept(obj, obj->sent.asked);
 	discard(obj, &obj->sent);
 }
 
@@ -279,6 +300,8 @@ undo(struct object *obj, int r)
 
 	if (w->op == WRITE_NEW)
 		obj->life = OBJECT_NEVER;
+	if (obj->kind->dropped != NULL)
+		obj->kind->dropped(obj, asked, w->was);
 	if (w->was != NULL) {
 		memcpy(row_of(obj), w->was, obj->kind->rowlen);
 		was_free(w, obj->kind->rowlen);

@@ -40,6 +40,14 @@ int write_new(struct object *obj, uint32_t asked, const struct idem_row *key);
  * tried again. */
 void write_del(struct object *obj, uint32_t asked);
 
+/*
+ * While a kind saves its object (save, event): the write has only what a person
+ * asked for by some of asked; an event of that type comes behind n in it.
+ */
+bool write_asks_only(const struct object *obj, uint32_t asked);
+bool write_follows(
+    const struct object *obj, const struct note *n, uint8_t type);
+
 /* From the turn: takes the store's answer, if it has come. */
 void write_settle(struct object *obj);
 /* From the turn: sends what there is, unless something is under way. */

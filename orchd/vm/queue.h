@@ -26,6 +26,7 @@ struct stream_ask {
 	uint64_t id; /* the request's message id */
 	uint32_t kind; /* enum launch_stream_kind */
 	uint32_t flags;
+	int64_t since_ns; /* of a log: as in launch_log */
 };
 
 struct queued {

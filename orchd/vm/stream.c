@@ -60,7 +60,7 @@ unfit(const struct vm *vm, const struct stream_ask *a, char why[WHY_MAX])
 		return 409;
 	}
 	/* what it said is kept whether it runs or not */
-	if (a->kind == STREAM_CONSOLE_LOG)
+	if (launch_is_log(a->kind))
 		return 0;
 	if (vm->row.state == VM_BROKEN) {
 		doubt_broken(vm, why, WHY_MAX);
@@ -75,6 +75,18 @@ unfit(const struct vm *vm, const struct stream_ask *a, char why[WHY_MAX])
 	    vm_life_const(vm)->state != PART_USED)
 		return words(why, 409, "vm not running");
 	return a->kind == STREAM_CONSOLE ? 0 : not_ready(vm, why);
+}
+
+/* To the launcher.  Takes fd.  0, or as of link_launch.h. */
+static int
+pass(const struct vm *vm, const struct stream_ask *a, int fd)
+{
+	struct orchd *o = vm->obj.orchd;
+
+	if (launch_is_log(a->kind))
+		return link_launch_log(
+		    o, vm->row.vmid, a->kind, a->flags, a->since_ns, fd);
+	return link_launch_stream(o, vm->row.vmid, a->kind, a->flags, fd);
 }
 
 /*
@@ -98,12 +110,12 @@ give(struct vm *vm, const struct stream_ask *a, bool has_part)
 		    "no descriptor is left for a stream: try again");
 		return false;
 	}
-	switch (link_launch_stream(o, vm->row.vmid, a->kind, a->flags, sv[1])) {
+	switch (pass(vm, a, sv[1])) {
 	case 0:
 		/* it lasts as long as the connection, which ends with it */
 		c->stream_of = vm->row.vmid;
 		c->nstreams += has_part;
-		if (has_part && a->kind != STREAM_CONSOLE_LOG) {
+		if (has_part && !launch_is_log(a->kind)) {
 			c->nholds++;
 			temporary_hold(vm);
 		}

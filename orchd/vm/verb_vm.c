@@ -1,7 +1,9 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <stdio.h>
+#include <string.h>
 
+#include "common/clock.h"
 #include "orchd/api/answer.h"
 #include "orchd/api/conn.h"
 #include "orchd/api/req.h"
@@ -212,6 +214,63 @@ verb_vm_delete(const struct req *r)
 		change(r, vm, EV_DELETE, "vm deleted", FOR_GONE, &key);
 }
 
+/* --- rename --- */
+
+/* The name is its name once that is on the disk; till then it has the old one,
+ * and nobody else gets either. */
+static void
+rename_new(
+    const struct req *r, struct vm *vm, const char *name, struct idem_row *key)
+{
+	int e = req_wait(r, &vm->obj, FOR_RENAMED, 200);
+
+	if (e < 0)
+		return;
+	key->vm = vm->row.vmid;
+	e = write_ask(
+	    &vm->obj, WAITS(FOR_RENAMED) | WAITS(FOR_RENAMED_AGAIN), key);
+	if (e < 0) {
+		wait_drop(&vm->obj, r->c->id);
+		req_unnoted(r, e);
+		return;
+	}
+	vm_rename_begin(vm, name);
+	vm->row.updated_ns = clock_wall_ns();
+	write_note(&vm->obj, EVENT_VM_RENAMED, vm->row.state, "vm renamed");
+}
+
+void
+verb_vm_rename(const struct req *r)
+{
+	struct vm_rename want;
+	struct idem_row key;
+	struct vm *vm;
+	struct err e = { 0 };
+
+	if (table_unpack_all(&vm_rename_table, r->doc, r->len, &want, &e) < 0) {
+		req_refuse(r, 400, e.msg);
+		return;
+	}
+	if ((vm = changed(r, FOR_RENAMED_AGAIN, &key)) == NULL)
+		return;
+	if (vm->row.state == VM_DELETING)
+		req_refuse(r, 409, "vm is being deleted");
+	else if (vm->row.state == VM_BROKEN)
+		refuse_broken(r, vm);
+	else if (vm->rename[0] != '\0')
+		answer_error(r->o, r->c->id, r->id, 503,
+		    "vm %s is being renamed to %s, which is not on the disk yet: "
+		    "try again",
+		    vm->row.name, vm->rename);
+	else if (strcmp(vm->row.name, want.name) == 0)
+		join(r, vm, FOR_RENAMED, &key);
+	else if (vm_name_is_taken(r->o, r->c->tenant, want.name))
+		answer_error(r->o, r->c->id, r->id, 409,
+		    "vm already exists: %s", want.name);
+	else
+		rename_new(r, vm, want.name, &key);
+}
+
 /* --- streams --- */
 
 void
@@ -221,7 +280,8 @@ verb_vm_stream(const struct req *r)
 		.conn = r->c->id,
 		.id = r->id,
 		.kind = r->head.kind,
-		.flags = r->head.flags };
+		.flags = r->head.flags,
+		.since_ns = r->head.since_ns };
 	struct vm *vm = req_vm(r);
 
 	if (vm == NULL)

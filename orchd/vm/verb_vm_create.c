@@ -137,7 +137,7 @@ create_new(const struct req *r, struct vm_create *want, struct idem_row *key)
 	char text[160];
 	int e;
 
-	if (vm_by_name(o, r->c->tenant, want->name) != NULL) {
+	if (vm_name_is_taken(o, r->c->tenant, want->name)) {
 		(void)snprintf(text, sizeof(text),
 		    "orchestrator: vm already exists: %s", want->name);
 		req_refuse(r, 409, text);

@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <errno.h>
 #include <event2/event.h>
 #include <stdio.h>
@@ -93,6 +94,7 @@ vm_free(struct vm *vm)
 	if (vm == NULL)
 		return;
 	all = &vm->obj.orchd->vms;
+	vm_rename_end(vm, false);
 	if (RB_FIND(vm_id_tree, &all->by_vmid, vm) == vm) {
 		(void)RB_REMOVE(vm_id_tree, &all->by_vmid, vm);
 		(void)RB_REMOVE(vm_name_tree, &all->by_name, vm);
@@ -191,6 +193,44 @@ vm_by_name(struct orchd *o, int64_t tenant, const char *name)
 
 	(void)snprintf(key.row.name, sizeof(key.row.name), "%s", name);
 	return RB_FIND(vm_name_tree, &o->vms.by_name, &key);
+}
+
+bool
+vm_name_is_taken(struct orchd *o, int64_t tenant, const char *name)
+{
+	const struct vm *vm;
+
+	if (vm_by_name(o, tenant, name) != NULL)
+		return true;
+	TAILQ_FOREACH (vm, &o->vms.renames, renaming) {
+		if (vm->row.tenant == tenant && strcmp(vm->rename, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+void
+vm_rename_begin(struct vm *vm, const char *name)
+{
+	assert(vm->rename[0] == '\0');
+	(void)snprintf(vm->rename, sizeof(vm->rename), "%s", name);
+	TAILQ_INSERT_TAIL(&vm->obj.orchd->vms.renames, vm, renaming);
+}
+
+void
+vm_rename_end(struct vm *vm, bool is_kept)
+{
+	struct vms *all = &vm->obj.orchd->vms;
+
+	if (vm->rename[0] == '\0')
+		return;
+	TAILQ_REMOVE(&all->renames, vm, renaming);
+	if (is_kept) {
+		(void)RB_REMOVE(vm_name_tree, &all->by_name, vm);
+		memcpy(vm->row.name, vm->rename, sizeof(vm->row.name));
+		(void)RB_INSERT(vm_name_tree, &all->by_name, vm);
+	}
+	vm->rename[0] = '\0';
 }
 
 /* Smallest and greatest vmid that begin with these hex digits. */

@@ -24,7 +24,9 @@ enum wait_for {
 	FOR_GONE,
 	/* retries under a key that was used: how it is now, once settled */
 	FOR_RUNNING_AGAIN,
-	FOR_STOPPED_AGAIN
+	FOR_STOPPED_AGAIN,
+	FOR_RENAMED, /* its rename is on the disk */
+	FOR_RENAMED_AGAIN
 };
 
 /* What launchd has told of the run that the jail holds (link_launch.c). */
@@ -55,7 +57,10 @@ struct vm {
 	RB_ENTRY(vm) by_vmid;
 	RB_ENTRY(vm) by_name;
 	TAILQ_ENTRY(vm) entry; /* in order of tenant and id */
-	struct vm_row row; /* what the store has, or is about to; spec NULL */
+	struct vm_row row; /* what the store has, or is about to; its name is
+			      the one on the disk, its request NULL */
+	char rename[STORE_NAME_MAX]; /* about to be its name; "": none is */
+	TAILQ_ENTRY(vm) renaming; /* among vms.renames, if one is */
 	struct vm_create request; /* as checked */
 	struct run run;
 	/* VM_BROKEN: why, and the slot that helpers hold it at, if they do */
@@ -87,6 +92,7 @@ struct vms {
 	struct vm_id_tree by_vmid;
 	struct vm_name_tree by_name;
 	struct vm_list list;
+	struct vm_list renames; /* whose new name is not on the disk yet */
 	unsigned int n;
 };
 
@@ -120,6 +126,14 @@ uint64_t vm_stop_ms(const struct vm *vm);
 struct vm *vm_by_vmid(struct orchd *o, uint64_t vmid);
 /* By exact name. */
 struct vm *vm_by_name(struct orchd *o, int64_t tenant, const char *name);
+/* No other VM can have it: it is one's name, or is about to be. */
+bool vm_name_is_taken(struct orchd *o, int64_t tenant, const char *name);
+/*
+ * A name that is not taken is kept for it; one at a time.  vm_rename_end: it is
+ * its name from now on, or is free again.
+ */
+void vm_rename_begin(struct vm *vm, const char *name);
+void vm_rename_end(struct vm *vm, bool is_kept);
 /* By name, else by a prefix of the vmid of at least VM_PREFIX_MIN digits.
  * -ENOENT, or -EEXIST when a prefix fits several. */
 #define VM_PREFIX_MIN 4

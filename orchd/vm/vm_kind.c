@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <string.h>
 
 #include "common/log.h"
 #include "common/util.h"
@@ -7,6 +8,7 @@
 #include "orchd/link/link_launch.h"
 #include "orchd/link/link_net.h"
 #include "orchd/object/wait.h"
+#include "orchd/object/write.h"
 #include "orchd/orchd.h"
 #include "orchd/stored.h"
 #include "orchd/vm/event.h"
@@ -17,6 +19,7 @@
 #include "proto/jbuf.h"
 
 #define PATIENCE_MIN_MS 17000U
+#define RENAMES (WAITS(FOR_RENAMED) | WAITS(FOR_RENAMED_AGAIN))
 
 /* What a VM is made of, in the order it is made; it is taken down in the
  * opposite one. */
@@ -62,6 +65,21 @@ save_new(struct txn *t, const struct vm *vm)
 }
 
 static int
+save_set(struct txn *t, const struct vm *vm)
+{
+	if (vm->broken.why[0] != '\0')
+		return 0; /* it stays as it is */
+	txn_vm_set(t, &vm->row);
+	if (vm->rename[0] == '\0')
+		return 0;
+	txn_vm_name(t, vm->row.vmid, vm->rename);
+	/* the reserve is for what has to be written */
+	if (write_asks_only(&vm->obj, RENAMES))
+		txn_needs_room(t);
+	return 0;
+}
+
+static int
 save(struct txn *t, const struct object *obj, enum write_op op)
 {
 	const struct vm *vm = vm_of(obj);
@@ -70,9 +88,7 @@ save(struct txn *t, const struct object *obj, enum write_op op)
 	case WRITE_NEW:
 		return save_new(t, vm);
 	case WRITE_SET:
-		if (vm->broken.why[0] == '\0') /* else it stays as it is */
-			txn_vm_set(t, &vm->row);
-		return 0;
+		return save_set(t, vm);
 	case WRITE_DEL:
 		txn_vm_del(t, vm->row.vmid);
 		return 0;
@@ -103,6 +119,8 @@ patience_ms(const struct object *obj, uint32_t what)
 	uint64_t ms =
 	    c->ready_ms > PATIENCE_MIN_MS ? c->ready_ms : PATIENCE_MIN_MS;
 
+	if ((WAITS(what) & RENAMES) != 0)
+		return PATIENCE_MIN_MS; /* for the store alone */
 	return for_running(what) ? ms : ms + vm_stop_ms(vm_of(obj));
 }
 
@@ -121,6 +139,9 @@ due(const struct object *obj, const struct waiter *w)
 		return s == VM_STOPPED || s == VM_CRASHED || s == VM_DELETING;
 	case FOR_STOPPED_AGAIN:
 		return s != VM_STOPPING;
+	case FOR_RENAMED:
+	case FOR_RENAMED_AGAIN:
+		return true; /* asked only when all of it is on the disk */
 	case FOR_GONE:
 		return false;
 	}
@@ -130,8 +151,8 @@ due(const struct object *obj, const struct waiter *w)
 static void
 answer(struct object *obj, const struct waiter *w)
 {
-	const bool again =
-	    w->what == FOR_RUNNING_AGAIN || w->what == FOR_STOPPED_AGAIN;
+	const bool again = w->what == FOR_RUNNING_AGAIN ||
+	    w->what == FOR_STOPPED_AGAIN || w->what == FOR_RENAMED_AGAIN;
 	const struct vm *vm = vm_of(obj);
 	const enum vm_state s = (enum vm_state)vm->row.state;
 	struct orchd *o = obj->orchd;
@@ -172,9 +193,14 @@ late(struct object *obj, const struct waiter *w)
 {
 	const struct vm *vm = vm_of(obj);
 
-	answer_error(obj->orchd, w->conn, w->id, 503,
-	    "vm %s is still %s: %s; it goes on by itself once that is over",
-	    vm->row.name, vm_fsm_state(vm->row.state), what_lacks(obj));
+	if (vm->rename[0] != '\0' && (WAITS(w->what) & RENAMES) != 0)
+		answer_error(obj->orchd, w->conn, w->id, 503,
+		    "vm %s is not yet called %s: %s; it will be once that is over",
+		    vm->row.name, vm->rename, what_lacks(obj));
+	else
+		answer_error(obj->orchd, w->conn, w->id, 503,
+		    "vm %s is still %s: %s; it goes on by itself once that is over",
+		    vm->row.name, vm_fsm_state(vm->row.state), what_lacks(obj));
 }
 
 static void
@@ -196,6 +222,30 @@ undone(struct object *obj, const struct waiter *w, int r)
 	else
 		answer_error(obj->orchd, w->conn, w->id, status,
 		    "vm %s: %s: %s", vm->row.name, what, why);
+}
+
+static void
+kept(struct object *obj, uint32_t asked)
+{
+	struct vm *vm = (struct vm *)obj;
+
+	if ((asked & RENAMES) == 0 || vm->rename[0] == '\0')
+		return;
+	log_info("vm %s: renamed to %s", vm->row.name, vm->rename);
+	vm_rename_end(vm, true);
+}
+
+/* A name changes when it is on the disk, so it is never taken back. */
+static void
+dropped(struct object *obj, uint32_t asked, void *was)
+{
+	struct vm *vm = (struct vm *)obj;
+
+	if (was != NULL)
+		memcpy(((struct vm_row *)was)->name, vm->row.name,
+		    sizeof(vm->row.name));
+	if ((asked & RENAMES) != 0)
+		vm_rename_end(vm, false);
 }
 
 static void
@@ -222,5 +272,7 @@ const struct object_kind vm_kind = {
 	.answer = answer,
 	.late = late,
 	.undone = undone,
+	.kept = kept,
+	.dropped = dropped,
 	.free = vm_object_free,
 };

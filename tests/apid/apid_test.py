@@ -166,6 +166,20 @@ def t_verbs():
     want(m.key, "", "no key on GET")
 
 
+def t_rename():
+    def ask(body):
+        return post(body, "Idempotency-Key: k", path="/api/v1/vms/web/rename")
+    m, _ = round_trip(ask(b'{"name":"db"}'), API_VM_RENAME, 200, VM,
+                      vm_wire("db"), vm_json("db"))
+    want((m.name, m.key, m.tail), ("web", "k", pack("VMRename", name="db")))
+    for bad in (b"", b"{}", b'{"name":""}', b'{"name":"a..b"}', b'{"name":1}',
+                b'{"name":"db","force":true}', b'{"name":"db"} x',
+                b'{"name":"' + b"x" * 64 + b'"}', b'{"name":"0123456789abcdef"}'):
+        cl = H.client().send(ask(bad))
+        want(cl.answer()[0], 400, bad)
+    H.expect_nothing()
+
+
 def t_doctor():
     wire = pack_list([pack("Check", 0, name="accelerator", ok=True,
                            detail="kvm")])

@@ -65,8 +65,9 @@ def one(l, change, why, named):
     eq(l.get(c, name).vm()["uid"], uid)
     eq(l.state(c, "b"), "running")
     # nobody touches it: its hypervisor and tap live on
-    for verb in (START, STOP):
-        r = l.call(c, verb, name)
+    for verb in (START, STOP, API_VM_RENAME):
+        r = l.call(c, verb, name, doc=tables.pack("VMRename", name="z")
+                   if verb == API_VM_RENAME else b"")
         eq(r.status, 409)
         assert "broken" in r.error(), r
     eq(l.call(c, STREAM, name, kind=1).status, 409)

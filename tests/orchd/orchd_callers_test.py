@@ -12,7 +12,8 @@ import socket
 from peers import *  # noqa: F403
 
 
-VERBS = (LIST, GET, CREATE, DELETE, START, STOP, STREAM, EVENTS, DOCTOR)
+VERBS = (LIST, GET, CREATE, DELETE, START, STOP, API_VM_RENAME, STREAM, EVENTS,
+         DOCTOR)
 
 
 # -- who calls (I1) ----------------------------------------------------------
@@ -36,7 +37,10 @@ def stranger():
         for verb in VERBS:
             c = l.client(l.stranger)
             rid = l.ask(c, verb, "a", doc={CREATE: vm_create("x"),
-                                           LIST: vm_query()}.get(verb, b""),
+                                           LIST: vm_query(),
+                                           API_VM_RENAME: tables.pack(
+                                               "VMRename", name="y"),
+                                           }.get(verb, b""),
                         kind=2 if verb == STREAM else 0)
             eq(l.answer(rid, 3).status, 403)
         eq((len(l.launch.log), len(l.net.log)), before)

@@ -321,6 +321,13 @@ sql_vm_set(sqlite3_stmt *stmt[STMT_MAX], const struct vm_row *row)
 }
 
 int
+sql_vm_name(sqlite3_stmt *stmt[STMT_MAX], const struct vm_row *row)
+{
+	t_true(stmt == stmts);
+	return did("name:%llu:%s", (unsigned long long)row->vmid, row->name);
+}
+
+int
 sql_vm_del(sqlite3_stmt *stmt[STMT_MAX], const struct vm_row *row)
 {
 	t_true(stmt == stmts);

@@ -247,6 +247,7 @@ test_prepare(void)
 	static const char *const begins[STMT_MAX] = {
 		[STMT_VM_PUT] = "INSERT INTO vm (",
 		[STMT_VM_SET] = "UPDATE vm SET ",
+		[STMT_VM_NAME] = "UPDATE vm SET name = :name WHERE uid = :uid",
 		[STMT_VM_ID] = "UPDATE tenant SET last_id ",
 		[STMT_VM_DEL] = "DELETE FROM vm WHERE uid = :uid",
 		[STMT_EVENT_PUT] = "INSERT INTO event (",
@@ -348,6 +349,11 @@ test_vm(void)
 	row.state = VM_STATUS_RUNNING;
 	t_eq(sql_vm_set(stmt, &row), 0);
 	t_str(value("SELECT state FROM vm"), "3");
+	row.id = 90; /* of a name nothing else is written */
+	(void)snprintf(row.name, sizeof(row.name), "b");
+	t_eq(sql_vm_name(stmt, &row), 0);
+	is_ready(stmt[STMT_VM_NAME]);
+	t_str(value("SELECT name || id FROM vm"), "b7");
 	faulty_set("step", 1, SQLITE_FULL);
 	t_eq(sql_vm_del(stmt, &row), -ENOSPC);
 	t_eq(sql_vm_del(stmt, &row), 0);

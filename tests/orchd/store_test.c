@@ -216,6 +216,57 @@ test_group(void)
 	clean();
 }
 
+/* Another name, with what is written beside it or not at all. */
+static void
+test_name(void)
+{
+	struct seen s;
+	struct store *st;
+	struct vm_row a = row_of(1, 1, "a"), b = row_of(2, 2, "b");
+	static const struct {
+		const char *name;
+		int r;
+	} rows[] = { { "b", -EEXIST }, { "c", 0 }, { "c", 0 } };
+	struct txn *t;
+	size_t i;
+
+	fresh();
+	st = open_store(&s);
+	t_eq(put(st, &s, &b), 0);
+	t_eq(put(st, &s, &a), 0);
+	for (i = 0; i < nitems(rows); i++) {
+		t_row(rows[i].name);
+		t = txn_new(st, on_done, &s);
+		a.updated_ns++;
+		txn_vm_set(t, &a);
+		txn_vm_name(t, a.vmid, rows[i].name);
+		txn_commit(t);
+		(void)event_base_dispatch(base);
+		t_eq(s.r, rows[i].r);
+	}
+	t = txn_new(st, on_done, &s); /* one that is not there stays so */
+	txn_vm_name(t, 77, "d");
+	txn_commit(t);
+	(void)event_base_dispatch(base);
+	t_eq(s.r, 0);
+	a.state = VM_STATUS_RUNNING; /* which says nothing of its name */
+	t = txn_new(st, on_done, &s);
+	txn_vm_set(t, &a);
+	txn_vm_del(t, b.vmid);
+	txn_commit(t);
+	(void)event_base_dispatch(base);
+	close_store(st);
+	st = open_store(&s);
+	t_eq(s.vms, 1);
+	t_str(s.vm.name, "c");
+	t_eq(s.vm.updated_ns, a.updated_ns);
+	t_eq(s.vm.state, VM_STATUS_RUNNING);
+	t_eq(s.vm.id, 1);
+	t_str(s.spec, "secret");
+	close_store(st);
+	clean();
+}
+
 /* What is queued when orchd stops is written before it ends. */
 static void
 test_close_writes(void)
@@ -407,7 +458,8 @@ test_garbage(void)
 }
 
 const struct t_case t_cases[] = { { "durable", test_durable },
-	{ "group commit", test_group }, { "close writes", test_close_writes },
+	{ "group commit", test_group }, { "name", test_name },
+	{ "close writes", test_close_writes },
 	{ "update and delete", test_update_delete }, { "events", test_events },
 	{ "idempotency keys", test_idem }, { "newer store", test_newer },
 	{ "garbage", test_garbage }, { NULL, NULL } };

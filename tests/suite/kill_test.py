@@ -18,9 +18,10 @@ import suite  # noqa: E402
 ROWS = {
     "orchd": [("API_VM_CREATE", 1), ("NET_TAP_OPEN", 1), ("NET_TAP_READY", 1),
               ("LAUNCH_ATTACH", 1), ("LAUNCH_START", 1), ("LAUNCH_EVENT", 1),
-              ("API_RES", 1), ("API_VM_DELETE", 1), ("LAUNCH_RELEASE", 2),
+              ("API_RES", 1), ("API_VM_RENAME", 1), ("API_VM_DELETE", 1),
+              ("LAUNCH_RELEASE", 2),
               ("NET_TAP_CLOSE", 2)],
-    "apid-admin": [("API_VM_CREATE", 1), ("API_RES", 1)],
+    "apid-admin": [("API_VM_CREATE", 1), ("API_VM_RENAME", 1), ("API_RES", 1)],
     "netd": [("NET_TAP_OPEN", 1), ("NET_TAP_READY", 1), ("NET_TAP_CLOSE", 2)],
     "launchd": [("LAUNCH_START", 1), ("SPAWN_PREPARED", 1), ("KEEP_GO2", 1),
                 ("WARD_RUN", 1), ("SPAWN_KILL", 1), ("SPAWN_RELEASE", 2)],

@@ -180,7 +180,7 @@ class Story:
                 assert more, data
                 data += more
         return {k: len(re.findall(r'"type":"%s"' % k, data.decode()))
-                for k in ("VM_CREATED", "VM_DELETED")}
+                for k in ("VM_CREATED", "VM_RENAMED", "VM_DELETED")}
 
     def store(self):
         """Nothing is left in it, and it is whole."""
@@ -212,7 +212,10 @@ class Story:
         self.exec("v")
         if self.stage != REAL:
             self.stop_start()
-        self.delete("v", "k-delete")
+        a = self.op("POST", "/api/v1/vms/v/rename", "k-rename", {"name": "w"})
+        assert a.status == 200 and a.json()["name"] == "w", a
+        assert a.json()["uid"] == first["uid"], (a, first)
+        self.delete("w", "k-delete")
         return first
 
     def stop_start(self):
@@ -236,8 +239,9 @@ class Story:
             self.boom = threading.Thread(target=self.kill_all, daemon=True)
             self.boom.start()
         first = self.life()
-        a = self.op("GET", "/api/v1/vms/v", "")
-        assert a.status == 404, a
+        for name in "vw":
+            a = self.op("GET", "/api/v1/vms/" + name, "")
+            assert a.status == 404, a
         self.seen = self.points()
         if self.row[3] != TRACE:
             # its last messages may come after our last answer
@@ -247,7 +251,7 @@ class Story:
         self.s.wait_helpers()
         self.again(first)
         n = self.events()
-        assert n == {"VM_CREATED": 2, "VM_DELETED": 2}, n
+        assert n == {"VM_CREATED": 2, "VM_RENAMED": 1, "VM_DELETED": 2}, n
         self.s.stop()
         self.store()
         left = suite.leaks(self.s) + suite.sh("nft", "list", "tables").split()
