@@ -17,6 +17,8 @@ static struct route route;
 
 /* --- the WebSocket and the answers --- */
 
+static void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
 static void
 say(const char *fmt, ...)
 {
