@@ -53,6 +53,8 @@ KEPT = {
                           PYTHON),
     "orchd/vm/part.c": (("orchd/vm_part_test", "orchd/vm_converge_test"),
                         PYTHON),
+    "orchd/vm/queue.c": (("orchd/queue_test",),
+                         ("orchd/orchd_queue_test",)),
     "orchd/vm/temporary.c": (("orchd/vm_temporary_test",
                               "orchd/vm_converge_test"),
                              ("orchd/orchd_temporary_test",)),
