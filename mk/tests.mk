@@ -128,7 +128,7 @@ $(foreach t,$(LIFE_TESTS),$(eval UNIT_OBJ_$t := $(call obj,$(addprefix \
 	tests/launchd/played_links.c tests/suite/ev.c)))
 $(foreach t,$(LIFE_TESTS),$(eval $(B)/unit/launchd/$t: $(UNIT_OBJ_$t)))
 
-UNIT_OBJ_history_test := $(B)/obj/launchd/history.o
+UNIT_OBJ_history_test := $(call obj,launchd/history.c tests/suite/ev.c)
 $(B)/unit/launchd/history_test: $(UNIT_OBJ_history_test)
 UNIT_OBJ_launchd_verbs_test := $(call obj,$(addprefix launchd/,fsm.c link.c \
 	vm.c reason.c spawnlink.c jaillog.c history.c))

@@ -178,7 +178,7 @@ armed(void)
 		{ "later", 1, 29, 999000 },
 		{ "at last", QUEUE_MS - 1, 0, 1000 },
 		{ "over", QUEUE_MS, 0, 0 },
-		{ "long over", 2 * QUEUE_MS, 0, 0 },
+		{ "long over", (int64_t)2 * QUEUE_MS, 0, 0 },
 	};
 	size_t i;
 
