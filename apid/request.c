@@ -6,11 +6,13 @@
 #include <string.h>
 
 #include "apid/request.h"
+#include "common/clock.h"
 #include "common/cur.h"
 #include "common/name.h"
 #include "common/num.h"
 #include "common/url.h"
 #include "common/util.h"
+#include "common/when.h"
 #include "proto/launch.h"
 #include "proto/objects.h"
 
@@ -225,6 +227,22 @@ take_follow(struct request *q, const struct url_query *u, struct refusal *no)
 }
 
 static int
+take_since(struct request *q, const struct url_query *u, struct refusal *no)
+{
+	struct err e = { 0 };
+	const char *v = NULL;
+	const int r = url_query_get(u, "since", &v);
+
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0)
+		return request_refuse(no, 400, "invalid since: one only");
+	if (when_parse(v, clock_wall_ns(), &q->req.since_ns, &e) < 0)
+		return request_refuse(no, 400, "invalid since: %s", e.msg);
+	return 0;
+}
+
+static int
 take_upgrade(struct request *q, const struct http *h, struct refusal *no)
 {
 	static const char *const exec[] = { EXEC_PROTOCOL, NULL };
@@ -259,7 +277,8 @@ take_rest(struct request *q, const struct http *h, struct refusal *no)
 	case ROUTE_EVENTS:
 		return take_after(q, h, &u, no);
 	case ROUTE_LOG:
-		return take_follow(q, &u, no);
+		return (r = take_follow(q, &u, no)) < 0 ? r
+							: take_since(q, &u, no);
 	case ROUTE_EXEC:
 	case ROUTE_CONSOLE:
 		return take_upgrade(q, h, no);

@@ -42,7 +42,11 @@ static const struct route rows[] = {
 	    .about = "The serial console: WebSocket, binary frames." },
 	{ HTTP_GET, VM "/console-log", ROUTE_LOG, API_STREAM,
 	    STREAM_CONSOLE_LOG, .ok = 200, .op = "getVMConsoleLog",
+	    .query = &log_query_table,
 	    .about = "What the serial console said; ?follow=1 goes on." },
+	{ HTTP_GET, VM "/vmm-log", ROUTE_LOG, API_STREAM, STREAM_VMM_LOG,
+	    .query = &log_query_table, .ok = 200, .op = "getVMMLog",
+	    .about = "What the hypervisor and its helpers said." },
 
 	{ HTTP_GET, "/api/v1/events/vms", ROUTE_EVENTS, API_EVENTS, .ok = 200,
 	    .op = "streamVMEvents", .about = "Events, as server-sent events." },

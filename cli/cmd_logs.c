@@ -9,14 +9,20 @@
 #include "cli/out.h"
 #include "cli/tail.h"
 #include "cli/vm.h"
+#include "common/clock.h"
 #include "common/num.h"
+#include "common/url.h"
+#include "common/when.h"
 
 #define LINES_MAX 1000000
+#define TAIL_TARGET_MAX (WHEN_MAX * 3 + 64)
 #define HISTORY_MS 200 /* of silence: what was kept has been sent */
 
 struct logs {
+	bool console, vmm; /* which one; neither is an error */
 	bool follow, raw, has_tail;
 	uint32_t lines;
+	const char *since; /* NULL: all that is kept */
 	bool escape;
 	struct esc esc;
 	struct tail tail; /* while the history comes, with has_tail */
@@ -66,10 +72,30 @@ on_idle(void *arg)
 	return show(l, p, len);
 }
 
+/* "/console-log?follow=1&since=10m" */
 static int
-console(struct cli *c, const char *name, struct logs *l, struct err *e)
+tail_of(const struct logs *l, char tail[TAIL_TARGET_MAX], struct err *e)
+{
+	char since[WHEN_MAX * 3 + 1] = "";
+
+	if (l->since != NULL && url_encode(since, sizeof(since), l->since) < 0)
+		return err_set(e, -EINVAL, "--since: too long");
+	(void)snprintf(tail, TAIL_TARGET_MAX, "/%s-log%s%s%s%s",
+	    l->vmm ? "vmm" : "console",
+	    l->follow || l->since != NULL ? "?" : "",
+	    l->follow ? "follow=1" : "",
+	    l->follow && l->since != NULL ? "&since="
+		: l->since != NULL	  ? "since="
+					  : "",
+	    since);
+	return 0;
+}
+
+static int
+read_log(struct cli *c, const char *name, struct logs *l, struct err *e)
 {
 	char target[API_TARGET_MAX], rest[sizeof(l->esc.hold) * ESC_GROWTH];
+	char tail[TAIL_TARGET_MAX];
 	struct api_request rq = { .method = "GET",
 		.target = target,
 		.sink = on_bytes,
@@ -80,9 +106,8 @@ console(struct cli *c, const char *name, struct logs *l, struct err *e)
 	int r;
 
 	esc_init(&l->esc, ESC_LINES);
-	r = vm_target(target, "/api/v1/vms/", name,
-	    l->follow ? "/console-log?follow=1" : "/console-log", e);
-	if (r < 0)
+	if ((r = tail_of(l, tail, e)) < 0 ||
+	    (r = vm_target(target, "/api/v1/vms/", name, tail, e)) < 0)
 		return r;
 	if (l->has_tail && (r = tail_init(&l->tail, l->lines)) < 0)
 		return err_set(e, r, "out of memory");
@@ -96,17 +121,51 @@ console(struct cli *c, const char *name, struct logs *l, struct err *e)
 	return r;
 }
 
-enum { O_CONSOLE = OPT_FIRST, O_RAW, O_TAIL };
+enum { O_CONSOLE = OPT_FIRST, O_VMM, O_RAW, O_SINCE };
 
-/* One option: 0, what opt_next() said, or OPT_BAD. */
+/* As the suite will read it, so that what is wrong is said here. */
 static int
-take(struct cli *c, struct logs *l, bool *is_console, int opt)
+take_since(struct cli *c, struct logs *l)
+{
+	struct err e = { 0 };
+	int64_t ns;
+
+	if (strlen(optarg) > WHEN_MAX ||
+	    when_parse(optarg, clock_wall_ns(), &ns, &e) < 0) {
+		(void)cli_usage(c, "--since %.32s: %s", optarg,
+		    e.msg[0] != '\0' ? e.msg : "too long");
+		return OPT_BAD;
+	}
+	l->since = optarg;
+	return 0;
+}
+
+static int
+take_tail(struct cli *c, struct logs *l)
 {
 	long long v;
 
+	if (num_parse(optarg, 0, LINES_MAX, &v) < 0) {
+		(void)cli_usage(c,
+		    "--tail %.32s: it is a number of lines, 0 to %d", optarg,
+		    LINES_MAX);
+		return OPT_BAD;
+	}
+	l->has_tail = true;
+	l->lines = (uint32_t)v;
+	return 0;
+}
+
+/* One option: 0, what opt_next() said, or OPT_BAD. */
+static int
+take(struct cli *c, struct logs *l, int opt)
+{
 	switch (opt) {
 	case O_CONSOLE:
-		*is_console = opt_flag();
+		l->console = opt_flag();
+		return 0;
+	case O_VMM:
+		l->vmm = opt_flag();
 		return 0;
 	case 'f':
 		l->follow = opt_flag();
@@ -114,16 +173,10 @@ take(struct cli *c, struct logs *l, bool *is_console, int opt)
 	case O_RAW:
 		l->raw = opt_flag();
 		return 0;
+	case O_SINCE:
+		return take_since(c, l);
 	case 'n':
-		if (num_parse(optarg, 0, LINES_MAX, &v) < 0) {
-			(void)cli_usage(c,
-			    "--tail %.32s: it is a number of lines, 0 to %d",
-			    optarg, LINES_MAX);
-			return OPT_BAD;
-		}
-		l->has_tail = true;
-		l->lines = (uint32_t)v;
-		return 0;
+		return take_tail(c, l);
 	default:
 		return opt;
 	}
@@ -134,27 +187,31 @@ cmd_logs(struct cli *c, int argc, char *argv[])
 {
 	static const struct option longs[] = {
 		{ "console", no_argument, NULL, O_CONSOLE },
+		{ "vmm", no_argument, NULL, O_VMM },
 		{ "follow", no_argument, NULL, 'f' },
 		{ "raw", no_argument, NULL, O_RAW },
+		{ "since", required_argument, NULL, O_SINCE },
 		{ "tail", required_argument, NULL, 'n' },
 		OPT_COMMON,
 		OPT_LAST,
 	};
 	struct logs l = { 0 };
-	bool is_console = false;
 	struct err e = { 0 };
 	int o, r;
 
 	while ((o = opt_next(c, argc, argv, ":fn:", longs)) != OPT_END) {
-		if ((r = take(c, &l, &is_console, o)) != 0)
+		if ((r = take(c, &l, o)) != 0)
 			return r == OPT_HELP ? 0 : EXIT_OURS;
 	}
 	if (argc - optind != 1)
 		return cli_usage(c, "which one VM?");
-	if (!is_console)
-		return cli_usage(
-		    c, "only the console is kept so far: add --console");
+	if (l.console && l.vmm)
+		return cli_usage(c, "one log at a time: --console or --vmm");
+	if (!l.console && !l.vmm)
+		return cli_usage(c,
+		    "which log? --console is the guest's console, --vmm the "
+		    "hypervisor's; no other is kept so far");
 	l.escape = !l.raw && isatty(STDOUT_FILENO);
-	r = console(c, argv[optind], &l, &e);
+	r = read_log(c, argv[optind], &l, &e);
 	return r < 0 ? cli_fail(c, r, &e) : 0;
 }

@@ -91,16 +91,22 @@ const struct cmd cmds[] = {
 	    "  mews exec -it web sh\n"
 	    "  mews exec -w /tmp web -- ls -l\n"
 	    "  mews exec -i web sh -c 'cat > /tmp/x' < x\n" },
-	{ "logs", cmd_logs, "--console [-f] [-n LINES] [--raw] VM",
+	{ "logs", cmd_logs,
+	    "--console|--vmm [-f] [-n LINES] [--since WHEN] [--raw] VM",
 	    "Shows what a VM wrote",
-	    "  --console        to its console (the only log so far)\n"
+	    "  --console        to its console\n"
+	    "  --vmm            what its hypervisor, and what serves it, said\n"
 	    "  -f, --follow     and what it writes from now on\n"
 	    "  -n, --tail LINES  only the last LINES of what it wrote\n"
+	    "  --since WHEN     only what came since then: so long ago (90s, 10m,\n"
+	    "                   1h30m, 2d), or at a time (2026-11-29T07:30:00Z);\n"
+	    "                   some of what came just before may be shown, too\n"
 	    "  --raw            on a terminal, too, as it is: a guest can then\n"
 	    "                   do what it likes to your terminal\n"
 	    "\n"
 	    "  mews logs --console web\n"
-	    "  mews logs --console -n 20 -f web\n" },
+	    "  mews logs --console -n 20 -f web\n"
+	    "  mews logs --console --since 10m web\n" },
 	{ "start", cmd_start, "[--no-wait] VM...", "Starts stopped VMs",
 	    "  --no-wait  do not wait until they are ready\n"
 	    "\n"

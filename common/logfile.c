@@ -8,8 +8,10 @@
 #include <unistd.h>
 
 #include "common/bucket.h"
+#include "common/clock.h"
 #include "common/fds.h"
 #include "common/logfile.h"
+#include "common/logmarks.h"
 
 struct logfile {
 	int dir; /* its owner's */
@@ -27,6 +29,7 @@ struct logfile {
 	bool looked;
 	int64_t looked_ms;
 	struct err err; /* code 0: it can be written */
+	struct logmarks marks; /* if conf.timed */
 };
 
 int
@@ -44,6 +47,7 @@ logfile_new(int dir, const char *name, const struct logfile_conf *conf,
 	(void)snprintf(lf->name, sizeof(lf->name), "%s", name);
 	(void)snprintf(lf->old, sizeof(lf->old), "%s.1", lf->name);
 	lf->conf = *conf;
+	logmarks_init(&lf->marks, dir, name, conf->mode);
 	lf->last = '\n';
 	*ret = lf;
 	return 0;
@@ -63,6 +67,17 @@ lose(struct logfile *lf, size_t len, const char *why)
 	if (lf->lost == 0)
 		(void)snprintf(lf->why, sizeof(lf->why), "%.127s", why);
 	lf->lost += len;
+}
+
+/* It is so long, and we have not written it so. */
+static void
+set_size(struct logfile *lf, const struct stat *st)
+{
+	lf->size = (uint64_t)st->st_size;
+	if (lf->conf.timed)
+		logmarks_load(&lf->marks, lf->size,
+		    st->st_mtim.tv_sec * INT64_C(1000000000) +
+			st->st_mtim.tv_nsec);
 }
 
 /* What is there must be a file; a FIFO or a device is not even opened. */
@@ -85,7 +100,7 @@ file_open(struct logfile *lf, int flags)
 		return fault(lf, -EINVAL, lf->name, "not a regular file");
 	lf->dev = st.st_dev;
 	lf->ino = st.st_ino;
-	lf->size = (uint64_t)st.st_size;
+	set_size(lf, &st);
 	/* a full disk lets it be opened, too: then only a write tells */
 	if (lf->lost == 0)
 		lf->err.code = 0;
@@ -95,8 +110,12 @@ file_open(struct logfile *lf, int flags)
 static int
 rotate(struct logfile *lf)
 {
+	if (lf->conf.timed)
+		logmarks_forget(lf->dir, lf->old);
 	if (renameat(lf->dir, lf->name, lf->dir, lf->old) < 0)
 		return fault(lf, -errno, lf->old, NULL);
+	if (lf->conf.timed)
+		logmarks_rotate(&lf->marks, lf->old);
 	fd_close(&lf->fd);
 	return file_open(lf, O_EXCL);
 }
@@ -111,8 +130,8 @@ file_check(struct logfile *lf)
 	if (fstatat(lf->dir, lf->name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
 	    st.st_dev != lf->dev || st.st_ino != lf->ino)
 		fd_close(&lf->fd);
-	else
-		lf->size = (uint64_t)st.st_size;
+	else if (lf->size != (uint64_t)st.st_size)
+		set_size(lf, &st);
 }
 
 /* At most once in a while, so that a broken disk costs no more than that. */
@@ -145,6 +164,8 @@ put(struct logfile *lf, const char *buf, size_t len)
 			(void)rotate(lf);
 		if (lf->fd < 0)
 			break;
+		if (lf->conf.timed)
+			logmarks_add(&lf->marks, lf->size, clock_wall_ns());
 		n = write(lf->fd, buf, part);
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -240,7 +261,7 @@ void
 logfile_set_dir(struct logfile *lf, int dir)
 {
 	fd_close(&lf->fd);
-	lf->dir = dir;
+	lf->dir = lf->marks.dir = dir;
 	lf->looked_ms -= LOGFILE_LOOK_MS;
 }
 

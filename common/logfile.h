@@ -28,6 +28,7 @@ struct logfile_conf {
 	uint32_t rate; /* bytes a second */
 	uint32_t burst; /* bytes at once */
 	mode_t mode; /* of a new file, less the umask */
+	bool timed; /* when its bytes came is kept (common/logmarks.h) */
 };
 
 struct logfile;

@@ -22,10 +22,12 @@ static const struct seccomp_rule policy[] = {
 	SC_ALLOW(clock_getres), /* probe.c: clock_getcpuclockid(3) */
 	/* wardlink.c: the spec is sent and kept */
 	SC_ALLOW_IF(fcntl, 1, UINT32_MAX, F_DUPFD_CLOEXEC),
-	/* jaillog.c, history.c, logfile.c: FIFOs, files; Landlock says which */
+	/* jaillog.c, history.c, logfile.c, logmarks.c: FIFOs, files; Landlock
+	   says which */
 	SC_ALLOW(openat), SC_ALLOW(newfstatat), /* what is there; fstat */
 	SC_ALLOW(fstat), /* likewise */
-	SC_ALLOW(pread64), /* history.c */
+	SC_ALLOW(pread64), /* history.c, logmarks.c */
+	SC_ALLOW(pwrite64), /* logmarks.c: when it came */
 	SC_ALLOW(renameat), /* logfile.c: a full one becomes the older */
 	SC_ALLOW(unlinkat), /* jaillog.c: of VMs that are deleted */
 	SC_ALLOW(getdents64), /* jaillog.c: of which VMs files are kept */

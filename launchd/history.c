@@ -13,6 +13,7 @@
 #include "common/fds.h"
 #include "common/frame.h"
 #include "common/logfile.h"
+#include "common/logmarks.h"
 #include "common/util.h"
 #include "launchd/history.h"
 #include "proto/ward.h"
@@ -31,6 +32,7 @@ struct history {
 	struct event *rd, *wr, *timer;
 	bool knocked; /* it said something: its FRAME_OPEN */
 	bool follow;
+	int64_t since_ns; /* what it wants; 0: all */
 	bool is_dead; /* freed from the loop */
 	bool was_slow; /* its file was removed before it had read it */
 	int fd; /* the file it is at; -1: at the beginning */
@@ -92,7 +94,8 @@ kill_it(struct history *h)
 static size_t
 opened_frame(uint8_t *buf, size_t cap, unsigned int status, const char *text)
 {
-	const size_t len = 2 + strnlen(text, cap - FRAME_HEAD_LEN - 2);
+	const size_t max = cap - FRAME_HEAD_LEN, all = 2 + strlen(text);
+	const size_t len = all < max ? all : max;
 
 	buf[0] = FRAME_OPENED;
 	buf[1] = buf[2] = 0;
@@ -255,6 +258,38 @@ sizes(const struct history *h)
 	return sum;
 }
 
+/* Goes to where in one of the two files it begins.  False: not in that one. */
+static bool
+seek(struct history *h, bool old)
+{
+	char name[LOGFILE_NAME_MAX + 2];
+	struct stat st;
+	int fd;
+
+	if ((fd = file_open(h, old)) < 0)
+		return false;
+	fd_close(&h->fd);
+	h->fd = fd;
+	file_name(h, old, name);
+	h->off = logmarks_find(h->hs->dir, name, fd, h->since_ns);
+	return fstat(fd, &st) == 0 && h->off < st.st_size;
+}
+
+/* Past what came before; where nothing came since, to the end of it. */
+static void
+skip(struct history *h)
+{
+	if (seek(h, true)) {
+		h->left -= h->off;
+		return;
+	}
+	if (h->fd >= 0)
+		h->left -= h->off; /* all of the older one */
+	(void)seek(h, false);
+	if (h->fd >= 0 && is_at(h, false))
+		h->left -= h->off;
+}
+
 static void
 on_readable(int fd, short what, void *arg)
 {
@@ -270,6 +305,8 @@ on_readable(int fd, short what, void *arg)
 	h->knocked = true;
 	(void)evtimer_del(h->timer);
 	h->left = sizes(h);
+	if (h->since_ns > 0)
+		skip(h);
 	h->len = opened_frame(h->out, sizeof(h->out), 101, "");
 	pump(h);
 }
@@ -290,11 +327,11 @@ on_timer(int fd, short what, void *arg)
 	history_free(h);
 }
 
-static void
-refuse(int sock, const char *text)
+void
+history_refuse(int sock, unsigned int status, const char *text)
 {
 	uint8_t buf[256];
-	const size_t len = opened_frame(buf, sizeof(buf), 503, text);
+	const size_t len = opened_frame(buf, sizeof(buf), status, text);
 
 	(void)send(sock, buf, len, MSG_NOSIGNAL | MSG_DONTWAIT);
 	(void)drain(sock);
@@ -302,7 +339,8 @@ refuse(int sock, const char *text)
 }
 
 static struct history *
-history_new(struct histories *hs, const char *name, bool follow, int sock)
+history_new(struct histories *hs, const char *name, bool follow,
+    int64_t since_ns, int sock)
 {
 	const struct timeval knock = { .tv_sec = KNOCK_MS / 1000 };
 	struct history *h = calloc(1, sizeof(*h));
@@ -312,6 +350,7 @@ history_new(struct histories *hs, const char *name, bool follow, int sock)
 	h->hs = hs;
 	h->sock = h->fd = -1;
 	h->follow = follow;
+	h->since_ns = since_ns;
 	(void)snprintf(h->name, sizeof(h->name), "%s", name);
 	h->rd = event_new(hs->base, sock, EV_READ | EV_PERSIST, on_readable, h);
 	h->wr = event_new(hs->base, sock, EV_WRITE, on_writable, h);
@@ -326,7 +365,8 @@ history_new(struct histories *hs, const char *name, bool follow, int sock)
 }
 
 void
-history_open(struct histories *hs, const char *name, bool follow, int sock)
+history_open(struct histories *hs, const char *name, bool follow,
+    int64_t since_ns, int sock)
 {
 	const struct history *other;
 	unsigned int of_vm = 0;
@@ -336,16 +376,16 @@ history_open(struct histories *hs, const char *name, bool follow, int sock)
 		of_vm += strcmp(other->name, name) == 0;
 	if (RULE(HISTORIES_MAX) &&
 	    (of_vm >= HISTORIES_OF_VM_MAX || hs->n >= HISTORIES_MAX)) {
-		refuse(sock,
+		history_refuse(sock, 503,
 		    of_vm >= HISTORIES_OF_VM_MAX
-			? "8 read this VM's console log already: end one of "
+			? "8 read this log of the VM already: end one of "
 			  "them, or try again"
-			: "64 read console logs on this host already: try "
+			: "64 read logs of VMs on this host already: try "
 			  "again");
 		return;
 	}
-	if ((h = history_new(hs, name, follow, sock)) == NULL) {
-		refuse(sock, "out of memory");
+	if ((h = history_new(hs, name, follow, since_ns, sock)) == NULL) {
+		history_refuse(sock, 503, "out of memory");
 		return;
 	}
 	TAILQ_INSERT_TAIL(&hs->list, h, entry);

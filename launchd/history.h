@@ -2,15 +2,17 @@
 #define MEWS_LAUNCHD_HISTORY_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/queue.h>
 
 struct event_base;
 struct history;
 
 /*
- * What a VM's console said, for who asks: frames of common/frame.h out of
- * NAME.1 and NAME (common/logfile.h), whether that VM runs or not.  Bytes are
- * opaque, the reader's are dropped unread, and nothing here waits for either.
+ * What a VM's console or log said, for who asks: frames of common/frame.h out
+ * of NAME.1 and NAME (common/logfile.h), whether that VM runs or not.  Bytes
+ * are opaque, the reader's are dropped unread, and nothing here waits for
+ * either.
  *
  * A reader who is slower than the file turns round keeps what it has open,
  * which is on the disk for as long as it reads: so their number is bounded.
@@ -29,9 +31,13 @@ void histories_init(struct histories *hs, struct event_base *base, int dir);
 /*
  * Serves file `name` to the other end of fd, a stream socket, which is ours
  * in every case; a refusal is said to it.  follow: goes on with what comes,
- * until history_end.
+ * until history_end.  since_ns: from what came since then on, as far as that is
+ * known (common/logmarks.h); 0: from the beginning.
  */
-void history_open(struct histories *hs, const char *name, bool follow, int fd);
+void history_open(struct histories *hs, const char *name, bool follow,
+    int64_t since_ns, int fd);
+/* Says the refusal of a stream to its other end, and closes sock. */
+void history_refuse(int sock, unsigned int status, const char *text);
 /* The file grew: at the end of the turn is soon enough. */
 void history_more(struct histories *hs, const char *name);
 /* Nothing more will come: who follows gets what there is, and the end. */

@@ -22,11 +22,13 @@
 static const struct logfile_conf file_conf = { .max = JAILLOG_MAX,
 	.rate = JAILLOG_RATE,
 	.burst = JAILLOG_BURST,
-	.mode = LOG_MODE };
+	.mode = LOG_MODE,
+	.timed = true };
 
 /* What a VM may have here, the files that are looked for. */
-static const char *const suffixes[] = { "log", "log.1", "console",
-	"console.1" };
+#define AND_MARKS(name) name, name LOGMARKS_SUFFIX
+static const char *const suffixes[] = { AND_MARKS("log"), AND_MARKS("log.1"),
+	AND_MARKS("console"), AND_MARKS("console.1") };
 
 /* A FIFO and the file it is copied into. */
 struct copy {
@@ -34,13 +36,12 @@ struct copy {
 	int fd; /* -1: its end was seen */
 	struct event *rd;
 	struct logfile *file;
-	bool is_console;
+	char name[LOGFILE_NAME_MAX]; /* of that file */
 };
 
 struct jaillog {
 	struct jaillogs *js;
 	char name[17];
-	char console[LOGFILE_NAME_MAX]; /* its file */
 	struct copy log, con;
 	struct event *timer; /* the end of a pause; a look at the files */
 	bool is_held;
@@ -121,8 +122,7 @@ copy_some(struct copy *c, bool is_last)
 		logfile_write_last(c->file, buf, (size_t)n, now);
 	else if (!logfile_write(c->file, buf, (size_t)n, now))
 		hold(c->jl);
-	if (c->is_console)
-		history_more(&c->jl->js->hist, c->jl->console);
+	history_more(&c->jl->js->hist, c->name);
 	return true;
 }
 
@@ -194,11 +194,10 @@ fifos_open(struct jaillog *jl)
 static int
 copy_start(struct copy *c, struct jaillog *jl, const char *suffix)
 {
-	char name[LOGFILE_NAME_MAX];
 	int r;
 
-	(void)snprintf(name, sizeof(name), "%s.%s", jl->name, suffix);
-	r = logfile_new(jl->js->dir, name, &file_conf, &c->file);
+	(void)snprintf(c->name, sizeof(c->name), "%s.%s", jl->name, suffix);
+	r = logfile_new(jl->js->dir, c->name, &file_conf, &c->file);
 	if (r < 0)
 		return r;
 	c->jl = jl;
@@ -230,9 +229,7 @@ jaillog_new(
 		return -ENOMEM;
 	jl->js = js;
 	jl->log.fd = jl->con.fd = -1;
-	jl->con.is_console = true;
 	(void)snprintf(jl->name, sizeof(jl->name), "%s", name);
-	(void)snprintf(jl->console, sizeof(jl->console), "%s.console", name);
 	if ((r = fifos_open(jl)) < 0)
 		goto fail;
 	if (is_new)
@@ -275,17 +272,20 @@ jaillog_free(struct jaillog *jl)
 		;
 	for (i = 0; i < LAST_READS && copy_some(&jl->con, true); i++)
 		;
-	history_end(&jl->js->hist, jl->console);
+	history_end(&jl->js->hist, jl->log.name);
+	history_end(&jl->js->hist, jl->con.name);
 	release(jl);
 }
 
 void
-jaillog_read(struct jaillogs *js, const char *name, bool follow, int sock)
+jaillog_read(struct jaillogs *js, const char *name, bool is_console,
+    bool follow, int64_t since_ns, int sock)
 {
 	char file[LOGFILE_NAME_MAX];
 
-	(void)snprintf(file, sizeof(file), "%s.console", name);
-	history_open(&js->hist, file, follow, sock);
+	(void)snprintf(
+	    file, sizeof(file), "%s.%s", name, is_console ? "console" : "log");
+	history_open(&js->hist, file, follow, since_ns, sock);
 }
 
 void

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/logmarks.h"
 #include "launchd/history.h"
 
 struct event_base;
@@ -21,6 +22,8 @@ struct jaillog;
  * the rest its writers lose themselves (their end does not wait).
  */
 #define JAILLOG_MAX (1U << 20) /* bytes of a file; a VM has four */
+/* And of the marks beside it, which say when they came. */
+#define JAILLOG_MARKS_MAX LOGMARKS_SIZE(JAILLOG_MAX)
 #define JAILLOG_RATE (64 * 1024) /* bytes a second, of each of the two */
 #define JAILLOG_BURST (512 * 1024)
 #define JAILLOG_PAUSE_MS 250
@@ -49,9 +52,10 @@ void jaillog_drain(struct jaillog *jl);
 /* That as well, and then the end.  NULL is fine. */
 void jaillog_free(struct jaillog *jl);
 
-/* What its console said, to the other end of sock, which is ours.  is_live:
- * more may come, so who asks to may follow. */
-void jaillog_read(struct jaillogs *js, const char *name, bool follow, int sock);
+/* What its console, or it itself, said, to the other end of sock, which is
+ * ours; follow: and what comes.  since_ns as in history.h. */
+void jaillog_read(struct jaillogs *js, const char *name, bool is_console,
+    bool follow, int64_t since_ns, int sock);
 /* Nothing of that VM is kept any more. */
 void jaillog_forget(struct jaillogs *js, const char *name);
 /* Each VM of which a file is kept, once; stops and returns what fn does, if it

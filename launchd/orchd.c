@@ -356,44 +356,67 @@ on_forget(void *arg, struct chan *c, struct msg *m)
 	return 0;
 }
 
-/* Ours to tell, of whatever VM, unless its jail has the file. */
+/* Its warden's.  Takes the descriptor. */
 static int
-console_log(struct launchd *ld, const struct launch_stream *s, int *fd)
+stream(struct launchd *ld, struct chan *c, struct msg *m,
+    const struct launch_stream *s)
 {
-	const struct vm *v = vm_find(ld, s->vm);
-	char name[17];
+	struct vm *v = vm_find(ld, s->vm);
+	int r;
 
-	if (s->kind != STREAM_CONSOLE_LOG || (v != NULL && v->logs_itself))
-		return 0;
-	num_format_hex64(s->vm, name);
-	jaillog_read(&ld->logs, name,
-	    (s->flags & STREAM_FOLLOW) != 0 && v != NULL && v->log != NULL,
-	    *fd);
-	*fd = -1;
-	return 1;
+	if (v == NULL || vm_is_idle(v))
+		return say_err(c, m->id, s->vm, -ENOENT, "no such VM");
+	if (v->ward.phase != LINK_UP)
+		return say_err(c, m->id, s->vm, -EAGAIN,
+		    vm_public_state(v) == LV_GONE ? "not running" : "not yet");
+	r = wardlink_stream(v, s, m->fd);
+	m->fd = -1;
+	if (r < 0)
+		return say_err(c, m->id, s->vm, r, "busy");
+	return say_done(c, m->id, s->vm);
 }
 
 static int
 on_stream(void *arg, struct chan *c, struct msg *m)
 {
 	struct launch_stream s;
-	struct vm *v;
-	int r;
 
 	memcpy(&s, m->data, sizeof(s));
-	if (console_log(arg, &s, &m->fd))
-		return say_done(c, m->id, s.vm);
-	v = vm_find(arg, s.vm);
-	if (v == NULL || vm_is_idle(v))
-		return say_err(c, m->id, s.vm, -ENOENT, "no such VM");
-	if (v->ward.phase != LINK_UP)
-		return say_err(c, m->id, s.vm, -EAGAIN,
-		    vm_public_state(v) == LV_GONE ? "not running" : "not yet");
-	r = wardlink_stream(v, &s, m->fd);
+	return stream(arg, c, m, &s);
+}
+
+/* Ours to tell, of whatever VM, unless its jail has the file. */
+static int
+on_log(void *arg, struct chan *c, struct msg *m)
+{
+	struct launchd *ld = arg;
+	const struct vm *v;
+	struct launch_log l;
+	char name[17];
+
+	memcpy(&l, m->data, sizeof(l));
+	v = vm_find(ld, l.vm);
+	if (v != NULL && v->logs_itself && l.kind == STREAM_CONSOLE_LOG &&
+	    l.since_ns == 0) {
+		const struct launch_stream s = {
+			.vm = l.vm, .kind = l.kind, .flags = l.flags
+		};
+
+		return stream(ld, c, m, &s);
+	}
+	if (v != NULL && v->logs_itself)
+		history_refuse(m->fd, 409,
+		    "an earlier suite started this VM: of its log only the "
+		    "console is kept, without times, until it is started again");
+	else {
+		num_format_hex64(l.vm, name);
+		jaillog_read(&ld->logs, name, l.kind == STREAM_CONSOLE_LOG,
+		    (l.flags & STREAM_FOLLOW) != 0 && v != NULL &&
+			v->log != NULL,
+		    l.since_ns, m->fd);
+	}
 	m->fd = -1;
-	if (r < 0)
-		return say_err(c, m->id, s.vm, r, "busy");
-	return say_done(c, m->id, s.vm);
+	return say_done(c, m->id, l.vm);
 }
 
 static const struct msg_handler handlers[] = {
@@ -410,6 +433,8 @@ static const struct msg_handler handlers[] = {
 	{ LAUNCH_LIST, 0, 0, 0, PH_ANY, NULL, on_list },
 	{ LAUNCH_STREAM, sizeof(struct launch_stream), 0, 1, PH_ANY,
 	    launch_stream_check, on_stream },
+	{ LAUNCH_LOG, sizeof(struct launch_log), 0, 1, PH_ANY, launch_log_check,
+	    on_log },
 };
 static const struct chan_ops ops = { handlers, nitems(handlers), orchd_gone };
 

@@ -31,8 +31,9 @@ api_req_check(const void *p)
 	size_t i;
 
 	LOAD(v, p);
-	if (v.conn == 0 || v.kind > STREAM_CONSOLE_LOG ||
-	    (v.flags & ~STREAM_FOLLOW) != 0)
+	if (v.conn == 0 ||
+	    (v.kind > STREAM_CONSOLE_LOG && !launch_is_log(v.kind)) ||
+	    (v.flags & ~STREAM_FOLLOW) != 0 || v.since_ns < 0)
 		return -EINVAL;
 	for (i = 0; i < API_VARS_MAX; i++)
 		if (memchr(v.var[i], '\0', sizeof(v.var[i])) == NULL)

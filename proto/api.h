@@ -22,7 +22,8 @@ enum api_msg {
 	API_VM_DELETE = 0x0214, /* var, key */
 	API_VM_START = 0x0215, /* var, key */
 	API_VM_STOP = 0x0216, /* var, key */
-	API_STREAM = 0x0217, /* var, kind, flags -> API_RES 101 + socket */
+	API_STREAM = 0x0217, /* var, kind, flags, since_ns -> API_RES 101 +
+				socket */
 	API_EVENTS = 0x0218, /* after, flags: -> API_RES with the next events,
 				once there are any; how apid paces a slow
 				reader.  API_AT_ONCE, when it begins: now,
@@ -57,6 +58,7 @@ struct api_caller {
 struct api_req {
 	uint64_t conn;
 	uint64_t after; /* EVENTS: sequence already seen; API_NOW: from now */
+	int64_t since_ns; /* STREAM of a log: as in launch_log */
 	uint32_t kind; /* STREAM: enum launch_stream_kind */
 	uint32_t flags; /* of the verb: STREAM_FOLLOW; EVENTS: API_AT_ONCE */
 	char var[API_VARS_MAX][API_NAME_MAX]; /* of the path, in its order; ""

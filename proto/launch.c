@@ -86,6 +86,24 @@ launch_stream_check(const void *p)
 	return (v.flags & ~STREAM_FOLLOW) == 0 ? 0 : -EINVAL;
 }
 
+bool
+launch_is_log(uint32_t kind)
+{
+	return kind == STREAM_CONSOLE_LOG || kind == STREAM_VMM_LOG;
+}
+
+int
+launch_log_check(const void *p)
+{
+	struct launch_log v;
+
+	LOAD(v, p);
+	return v.vm != 0 && launch_is_log(v.kind) &&
+		(v.flags & ~STREAM_FOLLOW) == 0 && v.since_ns >= 0
+	    ? 0
+	    : -EINVAL;
+}
+
 static int
 confined_check(const struct launch_confined *c)
 {

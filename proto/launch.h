@@ -1,6 +1,7 @@
 #ifndef MEWS_LAUNCH_H
 #define MEWS_LAUNCH_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "proto/machine.h"
@@ -10,7 +11,7 @@
  * is numbers, enums and descriptors (I3).  Requests carry a message id and
  * get exactly one answer: LAUNCH_DONE, LAUNCH_ERR or the one named.  With id 0
  * nobody waits and nothing is answered: so are ATTACH, whose failure START
- * tells, and STREAM, whose descriptor is closed.
+ * tells, and STREAM and LOG, whose descriptor is closed.
  */
 enum launch_msg {
 	/* orchd -> launchd */
@@ -25,10 +26,11 @@ enum launch_msg {
 				 then LE_EXITED, LE_NEED_SPEC and LE_MUTE are
 				 said again for the VMs that they still hold
 				 for */
-	LAUNCH_STREAM = 0x0406, /* launch_stream + the guest's end of it; a
-				   CONSOLE_LOG of any VM, held or not */
+	LAUNCH_STREAM = 0x0406, /* launch_stream + the guest's end of it */
 	LAUNCH_FORGET = 0x0407, /* launch_vm: the VM is deleted, what is kept
 				   of its log and console goes; id 0 */
+	LAUNCH_LOG = 0x0408, /* launch_log + the end of it that is written to:
+				what is kept of any VM, held or not */
 	/* launchd -> orchd */
 	LAUNCH_DONE = 0x0481, /* launch_vm */
 	LAUNCH_ERR = 0x0482, /* launch_err */
@@ -86,6 +88,8 @@ enum launch_stream_kind {
 	STREAM_EXEC = 1, /* first frame from the client: the exec request */
 	STREAM_CONSOLE = 2, /* bytes of the serial console both ways */
 	STREAM_CONSOLE_LOG = 3, /* what the console said so far, then its end */
+	STREAM_VMM_LOG = 5, /* the same of the VM's own processes; no warden
+			       hears of it */
 };
 /* Open at once to one VM, of all kinds together: what its warden serves. */
 #define VM_STREAMS_MAX 64
@@ -94,7 +98,15 @@ struct launch_stream {
 	uint32_t kind; /* enum launch_stream_kind */
 	uint32_t flags; /* STREAM_* below */
 };
-#define STREAM_FOLLOW 1U /* CONSOLE_LOG: go on with what comes */
+#define STREAM_FOLLOW 1U /* of a log: go on with what comes */
+
+struct launch_log {
+	uint64_t vm;
+	uint32_t kind; /* STREAM_CONSOLE_LOG, STREAM_VMM_LOG */
+	uint32_t flags; /* STREAM_FOLLOW */
+	int64_t since_ns; /* what came since then (1970); 0: all of it */
+};
+_Static_assert(sizeof(struct launch_log) == 24, "wire layout");
 
 enum launch_state {
 	LV_STARTING = 1, /* jail and hypervisor are being made */
@@ -208,6 +220,9 @@ int launch_attach_check(const void *p);
 int launch_start_check(const void *p);
 int launch_stop_check(const void *p);
 int launch_stream_check(const void *p);
+int launch_log_check(const void *p);
+/* A kind of stream that is a log. */
+bool launch_is_log(uint32_t kind);
 int launch_held_check(const void *p);
 int launch_event_check(const void *p);
 int launch_caps_check(const void *p);

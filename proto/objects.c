@@ -111,6 +111,15 @@ static const struct field vm_create_fields[] = {
 };
 #undef R
 
+#define L struct log_query
+static const struct field log_query_fields[] = {
+	{ F_INTF(L, follow, OMIT), .max = 1, .doc = "1: and what comes" },
+	{ F_(L, since, FT_STR), .flags = OMIT, .max = 63,
+	    .doc = "only what came since then: how long ago (10m, 1h30m), or "
+		   "an RFC 3339 time" },
+};
+#undef L
+
 static const struct field vm_rename_fields[] = {
 	{ F_(struct vm_rename, name, FT_STR), .flags = REQ, .min = 1,
 	    .max = NAME_LEN_MAX, .rule = &rule_name,
@@ -286,6 +295,7 @@ static const struct field boot_spec_fields[] = {
 TABLE(vm_confinement, "Confinement", "What holds a hypervisor.");
 TABLE_OF(vm, struct vm_view, "VM", "A virtual machine.");
 TABLE(vm_create, "VMCreate", "What a VM is to be.");
+TABLE(log_query, "LogQuery", "What of a log.");
 TABLE(vm_rename, "VMRename", "What a VM is to be called.");
 TABLE(vm_query, "VMQuery", "Which VMs to list.");
 TABLE(exec_request, "ExecRequest", "A program to run in a VM.");
@@ -306,6 +316,7 @@ const struct object_info objects[] = {
 	{ &vm_confinement_table, 0, true },
 	{ &vm_table, 0, true },
 	{ &vm_create_table, 0, true },
+	{ &log_query_table, 0, false },
 	{ &vm_rename_table, TABLE_STRICT, true },
 	{ &vm_query_table, 0, false },
 	{ &exec_request_table, TABLE_STRICT, true },

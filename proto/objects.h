@@ -101,6 +101,13 @@ struct vm_create {
 	    owner; /* on the wire and stored: orchd's, whatever apid says */
 };
 
+/* GET /api/v1/vms/NAME/console-log?..., vmm-log?... */
+struct log_query {
+	uint64_t has;
+	uint8_t follow;
+	char since[64]; /* as in common/when.h */
+};
+
 /* POST /api/v1/vms/NAME/rename */
 struct vm_rename {
 	uint64_t has;
@@ -274,7 +281,7 @@ struct boot_spec {
 enum { BOOT_IPV4 = 3 };
 
 extern const struct table vm_confinement_table, vm_table, vm_create_table;
-extern const struct table vm_rename_table;
+extern const struct table vm_rename_table, log_query_table;
 extern const struct table vm_query_table, exec_request_table;
 extern const struct table exec_cause_table, exec_details_table, empty_table;
 extern const struct table exec_status_table, event_table, event_gap_table;

@@ -151,6 +151,19 @@ link_launch_spec(struct vm *vm)
 		(void)attach(vm, FDR_SPEC, 0, fd);
 }
 
+/* For a person; half of the queue is for what orchd itself has to ask. */
+static int
+send_stream(struct orchd *o, uint32_t type, const void *p, size_t len, int fd)
+{
+	const struct chan *chan = o->link[LINK_LAUNCH].chan;
+
+	if (chan != NULL && chan_queued(chan) >= CHAN_QUEUE_MAX / 2) {
+		fd_close(&fd);
+		return -ENOBUFS;
+	}
+	return link_send(o, LINK_LAUNCH, type, 0, p, len, fd);
+}
+
 int
 link_launch_stream(
     struct orchd *o, uint64_t vmid, uint32_t kind, uint32_t flags, int fd)
@@ -158,14 +171,19 @@ link_launch_stream(
 	const struct launch_stream s = {
 		.vm = vmid, .kind = kind, .flags = flags
 	};
-	const struct chan *chan = o->link[LINK_LAUNCH].chan;
 
-	/* half of the queue is for what orchd itself has to ask */
-	if (chan != NULL && chan_queued(chan) >= CHAN_QUEUE_MAX / 2) {
-		fd_close(&fd);
-		return -ENOBUFS;
-	}
-	return link_send(o, LINK_LAUNCH, LAUNCH_STREAM, 0, &s, sizeof(s), fd);
+	return send_stream(o, LAUNCH_STREAM, &s, sizeof(s), fd);
+}
+
+int
+link_launch_log(struct orchd *o, uint64_t vmid, uint32_t kind, uint32_t flags,
+    int64_t since_ns, int fd)
+{
+	const struct launch_log l = {
+		.vm = vmid, .kind = kind, .flags = flags, .since_ns = since_ns
+	};
+
+	return send_stream(o, LAUNCH_LOG, &l, sizeof(l), fd);
 }
 
 void

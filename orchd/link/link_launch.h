@@ -16,6 +16,9 @@ void link_launch_spec(struct vm *vm);
 /* One end of a stream for the VM's warden.  Takes fd.  -EPIPE, -ENOBUFS. */
 int link_launch_stream(
     struct orchd *o, uint64_t vmid, uint32_t kind, uint32_t flags, int fd);
+/* The same for what is kept of it, from what came since then on; 0: all. */
+int link_launch_log(struct orchd *o, uint64_t vmid, uint32_t kind,
+    uint32_t flags, int64_t since_ns, int fd);
 
 /* The VM is deleted: what it said goes too.  A launchd that is not there now
  * lists what it keeps when it is. */

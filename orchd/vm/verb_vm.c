@@ -255,6 +255,18 @@ may_serve(const struct req *r, const struct vm *vm)
 	return false;
 }
 
+/* Takes fd.  0, or as of link_launch.h. */
+static int
+stream_ask(const struct req *r, const struct vm *vm, int fd)
+{
+	const struct api_req *q = &r->head;
+
+	if (launch_is_log(q->kind))
+		return link_launch_log(
+		    r->o, vm->row.vmid, q->kind, q->flags, q->since_ns, fd);
+	return link_launch_stream(r->o, vm->row.vmid, q->kind, q->flags, fd);
+}
+
 /*
  * The one end goes up to apid, the other down to the warden; descriptors
  * only ever travel towards the VM (I12), and orchd keeps neither.
@@ -271,13 +283,12 @@ stream_send(const struct req *r, struct vm *vm)
 		    r, 503, "no descriptor is left for a stream: try again");
 		return false;
 	}
-	switch (link_launch_stream(
-	    r->o, vm->row.vmid, r->head.kind, r->head.flags, sv[1])) {
+	switch (stream_ask(r, vm, sv[1])) {
 	case 0:
 		/* it lasts as long as the connection, which ends with it */
 		r->c->stream_of = vm->row.vmid;
 		r->c->nstreams++;
-		if (r->head.kind != STREAM_CONSOLE_LOG) {
+		if (!launch_is_log(r->head.kind)) {
 			r->c->nholds++;
 			temporary_hold(vm);
 		}
@@ -312,7 +323,7 @@ verb_vm_stream(const struct req *r)
 		return;
 	}
 	/* what it said is kept whether it runs or not */
-	if (r->head.kind != STREAM_CONSOLE_LOG && !may_serve(r, vm))
+	if (!launch_is_log(r->head.kind) && !may_serve(r, vm))
 		return;
 	if (r->head.kind == STREAM_EXEC && !vm->run.ready) {
 		if (doubt_words(vm, why, sizeof(why)))

@@ -116,6 +116,20 @@ REFUSED = [
      400, "follow"),
     ("query: follow twice", req(
         "GET /api/v1/vms/web/console-log?follow=1&follow=0"), 400, "follow"),
+    ("query: since", req("GET /api/v1/vms/web/console-log?since=5x"), 400,
+     "invalid since: it is how long ago (90s, 10m, 1h30m, 2d) or a time "
+     "(2026-11-29T07:30:00Z, or with +01:00 instead of the Z)"),
+    ("query: since nothing", req("GET /api/v1/vms/web/vmm-log?since="), 400,
+     "invalid since"),
+    ("query: since twice", req(
+        "GET /api/v1/vms/web/vmm-log?since=1m&since=2m"), 400,
+     "invalid since: one only"),
+    ("query: since a time to come", req(
+        "GET /api/v1/vms/web/vmm-log?since=2261-01-01T00:00:00Z"), 400,
+     "invalid since: that is still to come"),
+    ("query: a plus that is a blank", req(
+        "GET /api/v1/vms/web/vmm-log?since=2023-11-14T23:13:20+01:00"), 400,
+     "invalid since"),
     ("SSE: bad Last-Event-ID", req("GET /api/v1/events/vms",
                                    "Last-Event-ID: 5x"), 400,
      "Last-Event-ID"),

@@ -7,6 +7,7 @@ import json
 import select
 import struct
 import sys
+import time
 
 from players import *  # noqa: F403
 
@@ -351,6 +352,36 @@ def t_log():
         st.sock.close()
         want(cl.take(5), b"0\r\n\r\n")
         cl.end()
+
+
+def t_log_since():
+    # how long ago, or a time; of both logs
+    now = time.time_ns()
+    for path, kind, since, want_ns in (
+            ("console-log", STREAM_CONSOLE_LOG, "10m", now - 600 * 10**9),
+            ("vmm-log", STREAM_VMM_LOG, "1h30m", now - 5400 * 10**9),
+            ("vmm-log", STREAM_VMM_LOG, "2023-11-14T23:13:20%2B01:00",
+             1700000000 * 10**9)):
+        cl = H.client().send(req("GET /api/v1/vms/web/%s?since=%s&follow=1" % (
+            path, since)))
+        m = H.expect(STREAM, cl)
+        want((m.name, m.kind, m.flags), ("web", kind, STREAM_FOLLOW))
+        late = m.since_ns - want_ns
+        want(0 <= late < (5 * 10**9 if want_ns > now - 10**13 else 1), True,
+             "%s: %d" % (since, m.since_ns))
+        st = Stream(m)
+        want(st.frame(), (OPEN, b""))
+        st.opened()
+        want(cl.head(), 200)
+        st.sock.close()
+        want(cl.take(5), b"0\r\n\r\n")
+        cl.end()
+    cl = H.client().send(req("GET /api/v1/vms/web/vmm-log"))
+    m = H.expect(STREAM, cl)
+    want((m.kind, m.since_ns), (STREAM_VMM_LOG, 0))
+    Stream(m).opened(409, b"an earlier suite")
+    want(cl.answer(), (409, b'{"error":"an earlier suite"}'))
+    cl.end()
 
 
 def t_log_cut():

@@ -122,6 +122,7 @@ class Msg:
             r = api_req.at(self.body)
             self.conn, self.after = r.conn, r.after
             self.kind, self.flags = r.kind, r.flags
+            self.since_ns = r.since_ns
             self.name = bytes(r.var).rstrip(b"\0").decode()
             self.key = r.key.decode()
             self.tail = self.body[api_req.SIZE:]

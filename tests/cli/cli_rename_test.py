@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The CLI against a stand-in for the API: rename."""
+"""The CLI against a stand-in for the API: rename, and what came since."""
 import json
 
 from program import *  # noqa: F403
@@ -45,6 +45,45 @@ def rename_again():
         same(s.ok("rename", "web", "db"), "db\n")
         a, b = s.fake.requests
         same((a.key, a.body), (b.key, b.body))
+
+
+@case
+def logs_since():
+    with Setup(lambda rq, n: answer(200, raw=b"said\n")) as s:
+        for args, query in (
+                (("--console", "--since", "10m"), "console-log?since=10m"),
+                (("--vmm", "--since=1h30m"), "vmm-log?since=1h30m"),
+                (("--vmm",), "vmm-log"),
+                (("--console", "-f", "--since", "2d"),
+                 "console-log?follow=1&since=2d"),
+                (("--console", "--since", "2023-11-14T23:13:20+01:00"),
+                 "console-log?since=2023-11-14T23%3A13%3A20%2B01%3A00")):
+            same(s.ok("logs", *args, "web"), "said\n")
+            same(s.fake.requests[-1].line, "GET /api/v1/vms/web/" + query)
+        sent = len(s.fake.requests)
+        for args, want in (
+                (("--console", "--since", "yesterday"),
+                 "--since yesterday: it is how long ago (90s, 10m, 1h30m, 2d) "
+                 "or a time (2026-11-29T07:30:00Z"),
+                (("--console", "--since", "2261-01-01T00:00:00Z"),
+                 "that is still to come"),
+                (("--console", "--since", "1" * 70 + "m"), "too long"),
+                (("--console", "--since"), "--since needs a value"),
+                (("--console", "--vmm"), "one log at a time"),
+                ((), "which log? --console is the guest's console, --vmm the")):
+            r, out, err = s.run("logs", *args, *(["web"] if args[-1:] != (
+                "--since",) else []))
+            same((r, out), (125, b""), args)
+            has(err, want)
+        same(len(s.fake.requests), sent)
+
+
+@case
+def logs_since_of_an_older_suite():
+    with Setup(lambda rq, n: answer(409, {"error": "an earlier suite"})) as s:
+        r, out, err = s.run("logs", "--console", "--since", "1m", "web")
+        same((r, out), (125, b""))
+        has(err, "an earlier suite")
 
 
 main()

@@ -38,7 +38,10 @@ check_message(const struct request *q)
 
 	if (api_req_check(&q->req) < 0)
 		abort();
-	t = q->route->in != NULL ? q->route->in : q->route->query;
+	t = q->route->in;
+	/* what a log is asked by is in the head of the message */
+	if (t == NULL && q->route->kind != ROUTE_LOG)
+		t = q->route->query;
 	if (t == NULL) {
 		if (q->tail_len != 0)
 			abort();
@@ -64,6 +67,8 @@ finish(struct http *h, struct request *q, uint64_t *sum)
 		mix(sum, &no.status, sizeof(no.status));
 	} else {
 		check_message(q);
+		/* how long ago is a moment that goes on */
+		q->req.since_ns = q->req.since_ns != 0;
 		mix(sum, &q->req, sizeof(q->req));
 		mix(sum, q->tail, q->tail_len);
 	}

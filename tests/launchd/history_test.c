@@ -11,12 +11,14 @@
 #include "common/fds.h"
 #include "common/frame.h"
 #include "common/logfile.h"
+#include "common/logmarks.h"
 #include "launchd/history.h"
 #include "proto/ward.h"
 #include "tests/suite/t.h"
 
 #define NAME "0000000000000001.console"
 #define LINES 4096 /* of a file, in bytes */
+#define NS INT64_C(1000000000)
 
 static const struct logfile_conf conf = {
 	.max = LINES, .rate = 1 << 30, .burst = 1 << 30, .mode = 0600
@@ -68,7 +70,7 @@ say(unsigned int n)
 }
 
 static int
-ask(bool follow)
+ask_since(bool follow, int64_t since_ns)
 {
 	static const uint8_t knock[FRAME_HEAD_LEN] = { FRAME_OPEN };
 	int sv[2];
@@ -77,9 +79,15 @@ ask(bool follow)
 		 AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sv),
 	    0);
 	t_eq(send(sv[0], knock, sizeof(knock), 0), (long long)sizeof(knock));
-	history_open(&hs, NAME, follow, sv[1]);
+	history_open(&hs, NAME, follow, since_ns, sv[1]);
 	(void)event_base_loop(base, EVLOOP_NONBLOCK);
 	return sv[0];
+}
+
+static int
+ask(bool follow)
+{
+	return ask_since(follow, 0);
 }
 
 /* What comes without waiting: numbers from `from` on, without a gap but where
@@ -225,10 +233,106 @@ places(void)
 	finish();
 }
 
+/* The marks of a file, which was written last when the last of them says. */
+static void
+mark(const char *name, const struct logmark *k, size_t n)
+{
+	const struct timespec t[2] = { { .tv_nsec = UTIME_OMIT },
+		{ .tv_sec = k[n - 1].until_ns / NS } };
+	char marks[LOGMARKS_NAME_MAX];
+	int fd;
+
+	(void)snprintf(marks, sizeof(marks), "%s" LOGMARKS_SUFFIX, name);
+	fd = openat(
+	    hs.dir, marks, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	t_eq(write(fd, k, n * sizeof(*k)), (long long)(n * sizeof(*k)));
+	fd_close(&fd);
+	t_eq(utimensat(hs.dir, name, t, 0), 0);
+}
+
+/* From the first mark of either file that is young enough; to the end if none
+ * is.  Who follows has what comes, too. */
+static void
+since(void)
+{
+	static const struct logmark older[] = { { 0, 1000 * NS },
+		{ 800, 2000 * NS } };
+	static const struct logmark newer[] = { { 0, 3000 * NS },
+		{ 40, 4000 * NS } };
+	static const struct {
+		int64_t at;
+		unsigned int from;
+	} rows[] = { { 1, 0 }, { 1000, 0 }, { 1500, 100 }, { 2000, 100 },
+		{ 2500, 512 }, { 3500, 517 }, { 4500, 522 } };
+	unsigned int at;
+	bool ended;
+	size_t i;
+	int s;
+
+	begin();
+	say(LINES / 8 + 10); /* 512 in the older file */
+	mark(NAME ".1", older, 2);
+	mark(NAME, newer, 2);
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		s = ask_since(false, rows[i].at * NS);
+		t_eq(take(s, rows[i].from, &ended), said);
+		t_true(ended);
+		fd_close(&s);
+	}
+	s = ask_since(true, 4500 * NS);
+	t_eq(take(s, said, &ended), said);
+	for (i = 0; i < 12; i++) {
+		at = said;
+		say(100);
+		t_eq(take(s, at, &ended), said);
+	}
+	t_true(!ended);
+	history_end(&hs, NAME);
+	(void)take(s, said, &ended);
+	t_true(ended);
+	fd_close(&s);
+	t_eq(gaps, 0);
+	(void)unlinkat(hs.dir, NAME LOGMARKS_SUFFIX, 0);
+	(void)unlinkat(hs.dir, NAME ".1" LOGMARKS_SUFFIX, 0);
+	finish();
+}
+
+/* Of the older file alone, when there is no other at that moment. */
+static void
+since_one_file(void)
+{
+	static const struct logmark k[] = { { 0, 1000 * NS } };
+	bool ended;
+	int s;
+
+	begin();
+	s = ask_since(true, 1000 * NS); /* none at all */
+	t_eq(take(s, 0, &ended), 0);
+	say(10);
+	t_eq(take(s, 0, &ended), 10);
+	history_end(&hs, NAME);
+	fd_close(&s);
+	t_eq(renameat(hs.dir, NAME, hs.dir, NAME ".1"), 0);
+	mark(NAME ".1", k, 1);
+	s = ask_since(true, 2000 * NS);
+	t_eq(take(s, 10, &ended), 10);
+	now += LOGFILE_LOOK_MS;
+	say(5);
+	t_eq(take(s, 10, &ended), said);
+	history_end(&hs, NAME);
+	(void)take(s, said, &ended);
+	t_true(ended);
+	fd_close(&s);
+	(void)unlinkat(hs.dir, NAME ".1" LOGMARKS_SUFFIX, 0);
+	finish();
+}
+
 const struct t_case t_cases[] = {
 	{ "whole", whole },
 	{ "follows", follows },
 	{ "left behind", left_behind },
 	{ "places", places },
+	{ "since", since },
+	{ "since, one file", since_one_file },
 	{ NULL, NULL },
 };

@@ -4,73 +4,14 @@ files of its own, and the history of a console that it serves from them.
 """
 import os
 import re
-import socket
 import subprocess
 import time
 
-from callers import *  # noqa: F403
-from wire import *  # noqa: F403
+from said import *  # noqa: F403
 
 enter(os.path.abspath(__file__))
 MAX = 1024 * 1024  # of a file, launchd/jaillog.h
 OTHER = VM + 1
-
-
-def knock(s, vm=VM, flags=0):
-    """Our end of a stream of its console's history."""
-    a, b = socket.socketpair()
-    t, p = s.o.ask(LAUNCH_STREAM, launch_stream(
-        vm=vm, kind=STREAM_CONSOLE_LOG, flags=flags), b.fileno())
-    b.close()
-    eq(t, LAUNCH_DONE, "stream")
-    a.settimeout(DEADLINE)
-    with contextlib.suppress(BrokenPipeError):  # refused: the answer waits
-        a.sendall(bytes([FRAME_OPEN, 0, 0, 0, 0]))
-    return a
-
-
-def frames(sock, until=None):
-    """(status, what it said), to the end or until that was said."""
-    buf, out, status = b"", b"", None
-    while True:
-        while len(buf) >= 5:
-            size = int.from_bytes(buf[1:5], "big")
-            if len(buf) < 5 + size:
-                break
-            kind, data, buf = buf[0], buf[5:5 + size], buf[5 + size:]
-            if kind == FRAME_OPENED:
-                status = int.from_bytes(data[:2], "big")
-                data = data[2:]
-            else:
-                eq(kind, 1, "channel")
-            out += data
-        if until is not None and until in out:
-            return status, out
-        data = sock.recv(65536)
-        if not data:
-            eq(buf, b"", "cut inside a frame")
-            return status, out
-        buf += data
-
-
-def history(s, vm=VM, flags=0):
-    status, out = frames(knock(s, vm, flags))
-    eq(status, 101)
-    return out
-
-
-def wait_said(s, text, vm=VM):
-    wait("history", lambda: text in history(s, vm))
-
-
-def files(s, vm=VM):
-    return sorted(n for n in os.listdir(s.logs) if n.startswith("%016x" % vm))
-
-
-def end(s, vm=VM):
-    eq(s.stop(vm), LAUNCH_DONE)
-    s.o.event(vm, LE_EXITED)
-    s.release(vm)
 
 
 def fifos():
@@ -279,7 +220,7 @@ def readers():
             frames(sock, b"x\n")
         status, text = frames(knock(s))
         eq(status, 503)
-        assert b"8 read this VM's console log already" in text, text
+        assert b"8 read this log of the VM already" in text, text
         s.stream(OTHER, "says mine")
         wait_said(s, b"mine\n", OTHER)
         held.pop().close()

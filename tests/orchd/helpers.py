@@ -163,6 +163,9 @@ class Launch(Helper):
         if kind == LAUNCH_STREAM:
             self.streams.append((launch_stream.of(p), fd))
             return
+        if kind == LAUNCH_LOG:
+            self.streams.append((launch_log.of(p), fd))
+            return
         assert fd < 0
         if self.hook and self.hook(kind, ident, p):
             return

@@ -12,13 +12,13 @@ from peers import *  # noqa: E402,F403
 EXEC, CONSOLE, LOG = 1, 2, 3
 
 
-def reads(l, c, uid, flags=0):
+def reads(l, c, uid, flags=0, kind=LOG, since=0):
     """A stream of its console's log reaches launchd."""
-    r = l.call(c, STREAM, "a", kind=LOG, flags=flags)
+    r = l.call(c, STREAM, "a", kind=kind, flags=flags, since=since)
     eq(r.status, 101)
     got, fd = l.until(lambda: l.launch.streams and l.launch.streams.pop(),
-                      "LAUNCH_STREAM")
-    eq(got, launch_stream(vm=uid, kind=LOG, flags=flags))
+                      "LAUNCH_LOG")
+    eq(got, launch_log(vm=uid, kind=kind, flags=flags, since_ns=since))
     for x in (r.fd, fd):
         os.close(x)
 
@@ -31,6 +31,7 @@ def stopped():
         eq(l.call(c, STOP, "a").status, 200)
         for flags in (0, 1):
             reads(l, c, uid, flags)
+            reads(l, c, uid, flags, STREAM_VMM_LOG, since=1 << 60)
         for kind in (EXEC, CONSOLE):
             eq(l.call(c, STREAM, "a", kind=kind).status, 409)
         eq(l.call(c, START, "a").status, 200)

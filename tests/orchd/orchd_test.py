@@ -399,7 +399,8 @@ def streams():
             eq(r.status, 101)
             got, fd = l.until(lambda: l.launch.streams and
                                l.launch.streams.pop(), "LAUNCH_STREAM")
-            eq(got, launch_stream(vm=uid, kind=kind, flags=flags))
+            eq(got, (launch_log if kind == 3 else launch_stream)(
+                vm=uid, kind=kind, flags=flags))
             mine, theirs = socket.socket(fileno=r.fd), socket.socket(fileno=fd)
             mine.settimeout(2)
             theirs.settimeout(2)

@@ -288,9 +288,9 @@ class Peers:
         return Client(s, ident, room, peer)
 
     def ask(self, c, verb, name="", key="", doc=b"", after=0, kind=0, flags=0,
-            fd=None, room=None):
+            since=0, fd=None, room=None):
         self.seq += 1
-        head = bytes(api_req(conn=c.id, after=after, kind=kind, flags=flags,
+        head = bytes(api_req(conn=c.id, after=after, since_ns=since, kind=kind, flags=flags,
                              var=[name.encode()], key=key.encode()))
         fds = []
         if fd is None and len(doc) > API_TAIL_MAX:

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""The whole suite with a real guest: it gets another name while it runs.
+"""The whole suite with a real guest: it gets another name while it runs, and
+what it said since a moment is told.
 
 usage: rename_test.py [CASE...]
 """
 import subprocess
+import time
 
 from vms import *  # noqa: F403
 
@@ -52,5 +54,29 @@ def while_it_runs():
     eq(guest("a", "hostname").strip(), "a")
 
 
+def since():
+    """Of console and log, while it runs and when it has stopped."""
+    ensure("a")
+    mews("restart", "a")
+    time.sleep(3)
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    time.sleep(2)
+    boot = mews("logs", "--console", "a")
+    assert b"ready" in boot, boot
+    eq(mews("logs", "--console", "--since", at, "a"), b"")
+    eq(mews("logs", "--console", "--since", "1h", "a"), boot)
+    log = mews("logs", "--vmm", "a")
+    assert log, "nothing"
+    mews("stop", "a")
+    whole = mews("logs", "--console", "a")
+    part = mews("logs", "--console", "--since", at, "a")
+    note("console: %d bytes at its boot, %d since: %r" % (
+        len(boot), len(part), part[-60:]))
+    assert part and whole == boot + part, (whole[-400:], part)
+    assert mews("logs", "--vmm", "a").startswith(log)
+    assert len(mews("logs", "--vmm", "--since", at, "a")) < len(log) + 2000
+    ensure("a")
+
+
 if __name__ == "__main__":
-    run(while_it_runs, all_gone)
+    run(while_it_runs, since, all_gone)
