@@ -11,13 +11,14 @@
 #include "agent/oom.h"
 #include "agent/port.h"
 #include "agent/vsock.h"
+#include "agent/word.h"
 #include "agent/work.h"
 #include "proto/objects.h"
 
 #define AGENT_VERSION "0.1"
 #define AGENT_PORT 1024 /* HTTP is served here */
 #define CONNS_MAX 128 /* streams the host may have open */
-#define EXECS_MAX 64
+#define EXECS_MAX 128 /* attached: half of them may be on their way out */
 #define EXEC_BODY_MAX (1U << 20)
 
 struct conn;
@@ -30,10 +31,12 @@ struct agent {
 	struct boot_spec spec; /* valid once is_booted */
 	bool is_booted;
 	size_t nexecs; /* processes that were started and not reaped */
-	struct watch signals, grace;
+	size_t ndetached; /* of those */
+	struct watch signals, grace, unheard;
 	struct buttons buttons;
 	struct oom oom;
 	int reboot_cmd; /* of reboot(2); 0: nobody asked yet */
+	struct word word; /* before it is done */
 };
 
 #endif

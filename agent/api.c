@@ -11,6 +11,7 @@
 #include "agent/api.h"
 #include "agent/boot.h"
 #include "agent/conn.h"
+#include "agent/detach.h"
 #include "agent/exec.h"
 #include "agent/power.h"
 #include "common/clock.h"
@@ -22,14 +23,14 @@ static void
 get_health(struct conn *c)
 {
 	struct timespec ts = { 0 };
-	char json[384];
+	char json[400];
 
 	(void)clock_gettime(CLOCK_BOOTTIME, &ts);
 	(void)snprintf(json, sizeof(json),
 	    "{\"status\":\"ok\",\"version\":\"%s\",\"boot_spec\":%d,"
 	    "\"uptime_ms\":%lld,\"ready\":%s,\"vsock\":%s,\"pid\":%d,"
 	    "\"oom_kills\":%lu,\"oom_last\":\"%s\",\"time_ns\":%lld,"
-	    "\"signals\":true}",
+	    "\"signals\":true,\"end\":true}",
 	    AGENT_VERSION, BOOT_SPEC_VERSION,
 	    (long long)ts.tv_sec * 1000 + ts.tv_nsec / 1000000,
 	    c->a->is_booted ? "true" : "false",
@@ -168,12 +169,24 @@ put_clock(struct conn *c)
 		conn_answer(c, 200, "{}");
 }
 
+/* What the guest itself has wrong is not the agent's failure. */
+static int
+exec_refusal(int r)
+{
+	if (r == -EBUSY)
+		return 503;
+	if (r == -EINVAL)
+		return 400;
+	return r == -ENOENT || r == -EPROTO ? 422 : 500;
+}
+
 static void
 post_exec(struct conn *c)
 {
 	struct exec_request req;
 	struct exec *ex = NULL;
 	struct err e = { 0 };
+	int r;
 
 	if (c->http->upgrade == NULL ||
 	    !http_list_has(c->http->upgrade, "mews-exec")) {
@@ -185,34 +198,90 @@ post_exec(struct conn *c)
 		conn_error(c, 400, e.msg);
 		return;
 	}
-	if (c->a->nexecs >= EXECS_MAX)
-		conn_error(c, 503, "too many processes at once");
-	else if (exec_start(c, &req, &ex, &e) < 0)
-		conn_error(c, 500, e.msg);
-	else
+	if (req.detach && (req.tty || req.stdin))
+		r = err_set(&e, -EINVAL, "detach: without tty and stdin");
+	else if (req.detach)
+		r = detach_start(c, &req, &e);
+	else if (c->a->nexecs - c->a->ndetached >= EXECS_MAX)
+		r = err_set(&e, -EBUSY,
+		    "%d commands run in this vm, or are being ended as their "
+		    "clients are gone: try again in some seconds",
+		    EXECS_MAX);
+	else if ((r = exec_start(c, &req, &ex, &e)) == 0)
 		conn_upgrade(c, &exec_taker, ex);
+	if (r < 0)
+		conn_error(c, exec_refusal(r), e.msg);
 	table_clear(&exec_request_table, &req);
 }
+
+/* To the commands that run, whoever started them. */
+static void
+post_kill(struct conn *c)
+{
+	struct vm_signal req = { 0 };
+	struct err e = { 0 };
+	char json[48];
+	size_t n;
+
+	if (table_decode(&vm_signal_table, TABLE_STRICT, c->body, c->body_len,
+		&req, &e) < 0) {
+		conn_error(c, 400, e.msg);
+		return;
+	}
+	n = exec_signal_all(req.signal) + detach_signal_all(req.signal);
+	if (n == 0) {
+		conn_error(c, 409, "no command runs in this vm");
+		return;
+	}
+	(void)snprintf(json, sizeof(json), "{\"signalled\":%zu}", n);
+	conn_answer(c, 200, json);
+}
+
+#define P struct power_request
+struct power_request {
+	uint64_t has;
+	uint8_t action;
+	uint32_t grace_ms;
+};
+enum { POWER_OFF, POWER_REBOOT };
+static const char *const power_names[] = { "off", "reboot", NULL };
+static const struct field power_fields[] = {
+	{ F_(P, action, FT_ENUM), .flags = FF_REQUIRED, .names = power_names,
+	    .doc = "off or reboot" },
+	{ F_INTF(P, grace_ms, FF_OPTIONAL), .max = UINT32_MAX,
+	    .doc = "so long programs have to end" },
+};
+static const struct table power_table = { .name = "power",
+	.size = sizeof(P),
+	.fields = power_fields,
+	.nfields = nitems(power_fields),
+	.doc = "How the guest ends." };
+#undef P
 
 static void
 post_power(struct conn *c)
 {
-	static const char off[] = "{\"action\":\"off\"}";
-	static const char again[] = "{\"action\":\"reboot\"}";
-	char text[64] = "";
-	size_t i, n = 0;
+	struct power_request req = { 0 };
+	struct err e = { 0 };
 
-	/* two words are all it knows; white space between them is free */
-	for (i = 0; i < c->body_len && n < sizeof(text) - 1; i++) {
-		if (strchr(" \t\r\n", c->body[i]) == NULL)
-			text[n++] = c->body[i];
-	}
-	if (strcmp(text, off) != 0 && strcmp(text, again) != 0) {
-		conn_error(c, 400, "action must be off or reboot");
+	if (table_decode(&power_table, TABLE_STRICT, c->body, c->body_len, &req,
+		&e) < 0) {
+		conn_error(c, 400, e.msg);
 		return;
 	}
 	conn_answer(c, 202, "{}");
-	power_begin(c->a, strcmp(text, off) == 0 ? RB_POWER_OFF : RB_AUTOBOOT);
+	power_begin(c->a, req.action == POWER_OFF ? RB_POWER_OFF : RB_AUTOBOOT,
+	    req.grace_ms);
+}
+
+/* Its answer is the end: of this machine, and in good order. */
+static void
+get_end(struct conn *c)
+{
+	if (c->d.ys == NULL)
+		conn_error(c, 403, "not by this way");
+	else if (word_ask(&c->a->word, c) < 0)
+		conn_error(c, 409, "another one waits for it");
 }
 
 static const struct route {
@@ -226,8 +295,10 @@ static const struct route {
 	{ "/v1/vsock", HTTP_PUT, true, put_vsock },
 	{ "/v1/clock", HTTP_PUT, true, put_clock },
 	{ "/v1/power", HTTP_POST, true, post_power },
+	{ "/v1/end", HTTP_GET, true, get_end },
 	{ "/v1/stats", HTTP_GET, false, get_stats },
 	{ "/v1/exec", HTTP_POST, false, post_exec },
+	{ "/v1/kill", HTTP_POST, false, post_kill },
 };
 
 void

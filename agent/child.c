@@ -18,11 +18,23 @@
 
 /* ---- in the child: RAW() and plain memory, nothing else */
 
+/* Where it was told to begin, as who it is; else at home, if there is one. */
+static int
+enter_dir(const struct child *ch)
+{
+	const char *home = ch->has_user ? ch->user.home : "/root";
+	long r;
+
+	if (ch->req.cwd[0] != '\0')
+		return (int)RAW(chdir, ch->req.cwd);
+	r = RAW(chdir, home);
+	return r < 0 && ch->has_user ? (int)RAW(chdir, "/") : (int)r;
+}
+
 static int
 setup(const struct child *ch)
 {
 	const uint64_t none = 0;
-	const char *cwd = ch->req.cwd[0] == '\0' ? "/root" : ch->req.cwd;
 	long r;
 
 	if ((r = RAW(setsid, 0)) < 0 ||
@@ -36,7 +48,8 @@ setup(const struct child *ch)
 	if ((r = work_limit_files(ch->work)) < 0 || (r = work_drop_caps()) < 0)
 		return (int)r;
 	(void)RAW(umask, 022);
-	if ((r = RAW(chdir, cwd)) < 0)
+	if ((ch->has_user && (r = work_become(&ch->user)) < 0) ||
+	    (r = enter_dir(ch)) < 0)
 		return (int)r;
 	return (int)RAW(rt_sigprocmask, SIG_SETMASK, &none, NULL, SIGSET_BYTES);
 }

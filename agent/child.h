@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "agent/execgroup.h"
+#include "agent/user.h"
 #include "proto/objects.h"
 
 struct work;
@@ -30,6 +31,9 @@ struct child {
 	struct exec_request req;
 	char **argv; /* [-1] is free, for a script without an interpreter */
 	char **envp;
+	bool has_user; /* else it runs as root, as it is born */
+	struct user user;
+	char home[sizeof("HOME=") + USER_HOME_MAX]; /* of that user, in envp */
 	int std[3]; /* become its 0, 1 and 2 */
 	struct execgroup group;
 	bool joins; /* it was not born in its cgroup */

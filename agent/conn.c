@@ -126,10 +126,40 @@ conn_error(struct conn *c, int status, const char *text)
 void
 conn_upgrade(struct conn *c, const struct conn_taker *t, void *arg)
 {
+	conn_answer(c, 101, NULL);
+	conn_take(c, t, arg);
+}
+
+void
+conn_take(struct conn *c, const struct conn_taker *t, void *arg)
+{
 	c->taker = t;
 	c->taken = arg;
-	conn_answer(c, 101, NULL);
 	c->state = CONN_TAKEN;
+}
+
+/* Nobody has it any more, and nothing follows. */
+static void
+let_go(struct conn *c)
+{
+	c->taker = NULL;
+	c->state = CONN_LAST;
+}
+
+void
+conn_late(struct conn *c, int status, const char *json)
+{
+	let_go(c);
+	conn_answer(c, status, json);
+	conn_event(c, c->d.ys, YS_WRITE);
+}
+
+void
+conn_late_error(struct conn *c, int status, const char *text)
+{
+	let_go(c);
+	conn_error(c, status, text);
+	conn_event(c, c->d.ys, YS_WRITE);
 }
 
 static int

@@ -60,6 +60,11 @@ void conn_answer(struct conn *c, int status, const char *json);
 void conn_error(struct conn *c, int status, const char *text);
 /* 101, and from then on the stream is t's. */
 void conn_upgrade(struct conn *c, const struct conn_taker *t, void *arg);
+/* The answer comes later, by conn_late() or conn_late_error(), which may free
+ * c; until then what comes is t's. */
+void conn_take(struct conn *c, const struct conn_taker *t, void *arg);
+void conn_late(struct conn *c, int status, const char *json);
+void conn_late_error(struct conn *c, int status, const char *text);
 /* Frees c and its stream.  NULL is fine. */
 void conn_free(struct conn *c);
 

@@ -11,6 +11,7 @@
 #include "common/fds.h"
 
 #define LINE_MAX_LEN 4096 /* of a packet */
+#define OWN_ROOM 2048 /* for the agent's own lines */
 #define PIPE_BYTES                                                \
 	(64 * 4096) /* lines of one turn of the loop, a page each \
 		     */
@@ -19,8 +20,10 @@
 static struct {
 	struct watch from; /* the pipe */
 	struct watch to; /* the console; never closed: that would wait */
+	bool is_hung; /* for good */
 	size_t len; /* what waits */
 	unsigned long lost; /* lines */
+	void (*room)(void); /* who waits for some; NULL: nobody */
 	char buf[CONSOLE_HELD];
 } con = { .from.fd = -1, .to.fd = -1 };
 
@@ -86,13 +89,46 @@ console_flush(void)
 static void
 on_console(void *arg, uint32_t events)
 {
+	void (*fn)(void) = events != 0 ? con.room : NULL;
+
 	(void)arg;
 	console_flush();
+	if (fn != NULL)
+		con.room = NULL;
 	/* one that was hung up reports nothing else, and would for ever */
-	if (con.len == 0 || con.to.fd < 0 || (events & EPOLLHUP) != 0)
+	con.is_hung = con.is_hung || (events & EPOLLHUP) != 0;
+	if ((con.len == 0 && con.room == NULL) || con.to.fd < 0 || con.is_hung)
 		loop_unwatch(&con.to);
 	else
 		(void)loop_watch(&con.to, EPOLLOUT);
+	if (fn != NULL)
+		fn();
+}
+
+bool
+console_has_room(size_t len)
+{
+	return con.to.fd < 0 || con.is_hung ||
+	    con.len + len + OWN_ROOM <= sizeof(con.buf);
+}
+
+void
+console_put(const char *line, size_t len)
+{
+	hold(line, len);
+}
+
+void
+console_carry_on(void)
+{
+	on_console(NULL, 0);
+}
+
+void
+console_want_room(void (*fn)(void))
+{
+	con.room = fn;
+	(void)loop_watch(&con.to, EPOLLOUT);
 }
 
 static void
@@ -127,7 +163,7 @@ console_init(void)
 }
 
 void
-console_open(void)
+console_open(const char *path)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC), i;
 
@@ -136,8 +172,7 @@ console_open(void)
 	if (null > STDERR_FILENO)
 		fd_close(&null);
 	con.to = (struct watch){ .fn = on_console };
-	con.to.fd =
-	    open("/dev/console", O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+	con.to.fd = open(path, O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
 	console_flush(); /* none to talk to: the channel still works */
 }
 

@@ -71,11 +71,9 @@ exec_free(struct exec *ex)
 static void
 exec_kill(const struct exec *ex, int sig)
 {
-	if (ex->pid == 0)
-		return;
-	/* the leader alone too: it may not have its own group yet */
-	(void)kill(-ex->pid, sig);
-	(void)kill(ex->pid, sig);
+	/* once each: the leader alone where it has no group of its own yet */
+	if (ex->pid != 0 && kill(-ex->pid, sig) < 0)
+		(void)kill(ex->pid, sig);
 }
 
 static void
@@ -164,14 +162,22 @@ exec_abandon(void *arg)
 		exec_end(ex);
 }
 
-void
-exec_term_all(void)
+size_t
+exec_signal_all(int sig)
 {
 	struct exec *ex;
+	size_t n = 0;
 
 	for (ex = LIST_FIRST(&execs); ex != NULL; ex = LIST_NEXT(ex, link)) {
-		exec_kill(ex, SIGTERM);
+		if (ex->pid == 0)
+			continue;
+		if (sig == SIGKILL)
+			exec_end(ex);
+		else
+			exec_kill(ex, sig);
+		n++;
 	}
+	return n;
 }
 
 static bool in_flush(struct exec *ex);
@@ -435,11 +441,7 @@ tell_failure(struct exec *ex)
 	if (ex->fail == 0)
 		return;
 	n = snprintf((char *)buf + FRAME_HEAD_LEN, 256,
-	    "mews: cannot run the command: %s\n",
-	    ex->fail == -E2BIG
-		? "it and its environment are over 2 MiB, or one word over "
-		  "128 KiB: use standard input or a file"
-		: strerrordesc_np(-ex->fail));
+	    "mews: cannot run the command: %s\n", spawn_error(ex->fail));
 	put_frame(ex, FRAME_STDERR, buf, (size_t)n);
 	ex->fail = 0;
 }

@@ -27,7 +27,8 @@ int exec_start(
 extern const struct conn_taker exec_taker;
 /* A child was reaped.  May free a conn. */
 void exec_reaped(pid_t pid, int status);
-/* SIGTERM to every exec's process group. */
-void exec_term_all(void);
+/* A signal to every exec's process group; SIGKILL to all that it started.  To
+ * how many. */
+size_t exec_signal_all(int sig);
 
 #endif

@@ -6,14 +6,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/agent.h"
+#include "agent/detach.h"
 #include "agent/execgroup.h"
 #include "agent/raw.h"
 #include "common/fds.h"
 #include "common/num.h"
 
-/* Names are used again; one whose exec left too many behind is skipped. */
+/* Names are used again.  One that is in use is skipped: by a command that goes
+ * on, or by what another left behind.  There are more of them than commands. */
 #define IDS 256
-#define TRIES 8
+_Static_assert(
+    IDS >= EXECS_MAX + DETACHED_MAX + 1, "one for each, and a spare");
 #define NAME_MAX_LEN 16
 /* Processes moved when an exec ends: more would hold up the agent. */
 #define MOVE_ROUNDS 4
@@ -49,12 +53,14 @@ execgroup_make(struct execgroups *gs, struct execgroup *g)
 	g->is_reserve = is_full;
 	gs->cg.reserve_used |= is_full;
 	at = parent_of(gs, g);
-	for (i = 0; i < TRIES && g->dir < 0 && at >= 0; i++) {
+	for (i = 0; i < IDS && at >= 0; i++) {
 		g->id = gs->next++ % IDS;
 		name_of(g->id, name);
 		/* empty by now, if an earlier one could not be removed */
-		if (unlinkat(at, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
+		if (unlinkat(at, name, AT_REMOVEDIR) == 0 || errno == ENOENT) {
 			g->dir = cgroup_leaf(at, name);
+			return;
+		}
 	}
 }
 

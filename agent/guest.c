@@ -204,7 +204,7 @@ guest_setup(void)
 	    chroot(".") < 0 || chdir("/") < 0)
 		fatal("new root: %m");
 	mount_all();
-	console_open();
+	console_open("/dev/console");
 	/* files are charged to who opens them: the workload runs out of
 	 * memory, never the guest out of files; keys are charged to nobody */
 	(void)file_write("/proc/sys/fs/file-max", "1000000000");

@@ -14,6 +14,7 @@
 #include "agent/agent.h"
 #include "agent/api.h"
 #include "agent/console.h"
+#include "agent/detach.h"
 #include "agent/exec.h"
 #include "agent/guest.h"
 #include "agent/power.h"
@@ -38,7 +39,7 @@ reap(struct agent *a)
 			log_info("the workload ended");
 			if (a->reboot_cmd == 0)
 				a->reboot_cmd = RB_POWER_OFF;
-		} else {
+		} else if (!detach_reaped(pid, status)) {
 			exec_reaped(pid, status);
 		}
 	}
@@ -60,10 +61,10 @@ on_signal(void *arg, uint32_t events)
 		reap(a);
 		break;
 	case SIGINT: /* ctrl-alt-del */
-		power_begin(a, RB_AUTOBOOT);
+		power_begin(a, RB_AUTOBOOT, 0);
 		break;
 	default:
-		power_begin(a, RB_POWER_OFF);
+		power_begin(a, RB_POWER_OFF, 0);
 		break;
 	}
 }
@@ -91,7 +92,7 @@ signals_open(struct agent *a)
 static void
 on_button(void *arg)
 {
-	power_begin(arg, RB_POWER_OFF);
+	power_begin(arg, RB_POWER_OFF, 0);
 }
 
 int

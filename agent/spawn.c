@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -9,6 +10,7 @@
 
 #include "agent/child.h"
 #include "agent/spawn.h"
+#include "agent/user.h"
 #include "agent/work.h"
 #include "common/err.h"
 #include "common/fds.h"
@@ -57,9 +59,10 @@ env_set(char **env, size_t *n, const char *s)
 }
 
 static char **
-env_new(const struct strs *boot, const struct exec_request *req)
+env_new(const struct strs *boot, const struct child *ch)
 {
-	size_t max = nitems(env_base) + boot->count + req->env.count + 2, n = 0;
+	const struct exec_request *req = &ch->req;
+	size_t max = nitems(env_base) + boot->count + req->env.count + 3, n = 0;
 	char **env = calloc(max, sizeof(*env));
 	const char *s = NULL;
 	size_t i;
@@ -68,6 +71,8 @@ env_new(const struct strs *boot, const struct exec_request *req)
 		return NULL;
 	for (i = 0; i < nitems(env_base); i++)
 		env_set(env, &n, env_base[i]);
+	if (ch->has_user)
+		env_set(env, &n, ch->home);
 	if (req->tty)
 		env_set(env, &n, "TERM=xterm");
 	while ((s = strs_next(boot, s)) != NULL)
@@ -78,7 +83,7 @@ env_new(const struct strs *boot, const struct exec_request *req)
 }
 
 static int
-open_tty(const struct work *w, struct ends *p)
+open_tty(const struct work *w, const struct user *u, struct ends *p)
 {
 	const int unlock = 0;
 
@@ -88,6 +93,9 @@ open_tty(const struct work *w, struct ends *p)
 	p->in[0] = ioctl(p->in[1], TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
 	if (p->in[0] < 0)
 		return -errno;
+	/* whose it is may open it by its name, too */
+	if (u != NULL && fchown(p->in[0], u->uid, (gid_t)-1) < 0)
+		return -errno;
 	p->out[0] = fcntl(p->in[1], F_DUPFD_CLOEXEC, 3);
 	p->out[1] = fcntl(p->in[0], F_DUPFD_CLOEXEC, 3);
 	p->err[1] = fcntl(p->in[0], F_DUPFD_CLOEXEC, 3);
@@ -95,17 +103,30 @@ open_tty(const struct work *w, struct ends *p)
 }
 
 static int
-open_pipes(struct ends *p, bool has_stdin)
+open_pipe(const struct user *u, int p[2])
 {
-	if (has_stdin) {
-		if (pipe2(p->in, O_CLOEXEC) < 0)
-			return -errno;
-	} else if ((p->in[0] = open("/dev/null", O_RDONLY | O_CLOEXEC)) < 0) {
-		return -errno;
-	}
-	if (pipe2(p->out, O_CLOEXEC) < 0 || pipe2(p->err, O_CLOEXEC) < 0)
+	if (pipe2(p, O_CLOEXEC) < 0 ||
+	    (u != NULL && fchown(p[0], u->uid, (gid_t)-1) < 0))
 		return -errno;
 	return 0;
+}
+
+/* One for both kinds of output where nobody is there to tell them apart. */
+static int
+open_pipes(const struct exec_request *req, const struct user *u, struct ends *p)
+{
+	int r = 0;
+
+	if (req->stdin)
+		r = open_pipe(u, p->in);
+	else if ((p->in[0] = open("/dev/null", O_RDONLY | O_CLOEXEC)) < 0)
+		r = -errno;
+	if (r < 0 || (r = open_pipe(u, p->out)) < 0)
+		return r;
+	if (!req->detach)
+		return open_pipe(u, p->err);
+	p->err[1] = fcntl(p->out[1], F_DUPFD_CLOEXEC, 3);
+	return p->err[1] < 0 ? -errno : 0;
 }
 
 static void
@@ -129,6 +150,15 @@ give(int *to, int *from)
 		(void)fd_nonblock(*to);
 }
 
+const char *
+spawn_error(int code)
+{
+	return code == -E2BIG
+	    ? "it and its environment are over 2 MiB, or one word over "
+	      "128 KiB: use standard input or a file"
+	    : strerrordesc_np(-code);
+}
+
 void
 spawn_free(struct child *ch)
 {
@@ -143,8 +173,7 @@ spawn_free(struct child *ch)
 
 /* Not zeroed as a whole: the stack is most of it. */
 static struct child *
-child_new(
-    const struct work *w, struct exec_request *req, const struct strs *boot_env)
+child_new(const struct work *w, struct exec_request *req)
 {
 	struct child *ch = malloc(sizeof(*ch));
 
@@ -155,12 +184,29 @@ child_new(
 	ch->req = *req; /* its strings too: they are read until execve(2) */
 	*req = (struct exec_request){ 0 };
 	ch->argv = argv_new(&ch->req.cmd);
-	ch->envp = env_new(boot_env, &ch->req);
-	if (ch->argv == NULL || ch->argv[0] == NULL || ch->envp == NULL) {
+	if (ch->argv == NULL || ch->argv[0] == NULL) {
 		spawn_free(ch);
 		return NULL;
 	}
 	return ch;
+}
+
+/* As whom, and with what around it.  0, or -errno with e. */
+static int
+child_user(struct child *ch, const struct strs *boot_env, struct err *e)
+{
+	int r;
+
+	if (ch->req.user[0] != '\0') {
+		if ((r = user_find(
+			 ch->work->root_fd, ch->req.user, &ch->user, e)) < 0)
+			return r;
+		ch->has_user = true;
+		(void)snprintf(
+		    ch->home, sizeof(ch->home), "HOME=%s", ch->user.home);
+	}
+	ch->envp = env_new(boot_env, ch);
+	return ch->envp == NULL ? err_set(e, -ENOMEM, "out of memory") : 0;
 }
 
 int
@@ -168,13 +214,17 @@ spawn(struct work *w, const struct strs *boot_env, struct exec_request *req,
     struct spawned *ret, struct err *e)
 {
 	struct ends p = { { -1, -1 }, { -1, -1 }, { -1, -1 } };
-	struct child *ch = child_new(w, req, boot_env);
+	struct child *ch = child_new(w, req);
+	const struct user *u;
 	pid_t pid;
 	int r;
 
 	if (ch == NULL)
 		return err_set(e, -ENOMEM, "out of memory");
-	r = ch->req.tty ? open_tty(w, &p) : open_pipes(&p, ch->req.stdin);
+	if ((r = child_user(ch, boot_env, e)) < 0)
+		goto out;
+	u = ch->has_user ? &ch->user : NULL;
+	r = ch->req.tty ? open_tty(w, u, &p) : open_pipes(&ch->req, u, &p);
 	if (r < 0) {
 		(void)err_errno(e, r, "streams");
 		goto out;

@@ -12,7 +12,8 @@ struct work;
 struct err;
 
 /* The agent's ends; with a terminal in and out are one descriptor each of
- * it and err is -1.  All nonblocking. */
+ * it and err is -1; so is that of a detached command, whose out has both.  All
+ * nonblocking. */
 struct spawned {
 	pid_t pid; /* also its process group */
 	int in, out, err;
@@ -20,9 +21,12 @@ struct spawned {
 	struct child *child; /* for spawn_free, once it is away */
 };
 
-/* What req holds is taken, whatever comes of it.  0, or -errno with e. */
+/* What req holds is taken, whatever comes of it.  0; as user_find(), with e; or
+ * another -errno with e. */
 int spawn(struct work *w, const struct strs *boot_env, struct exec_request *req,
     struct spawned *ret, struct err *e);
+/* Why a command could not be executed, for a person; code: -errno. */
+const char *spawn_error(int code);
 /* Only once child_is_away().  NULL is fine. */
 void spawn_free(struct child *ch);
 

@@ -18,6 +18,7 @@
 #include "agent/file.h"
 #include "agent/raw.h"
 #include "agent/root.h"
+#include "agent/user.h"
 #include "agent/work.h"
 #include "common/err.h"
 #include "common/fds.h"
@@ -67,6 +68,17 @@ work_drop_caps(void)
 	d[0].permitted = d[0].effective = (uint32_t)caps_kept;
 	d[1].permitted = d[1].effective = (uint32_t)(caps_kept >> 32);
 	return (int)RAW(capset, &h, d);
+}
+
+int
+work_become(const struct user *u)
+{
+	long r;
+
+	if ((r = RAW(setgroups, u->ngroups, u->groups)) < 0 ||
+	    (r = RAW(setresgid, u->gid, u->gid, u->gid)) < 0)
+		return (int)r;
+	return (int)RAW(setresuid, u->uid, u->uid, u->uid);
 }
 
 int
@@ -201,6 +213,10 @@ work_adopt(struct work *w, struct err *e)
 	w->pts_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (w->pts_fd < 0)
 		return err_errno(e, -errno, "workload's terminals");
+	(void)snprintf(path, sizeof(path), "/proc/%d/root", w->pid);
+	w->root_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (w->root_fd < 0)
+		return err_errno(e, -errno, "workload's root");
 	w->pidfd = (int)syscall(SYS_pidfd_open, w->pid, 0);
 	if (w->pidfd < 0 || setns(w->pidfd, CLONE_NEWPID) < 0)
 		return err_errno(e, -errno, "workload's namespaces");
@@ -221,6 +237,7 @@ work_undo(struct work *w)
 	execgroups_close(&w->groups);
 	fd_close(&w->procs_fd);
 	fd_close(&w->pts_fd);
+	fd_close(&w->root_fd);
 	fd_close(&w->ask.fd);
 }
 

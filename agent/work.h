@@ -10,6 +10,7 @@
 
 struct boot_spec;
 struct err;
+struct user;
 
 /*
  * The workload's room in the guest: own pid, mount, uts and ipc namespace,
@@ -23,15 +24,16 @@ struct work {
 	int pidfd;
 	int procs_fd; /* cgroup.procs of its rest; -1: no cgroup v2 here */
 	int pts_fd; /* its devpts, opened before any stranger ran */
+	int root_fd; /* its root */
 	struct watch ask; /* its pid 1 was told to end the machine */
 	struct execgroups groups;
 	struct limits limits;
 };
 
-#define WORK_NONE                                                        \
-	{                                                                \
-		.pidfd = -1, .procs_fd = -1, .pts_fd = -1, .ask.fd = -1, \
-		.groups = EXECGROUPS_NONE                                \
+#define WORK_NONE                                                         \
+	{                                                                 \
+		.pidfd = -1, .procs_fd = -1, .pts_fd = -1, .root_fd = -1, \
+		.ask.fd = -1, .groups = EXECGROUPS_NONE                   \
 	}
 
 /*
@@ -51,5 +53,8 @@ int work_enter(const struct work *w, const struct execgroup *g);
 int work_limit_files(const struct work *w);
 /* Gives up what no workload may have (bounding set).  0 or -errno. */
 int work_drop_caps(void);
+/* Becomes u, for good: with another uid than 0 no capability is left.  0 or
+ * -errno. */
+int work_become(const struct user *u);
 
 #endif

@@ -128,17 +128,26 @@ answer_error(struct client *c, int status, const char *fmt, ...)
 }
 
 void
-answer_held(struct client *c)
+answer_held_text(const struct client *c, char *text, size_t len)
 {
 	const struct share *s =
 	    c->role == ROLE_NONE ? &c->apid->strangers : &c->apid->held;
 
-	answer_error(c, 503,
+	(void)snprintf(text, len,
 	    "too much is under way: requests, answers and streams of your "
 	    "user hold %" PRIu64 " KiB, those of all together at most %" PRIu64
 	    " KiB, and some is kept for others: read or end some, or ask for "
 	    "less (limit)",
 	    share_has(s, c->who) / 1024, s->total / 1024);
+}
+
+void
+answer_held(struct client *c)
+{
+	char text[256];
+
+	answer_held_text(c, text, sizeof(text));
+	answer_error(c, 503, "%s", text);
 }
 
 void

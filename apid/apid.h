@@ -75,6 +75,8 @@ struct stream {
 	bool asked; /* the first frame went */
 	bool takes_signals; /* exec: its warden and agent do */
 	bool has_status; /* exec: the last word was said */
+	const char *newer; /* exec: what guests of before refuse */
+	size_t asks; /* bytes counted for its request */
 	size_t nfirst;
 	uint8_t first[FRAME_HEAD_LEN + 1024]; /* FRAME_OPENED */
 	struct frame_dec dec;
@@ -134,6 +136,9 @@ struct client_ops {
 /* What a WebSocket's messages and its end mean. */
 struct ws_ops {
 	void (*message)(struct client *c, bool text, const void *p, size_t len);
+	/* A message is longer than may be: ws_set_max(), or it is too long.
+	 * NULL: it is. */
+	void (*grows)(struct client *c);
 	/* From here on no message comes or goes. */
 	void (*ending)(struct client *c);
 };
@@ -189,6 +194,8 @@ void client_in_free(struct client *c);
 void client_release(struct client *c);
 /* Counts n more bytes for c; false: its caller has too many already. */
 bool client_hold(struct client *c, size_t n);
+/* So many of them are free again. */
+void client_let_go(struct client *c, size_t n);
 /* Counts a question of c to orchd, once, until it is answered; likewise. */
 bool client_ask(struct client *c);
 void client_answered(struct client *c);
@@ -202,6 +209,8 @@ void client_title(const struct apid *a);
 /* answer.c: each ends in CP_ANSWER, answer_chunked() in the phase p. */
 void answer_error(struct client *c, int status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* Why client_hold() refused, for a person. */
+void answer_held_text(const struct client *c, char *text, size_t len);
 /* 503: what client_hold(), client_ask() refused. */
 void answer_held(struct client *c);
 void answer_asks(struct client *c);
@@ -246,10 +255,14 @@ void ws_late(struct client *c);
  * the VM; 255 and a channel's number ends that channel.  What is wrong
  * before the upgrade is an HTTP answer, what is wrong after it a status.
  */
-#define EXEC_REQUEST_MAX (128UL * 1024)
+#define EXEC_REQUEST_MAX (512UL * 1024)
 #define WS_MESSAGE_MAX (FRAME_PAYLOAD_MAX + 1) /* with its channel */
 /* What one may hold: a frame, a message, and what waits in both directions. */
 #define STREAM_HELD (576UL * 1024)
+/* Of a request up to so long that is enough.  A longer one holds more, until it
+ * is answered: what comes, and what is on its way to the VM. */
+#define EXEC_REQUEST_SHORT (128UL * 1024)
+#define EXEC_ASK_HELD (640UL * 1024)
 /* Takes fd. */
 void stream_start(struct client *c, int fd);
 /* NULL is fine.  No more bytes either way; the memory stays. */

@@ -45,7 +45,7 @@ ask(struct client *c, uint32_t verb, const struct api_req *req)
 	c->ask = ++a->last_ask;
 	r = chan_send2(
 	    a->orchd, verb, c->ask, req, sizeof(*req), c->q.tail, len, fd);
-	request_clear(&c->q); /* it may hold secrets: not a moment longer */
+	request_sent(&c->q); /* it may hold secrets: not a moment longer */
 	if (r < 0) {
 		c->ask = 0;
 		answer_error(c, 503,
@@ -66,8 +66,9 @@ ask_request(struct client *c)
 	c->phase = CP_ASK;
 	if (ask(c, c->q.route->verb, &c->q.req) < 0)
 		return;
-	client_release(c); /* the body is gone */
-	client_deadline(c, c->apid->conf.ask_ms);
+	if (c->q.route->kind != ROUTE_CALL)
+		client_release(c); /* the body is gone */
+	client_deadline(c, c->apid->conf.ask_ms + c->q.more_ms);
 }
 
 void
@@ -139,7 +140,9 @@ res_json(struct client *c, const struct api_res *res, const struct msg *m)
 	} else if (r == 0)
 		/* a query may show a part: of how many */
 		answer_json(c, (int)res->status, &b,
-		    rt->query != NULL ? (int64_t)(res->total & INT64_MAX) : -1);
+		    rt->query != NULL && rt->list
+			? (int64_t)(res->total & INT64_MAX)
+			: -1);
 out:
 	free(d.owned);
 	jbuf_free(&b);

@@ -83,6 +83,15 @@ client_hold(struct client *c, size_t n)
 }
 
 void
+client_let_go(struct client *c, size_t n)
+{
+	if (n > c->held)
+		n = c->held;
+	share_give(held_of(c), c->who, n);
+	c->held -= n;
+}
+
+void
 client_release(struct client *c)
 {
 	share_give(held_of(c), c->who, c->held);

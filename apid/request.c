@@ -8,6 +8,7 @@
 #include "apid/request.h"
 #include "common/clock.h"
 #include "common/cur.h"
+#include "common/frame.h"
 #include "common/name.h"
 #include "common/num.h"
 #include "common/url.h"
@@ -15,6 +16,7 @@
 #include "common/when.h"
 #include "proto/launch.h"
 #include "proto/objects.h"
+#include "proto/ward.h"
 
 int
 request_refuse(struct refusal *no, int status, const char *fmt, ...)
@@ -33,10 +35,11 @@ request_init(struct request *q)
 {
 	memset(q, 0, sizeof(*q));
 	jbuf_init(&q->body, BODY_MAX);
+	jbuf_init(&q->call, WARD_OPEN_MAX);
 }
 
 void
-request_clear(struct request *q)
+request_sent(struct request *q)
 {
 	jbuf_free(&q->body);
 	if (q->tail != NULL)
@@ -44,6 +47,13 @@ request_clear(struct request *q)
 	free(q->tail);
 	q->tail = NULL;
 	q->tail_len = 0;
+}
+
+void
+request_clear(struct request *q)
+{
+	request_sent(q);
+	jbuf_free(&q->call);
 }
 
 /*
@@ -182,7 +192,12 @@ take_query(struct request *q, const struct url_query *u, struct refusal *no)
 	for (i = 0; i < u->n && r == 0; i++)
 		r = table_query_add(t, v, u->param[i].key, u->param[i].value,
 		    strlen(u->param[i].value), &e);
-	r = r < 0 ? request_refuse(no, 400, "%s", e.msg) : pack(q, t, v, no);
+	if (r < 0)
+		r = request_refuse(no, 400, "%s", e.msg);
+	else if (q->route->list || *(const uint64_t *)v != 0)
+		r = pack(q, t, v, no);
+	if (r == 0 && q->route->more_ms != NULL)
+		q->more_ms = q->route->more_ms(v);
 	table_clear(t, v);
 	free(v);
 	return r;
@@ -282,6 +297,7 @@ take_rest(struct request *q, const struct http *h, struct refusal *no)
 	case ROUTE_EXEC:
 	case ROUTE_CONSOLE:
 		return take_upgrade(q, h, no);
+	case ROUTE_CALL:
 	case ROUTE_HEALTH:
 	case ROUTE_OPENAPI:
 		break;
@@ -325,6 +341,18 @@ request_write(void *arg, const void *data, size_t len)
 	return q->body.r;
 }
 
+/* Checked, and written anew for the agent. */
+static int
+write_call(struct request *q, const void *obj, struct refusal *no)
+{
+	table_encode(q->route->in, TABLE_SECRETS, obj, &q->call);
+	if (q->call.r == -EMSGSIZE)
+		return request_refuse(no, 413,
+		    "the request is longer than 256 KiB: put what is long into "
+		    "a file");
+	return q->call.r < 0 ? request_refuse(no, 503, "out of memory") : 0;
+}
+
 int
 request_done(struct request *q, struct refusal *no)
 {
@@ -348,7 +376,11 @@ request_done(struct request *q, struct refusal *no)
 		goto out;
 	}
 	jbuf_free(&q->body); /* it may hold secrets: not a moment longer */
-	r = pack(q, t, v, no);
+	if (q->route->imply != NULL && q->route->imply(v, &e) < 0)
+		r = request_refuse(no, 400, "%s", e.msg);
+	else
+		r = q->route->kind == ROUTE_CALL ? write_call(q, v, no)
+						 : pack(q, t, v, no);
 	table_clear(t, v);
 out:
 	free(v);

@@ -21,6 +21,8 @@ struct request {
 	size_t body_len; /* also of a body that nobody wants */
 	uint8_t *tail; /* what follows req: the packed document */
 	size_t tail_len;
+	struct jbuf call; /* CALL: what the VM is asked, once there is a way */
+	uint32_t more_ms; /* of its route */
 };
 
 /* A refusal, and what its answer carries beside the text. */
@@ -36,6 +38,8 @@ struct refusal {
 
 void request_init(struct request *q);
 void request_clear(struct request *q);
+/* It is on its way: what was only for that goes. */
+void request_sent(struct request *q);
 /* After HTTP_EV_HEAD.  0, or -EINVAL with the refusal. */
 int request_head(struct request *q, const struct route_table *routes,
     const struct http *h, struct refusal *no);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "apid/route.h"
+#include "common/err.h"
 #include "common/url.h"
 #include "common/util.h"
 #include "proto/launch.h"
@@ -10,6 +11,25 @@
 
 #define VMS "/api/v1/vms"
 #define VM VMS "/{name:vm}"
+
+static uint32_t
+stop_more_ms(const void *query)
+{
+	return ((const struct vm_stop *)query)->timeout * 1000;
+}
+
+static int
+exec_detached(void *in, struct err *e)
+{
+	struct exec_request *rq = in;
+
+	if (rq->tty || rq->stdin)
+		return err_set(e, -EINVAL,
+		    "%s: not for a command that nobody waits for",
+		    rq->tty ? "tty" : "stdin");
+	rq->detach = true;
+	return 0;
+}
 
 static const struct route rows[] = {
 	{ HTTP_GET, "/healthz", ROUTE_HEALTH, .ok = 200, .op = "getHealth",
@@ -29,14 +49,23 @@ static const struct route rows[] = {
 	    .op = "destroyVM", .about = "Stops and removes a VM." },
 	{ HTTP_POST, VM "/start", ROUTE_ASK, API_VM_START, .out = &vm_table,
 	    .ok = 200, .op = "startVM", .about = "Starts a VM." },
-	{ HTTP_POST, VM "/stop", ROUTE_ASK, API_VM_STOP, .out = &vm_table,
+	{ HTTP_POST, VM "/stop", ROUTE_ASK, API_VM_STOP,
+	    .query = &vm_stop_table, .out = &vm_table, .more_ms = stop_more_ms,
 	    .ok = 200, .op = "stopVM", .about = "Stops a VM." },
+	{ HTTP_POST, VM "/kill", ROUTE_CALL, API_STREAM, STREAM_SIGNAL,
+	    .in = &vm_signal_table, .out = &vm_signalled_table, .ok = 200,
+	    .op = "signalVM",
+	    .about = "Sends a signal to the commands that run in a VM." },
 	{ HTTP_POST, VM "/rename", ROUTE_ASK, API_VM_RENAME,
 	    .in = &vm_rename_table, .out = &vm_table, .ok = 200,
 	    .op = "renameVM", .about = "Gives a VM another name." },
 	{ HTTP_GET, VM "/exec", ROUTE_EXEC, API_STREAM, STREAM_EXEC, .ok = 101,
 	    .op = "vmExecWebSocket",
 	    .about = "Runs a program: WebSocket v5.channel.k8s.io." },
+	{ HTTP_POST, VM "/exec", ROUTE_CALL, API_STREAM, STREAM_EXEC,
+	    .in = &exec_request_table, .imply = exec_detached,
+	    .out = &exec_started_table, .ok = 201, .op = "vmExecDetached",
+	    .about = "Starts a program that goes on by itself." },
 	{ HTTP_GET, "/ws/v1/vms/{name:vm}/console", ROUTE_CONSOLE, API_STREAM,
 	    STREAM_CONSOLE, .ok = 101, .op = "vmConsoleWebSocket",
 	    .about = "The serial console: WebSocket, binary frames." },

@@ -8,6 +8,7 @@
 #include "common/http.h"
 #include "proto/api.h"
 
+struct err;
 struct table;
 struct url_path;
 
@@ -18,6 +19,7 @@ enum route_kind {
 	ROUTE_EXEC, /* WebSocket, channels */
 	ROUTE_CONSOLE, /* WebSocket, bytes */
 	ROUTE_LOG, /* chunked bytes */
+	ROUTE_CALL, /* one question to the VM's agent, one answer */
 	ROUTE_HEALTH, /* answered here */
 	ROUTE_OPENAPI, /* answered here */
 };
@@ -39,10 +41,16 @@ struct route {
 	enum route_kind kind;
 	uint32_t verb; /* enum api_msg */
 	uint32_t stream; /* STREAM: enum launch_stream_kind */
-	const struct table *query; /* of the query string; NULL: ignored */
+	/* of the query string; NULL: ignored.  One that says nothing is sent
+	 * for a list alone; that of a log goes in the message's head */
+	const struct table *query;
 	const struct table *in; /* of the body; NULL: ignored */
+	/* What the path says of it already.  0, or -EINVAL with e; NULL: no. */
+	int (*imply)(void *in, struct err *e);
 	const struct table *out; /* of a good answer; NULL: it is empty */
 	bool list; /* the answer is a list of out */
+	/* How much longer than others it may take, by its query; NULL: not. */
+	uint32_t (*more_ms)(const void *query);
 	/* for the description */
 	int ok; /* status of a good answer */
 	const char *op;

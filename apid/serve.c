@@ -42,8 +42,12 @@ on_fault(struct client *c)
 	struct refusal no = { .status = c->http->fault_status };
 
 	c->keep = false;
-	(void)request_refuse(
-	    &no, c->http->fault_status, "%s", c->http->fault_text);
+	if (no.status == 413)
+		(void)request_refuse(&no, 413,
+		    "the body may have %zu bytes here",
+		    c->q.route != NULL ? route_body_max(c->q.route) : BODY_MAX);
+	else
+		(void)request_refuse(&no, no.status, "%s", c->http->fault_text);
 	log_debug("conn %016" PRIx64 ": %s", c->id, c->http->fault_rule);
 	answer_refusal(c, &no);
 }

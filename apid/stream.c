@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -12,6 +13,7 @@
 #include "common/log.h"
 #include "common/util.h"
 #include "proto/jbuf.h"
+#include "proto/launch.h"
 #include "proto/objects.h"
 #include "proto/ward.h"
 
@@ -64,6 +66,8 @@ put(struct stream *s, uint8_t channel, const void *p, size_t n)
 static void
 open_vm(struct stream *s, const void *json, size_t len)
 {
+	if (len > FRAME_PAYLOAD_MAX)
+		s->newer = "a command and environment of more than 64 KiB";
 	put(s, FRAME_OPEN, json, len);
 	s->asked = true;
 }
@@ -119,12 +123,18 @@ exec_request(struct client *c, const char *text, size_t len)
 		exec_fail(c, e.msg);
 		return;
 	}
-	jbuf_init(&b, FRAME_PAYLOAD_MAX);
+	if (req.detach) {
+		table_clear(&exec_request_table, &req);
+		exec_fail(c, "detach: not over a WebSocket: POST it");
+		return;
+	}
+	c->stream->newer = req.user[0] != '\0' ? "user" : NULL;
+	jbuf_init(&b, WARD_OPEN_MAX);
 	table_encode(&exec_request_table, TABLE_SECRETS, &req, &b);
 	table_clear(&exec_request_table, &req);
 	if (b.r < 0)
 		exec_fail(c,
-		    "command and environment are longer than 64 KiB "
+		    "command and environment are longer than 256 KiB "
 		    "together: use standard input or a file");
 	else {
 		open_vm(c->stream, b.p, b.len);
@@ -169,24 +179,76 @@ on_message(struct client *c, bool text, const void *p, size_t len)
 		exec_message(c, p, len);
 }
 
+/* A request may be long, if that is not too much of its user's. */
+static void
+on_grows(struct client *c)
+{
+	struct stream *s = c->stream;
+	char why[256];
+
+	if (c->q.route->kind != ROUTE_EXEC || s->asked || s->asks > 0)
+		return;
+	if (client_hold(c, EXEC_ASK_HELD)) {
+		s->asks = EXEC_ASK_HELD;
+		ws_set_max(c->ws, EXEC_REQUEST_MAX);
+		return;
+	}
+	answer_held_text(c, why, sizeof(why));
+	exec_fail(c, why);
+}
+
 static void
 on_ending(struct client *c)
 {
 	stream_close(c->stream);
 }
 
-static const struct ws_ops ws_ops = { on_message, on_ending };
+static const struct ws_ops ws_ops = { on_message, on_grows, on_ending };
 
 /* --- from the VM --- */
+
+/* The whole answer to a call, which is the guest's word: read by its table. */
+static void
+called(struct client *c, const char *text)
+{
+	const struct route *rt = c->q.route;
+	struct err e = { 0 };
+	struct jbuf b;
+	void *v;
+
+	if ((v = malloc(rt->out->size)) == NULL) {
+		answer_error(c, 503, "out of memory");
+		return;
+	}
+	jbuf_init(&b, FRAME_PAYLOAD_MAX);
+	if (table_decode(rt->out, TABLE_STRICT, text, strlen(text), v, &e) < 0)
+		answer_error(
+		    c, 502, "what the vm answered makes no sense: %s", e.msg);
+	else {
+		table_encode(rt->out, 0, v, &b);
+		answer_json(c, rt->ok, &b, -1);
+		table_clear(rt->out, v);
+	}
+	jbuf_free(&b);
+	free(v);
+}
 
 /* The warden's first word: may the stream be, and if not, why. */
 static void
 opened(struct stream *s, int status, const char *text)
 {
 	struct client *c = s->c;
+	char why[160];
 
 	s->opened = true;
-	if (status == 101) {
+	client_let_go(c, s->asks);
+	s->asks = 0;
+	if (c->q.route->kind == ROUTE_CALL && status == c->q.route->ok) {
+		stream_close(s);
+		called(c, text);
+		return;
+	}
+	if (status == 101 && c->q.route->kind != ROUTE_CALL) {
 		s->takes_signals = c->q.route->kind == ROUTE_EXEC &&
 		    strcmp(text, WARD_OPENED_SIGNALS) == 0;
 		if (c->phase == CP_OPEN)
@@ -200,6 +262,15 @@ opened(struct stream *s, int status, const char *text)
 	stream_close(s);
 	if (text[0] == '\0')
 		text = "the vm refused without a reason";
+	/* the request was checked here by the same table */
+	if (status == 400 && s->newer != NULL) {
+		(void)snprintf(why, sizeof(why),
+		    "%s: the vm was started by an earlier suite, whose guest "
+		    "does not know it: stop and start it",
+		    s->newer);
+		text = why;
+		status = 409;
+	}
 	if (c->phase == CP_WS) {
 		exec_fail(c, text);
 		return;
@@ -388,11 +459,15 @@ stream_start(struct client *c, int fd)
 		return;
 	}
 	if (c->q.route->kind == ROUTE_EXEC) {
-		ws_upgrade(c, EXEC_REQUEST_MAX, &ws_ops);
+		ws_upgrade(c, EXEC_REQUEST_SHORT, &ws_ops);
 		client_deadline(c, HEAD_MS); /* for the request */
 		return;
 	}
-	open_vm(c->stream, "", 0);
+	if (c->q.route->kind == ROUTE_CALL && c->q.route->stream == STREAM_EXEC)
+		c->stream->newer = "detach";
+	open_vm(
+	    c->stream, c->q.call.p != NULL ? c->q.call.p : "", c->q.call.len);
+	jbuf_free(&c->q.call);
 	c->phase = CP_OPEN;
 	client_deadline(c, OPEN_MS);
 }

@@ -71,9 +71,12 @@ on_frame_start(wslay_event_context_ptr ctx,
 
 	(void)ctx;
 	w->control = wslay_is_ctrl_frame(a->opcode) != 0;
+	if (w->control || w->closing)
+		return;
+	if (a->payload_length > w->max - w->msg.len && w->ops->grows != NULL)
+		w->ops->grows(arg);
 	/* wslay knows the limit of a frame; of all of a message's, we do */
-	if (RULE(API_WS_MAX) && !w->control &&
-	    a->payload_length > w->max - w->msg.len)
+	if (RULE(API_WS_MAX) && a->payload_length > w->max - w->msg.len)
 		ws_close(arg, WSLAY_CODE_MESSAGE_TOO_BIG);
 }
 
@@ -125,7 +128,9 @@ void
 ws_set_max(struct ws *w, size_t max)
 {
 	w->max = max;
-	wslay_event_config_set_max_recv_msg_length(w->ctx, max);
+	/* before ours, and for good: what may grow is ours to refuse */
+	wslay_event_config_set_max_recv_msg_length(
+	    w->ctx, w->ops->grows != NULL ? EXEC_REQUEST_MAX : max);
 }
 
 static int
@@ -140,9 +145,9 @@ ws_new(struct client *c, size_t max, const struct ws_ops *ops)
 		return -ENOMEM;
 	}
 	wslay_event_config_set_no_buffering(w->ctx, 1);
+	w->ops = ops;
 	ws_set_max(w, max);
 	jbuf_init(&w->msg, EXEC_REQUEST_MAX); /* the longest of all */
-	w->ops = ops;
 	c->ws = w;
 	return 0;
 }

@@ -15,6 +15,7 @@ import suite  # found by host
 import api  # noqa: E402
 import boot  # noqa: E402
 import scale  # noqa: E402
+import vmm  # noqa: E402
 
 OUT = os.path.join(suite.BUILD, "bench.md")
 
@@ -27,6 +28,7 @@ def main():
              "share": lambda: boot.control_plane(rep, n),
              "exec": lambda: api.exec_trip(rep, n),
              "get": lambda: api.calls(rep, n),
+             "vmm": lambda: vmm.both(rep, n),
              "scale": lambda: scale.all_of(rep, n, vms)}
     rep = report.Report()
     print("machine: " + report.machine(), flush=True)

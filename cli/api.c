@@ -196,7 +196,9 @@ headers(const struct api_request *rq, const char *key, struct curl_slist **ret)
 static long
 try_ms(const struct api_request *rq)
 {
-	return rq->keyed ? API_ACT_MS : API_TRY_MS;
+	if (rq->keyed)
+		return API_ACT_MS;
+	return rq->once ? API_STREAM_MS : API_TRY_MS;
 }
 
 /* Whatever the environment says about proxies, this goes to the socket. */
@@ -434,7 +436,7 @@ api_call(struct api *a, const struct api_request *rq, struct api_reply *rp,
     struct err *e)
 {
 	char key[KEY_LEN + 1] = "";
-	int64_t until = 0;
+	int64_t until = 0, began;
 	int r, ms, wait = 10;
 
 	*rp = (struct api_reply){ 0 };
@@ -443,12 +445,14 @@ api_call(struct api *a, const struct api_request *rq, struct api_reply *rp,
 	if (rq->keyed && (r = key_new(key)) < 0)
 		return err_errno(e, r, "no random numbers");
 	for (;;) {
+		began = clock_ms();
 		r = try_once(a, rq, key, rp, e);
 		ms = r == 0 ? retry_after_ms(a, rp) : wait;
-		if (ms < 0 || (r < 0 && !can_retry(r, a->reached)))
+		if (ms < 0 || (r < 0 && !can_retry(r, a->reached)) ||
+		    (r < 0 && rq->once && a->sent))
 			return r;
 		if (until == 0)
-			until = clock_ms() +
+			until = (r == 0 && !rq->keyed ? began : clock_ms()) +
 			    (a->reached || r == -ECONNRESET ? API_RETRY_MS
 							    : API_REFUSED_MS);
 		switch (pause_ms(rq, ms, until)) {

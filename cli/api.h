@@ -12,12 +12,16 @@ struct err;
 /*
  * Requests to the API.  One that breaks, or is answered with 503 and
  * Retry-After, is sent again, with the same Idempotency-Key, for
- * API_RETRY_MS: a restart of the suite is not seen from here.
+ * API_RETRY_MS: a restart of the suite is not seen from here.  What came
+ * to 503 after a longer wait, and has no key, is not.
  */
 #define API_RETRY_MS 10000
 /* Nobody listens and nobody did before: the suite is not up. */
 #define API_REFUSED_MS 1000
 #define API_TRY_MS 30000 /* until an answer to what only asks */
+/* Where all streams of a VM are open a request waits for one (30 s), and then
+ * its guest has to answer. */
+#define API_STREAM_MS 75000
 /* What changes something is answered when that has come about, or not:
  * ready_timeout in mews.conf, an hour at most, and what comes beside it. */
 #define API_ACT_MS 3900000
@@ -33,6 +37,7 @@ struct api_request {
 	const char *body; /* JSON; NULL: none */
 	const char *last_event_id; /* NULL: none */
 	bool keyed; /* changes something: goes with an Idempotency-Key */
+	bool once; /* acts and has no key: never sent twice */
 	/* How many signals do not end it, but for API_DEAF_MS: the answer is
 	 * most often near, and then it is known what became of it. */
 	unsigned int deaf;

@@ -66,6 +66,7 @@ int cmd_logs(struct cli *c, int argc, char *argv[]);
 int cmd_start(struct cli *c, int argc, char *argv[]);
 int cmd_stop(struct cli *c, int argc, char *argv[]);
 int cmd_restart(struct cli *c, int argc, char *argv[]);
+int cmd_kill(struct cli *c, int argc, char *argv[]);
 int cmd_wait(struct cli *c, int argc, char *argv[]);
 int cmd_rename(struct cli *c, int argc, char *argv[]);
 int cmd_rm(struct cli *c, int argc, char *argv[]);

@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 #include "cli/env.h"
 #include "cli/opt.h"
+#include "cli/out.h"
 #include "cli/session.h"
 #include "cli/sig.h"
 #include "cli/vm.h"
@@ -70,8 +71,8 @@ attach_on_terminal(bool in)
 }
 
 struct opts {
-	bool in, tty;
-	const char *cwd;
+	bool in, tty, detach;
+	const char *cwd, *user;
 	struct env env;
 };
 
@@ -85,13 +86,16 @@ parse(struct cli *c, struct opts *o, int argc, char *argv[])
 		{ "env", required_argument, NULL, 'e' },
 		{ "env-file", required_argument, NULL, OPT_FIRST },
 		{ "workdir", required_argument, NULL, 'w' },
+		{ "user", required_argument, NULL, 'u' },
+		{ "detach", no_argument, NULL, 'd' },
 		OPT_COMMON,
 		OPT_LAST,
 	};
 	struct err e = { 0 };
 	int opt, r;
 
-	while ((opt = opt_next(c, argc, argv, "+:ite:w:", longs)) != OPT_END) {
+	while (
+	    (opt = opt_next(c, argc, argv, "+:dite:w:u:", longs)) != OPT_END) {
 		r = 0;
 		switch (opt) {
 		case 'i':
@@ -99,6 +103,12 @@ parse(struct cli *c, struct opts *o, int argc, char *argv[])
 			break;
 		case 't':
 			o->tty = opt_flag();
+			break;
+		case 'd':
+			o->detach = opt_flag();
+			break;
+		case 'u':
+			o->user = optarg;
 			break;
 		case 'e':
 			r = env_add(&o->env, optarg, &e);
@@ -129,13 +139,47 @@ fill(const struct opts *o, int argc, char *argv[], struct exec_request *rq,
 	rq->stdin = o->in;
 	rq->tty = o->tty;
 	if ((r = attach_words(rq, argc, argv, e)) < 0 ||
-	    (r = env_strs(&o->env, &rq->env, e)) < 0)
+	    (r = env_strs(&o->env, CMD_ENV_BYTES_MAX, &rq->env, e)) < 0)
 		return r;
 	if (o->cwd != NULL)
 		(void)snprintf(rq->cwd, sizeof(rq->cwd), "%s", o->cwd);
+	if (o->user != NULL &&
+	    snprintf(rq->user, sizeof(rq->user), "%s", o->user) >=
+		(int)sizeof(rq->user))
+		return err_set(
+		    e, -EINVAL, "-u: at most %zu bytes", sizeof(rq->user) - 1);
 	if ((r = table_check(&exec_request_table, rq, e)) < 0)
 		words_ours(words_exec, e);
 	return r;
+}
+
+/* 0, or what the options do not mean together. */
+static int
+settle(struct cli *c, const struct opts *o)
+{
+	if (o->detach && (o->in || o->tty))
+		return cli_usage(c, "-i and -t do not go together with -d");
+	if (o->user != NULL && o->user[0] == '\0')
+		return cli_usage(c, "-u: which user?");
+	if (o->tty && !attach_on_terminal(o->in))
+		return cli_usage(c, "-t needs a terminal: leave it out");
+	return 0;
+}
+
+static int
+detached(struct cli *c, const char *name, const struct exec_request *rq,
+    struct err *e)
+{
+	int32_t pid = 0;
+	char text[32];
+	int r = vm_exec_detached(c, name, rq, &pid, e);
+
+	if (r < 0)
+		return r;
+	(void)snprintf(
+	    text, sizeof(text), c->json ? "{\"pid\":%d}" : "%d", pid);
+	out_line(stdout, text);
+	return 0;
 }
 
 int
@@ -161,15 +205,14 @@ cmd_exec(struct cli *c, int argc, char *argv[])
 		status = cli_usage(c, "which command?");
 		goto out;
 	}
-	if (o.tty && !attach_on_terminal(o.in)) {
-		status = cli_usage(c, "-t needs a terminal: leave it out");
+	if ((status = settle(c, &o)) != 0)
 		goto out;
-	}
 	r = fill(&o, argc - optind, argv + optind, &rq, &e);
 	if (r == 0 && (r = sig_open()) < 0)
 		err_errno(&e, r, "signals");
 	if (r == 0)
-		r = session_exec(c, name, &rq, &code, &e);
+		r = o.detach ? detached(c, name, &rq, &e)
+			     : session_exec(c, name, &rq, &code, &e);
 	status = r < 0 ? cli_fail(c, r, &e) : code;
 out:
 	table_clear(&exec_request_table, &rq);

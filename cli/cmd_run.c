@@ -194,7 +194,7 @@ fill(const struct run *run, struct vm_create *rq, struct err *e)
 	if (run->kernel_cmdline != NULL)
 		(void)snprintf(rq->kernel_cmdline, sizeof(rq->kernel_cmdline),
 		    "%s", run->kernel_cmdline);
-	return env_strs(&run->env, &rq->env, e);
+	return env_strs(&run->env, ENV_BYTES_MAX, &rq->env, e);
 }
 
 /* A name of our own choice that is taken is no fault: another is chosen. */

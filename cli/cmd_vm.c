@@ -1,6 +1,8 @@
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "cli/cli.h"
 #include "cli/opt.h"
@@ -9,7 +11,7 @@
 #include "common/num.h"
 #include "common/util.h"
 
-/* start, stop, restart, wait, rm: what takes several names. */
+/* start, stop, restart, kill, wait, rm: what takes several names. */
 
 #define READY_MS 120000
 #define DOWN_MS 120000 /* the whole stop ladder */
@@ -22,6 +24,8 @@ struct names {
 	bool no_wait;
 	enum wait_for wait_for;
 	int wait_ms;
+	int grace; /* seconds; -1: not said */
+	uint8_t signal;
 	int (*one)(struct cli *c, const struct names *n, const char *name,
 	    struct err *e);
 };
@@ -77,7 +81,7 @@ stop_one(struct cli *c, const struct names *n, const char *name, struct err *e)
 	struct vm_view vm;
 	int r;
 
-	if ((r = vm_post(c, name, "stop", &vm, e)) < 0 || n->no_wait)
+	if ((r = vm_stop(c, name, n->grace, &vm, e)) < 0 || n->no_wait)
 		return r;
 	vm_ref(&vm, ref);
 	return vm_wait(c, ref, DOWN_MS, vm_is_down, &vm, e);
@@ -96,10 +100,18 @@ restart_one(
 		return r;
 	vm_ref(&vm, ref);
 	if (!vm_at_rest(&vm) &&
-	    ((r = vm_post(c, ref, "stop", &vm, e)) < 0 ||
+	    ((r = vm_stop(c, ref, n->grace, &vm, e)) < 0 ||
 		(r = vm_wait(c, ref, DOWN_MS, vm_is_down, &vm, e)) < 0))
 		return r;
 	return start_one(c, n, ref, e);
+}
+
+static int
+kill_one(struct cli *c, const struct names *n, const char *name, struct err *e)
+{
+	uint32_t reached;
+
+	return vm_kill(c, name, n->signal, &reached, e);
 }
 
 static int
@@ -185,6 +197,40 @@ take_timeout(const char *word, struct names *n, struct err *e)
 }
 
 static int
+take_grace(const char *word, struct names *n, struct err *e)
+{
+	long long s;
+
+	if (num_parse(word, 0, STOP_TIMEOUT_MAX_S, &s) < 0)
+		return err_set(e, -EINVAL,
+		    "-t %.32s: it is a number of seconds, 0 to %d", word,
+		    STOP_TIMEOUT_MAX_S);
+	n->grace = (int)s;
+	return 0;
+}
+
+/* TERM, SIGTERM, term or 15. */
+static int
+take_signal(const char *word, struct names *n, struct err *e)
+{
+	const char *name = strncasecmp(word, "SIG", 3) == 0 ? word + 3 : word;
+	long long v = 1;
+
+	if (num_parse(word, 1, SIGNALS_MAX, &v) < 0) {
+		while (
+		    v <= SIGNALS_MAX && strcasecmp(signal_names[v], name) != 0)
+			v++;
+	}
+	if (v > SIGNALS_MAX)
+		return err_set(e, -EINVAL,
+		    "-s %.32s: it is a signal's name, as TERM or HUP, or its "
+		    "number, 1 to %d",
+		    word, SIGNALS_MAX);
+	n->signal = (uint8_t)v;
+	return 0;
+}
+
+static int
 names_run(struct cli *c, struct names *n, const char *shorts,
     const struct option *longs, int argc, char *argv[])
 {
@@ -198,6 +244,12 @@ names_run(struct cli *c, struct names *n, const char *shorts,
 			break;
 		case O_NO_WAIT:
 			n->no_wait = opt_flag();
+			break;
+		case 't':
+			r = take_grace(optarg, n, &e);
+			break;
+		case 's':
+			r = take_signal(optarg, n, &e);
 			break;
 		case O_FOR:
 			r = take_for(optarg, n, &e);
@@ -220,6 +272,13 @@ static const struct option longs_wait[] = {
 	OPT_LAST,
 };
 
+static const struct option longs_stop[] = {
+	{ "no-wait", no_argument, NULL, O_NO_WAIT },
+	{ "time", required_argument, NULL, 't' },
+	OPT_COMMON,
+	OPT_LAST,
+};
+
 int
 cmd_start(struct cli *c, int argc, char *argv[])
 {
@@ -231,17 +290,30 @@ cmd_start(struct cli *c, int argc, char *argv[])
 int
 cmd_stop(struct cli *c, int argc, char *argv[])
 {
-	struct names n = { .one = stop_one };
+	struct names n = { .one = stop_one, .grace = -1 };
 
-	return names_run(c, &n, ":", longs_wait, argc, argv);
+	return names_run(c, &n, ":t:", longs_stop, argc, argv);
 }
 
 int
 cmd_restart(struct cli *c, int argc, char *argv[])
 {
-	struct names n = { .one = restart_one };
+	struct names n = { .one = restart_one, .grace = -1 };
 
-	return names_run(c, &n, ":", longs_wait, argc, argv);
+	return names_run(c, &n, ":t:", longs_stop, argc, argv);
+}
+
+int
+cmd_kill(struct cli *c, int argc, char *argv[])
+{
+	static const struct option longs[] = {
+		{ "signal", required_argument, NULL, 's' },
+		OPT_COMMON,
+		OPT_LAST,
+	};
+	struct names n = { .one = kill_one, .signal = SIGKILL };
+
+	return names_run(c, &n, ":s:", longs, argc, argv);
 }
 
 int

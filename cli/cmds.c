@@ -76,12 +76,17 @@ const struct cmd cmds[] = {
 	    "  mews ps --format '{name}\\t{ip}'\n"
 	    "  mews rm $(mews ps -aq)\n" },
 	{ "exec", cmd_exec,
-	    "[-i] [-t] [-w DIR] [-e NAME[=VALUE]]... [--env-file FILE]\n"
-	    "            VM [--] CMD [ARG...]",
+	    "[-d] [-i] [-t] [-u USER[:GROUP]] [-w DIR] [-e NAME[=VALUE]]...\n"
+	    "            [--env-file FILE] VM [--] CMD [ARG...]",
 	    "Runs a command in a VM",
+	    "  -d, --detach       it goes on by itself: prints its process's "
+	    "number\n"
+	    "                     in the VM; what it says is in the VM's log\n"
 	    "  -i, --interactive  with standard input\n"
 	    "  -t, --tty          with a terminal\n"
-	    "  -w, --workdir DIR  where it starts\n"
+	    "  -u, --user USER[:GROUP]  as whom: names that the VM knows, or\n"
+	    "                     numbers; default: root\n"
+	    "  -w, --workdir DIR  where it starts; default: the user's home\n"
 	    "  -e, --env NAME[=VALUE], --env-file FILE  as for `mews run`\n"
 	    "\n"
 	    "With -it every key is the command's.  With -t alone, Ctrl-C and\n"
@@ -89,7 +94,8 @@ const struct cmd cmds[] = {
 	    "\n"
 	    "  mews exec web uname -a\n"
 	    "  mews exec -it web sh\n"
-	    "  mews exec -w /tmp web -- ls -l\n"
+	    "  mews exec -w /tmp -u nobody web -- ls -l\n"
+	    "  mews exec -d web httpd -f -p 8080\n"
 	    "  mews exec -i web sh -c 'cat > /tmp/x' < x\n" },
 	{ "logs", cmd_logs,
 	    "--console|--vmm [-f] [-n LINES] [--since WHEN] [--raw] VM",
@@ -111,17 +117,35 @@ const struct cmd cmds[] = {
 	    "  --no-wait  do not wait until they are ready\n"
 	    "\n"
 	    "  mews start web db\n" },
-	{ "stop", cmd_stop, "[--no-wait] VM...", "Stops VMs",
-	    "  --no-wait  do not wait until they are down\n"
+	{ "stop", cmd_stop, "[-t SECONDS] [--no-wait] VM...", "Stops VMs",
+	    "  -t, --time SECONDS  so long a guest may take to end by itself, 0\n"
+	    "                to 3600; then its hypervisor is ended.  Default: as\n"
+	    "                mews.conf says\n"
+	    "  --no-wait     do not wait until they are down\n"
 	    "\n"
-	    "  mews stop web db\n" },
-	{ "restart", cmd_restart, "[--no-wait] VM...",
+	    "Its commands hear TERM first.  Of one that stops already, -t counts\n"
+	    "from now.\n"
+	    "\n"
+	    "  mews stop web db\n"
+	    "  mews stop -t 120 db\n" },
+	{ "restart", cmd_restart, "[-t SECONDS] [--no-wait] VM...",
 	    "Stops VMs and starts them again",
-	    "  --no-wait  do not wait until they are ready\n"
+	    "  -t, --time SECONDS  as for `mews stop`\n"
+	    "  --no-wait     do not wait until they are ready\n"
 	    "\n"
 	    "One that is stopped or crashed is started.\n"
 	    "\n"
 	    "  mews restart web db\n" },
+	{ "kill", cmd_kill, "[-s SIGNAL] VM...",
+	    "Sends a signal to the commands of VMs",
+	    "  -s, --signal SIGNAL  HUP, SIGHUP or 1; default: KILL\n"
+	    "\n"
+	    "It goes to all that `mews run` and `mews exec` started there and\n"
+	    "that has not ended: each command with its process group; KILL ends\n"
+	    "what it left behind, too.  The VM itself goes on: `mews stop` ends\n"
+	    "it.\n"
+	    "\n"
+	    "  mews kill -s HUP web\n" },
 	{ "wait", cmd_wait, "[--for down|ready|gone] [--timeout SECONDS] VM...",
 	    "Waits until VMs are down, ready or gone",
 	    "  --for down|ready|gone  default: down, which is stopped or crashed\n"

@@ -12,6 +12,7 @@
 #include "common/util.h"
 #include "proto/objects.h"
 
+_Static_assert(ENV_LINE_MAX == CMD_WORD_MAX, "one limit");
 _Static_assert(nitems(((struct env *)0)->v) == ENV_MAX, "one limit");
 
 static bool
@@ -92,9 +93,10 @@ env_add(struct env *env, const char *text, struct err *e)
 	else if ((r = own_value(text, n, &value, e)) < 0)
 		return r;
 	len = strlen(value);
-	if (len > ENV_LINE_MAX)
+	if (n + 1 + len > ENV_LINE_MAX)
 		return err_set(e, -E2BIG,
-		    "the value of %.*s is longer than %zu bytes",
+		    "%.*s and its value are longer than the %zu bytes that "
+		    "Linux allows: put it into a file that the command reads",
 		    (int)(n < 64 ? n : 64), text, ENV_LINE_MAX);
 	if (!utf8_valid(value, len))
 		return err_set(e, -EINVAL, "the value of %.*s is not UTF-8",
@@ -115,7 +117,9 @@ add_line(struct env *env, const char *s, size_t len, struct err *e)
 	int r;
 
 	if (len > ENV_LINE_MAX)
-		return err_set(e, -E2BIG, "the line is longer than %zu bytes",
+		return err_set(e, -E2BIG,
+		    "the line is longer than the %zu bytes that Linux allows "
+		    "a variable",
 		    ENV_LINE_MAX);
 	if (memchr(s, '\0', len) != NULL)
 		return err_set(e, -EINVAL, "there is a NUL byte");
@@ -199,20 +203,20 @@ out:
 }
 
 int
-env_strs(const struct env *env, struct strs *ret, struct err *e)
+env_strs(const struct env *env, uint32_t max, struct strs *ret, struct err *e)
 {
 	size_t i;
 	int r;
 
 	for (i = 0; i < env->n; i++) {
-		r = strs_add(
-		    ret, env->v[i], strlen(env->v[i]), ENV_MAX, ENV_BYTES_MAX);
+		r = strs_add(ret, env->v[i], strlen(env->v[i]), ENV_MAX, max);
 		if (r < 0)
 			return r == -E2BIG
 			    ? err_set(e, r,
 				  "the environment has at most %d variables "
-				  "and %d bytes",
-				  ENV_MAX, ENV_BYTES_MAX)
+				  "and %u bytes: put the rest into a file "
+				  "that the command reads",
+				  ENV_MAX, max)
 			    : err_set(e, r, "out of memory");
 	}
 	return 0;

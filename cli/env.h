@@ -2,6 +2,7 @@
 #define MEWS_CLI_ENV_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "proto/table.h"
 
@@ -12,7 +13,8 @@ struct err;
  * env_clear() wipes: these are secrets.
  */
 #define ENV_FILE_MAX ((size_t)1 << 20)
-#define ENV_LINE_MAX ((size_t)32768)
+/* NAME=VALUE: Linux' own limit of a word, CMD_WORD_MAX. */
+#define ENV_LINE_MAX ((size_t)131071)
 
 struct env {
 	size_t n;
@@ -29,8 +31,10 @@ int env_add(struct env *env, const char *text, struct err *e);
 int env_parse(struct env *env, const char *file, const char *text, size_t len,
     struct err *e);
 int env_file(struct env *env, const char *path, struct err *e);
-/* Into an object's list; strs_clear() is the caller's. */
-int env_strs(const struct env *env, struct strs *ret, struct err *e);
+/* Into an object's list, at most so many bytes; strs_clear() is the caller's.
+ */
+int env_strs(
+    const struct env *env, uint32_t max, struct strs *ret, struct err *e);
 void env_clear(struct env *env);
 
 #endif

@@ -196,17 +196,18 @@ int
 upgrade_open(struct cli *c, const char *target, const char *protocols,
     const char *name, struct upgrade *up, int *fd, struct err *e)
 {
-	int64_t until = 0, end;
+	int64_t until = 0, began, end;
 	int again, r;
 
 	for (;;) {
 		fd_close(fd);
 		api_set_status(c->api, 0);
+		began = clock_ms();
 		r = try_once(c, target, protocols, name, up, fd, &again, e);
 		if (r >= 0 || again < 0)
 			return r;
 		if (until == 0)
-			until = clock_ms() +
+			until = (api_status(c->api) != 0 ? began : clock_ms()) +
 			    (api_was_reached(c->api) ? API_RETRY_MS
 						     : API_REFUSED_MS);
 		end = clock_ms() + again;

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cli/api.h"
 #include "common/http.h"
 #include "common/ws.h"
 
@@ -13,7 +14,7 @@ struct err;
 
 #define UPGRADE_BODY_MAX 8192 /* of a refusal */
 #define UPGRADE_BUF 16384
-#define UPGRADE_WAIT_MS 30000
+#define UPGRADE_WAIT_MS API_STREAM_MS
 
 /* The HTTP part of a WebSocket: until 101, and what came behind it. */
 struct upgrade {

@@ -40,6 +40,12 @@ refusal_of_vm(int status, const char *text, const char *name, struct err *e)
 		    name, name);
 		return true;
 	}
+	if (status == 409 && strcmp(text, "no command runs in this vm") == 0) {
+		(void)err_set(e, -EREMOTEIO,
+		    "no command runs in VM %.80s: `mews stop %.80s` ends the VM",
+		    name, name);
+		return true;
+	}
 	if (status == 503 && strcmp(text, "vm not ready yet") == 0) {
 		(void)err_set(e, -EREMOTEIO,
 		    "VM %.80s is not ready yet: `mews wait --for ready %.80s` "
@@ -54,12 +60,17 @@ int
 vm_refusal(struct cli *c, int status, const char *body, size_t len,
     const char *name, struct err *e)
 {
-	char text[200];
+	char text[256];
 
 	if (!api_error_text(body, len, text, sizeof(text)))
 		(void)snprintf(text, sizeof(text), "without a reason");
 	if (name != NULL && refusal_of_vm(status, text, name, e))
 		return -EREMOTEIO;
+	/* the numbers, and last what to do: none of it is to be cut off */
+	if (status == 503 &&
+	    (strncmp(text, "too many ", 9) == 0 ||
+		strncmp(text, "too much ", 9) == 0))
+		return err_set(e, -EREMOTEIO, "%s", text);
 	switch (status) {
 	case 401:
 	case 403:
@@ -68,6 +79,7 @@ vm_refusal(struct cli *c, int status, const char *body, size_t len,
 	case 404: /* what is missing is not a VM, and the text says what */
 	case 409:
 	case 410:
+	case 422:
 	case 429:
 		return err_set(e, -EREMOTEIO, "%s%s",
 		    strcmp(text, "without a reason") == 0 ? "refused " : "",
@@ -169,6 +181,72 @@ vm_rename(struct cli *c, const char *vm, const char *name, struct vm_view *ret,
 	r = b.r < 0 ? err_set(e, b.r, "out of memory")
 		    : ask_vm(c, "POST", vm, "/rename", b.p, ret, e);
 	jbuf_free(&b);
+	return r;
+}
+
+int
+vm_stop(struct cli *c, const char *name, int timeout, struct vm_view *ret,
+    struct err *e)
+{
+	char verb[32] = "stop";
+
+	if (timeout >= 0)
+		(void)snprintf(verb, sizeof(verb), "stop?timeout=%d", timeout);
+	return vm_post(c, name, verb, ret, e);
+}
+
+/* One object there, one back.  Never sent twice: it has no key. */
+static int
+act(struct cli *c, const char *name, const char *tail, const struct table *in,
+    const void *rq, int want, const struct table *out, void *ret, struct err *e)
+{
+	struct api_reply rp = { 0 };
+	char target[API_TARGET_MAX];
+	struct api_request arq = {
+		.method = "POST", .target = target, .once = true
+	};
+	struct jbuf b;
+	int r;
+
+	if ((r = vm_target(target, "/api/v1/vms/", name, tail, e)) < 0)
+		return r;
+	jbuf_init(&b, TABLE_JSON_MAX);
+	table_encode(in, TABLE_SECRETS, rq, &b);
+	arq.body = b.p;
+	if (b.r < 0)
+		r = err_set(e, b.r, "the request is too large");
+	else if ((r = ask(c, &arq, want, name, &rp, e)) == 0 &&
+	    table_decode(out, 0, rp.body.p, rp.body.len, ret, NULL) < 0)
+		r = err_set(e, -EPROTO,
+		    "what the API at %.60s answered makes no sense",
+		    api_path(c->api));
+	api_reply_free(&rp);
+	jbuf_free(&b);
+	return r;
+}
+
+int
+vm_kill(struct cli *c, const char *name, uint8_t signal, uint32_t *reached,
+    struct err *e)
+{
+	const struct vm_signal rq = { .signal = signal };
+	struct vm_signalled got = { 0 };
+	int r = act(c, name, "/kill", &vm_signal_table, &rq, 200,
+	    &vm_signalled_table, &got, e);
+
+	*reached = got.signalled;
+	return r;
+}
+
+int
+vm_exec_detached(struct cli *c, const char *name, const struct exec_request *rq,
+    int32_t *pid, struct err *e)
+{
+	struct exec_started got = { 0 };
+	int r = act(c, name, "/exec", &exec_request_table, rq, 201,
+	    &exec_started_table, &got, e);
+
+	*pid = got.pid;
 	return r;
 }
 

@@ -23,12 +23,21 @@ int vm_target(char target[API_TARGET_MAX], const char *prefix, const char *name,
     const char *tail, struct err *e);
 
 int vm_get(struct cli *c, const char *name, struct vm_view *ret, struct err *e);
-/* verb: "start", "stop" */
+/* verb: "start", ... */
 int vm_post(struct cli *c, const char *name, const char *verb,
     struct vm_view *ret, struct err *e);
 /* name: what it is to be called. */
 int vm_rename(struct cli *c, const char *vm, const char *name,
     struct vm_view *ret, struct err *e);
+/* timeout: how long its guest has, in seconds; -1: as mews.conf says. */
+int vm_stop(struct cli *c, const char *name, int timeout, struct vm_view *ret,
+    struct err *e);
+/* signal: a number; *reached: how many commands have got it. */
+int vm_kill(struct cli *c, const char *name, uint8_t signal, uint32_t *reached,
+    struct err *e);
+/* *pid: of its process, as the guest's programs see it. */
+int vm_exec_detached(struct cli *c, const char *name,
+    const struct exec_request *rq, int32_t *pid, struct err *e);
 int vm_delete(struct cli *c, const char *name, struct err *e);
 /* *taken: it was refused because the name is taken, and nothing was made. */
 int vm_create_new(struct cli *c, const struct vm_create *rq,

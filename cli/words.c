@@ -10,7 +10,7 @@ const struct word words_run[] = { { "name", "--name" }, { "image", "IMAGE" },
 	{ "kernel_cmdline", "--kernel-cmdline" }, { "env", "-e" },
 	{ "hostname", "--hostname" }, { NULL, NULL } };
 const struct word words_exec[] = { { "cmd", "CMD" }, { "env", "-e" },
-	{ "cwd", "-w" }, { NULL, NULL } };
+	{ "cwd", "-w" }, { "user", "-u" }, { NULL, NULL } };
 
 static bool
 is_word(char c)

@@ -74,11 +74,13 @@ of_common(const struct share *s, struct share_who who, uint64_t n)
 	return n > s->kept[who.kind] ? n - s->kept[who.kind] : 0;
 }
 
-int
-share_take(struct share *s, struct share_who who, uint64_t n)
+/* What of the common part n more would take from it; -EBUSY: there is not so
+ * much, or it is not for who has so much already. */
+static int
+would_take(
+    const struct share *s, struct share_who who, uint64_t n, uint64_t *ret)
 {
-	struct share_part *p = find(s, who);
-	const uint64_t has = p != NULL ? p->n : 0;
+	const uint64_t has = share_has(s, who);
 	const uint64_t left = s->common - s->taken;
 	uint64_t had, gets;
 
@@ -88,16 +90,35 @@ share_take(struct share *s, struct share_who who, uint64_t n)
 	gets = of_common(s, who, has + n);
 	if (gets - had > left || (s->is_scarce && gets > left))
 		return -EBUSY;
-	if (n == 0)
-		return 0;
-	if (p == NULL) {
+	*ret = gets - had;
+	return 0;
+}
+
+bool
+share_can(const struct share *s, struct share_who who, uint64_t n)
+{
+	uint64_t taken;
+
+	return would_take(s, who, n, &taken) == 0;
+}
+
+int
+share_take(struct share *s, struct share_who who, uint64_t n)
+{
+	struct share_part *p;
+	uint64_t taken;
+	int r;
+
+	if ((r = would_take(s, who, n, &taken)) < 0 || n == 0)
+		return r;
+	if ((p = find(s, who)) == NULL) {
 		if ((p = calloc(1, sizeof(*p))) == NULL)
 			return -ENOMEM;
 		p->who = who;
 		LIST_INSERT_HEAD(&s->parts, p, entry);
 	}
 	p->n += n;
-	s->taken += gets - had;
+	s->taken += taken;
 	return 0;
 }
 

@@ -44,6 +44,8 @@ void share_init(
     struct share *s, uint64_t total, const uint32_t listed[SHARE_KINDS]);
 /* Forgets all; s may be zero. */
 void share_clear(struct share *s);
+/* Would share_take() have that for it now? */
+bool share_can(const struct share *s, struct share_who who, uint64_t n);
 /* 0; -EBUSY: not now; -ENOMEM. */
 int share_take(struct share *s, struct share_who who, uint64_t n);
 /* No more than it has is given back. */

@@ -46,6 +46,19 @@ arm_ready_by(struct vm *v)
 		vm_arm(v, left < 0 ? 0 : left);
 }
 
+/* The smaller hypervisor where it can do all that the VM needs.  AF_VSOCK
+ * comes later, from the spawner: then none of them may lack it. */
+static unsigned int
+pick_backend(const struct vm *v)
+{
+	const struct launch_caps *c = &v->ld->caps;
+
+	return c->microvm && !c->vsock && v->accel == ACCEL_KVM &&
+		backend_can(BACKEND_QEMU_MICROVM, &v->machine)
+	    ? BACKEND_QEMU_MICROVM
+	    : BACKEND_QEMU;
+}
+
 static void
 enter_prepare(struct vm *v)
 {
@@ -55,6 +68,7 @@ enter_prepare(struct vm *v)
 	v->accel = (uint8_t)(v->is_probe ? ACCEL_KVM : v->ld->accel);
 	/* what orchd leaves to us: the spawner checks it, the keeper runs it */
 	m->accel = v->accel;
+	m->backend = (uint16_t)pick_backend(v);
 	m->tsc_khz = v->accel == ACCEL_TCG ? v->ld->tsc_khz : 0;
 	m->flags = v->is_probe ? MACHINE_PROBE : 0;
 	spawnlink_prepare(v);
@@ -241,9 +255,7 @@ look_warden(struct vm *v)
 	if (v->ward.phase == LINK_QMP &&
 	    (v->ward_state.qmp || v->state != VM_WARDEN))
 		wardlink_verify(v);
-	if (v->is_probe && v->state == VM_RUNNING && v->ward_state.agent &&
-	    v->ward.phase == LINK_UP)
-		probe_answered(v);
+	probe_look(v);
 	/* one that was lost before it was told to run it */
 	if (v->state == VM_VERIFIED && v->ward.phase == LINK_UP && !v->is_run)
 		wardlink_run(v);

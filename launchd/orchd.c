@@ -95,7 +95,8 @@ tell_event(struct vm *v, enum launch_event_kind kind)
 	struct launch_event e = { .vm = v->vmid,
 		.kind = kind,
 		.pid = (uint32_t)v->vmm_pid,
-		.accel = v->accel };
+		.accel = v->accel,
+		.backend = (uint8_t)v->machine.backend };
 
 	if (v->is_probe || v->wants_release)
 		return;
@@ -196,7 +197,8 @@ machine_of(const struct msg *m, size_t head, struct machine *ret)
 	size_t i;
 
 	if (machine_get(p + head, m->len - head, ret) < 0 || ret->flags != 0 ||
-	    ret->accel != ACCEL_UNKNOWN || ret->tsc_khz != 0)
+	    ret->accel != ACCEL_UNKNOWN || ret->backend != BACKEND_QEMU ||
+	    ret->tsc_khz != 0)
 		return -EINVAL;
 	for (i = 0; i < ret->ndevs; i++) {
 		uint16_t role = dev_row(ret->dev[i].kind)->fd;
@@ -248,6 +250,7 @@ on_stop(void *arg, struct chan *c, struct msg *m)
 	if (v == NULL || vm_is_idle(v))
 		return say_err(c, m->id, s.vm, -ENOENT, "no such VM");
 	memcpy(v->rung_ms, s.deadline_ms, sizeof(v->rung_ms));
+	v->grace_ms = s.grace_ms;
 	if (!v->wants_stop || s.from > v->stop_from)
 		v->stop_from = s.from;
 	v->wants_stop = true;
@@ -280,6 +283,7 @@ say_held(struct chan *c, uint64_t id, const struct vm *v)
 		.pid = (uint32_t)v->vmm_pid,
 		.slot = v->slot,
 		.accel = v->accel,
+		.backend = (uint8_t)v->machine.backend,
 		.fault = v->is_broken ? LF_RECORD : LF_NONE,
 		.confined = v->confined };
 
@@ -356,6 +360,14 @@ on_forget(void *arg, struct chan *c, struct msg *m)
 	return 0;
 }
 
+/* Its warden, of an earlier suite, would take the kind for a breach. */
+static bool
+is_too_new(const struct vm *v, const struct launch_stream *s)
+{
+	return s->kind == STREAM_SIGNAL &&
+	    v->ward_state.version < WARD_VERSION_SIGNAL;
+}
+
 /* Its warden's.  Takes the descriptor. */
 static int
 stream(struct launchd *ld, struct chan *c, struct msg *m,
@@ -369,6 +381,13 @@ stream(struct launchd *ld, struct chan *c, struct msg *m,
 	if (v->ward.phase != LINK_UP)
 		return say_err(c, m->id, s->vm, -EAGAIN,
 		    vm_public_state(v) == LV_GONE ? "not running" : "not yet");
+	if (is_too_new(v, s)) {
+		history_refuse(m->fd, 409,
+		    "the vm was started by an earlier suite, which passes no "
+		    "signals on: stop and start it, or use exec with kill(1)");
+		m->fd = -1;
+		return say_done(c, m->id, s->vm);
+	}
 	r = wardlink_stream(v, s, m->fd);
 	m->fd = -1;
 	if (r < 0)

@@ -76,6 +76,8 @@ stop_look(struct vm *v)
 		v->wants_stop = false;
 		if (v->stop_from > v->rung)
 			rung_enter(v, v->stop_from);
+		else if (v->rung <= STOP_ACPI && v->grace_ms > 0)
+			rung_enter(v, STOP_AGENT); /* its time begins anew */
 		break;
 	case VM_KILLING:
 	case VM_ENDED:

@@ -54,6 +54,7 @@ struct vm {
 	bool wants_release;
 	uint32_t stop_from; /* the rung that STOP begins with */
 	uint32_t rung_ms[STOP_RUNGS];
+	uint32_t grace_ms; /* what its guest is told of that; 0: nothing */
 	uint64_t releases[VM_RELEASES_MAX]; /* RELEASE requests */
 	unsigned int nreleases;
 	struct machine_fds fds; /* for its keeper */
@@ -64,6 +65,7 @@ struct vm {
 	uint8_t accel;
 	bool is_probe;
 	bool is_spun; /* the probe: its kernel used its time up */
+	bool is_halted; /* the probe: KVM gave its processor up */
 	bool is_broken; /* its record cannot be read */
 	bool is_adopted; /* it lived before we did: no deadline of a start
 			    is its any more */
@@ -75,6 +77,7 @@ struct vm {
 	bool is_prepared; /* the spawner gave us its keeper */
 	bool is_kept; /* its keeper knows what to run */
 	bool is_run; /* its warden was told to run it */
+	bool has_run; /* and said that it runs */
 	bool has_ended; /* its keeper says so of the hypervisor */
 	bool is_dead; /* its keeper died, or never was */
 	bool is_counted; /* VM_ENDED: the spawner's answer is there */

@@ -17,6 +17,7 @@
 #define WARD_RETRY_MS 5
 #define WARD_PATIENCE_MS 15000 /* a lost warden has this long to return */
 #define VERIFY_RETRY_MS 20 /* then twice as long each time */
+#define POWER_OFF_MS 1000 /* a guest without processes needs that */
 #define VERIFY_PATIENCE_MS 2000 /* for children on their way to exec */
 
 void
@@ -143,11 +144,21 @@ wardlink_spec(struct vm *v)
 	}
 }
 
+/* The last of it the guest needs to power off by itself. */
+static uint32_t
+guest_grace_ms(uint32_t ms)
+{
+	return ms > 2 * POWER_OFF_MS ? ms - POWER_OFF_MS : (ms + 1) / 2;
+}
+
 void
 wardlink_rung(struct vm *v)
 {
 	struct ward_rung r = { .rung = v->rung };
 
+	if (v->rung == STOP_AGENT &&
+	    v->ward_state.version >= WARD_VERSION_SIGNAL)
+		r.grace_ms = guest_grace_ms(v->grace_ms);
 	if (v->rung < STOP_TERM && v->ward.phase == LINK_UP)
 		(void)chan_send(v->ward.chan, WARD_RUNG, 0, &r, sizeof(r), -1);
 }
@@ -173,6 +184,7 @@ on_ward_state(void *arg, struct chan *c, struct msg *m)
 	if (first && m->id == 0)
 		return 0;
 	memcpy(&v->ward_state, m->data, sizeof(v->ward_state));
+	v->has_run = v->has_run || v->ward_state.running != 0;
 	if (!first) {
 		/* several may come in one turn: what it once said of its
 		 * guest, it has said; once that was heard, it is as it is */

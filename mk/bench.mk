@@ -1,6 +1,6 @@
 # Measurements: the real suite in a private host against the bare tools.
 # N runs of each; VMS stand-in VMs for what grows with their number; PARTS
-# of boot, share, exec, get, scale: all unless said.
+# of boot, share, exec, get, vmm, scale: all unless said.
 
 N ?= 10
 VMS ?= 100

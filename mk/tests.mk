@@ -33,6 +33,13 @@ UNIT_OBJ_limits_of_test := $(call obj,agent/limits.c agent/file.c)
 $(B)/unit/agent/limits_of_test: $(UNIT_OBJ_limits_of_test)
 UNIT_OBJ_oom_test := $(call obj,agent/oom.c agent/loop.c)
 $(B)/unit/agent/oom_test: $(UNIT_OBJ_oom_test)
+UNIT_OBJ_execgroup_test := $(B)/obj/agent/execgroup.o
+$(B)/unit/agent/execgroup_test: $(UNIT_OBJ_execgroup_test)
+UNIT_OBJ_user_test := $(B)/obj/agent/user.o
+$(B)/unit/agent/user_test: $(UNIT_OBJ_user_test)
+UNIT_OBJ_detach_test := $(call obj,agent/detach.c agent/console.c \
+	agent/loop.c agent/file.c)
+$(B)/unit/agent/detach_test: $(UNIT_OBJ_detach_test)
 
 UNIT_OBJ_route_test := $(call obj,apid/route.c apid/request.c apid/openapi.c \
 	apid/doc.c)
@@ -57,6 +64,9 @@ $(B)/unit/orchd/reader_test: $(UNIT_OBJ_reader_test)
 UNIT_OBJ_vm_fsm_test := $(B)/obj/orchd/vm/vm_fsm.o
 $(B)/unit/orchd/vm_fsm_test: $(UNIT_OBJ_vm_fsm_test)
 
+UNIT_OBJ_queue_test := $(call obj,orchd/vm/queue.c orchd/object/object.c)
+$(B)/unit/orchd/queue_test: $(UNIT_OBJ_queue_test)
+
 UNIT_OBJ_idem_test := $(B)/obj/orchd/object/idem.o
 UNIT_LIBS_idem_test := -lmd
 $(B)/unit/orchd/idem_test: $(UNIT_OBJ_idem_test)
@@ -68,7 +78,7 @@ $(B)/unit/orchd/write_test: $(UNIT_OBJ_write_test)
 UNIT_OBJ_vm_converge_test := $(UNIT_OBJ_write_test) $(call obj,orchd/text.c \
 	orchd/who.c \
 	$(addprefix orchd/vm/,part.c vm.c vm_step.c vm_fsm.c vm_converge.c \
-	temporary.c))
+	temporary.c queue.c))
 $(B)/unit/orchd/vm_converge_test: $(UNIT_OBJ_vm_converge_test)
 
 UNIT_OBJ_launchd_fsm_test := $(B)/obj/launchd/fsm.o
@@ -120,7 +130,7 @@ unit-build: $(UNIT_BIN) $(HTTP_PROBE) $(WIRE)
 
 # Debugging information is where a compiler says how it laid a struct out.
 $(B)/wire.json: tests/suite/layouts.c mk/layouts $(wildcard proto/*.h) \
-    spawner/record.h spawner/cgroup.h
+    spawner/record.h spawner/cgroup.h | $(B)/.deps
 	@mkdir -p $(@D)
 	$(call say,WIRE,$@)
 	$(Q)$(CC) -std=gnu17 $(CPPFLAGS_ALL) -g -O0 -fno-eliminate-unused-debug-types \

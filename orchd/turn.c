@@ -26,6 +26,8 @@ tell(struct object *obj)
 {
 	write_settle(obj);
 	wait_tell(obj);
+	if (obj->kind->serve != NULL)
+		obj->kind->serve(obj);
 	if (obj->life == OBJECT_NEVER ||
 	    (obj->life == OBJECT_GONE && object_settled(obj))) {
 		obj->kind->free(obj);

@@ -32,7 +32,7 @@ api_req_check(const void *p)
 
 	LOAD(v, p);
 	if (v.conn == 0 ||
-	    (v.kind > STREAM_CONSOLE_LOG && !launch_is_log(v.kind)) ||
+	    (v.kind > STREAM_KIND_MAX && !launch_is_log(v.kind)) ||
 	    (v.flags & ~STREAM_FOLLOW) != 0 || v.since_ns < 0)
 		return -EINVAL;
 	for (i = 0; i < API_VARS_MAX; i++)

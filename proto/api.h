@@ -21,7 +21,7 @@ enum api_msg {
 	API_VM_CREATE = 0x0213, /* key; tail: vm_create */
 	API_VM_DELETE = 0x0214, /* var, key */
 	API_VM_START = 0x0215, /* var, key */
-	API_VM_STOP = 0x0216, /* var, key */
+	API_VM_STOP = 0x0216, /* var, key; tail: vm_stop, or none */
 	API_STREAM = 0x0217, /* var, kind, flags, since_ns -> API_RES 101 +
 				socket */
 	API_EVENTS = 0x0218, /* after, flags: -> API_RES with the next events,

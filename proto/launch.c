@@ -70,9 +70,7 @@ launch_stop_check(const void *p)
 	struct launch_stop v;
 
 	LOAD(v, p);
-	return v.vm != 0 && v.from < STOP_RUNGS && v.pad == 0 && v.pad2 == 0
-	    ? 0
-	    : -EINVAL;
+	return v.vm != 0 && v.from < STOP_RUNGS && v.pad == 0 ? 0 : -EINVAL;
 }
 
 int
@@ -81,7 +79,7 @@ launch_stream_check(const void *p)
 	struct launch_stream v;
 
 	LOAD(v, p);
-	if (v.vm == 0 || v.kind < STREAM_EXEC || v.kind > STREAM_CONSOLE_LOG)
+	if (v.vm == 0 || v.kind < STREAM_EXEC || v.kind > STREAM_KIND_MAX)
 		return -EINVAL;
 	return (v.flags & ~STREAM_FOLLOW) == 0 ? 0 : -EINVAL;
 }
@@ -117,7 +115,7 @@ launch_held_check(const void *p)
 
 	LOAD(v, p);
 	if (v.vm == 0 || v.state < LV_STARTING || v.state > LV_UNKNOWN ||
-	    v.accel > ACCEL_KVM || v.fault > LF_RECORD)
+	    v.accel > ACCEL_KVM || v.fault > LF_RECORD || v.backend >= BACKENDS)
 		return -EINVAL;
 	return confined_check(&v.confined);
 }
@@ -129,7 +127,8 @@ launch_event_check(const void *p)
 
 	LOAD(v, p);
 	if (v.vm == 0 || v.kind < LE_RUNNING || v.kind > LE_MUTE ||
-	    v.reason >= EXIT_MAX || v.rung >= STOP_RUNGS || v.accel > ACCEL_KVM)
+	    v.reason >= EXIT_MAX || v.rung >= STOP_RUNGS ||
+	    v.accel > ACCEL_KVM || v.backend >= BACKENDS)
 		return -EINVAL;
 	if (!is_text(v.detail, sizeof(v.detail)))
 		return -EINVAL;
@@ -143,7 +142,7 @@ launch_caps_check(const void *p)
 
 	LOAD(v, p);
 	return v.accel <= ACCEL_KVM && v.cgroup <= 1 && v.vsock <= 1 &&
-		v.doubt <= 1 && v.unstaged <= 1 &&
+		v.doubt <= 1 && v.unstaged <= 1 && v.microvm <= 1 &&
 		is_text(v.why, sizeof(v.why)) &&
 		is_text(v.vsock_why, sizeof(v.vsock_why))
 	    ? 0

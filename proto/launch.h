@@ -79,17 +79,23 @@ enum stop_rung {
 struct launch_stop {
 	uint64_t vm;
 	uint32_t from; /* enum stop_rung */
-	uint32_t pad;
+	/* So long the guest's own programs have to end; 0: the agent's own
+	 * measure.  Not 0: also for a ladder that stands on AGENT already. */
+	uint32_t grace_ms;
 	uint32_t deadline_ms[STOP_RUNGS]; /* 0: skip that rung (not KILL) */
-	uint32_t pad2;
+	uint32_t pad;
 };
+_Static_assert(sizeof(struct launch_stop) == 40, "wire layout");
 
 enum launch_stream_kind {
 	STREAM_EXEC = 1, /* first frame from the client: the exec request */
 	STREAM_CONSOLE = 2, /* bytes of the serial console both ways */
 	STREAM_CONSOLE_LOG = 3, /* what the console said so far, then its end */
-	STREAM_VMM_LOG = 5, /* the same of the VM's own processes; no warden
-			       hears of it */
+	STREAM_SIGNAL = 4, /* first frame: which one; FRAME_OPENED is the
+			      answer, and the end */
+	STREAM_KIND_MAX = STREAM_SIGNAL, /* of those that wardens hear of */
+	STREAM_VMM_LOG = 5, /* as CONSOLE_LOG, of the VM's own processes; no
+			       warden hears of it */
 };
 /* Open at once to one VM, of all kinds together: what its warden serves. */
 #define VM_STREAMS_MAX 64
@@ -159,7 +165,8 @@ struct launch_held {
 	uint16_t slot;
 	uint8_t accel; /* enum machine_accel */
 	uint8_t fault; /* enum launch_fault */
-	uint8_t pad[4];
+	uint8_t backend; /* enum machine_backend; 0: not known */
+	uint8_t pad[3];
 	struct launch_confined confined;
 };
 _Static_assert(sizeof(struct launch_held) == 40, "wire layout");
@@ -183,7 +190,8 @@ struct launch_event {
 	int32_t status; /* LE_EXITED: wait status of the hypervisor */
 	uint32_t rung; /* LE_RUNG, EXIT_STOPPED */
 	uint8_t accel;
-	uint8_t pad[3];
+	uint8_t backend; /* enum machine_backend; 0: not known */
+	uint8_t pad[2];
 	struct launch_confined confined; /* LE_RUNNING, LE_WARDEN */
 	char detail[128]; /* for a person; control characters escaped */
 };
@@ -197,7 +205,8 @@ struct launch_caps {
 			  made again, and what is found then said again */
 	uint8_t unstaged; /* 1: there is no staged tree that can be used: VMs
 			     that run are served, none can be started */
-	uint8_t pad[3];
+	uint8_t microvm; /* 1: it has BACKEND_QEMU_MICROVM */
+	uint8_t pad[2];
 	char why[112]; /* why no cgroup, for doctor: "no controllers", ... */
 	char vsock_why[64]; /* why no AF_VSOCK */
 };

@@ -16,7 +16,8 @@ static const struct dev_row rows[DEV_KINDS] = {
 	[DEV_NIC] = { .name = "nic",
 	    .max = 1,
 	    .fd = FDR_TAP,
-	    .backends = BACKEND_BIT(BACKEND_QEMU),
+	    .backends =
+		BACKEND_BIT(BACKEND_QEMU) | BACKEND_BIT(BACKEND_QEMU_MICROVM),
 	    .data_mib = 8, /* queues */
 	    .fds = 4, /* the tap, notifiers */
 	    .modules = "virtio_net" },
@@ -40,6 +41,13 @@ static const struct {
 	uint32_t fds; /* sockets, libraries while they are loaded */
 } bases[] = {
 	[BACKEND_QEMU] = { 1024, 16, 96, 248, 32, 244 },
+	[BACKEND_QEMU_MICROVM] = { 1024, 16, 96, 248, 32, 244 },
+};
+_Static_assert(nitems(bases) == BACKENDS, "a row each");
+
+static const struct backend_row backends[BACKENDS] = {
+	[BACKEND_QEMU] = { "qemu", STAGE_VMM, false },
+	[BACKEND_QEMU_MICROVM] = { "qemu-microvm", STAGE_VMM_MICROVM, true },
 };
 
 static const struct {
@@ -63,6 +71,32 @@ dev_row(unsigned int kind)
 {
 	return kind < nitems(rows) && rows[kind].name != NULL ? &rows[kind]
 							      : NULL;
+}
+
+const struct backend_row *
+backend_row(unsigned int backend)
+{
+	return backend < nitems(backends) && backends[backend].name != NULL
+	    ? &backends[backend]
+	    : NULL;
+}
+
+bool
+backend_can(unsigned int backend, const struct machine *m)
+{
+	const struct backend_row *b = backend_row(backend);
+	size_t i;
+
+	if (b == NULL ||
+	    (b->kvm_only && m->accel != ACCEL_KVM && m->accel != ACCEL_UNKNOWN))
+		return false;
+	for (i = 0; i < m->ndevs; i++) {
+		const struct dev_row *row = dev_row(m->dev[i].kind);
+
+		if (row == NULL || (row->backends & BACKEND_BIT(backend)) == 0)
+			return false;
+	}
+	return true;
 }
 
 enum fd_from
@@ -189,12 +223,12 @@ is_local_mac(uint64_t num)
 }
 
 static int
-dev_check(const struct machine *m, const struct machine_dev *d)
+dev_check(const struct machine_dev *d)
 {
 	const struct dev_row *row = dev_row(d->kind);
 
 	if (row == NULL || d->index >= row->max || d->flags != 0 ||
-	    d->num[1] != 0 || (row->backends & BACKEND_BIT(m->backend)) == 0)
+	    d->num[1] != 0)
 		return -EINVAL;
 	switch ((enum dev_kind)d->kind) {
 	case DEV_NIC:
@@ -211,9 +245,8 @@ static int
 head_check(const struct machine *m)
 {
 	if (m->version != MACHINE_VERSION || m->head_len != HEAD ||
-	    m->backend != BACKEND_QEMU || m->accel > ACCEL_KVM ||
-	    m->ndevs > MACHINE_DEVS_MAX || m->pad != 0 ||
-	    (m->flags & ~MACHINE_FLAGS) != 0)
+	    m->accel > ACCEL_KVM || m->ndevs > MACHINE_DEVS_MAX ||
+	    m->pad != 0 || (m->flags & ~MACHINE_FLAGS) != 0)
 		return -EINVAL;
 	if (m->vcpus < 1 || m->vcpus_max < m->vcpus ||
 	    m->vcpus_max > MACHINE_VCPUS_MAX)
@@ -232,10 +265,13 @@ machine_check(const struct machine *m)
 	size_t i;
 	int r = head_check(m);
 
+	if (r == 0 && !backend_can(m->backend, m))
+		r = -EINVAL;
+
 	for (i = 0; i < m->ndevs && r == 0; i++) {
 		const struct machine_dev *d = &m->dev[i];
 
-		r = dev_check(m, d);
+		r = dev_check(d);
 		if (r == 0 && d->index != next[d->kind]++)
 			r = -EINVAL;
 	}

@@ -1,6 +1,7 @@
 #ifndef MEWS_MACHINE_H
 #define MEWS_MACHINE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,6 +34,10 @@ struct err;
 
 enum machine_backend { /* values never change meaning */
 	BACKEND_QEMU = 1,
+	/* QEMU as Debian builds it for its machine microvm and for KVM alone:
+	 * with less of everything.  It has no device that tells of a panic */
+	BACKEND_QEMU_MICROVM = 2,
+	BACKENDS /* one more than the last */
 };
 
 enum machine_accel {
@@ -75,7 +80,8 @@ _Static_assert(sizeof(struct machine_dev) == 24, "wire layout");
 struct machine {
 	uint16_t version; /* MACHINE_VERSION of who wrote it */
 	uint16_t head_len; /* bytes before the first device */
-	uint16_t backend; /* enum machine_backend */
+	uint16_t backend; /* enum machine_backend; orchd says BACKEND_QEMU,
+			     launchd decides */
 	uint16_t accel; /* enum machine_accel; orchd leaves it UNKNOWN,
 			   launchd decides */
 	uint16_t ndevs;
@@ -101,7 +107,8 @@ _Static_assert(sizeof(struct machine) == 32 + MACHINE_DEVS_MAX * 24, "wire");
 /* 0, -E2BIG or -EINVAL, with words in e. */
 int machine_args_check(const char *s, size_t len, struct err *e);
 
-/* One of the only backend, with no device; its accelerator is UNKNOWN. */
+/* Of BACKEND_QEMU, which can do all, with no device; its accelerator is
+ * UNKNOWN. */
 struct machine machine_new(uint16_t vcpus, uint32_t mem_mib);
 /* Bytes of m that travel: the head and its ndevs devices. */
 size_t machine_len(const struct machine *m);
@@ -146,6 +153,20 @@ struct dev_row {
 };
 /* NULL: no such kind. */
 const struct dev_row *dev_row(unsigned int kind);
+
+/* A hypervisor: a program of the staged tree (mk/stage), which may lack all but
+ * the first. */
+#define STAGE_VMM "/usr/bin/qemu-system-x86_64"
+#define STAGE_VMM_MICROVM "/usr/bin/qemu-system-x86_64-microvm"
+struct backend_row {
+	const char *name; /* for people: "qemu" */
+	const char *path;
+	bool kvm_only;
+};
+/* NULL: no such backend. */
+const struct backend_row *backend_row(unsigned int backend);
+/* Whether it could make that machine: its accelerator and all its devices. */
+bool backend_can(unsigned int backend, const struct machine *m);
 
 /* What a hypervisor needs of its limits: its own, each vCPU's, each
  * device's. */

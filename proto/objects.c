@@ -1,12 +1,15 @@
 #include "proto/objects.h"
 #include "common/util.h"
 #include "proto/jbuf.h"
+#include "proto/machine.h"
 #include "proto/rules.h"
 
 const char *const vm_status_names[] = { "", "pending", "starting", "running",
 	"stopped", "crashed", "paused", "stopping", "created", "deleting",
 	"broken", NULL };
 const char *const vm_accel_names[] = { "", "kvm", "tcg", NULL };
+const char *const vm_hypervisor_names[] = { "", "qemu", "qemu-microvm", NULL };
+_Static_assert(nitems(vm_hypervisor_names) == BACKENDS + 1, "a word each");
 const char *const vm_sort_names[] = { "created_at", "name", "status", "runtime",
 	"updated_at", NULL };
 static const char *const vm_order_names[] = { "asc", "desc", NULL };
@@ -15,6 +18,12 @@ const char *const event_type_names[] = { "VM_CREATED", "VM_RUNNING",
 	"VM_READY", "VM_RENAMED", NULL };
 static const char *const event_stream_names[] = { "", "stdout", "stderr",
 	NULL };
+/* As Linux numbers them on x86. */
+const char *const signal_names[] = { "", "HUP", "INT", "QUIT", "ILL", "TRAP",
+	"ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM",
+	"TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
+	"XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS", NULL };
+_Static_assert(nitems(signal_names) == SIGNALS_MAX + 2, "a name each");
 static const char *const exec_result_names[] = { "Success", "Failure", NULL };
 
 #define REQ FF_REQUIRED
@@ -76,6 +85,8 @@ static const struct field vm_fields[] = {
 	    .doc = "what holds the hypervisor, while it runs" },
 	{ F_(V, temporary, FT_BOOL), .flags = OMIT,
 	    .doc = "removed when it has ended, and when nobody uses it" },
+	{ F_(V, hypervisor, FT_ENUM), .flags = OMIT,
+	    .names = vm_hypervisor_names, .doc = "the program that runs it" },
 };
 #undef V
 
@@ -147,19 +158,47 @@ static const struct field vm_query_fields[] = {
 };
 #undef Q
 
+static const struct field vm_stop_fields[] = {
+	{ F_INTF(struct vm_stop, timeout, FF_OPTIONAL),
+	    .max = STOP_TIMEOUT_MAX_S,
+	    .doc = "seconds that the guest has to end; then its hypervisor is "
+		   "ended.  Default: mews.conf's" },
+};
+
+static const struct field vm_signal_fields[] = {
+	{ F_(struct vm_signal, signal, FT_ENUM), .flags = REQ, .min = 1,
+	    .names = signal_names, .doc = "without SIG" },
+};
+
+static const struct field vm_signalled_fields[] = {
+	{ F_INTF(struct vm_signalled, signalled, REQ), .max = UINT32_MAX,
+	    .doc = "commands that have got it" },
+};
+
 #define E struct exec_request
 static const struct field exec_request_fields[] = {
 	{ F_(E, cmd, FT_STRS), .flags = REQ, .min = 1, .max = CMD_MAX,
 	    .bytes = CMD_BYTES_MAX, .doc = "program and arguments" },
 	{ F_(E, env, FT_STRS), .flags = OMIT | FF_SECRET, .max = ENV_MAX,
-	    .bytes = ENV_BYTES_MAX, .rule = &rule_env,
+	    .bytes = CMD_ENV_BYTES_MAX, .rule = &rule_env,
 	    .doc = "added to the environment, NAME=value" },
 	{ F_(E, cwd, FT_STR), .flags = OMIT, .max = 1023, .rule = &rule_path,
 	    .doc = "directory it starts in" },
 	{ F_(E, tty, FT_BOOL), .flags = OMIT, .doc = "with a terminal" },
 	{ F_(E, stdin, FT_BOOL), .flags = OMIT, .doc = "with standard input" },
+	{ F_(E, user, FT_STR), .flags = OMIT, .max = 127, .rule = &rule_user,
+	    .doc =
+		"USER or USER:GROUP that it runs as, names of the guest's or "
+		"numbers; default: root" },
+	{ F_(E, detach, FT_BOOL), .flags = OMIT,
+	    .doc = "nobody waits for it; implied, and only there, by POST" },
 };
 #undef E
+
+static const struct field exec_started_fields[] = {
+	{ F_INTF(struct exec_started, pid, REQ), .min = 1, .max = INT32_MAX,
+	    .doc = "its process, as the guest's programs see it" },
+};
 
 static const struct field exec_cause_fields[] = {
 	{ F_(struct exec_cause, reason, FT_STR), .flags = OMIT, .max = 63,
@@ -298,7 +337,11 @@ TABLE(vm_create, "VMCreate", "What a VM is to be.");
 TABLE(log_query, "LogQuery", "What of a log.");
 TABLE(vm_rename, "VMRename", "What a VM is to be called.");
 TABLE(vm_query, "VMQuery", "Which VMs to list.");
+TABLE(vm_stop, "VMStop", "How a VM is stopped.");
+TABLE(vm_signal, "VMSignal", "A signal for the commands of a VM.");
+TABLE(vm_signalled, "VMSignalled", "What a signal reached.");
 TABLE(exec_request, "ExecRequest", "A program to run in a VM.");
+TABLE(exec_started, "ExecStarted", "A command that goes on by itself.");
 TABLE(exec_cause, "ExecCause", "One cause of a status.");
 TABLE(exec_details, "ExecDetails", "The causes of a status.");
 TABLE(exec_status, "ExecStatus", "How a program in a VM ended.");
@@ -319,7 +362,11 @@ const struct object_info objects[] = {
 	{ &log_query_table, 0, false },
 	{ &vm_rename_table, TABLE_STRICT, true },
 	{ &vm_query_table, 0, false },
+	{ &vm_stop_table, 0, false },
+	{ &vm_signal_table, TABLE_STRICT, true },
+	{ &vm_signalled_table, 0, true },
 	{ &exec_request_table, TABLE_STRICT, true },
+	{ &exec_started_table, 0, true },
 	{ &exec_cause_table, 0, true },
 	{ &exec_details_table, 0, true },
 	{ &empty_table, 0, true },

@@ -28,6 +28,7 @@ extern const char *const vm_status_names[];
 
 enum vm_accel { VM_ACCEL_NONE, VM_ACCEL_KVM, VM_ACCEL_TCG };
 extern const char *const vm_accel_names[];
+extern const char *const vm_hypervisor_names[]; /* by enum machine_backend */
 
 #define VM_CPUS_MAX 512
 #define VM_MEMORY_MB_MAX 16777216
@@ -35,8 +36,11 @@ extern const char *const vm_accel_names[];
 #define CMDLINE_MAX 3071 /* ours and the addition */
 #define ENV_MAX 256
 #define ENV_BYTES_MAX 65536
-#define CMD_MAX 16384 /* words; the frame that carries them is the limit */
-#define CMD_BYTES_MAX 65536
+/* Of a command; what carries all of it has a limit of its own (ward.h). */
+#define CMD_MAX 16384 /* words */
+#define CMD_BYTES_MAX 262144
+#define CMD_ENV_BYTES_MAX 262144
+#define CMD_WORD_MAX 131071 /* Linux' own: MAX_ARG_STRLEN, less its NUL */
 
 /* What was read back from a running hypervisor (I12). */
 struct vm_confinement {
@@ -77,6 +81,7 @@ struct vm_view {
 	uint8_t accel; /* enum vm_accel */
 	struct vm_confinement confinement;
 	bool temporary;
+	uint8_t hypervisor; /* enum machine_backend; 0: not known */
 };
 /* Field numbers, for `has`; the unit test holds them against the table. */
 enum { VM_EXIT_STATUS = 18, VM_CONFINEMENT = 20 };
@@ -149,6 +154,28 @@ enum {
 	VM_QUERY_ORDER
 };
 
+/* POST /api/v1/vms/NAME/stop?...: how long its guest has. */
+#define STOP_TIMEOUT_MAX_S 3600
+struct vm_stop {
+	uint64_t has;
+	uint32_t timeout; /* seconds */
+};
+enum { VM_STOP_TIMEOUT };
+
+/* POST /api/v1/vms/NAME/kill, and the same to the agent. */
+struct vm_signal {
+	uint64_t has;
+	uint8_t signal; /* its number: index of signal_names */
+};
+extern const char *const signal_names[];
+#define SIGNALS_MAX 31 /* Linux' own, all but those of real time */
+
+/* How many commands have got it. */
+struct vm_signalled {
+	uint64_t has;
+	uint32_t signalled;
+};
+
 struct exec_request {
 	uint64_t has;
 	struct strs cmd;
@@ -156,6 +183,14 @@ struct exec_request {
 	char cwd[1024];
 	bool tty;
 	bool stdin;
+	char user[128]; /* USER or USER:GROUP; "": root */
+	bool detach; /* nobody waits for it */
+};
+
+/* A detached command. */
+struct exec_started {
+	uint64_t has;
+	int32_t pid; /* as the guest's programs see it */
 };
 
 /* The last word on an exec's channel 3, as Kubernetes' Status. */
@@ -282,8 +317,10 @@ enum { BOOT_IPV4 = 3 };
 
 extern const struct table vm_confinement_table, vm_table, vm_create_table;
 extern const struct table vm_rename_table, log_query_table;
-extern const struct table vm_query_table, exec_request_table;
-extern const struct table exec_cause_table, exec_details_table, empty_table;
+extern const struct table vm_query_table, vm_stop_table, vm_signal_table;
+extern const struct table vm_signalled_table, exec_request_table;
+extern const struct table exec_started_table, exec_cause_table,
+    exec_details_table, empty_table;
 extern const struct table exec_status_table, event_table, event_gap_table;
 extern const struct table check_table, api_error_table;
 extern const struct table boot_ipv4_table, boot_spec_table;

@@ -14,16 +14,23 @@ is_alnum(char c)
 	    (c >= '0' && c <= '9');
 }
 
-/* Letters, digits and extra, and a letter or digit first. */
+/* Letters, digits and extra. */
 static bool
-is_word(const char *s, size_t len, const char *extra)
+is_made_of(const char *s, size_t len, const char *extra)
 {
 	size_t i;
 
 	for (i = 0; i < len; i++)
 		if (!is_alnum(s[i]) && strchr(extra, s[i]) == NULL)
 			return false;
-	return len > 0 && is_alnum(s[0]);
+	return true;
+}
+
+/* And a letter or digit first. */
+static bool
+is_word(const char *s, size_t len, const char *extra)
+{
+	return len > 0 && is_alnum(s[0]) && is_made_of(s, len, extra);
 }
 
 static int
@@ -112,6 +119,26 @@ path_ok(const char *s, size_t len, struct err *e)
 	return 0;
 }
 
+static bool
+is_account(const char *s, size_t len)
+{
+	return len > 0 && (s[0] == '_' || is_alnum(s[0])) &&
+	    is_made_of(s, len, "._-$");
+}
+
+/* A name or number, and perhaps another behind a colon. */
+static int
+user_ok(const char *s, size_t len, struct err *e)
+{
+	const char *colon = memchr(s, ':', len);
+	const size_t n = colon != NULL ? (size_t)(colon - s) : len;
+
+	if (is_account(s, n) &&
+	    (colon == NULL || is_account(colon + 1, len - n - 1)))
+		return 0;
+	return err_set(e, -EINVAL, "must be USER or USER:GROUP");
+}
+
 const struct text_rule rule_name = { name_check,
 	"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$" };
 const struct text_rule rule_hostname = { name_check_hostname,
@@ -124,4 +151,6 @@ const struct text_rule rule_ipv4 = { ipv4_ok, NULL };
 const struct text_rule rule_mac = { mac_ok,
 	"^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$" };
 const struct text_rule rule_env = { env_ok, "^[^=]+=" };
+const struct text_rule rule_user = { user_ok,
+	"^[A-Za-z0-9_][A-Za-z0-9._$-]*(:[A-Za-z0-9_][A-Za-z0-9._$-]*)?$" };
 const struct text_rule rule_path = { path_ok, "^/" };

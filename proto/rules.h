@@ -13,5 +13,6 @@ extern const struct text_rule rule_ipv4; /* dotted quad, no zeros in front */
 extern const struct text_rule rule_mac; /* lower case, unicast */
 extern const struct text_rule rule_env; /* NAME=value */
 extern const struct text_rule rule_path; /* absolute */
+extern const struct text_rule rule_user; /* USER or USER:GROUP */
 
 #endif

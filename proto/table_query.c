@@ -54,7 +54,11 @@ set_value(const struct field *f, void *obj, const char *value, size_t len,
 	switch (f->type) {
 	case FT_INT:
 		if (num_parse(value, f->min, f->max, &v) < 0)
-			return err_set(e, -EINVAL, "invalid %s", f->name);
+			/* a bound that is only the number's own says nothing */
+			return f->max < INT32_MAX
+			    ? err_set(e, -EINVAL, "invalid %s: %lld to %lld",
+				  f->name, f->min, f->max)
+			    : err_set(e, -EINVAL, "invalid %s", f->name);
 		field_store(f, obj, v);
 		return 0;
 	case FT_ENUM:

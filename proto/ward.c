@@ -20,7 +20,9 @@ ward_rung_check(const void *p)
 	struct ward_rung v;
 
 	LOAD(v, p);
-	return v.rung <= STOP_QUIT && v.pad == 0 ? 0 : -EINVAL;
+	return v.rung <= STOP_QUIT && (v.grace_ms == 0 || v.rung == STOP_AGENT)
+	    ? 0
+	    : -EINVAL;
 }
 
 int

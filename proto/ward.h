@@ -12,7 +12,7 @@
  * each side says its version first, and says nothing to the other that came
  * later.  One launchd at a time: a new connection replaces the old one.
  */
-#define WARD_VERSION 3
+#define WARD_VERSION 4
 /* From here on a warden may ask its launchd to dial. */
 #define WARD_VERSION_DIAL 2
 /* From here on a warden says its state at least every WARD_BEAT_MS to a launchd
@@ -20,6 +20,8 @@
  * WARD_SILENT_MS is stopped or hangs. */
 #define WARD_VERSION_BEAT 3
 #define WARD_BEAT_MS 20000
+/* From here on a warden takes STREAM_SIGNAL and a rung's grace_ms. */
+#define WARD_VERSION_SIGNAL 4
 #define WARD_SILENT_MS 45000
 
 enum ward_msg {
@@ -42,7 +44,8 @@ struct ward_hello {
 
 struct ward_rung {
 	uint32_t rung; /* enum stop_rung */
-	uint32_t pad;
+	uint32_t grace_ms; /* AGENT, for a warden of WARD_VERSION_SIGNAL: see
+			      launch_stop; else 0 */
 };
 
 /*
@@ -102,9 +105,14 @@ int ward_dialled_check(const void *p);
  * The text of an exec's 101 is WARD_OPENED_SIGNALS if it takes channel 5, else
  * empty.  After 101, exec uses channels 0-4, 255 and perhaps 5; a console uses
  * 0 in and 1 out; a console log, which is launchd's (launchd/history.h) but in
- * VMs of an earlier suite, 1 out, then the end.
+ * VMs of an earlier suite, 1 out, then the end.  A call is over with
+ * FRAME_OPENED, whose text is the agent's answer: a STREAM_SIGNAL always (200),
+ * an exec if it asks for a detached command (201).
  */
 #define FRAME_OPEN 0xfe
+/* Of a FRAME_OPEN.  One that a suite of before started takes FRAME_PAYLOAD_MAX,
+ * and refuses what is longer (400). */
+#define WARD_OPEN_MAX 262144
 #define FRAME_OPENED 0xfd
 #define WARD_OPENED_SIGNALS "signals"
 
@@ -147,10 +155,9 @@ int ward_exec_fd(
     const struct ward_exec *x, unsigned int role, unsigned int index);
 
 /*
- * The staged tree that is the jail's root has the hypervisor and its
+ * The staged tree that is the jail's root has the hypervisors and their
  * libraries and modules where the distribution keeps them, and:
  */
-#define WARD_VMM_PATH "/usr/bin/qemu-system-x86_64"
 #define WARD_FIRMWARE_PATH "/boot/firmware"
 #define WARD_KERNEL_PATH "/boot/vmlinuz"
 #define WARD_INITRAMFS_PATH "/boot/initramfs"
@@ -162,6 +169,6 @@ int ward_exec_fd(
  * top links copied, its mount points (proc, dev, run, tmp, vm) left out. */
 #define STAGE_KEEPER "/usr/bin/mews-keeper"
 #define STAGE_WARDEN "/usr/bin/mews-warden"
-#define STAGE_VMM "/usr/bin/qemu-system-x86_64"
+/* hypervisors: proto/machine.h */
 
 #endif

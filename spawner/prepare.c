@@ -104,21 +104,26 @@ check_free(struct spawner *sp, const struct making *m, struct err *e)
 	return 0;
 }
 
+/* A jail's hypervisor is the one that its machine names, and no other. */
 static int
-add_prog(const struct spawner *sp, struct record *rec, unsigned int role,
-    struct err *e)
+add_prog(struct making *m, unsigned int role, struct err *e)
 {
+	const struct spawner *sp = m->sp;
 	const struct jail_prog *p = jail_prog(role);
+	const bool is_vmm = role == JAIL_VMM;
+	const struct file_id *file =
+	    is_vmm ? &sp->vmm[m->mach->backend] : &sp->prog[role];
+	struct record *rec = &m->rec;
 
-	if (sp->prog[role].ino == 0)
-		return err_set(
-		    e, -ENOENT, "this staged tree has no %s", p->path);
+	if (file->ino == 0)
+		return err_set(e, -ENOENT, "this staged tree has no %s",
+		    is_vmm ? backend_row(m->mach->backend)->path : p->path);
 	rec->prog[rec->nprogs++] = (struct record_prog){ .role = role,
 		.uid = rec->uid,
 		.filters_min = p->filters_min,
 		.filters_max = p->filters_max,
 		.flags = p->userns ? PROG_USERNS : 0,
-		.file = sp->prog[role] };
+		.file = *file };
 	return 0;
 }
 
@@ -144,10 +149,10 @@ fill_record(struct making *m, const struct spawn_prepare *p, struct err *e)
 	group_of(sp, &p->jail, rec->group);
 	if ((r = uids_at(&u, m->kind->plane, p->slot, &rec->uid)) < 0)
 		return err_set(e, r, "slot %u has no uid", p->slot);
-	r = add_prog(sp, rec, m->kind->first, e);
+	r = add_prog(m, m->kind->first, e);
 	for (role = 0; role < JAIL_ROLES_MAX && r == 0; role++) {
 		if (role != m->kind->first && jail_holds(p->jail.kind, role))
-			r = add_prog(sp, rec, role, e);
+			r = add_prog(m, role, e);
 	}
 	return r;
 }

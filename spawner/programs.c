@@ -39,13 +39,13 @@ programs_dir(const char *path, struct err *e)
 }
 
 static int
-find(struct spawner *sp, int stage, unsigned int role, struct err *e)
+find(const struct spawner *sp, int stage, const char *path, bool must,
+    struct file_id *ret, struct err *e)
 {
-	const char *path = jail_prog(role)->path;
 	struct stat st;
 
 	if (fstatat(stage, path + 1, &st, AT_SYMLINK_NOFOLLOW) < 0) {
-		if (errno != ENOENT || jail_holds(JAIL_VM, role))
+		if (errno != ENOENT || must)
 			return err_errno(
 			    e, -errno, "%s%s", sp->conf.stage, path);
 		log_info("%s%s: none", sp->conf.stage, path);
@@ -54,30 +54,49 @@ find(struct spawner *sp, int stage, unsigned int role, struct err *e)
 	if (!S_ISREG(st.st_mode) || st.st_uid != 0 || (st.st_mode & 022) != 0)
 		return err_set(e, -EPERM, "%s%s: must be root's own",
 		    sp->conf.stage, path);
-	sp->prog[role].dev = st.st_dev;
-	sp->prog[role].ino = st.st_ino;
+	ret->dev = st.st_dev;
+	ret->ino = st.st_ino;
 	return 0;
+}
+
+static int
+find_all(struct spawner *sp, int stage, struct err *e)
+{
+	unsigned int i;
+	int r = 0;
+
+	for (i = 0; i < JAIL_ROLES_MAX && r == 0; i++) {
+		if (jail_prog(i) != NULL)
+			r = find(sp, stage, jail_prog(i)->path,
+			    jail_holds(JAIL_VM, i), &sp->prog[i], e);
+	}
+	for (i = 0; i < BACKENDS && r == 0; i++) {
+		if (backend_row(i) != NULL)
+			r = find(sp, stage, backend_row(i)->path,
+			    i == BACKEND_QEMU, &sp->vmm[i], e);
+	}
+	sp->caps.microvm = sp->vmm[BACKEND_QEMU_MICROVM].ino != 0;
+	return r;
 }
 
 void
 programs_find(struct spawner *sp)
 {
 	struct err e = { 0 };
-	unsigned int role;
 	int stage, r = 0;
 
 	check_rows();
 	if ((stage = programs_dir(sp->conf.stage, &e)) < 0)
 		r = stage;
-	for (role = 0; role < JAIL_ROLES_MAX && r == 0; role++) {
-		if (jail_prog(role) != NULL)
-			r = find(sp, stage, role, &e);
-	}
+	if (r == 0)
+		r = find_all(sp, stage, &e);
 	fd_close(&stage);
 	if (r == 0)
 		return;
 	/* VMs that run are served all the same: nothing of theirs is in it */
 	memset(sp->prog, 0, sizeof(sp->prog));
+	memset(sp->vmm, 0, sizeof(sp->vmm));
+	sp->caps.microvm = 0;
 	sp->caps.unstaged = 1;
 	(void)snprintf(sp->stage_why, sizeof(sp->stage_why), "%s", e.msg);
 	log_error(

@@ -33,6 +33,7 @@ struct spawner {
 	uint64_t user_ns;
 	struct file_id host_root;
 	struct file_id prog[JAIL_ROLES_MAX]; /* staged programs; {0}: none */
+	struct file_id vmm[BACKENDS]; /* likewise: of a backend */
 	char stage_why[256]; /* why no jail can be made; "": one can */
 	struct cgroup cg;
 	struct launch_caps caps;

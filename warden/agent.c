@@ -20,8 +20,10 @@
 #include "warden/text.h"
 #include "warden/vsock.h"
 #include "warden/watch.h"
+#include "warden/word.h"
 
 #define READ_CHUNK 16384
+#define DRAIN_READS 16
 /* A guest may have no agent: each wait for a hello is longer. */
 #define HELLO_FIRST_MS 15000
 #define HELLO_LAST_MS 300000
@@ -62,6 +64,7 @@ struct agent {
 	enum agent_step step;
 	struct call *call; /* health, key or boot */
 	struct call *power;
+	char power_body[48]; /* of that call */
 	struct watch watch; /* in AS_READY */
 	enum ward_mute mute; /* as it found */
 	unsigned int hellos; /* in a row without an answer */
@@ -71,6 +74,7 @@ struct agent {
 	bool has_time; /* likewise: its time, and its clock can be set */
 	long long ooms; /* likewise: processes it ended for memory */
 	struct gclock clock;
+	struct word word;
 	uint8_t key[VSOCK_KEY]; /* on its way to the agent */
 	char key_body[sizeof(KEY_HEAD) + VSOCK_HEX_LEN + sizeof(KEY_TAIL)];
 	void *spec;
@@ -164,6 +168,7 @@ hang_up(struct agent *a)
 	a->ops->key(a->arg, NULL);
 	watch_stop(&a->watch);
 	gclock_stop(&a->clock);
+	word_stop(&a->word);
 	call_free(a->call);
 	call_free(a->power);
 	a->call = a->power = NULL;
@@ -237,27 +242,51 @@ agent_kick(struct agent *a)
 	a->busy--;
 }
 
-static void
-on_readable(int fd, short what, void *arg)
+/* One read.  False: there was nothing, now or any more. */
+static bool
+take(struct agent *a)
 {
-	struct agent *a = arg;
 	uint8_t buf[READ_CHUNK];
-	ssize_t n;
+	ssize_t n = recv(a->fd, buf, sizeof(buf), MSG_DONTWAIT);
 	int r;
 
-	(void)what;
-	n = recv(fd, buf, sizeof(buf), MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
+		return false;
 	if (n <= 0) {
 		agent_fail(a, "closed");
-		return;
+		return false;
 	}
 	a->busy++;
 	if ((r = sess_input(a->sess, buf, (size_t)n)) < 0)
 		agent_fail(a, strerror(-r));
 	flush(a);
 	a->busy--;
+	return r >= 0;
+}
+
+static void
+on_readable(int fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)take(arg);
+}
+
+void
+agent_drain(struct agent *a)
+{
+	int i;
+
+	for (i = 0; a->fd != -1 && a->why == NULL && i < DRAIN_READS; i++) {
+		if (!take(a))
+			break;
+	}
+}
+
+bool
+agent_owes_word(const struct agent *a)
+{
+	return word_is_owed(&a->word);
 }
 
 static void
@@ -516,6 +545,8 @@ on_health(void *arg, const struct call_answer *ans)
 		a->has_signals = health_says(ans, "signals");
 		a->has_time = health_number(ans, "time_ns", &time_ns);
 		look_ooms(a, ans);
+		if (health_says(ans, "end"))
+			word_ask(&a->word, sess_yamux(a->sess));
 		if (health_says(ans, "vsock"))
 			step_key(a);
 		else
@@ -681,17 +712,23 @@ on_power(void *arg, const struct call_answer *ans)
 }
 
 int
-agent_power(struct agent *a)
+agent_power(struct agent *a, uint32_t grace_ms)
 {
-	static const char body[] = "{\"action\":\"off\"}";
 	struct yamux *y = agent_mux(a);
-	int r;
+	int n, r;
 
 	if (y == NULL)
 		return -ENOTCONN;
-	if (a->power != NULL)
+	if (a->power != NULL && grace_ms == 0)
 		return 0; /* already asked */
-	r = call_mux(y, HTTP_POST, "/v1/power", body, sizeof(body) - 1,
+	call_free(a->power); /* what is said last counts */
+	a->power = NULL;
+	n = grace_ms == 0
+	    ? snprintf(
+		  a->power_body, sizeof(a->power_body), "{\"action\":\"off\"}")
+	    : snprintf(a->power_body, sizeof(a->power_body),
+		  "{\"action\":\"off\",\"grace_ms\":%u}", grace_ms);
+	r = call_mux(y, HTTP_POST, "/v1/power", a->power_body, (size_t)n,
 	    on_power, a, &a->power);
 	agent_kick(a);
 	return r;

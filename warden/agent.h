@@ -48,14 +48,19 @@ struct yamux *agent_mux(const struct agent *a);
 void agent_kick(struct agent *a);
 /* The boot spec, a sealed memfd.  0, or what memfd_read says. */
 int agent_spec(struct agent *a, int fd);
-/* Asks the guest to power off.  0, -ENOTCONN, or a negative errno. */
-int agent_power(struct agent *a);
+/* Asks the guest to power off, and to give its programs so long; 0: as long
+ * as it thinks right.  0, -ENOTCONN, or a negative errno. */
+int agent_power(struct agent *a, uint32_t grace_ms);
 /* Its clock stood: asks for it, now. */
 void agent_look(struct agent *a);
 /* Its execs take FRAME_SIGNAL. */
 bool agent_takes_signals(const struct agent *a);
 /* Something ended there, and its health may say why: asks soon. */
 void agent_hint(struct agent *a);
+/* It promised a word before an orderly end, and has not said it. */
+bool agent_owes_word(const struct agent *a);
+/* What it said and nobody read yet is read. */
+void agent_drain(struct agent *a);
 /* A request got no answer in time: is anybody there? */
 void agent_doubt(struct agent *a);
 

@@ -32,7 +32,6 @@ struct vmm_ops {
  */
 struct vmm_backend {
 	const char *name;
-	const char *path; /* in the jail */
 	/*
 	 * The program's arguments for that machine.  extra: arguments for the
 	 * guest's kernel, printable ASCII.  0, or a negative errno and e: also

@@ -139,6 +139,7 @@ compose_exec(const struct vmm_backend *be)
 	static struct ward_exec x;
 	struct err e = { 0 };
 	static struct argv a; /* execve needs it until the very end */
+	const char *path;
 	char *extra;
 
 	/* until exec resets it: the same uid may run hostile code later */
@@ -146,14 +147,15 @@ compose_exec(const struct vmm_backend *be)
 		fatal("PR_SET_DUMPABLE: %m");
 	read_machine(&x);
 	fds_expect(WARD_EXEC_FD_FIRST + (int)x.nfds);
+	path = backend_row(x.machine.backend)->path;
 	extra = read_args(&x);
 	if (be->compose(&x, extra, &a, &e) < 0)
 		fatal("%s", e.msg);
 	free(extra);
 	limits(&x.machine);
 	arrange_fds(&x);
-	vmm_seccomp(&x.machine, be->path, ward_exec_fd(&x, FDR_WATCH, 0));
-	(void)execve(be->path, a.v, no_env);
+	vmm_seccomp(&x.machine, path, ward_exec_fd(&x, FDR_WATCH, 0));
+	(void)execve(path, a.v, no_env);
 	/* the filter has no call left to say so with but write(2) */
-	fatal("%s: %m", be->path);
+	fatal("%s: %m", path);
 }

@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +39,19 @@ struct console {
 	char last[CONSOLE_LINE_MAX], panic[CONSOLE_LINE_MAX];
 };
 
+/* "exec 17: ...", as the agent passes on what a detached command says. */
+static bool
+is_of_command(const char *line)
+{
+	static const char word[] = "exec ";
+	const char *p = line + sizeof(word) - 1;
+	const size_t n = strncmp(line, word, sizeof(word) - 1) == 0
+	    ? strspn(p, "0123456789")
+	    : 0;
+
+	return n > 0 && p[n] == ':';
+}
+
 static void
 line_end(struct console *c)
 {
@@ -46,7 +60,9 @@ line_end(struct console *c)
 	c->line[c->len] = '\0';
 	if (c->len > 0)
 		memcpy(c->last, c->line, sizeof(c->last));
-	if (c->panic[0] == '\0' && (p = strstr(c->line, PANIC)) != NULL)
+	/* what a command says of panics is not the kernel's word */
+	if (c->panic[0] == '\0' && !is_of_command(c->line) &&
+	    (p = strstr(c->line, PANIC)) != NULL)
 		(void)snprintf(c->panic, sizeof(c->panic), "%s", p);
 	c->len = 0;
 }

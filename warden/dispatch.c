@@ -104,7 +104,7 @@ on_rung(void *arg, struct chan *c, struct msg *m)
 	(void)c;
 	memcpy(&wr, m->data, sizeof(wr));
 	if (wr.rung == STOP_AGENT)
-		r = agent_power(w->agent);
+		r = agent_power(w->agent, wr.grace_ms);
 	else
 		r = w->backend->stop(w->vmm, (enum stop_rung)wr.rung);
 	/* no answer: launchd's deadline for the rung goes on to the next */

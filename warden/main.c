@@ -32,20 +32,30 @@ set_detail(struct warden *w, const char *detail)
 	(void)snprintf(w->state.detail, sizeof(w->state.detail), "%s", detail);
 }
 
-/* Why it reset itself is what its console said last. */
+/* Why it reset itself: what its console said last, and its agent. */
 static void
 find_cause(struct warden *w)
 {
-	const char *panic;
+	char wordless[sizeof(w->state.detail)];
+	const char *why;
 
 	console_drain(w->console); /* that is on its way */
-	panic = console_panic(w->console);
-	/* before its driver for that is there, a kernel that gives up can only
-	 * reset the machine */
-	if (panic != NULL)
+	agent_drain(w->agent);
+	if ((why = console_panic(w->console)) == NULL)
+		why = console_last(w->console);
+	else
+		/* before its driver for that is there, and where there is no
+		 * device for it, a kernel that gives up can only reset */
 		w->state.guest_event = EXIT_GUEST_PANIC;
+	if (w->state.guest_event == EXIT_GUEST_REBOOT &&
+	    agent_owes_word(w->agent)) {
+		w->state.guest_event = EXIT_GUEST_PANIC;
+		(void)snprintf(wordless, sizeof(wordless),
+		    "it reset itself, and not by its agent; console: %s", why);
+		why = wordless;
+	}
 	if (w->state.detail[0] == '\0')
-		set_detail(w, panic != NULL ? panic : console_last(w->console));
+		set_detail(w, why);
 }
 
 static void

@@ -76,7 +76,10 @@ add_machine(struct argv *a, const struct machine *m)
 	argv_addf(a, "%uM", m->mem_mib);
 }
 
-/* What every machine has; pvpanic: else a panic looks like any other reset. */
+/*
+ * What every machine has.  pvpanic tells of a panic at once; where there is
+ * none, what tells is that the agent did not say its last word (word.h).
+ */
 static void
 add_platform(struct argv *a, const struct ward_exec *x)
 {
@@ -93,8 +96,10 @@ add_platform(struct argv *a, const struct ward_exec *x)
 	argv_add(a, "virtserialport,chardev=agent,name=mews.agent");
 	argv_add(a, "-device");
 	argv_add(a, "virtio-rng-device");
-	argv_add(a, "-device");
-	argv_add(a, "pvpanic");
+	if (x->machine.backend == BACKEND_QEMU) {
+		argv_add(a, "-device");
+		argv_add(a, "pvpanic");
+	}
 }
 
 static void
@@ -168,7 +173,7 @@ qemu_compose(const struct ward_exec *x, const char *extra, struct argv *ret,
 	    (r = cmdline(m, extra, line, sizeof(line), e)) < 0)
 		return r;
 	argv_init(ret);
-	argv_add(ret, qemu_backend.path);
+	argv_add(ret, backend_row(m->backend)->path);
 	add_machine(ret, m);
 	argv_add(ret, "-nodefaults");
 	argv_add(ret, "-no-user-config");
@@ -201,7 +206,6 @@ qemu_compose(const struct ward_exec *x, const char *extra, struct argv *ret,
 
 const struct vmm_backend qemu_backend = {
 	.name = "qemu",
-	.path = WARD_VMM_PATH,
 	.compose = qemu_compose,
 	.open = qmp_open,
 	.close = qmp_close,

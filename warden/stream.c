@@ -82,6 +82,7 @@ stream_free(struct stream *st)
 		event_free(st->timer);
 	fd_close(&st->fd);
 	free(st->up);
+	free(st->open);
 	free(st->down);
 	free(st->chunk);
 	free(st);
@@ -139,6 +140,8 @@ stream_opened(struct stream *st, int status, const char *text)
 		stream_end(st);
 		return;
 	}
+	free(st->open);
+	st->open = NULL;
 	st->phase = SP_RUN;
 	(void)event_add(st->rd, NULL);
 	stream_pump(st);
@@ -260,23 +263,38 @@ wanted(const struct frame_dec *d)
 	return FRAME_HEAD_LEN + len - d->used;
 }
 
+/* Its head is whole: is there a place for the rest?  False: answered. */
+static bool
+open_head(struct stream *st)
+{
+	const struct frame_dec *d = st->up;
+	const size_t len = wanted(d);
+
+	if (d->buf[0] != FRAME_OPEN || len > WARD_OPEN_MAX) {
+		stream_opened(st, 400, "not an open frame");
+		return false;
+	}
+	if (len > FRAME_PAYLOAD_MAX &&
+	    (st->open = malloc(FRAME_HEAD_LEN + len)) == NULL) {
+		stream_opened(st, 503, "out of memory");
+		return false;
+	}
+	return true;
+}
+
 /* FRAME_OPEN is no frame of common/frame.h, but of the same form. */
 static void
 open_bytes(struct stream *st, const uint8_t *p, size_t len)
 {
 	struct frame_dec *d = st->up;
+	uint8_t *to = st->open != NULL ? st->open : d->buf;
 
-	memcpy(d->buf + d->used, p, len);
+	memcpy(to + d->used, p, len);
 	d->used += (uint32_t)len;
-	if (d->used < FRAME_HEAD_LEN)
+	if (d->used < FRAME_HEAD_LEN ||
+	    (d->used == FRAME_HEAD_LEN && !open_head(st)) || wanted(d) > 0)
 		return;
-	if (d->buf[0] != FRAME_OPEN || wanted(d) > sizeof(d->buf) - d->used) {
-		stream_opened(st, 400, "not an open frame");
-		return;
-	}
-	if (wanted(d) > 0)
-		return;
-	st->ops->open(st, d->buf + FRAME_HEAD_LEN, d->used - FRAME_HEAD_LEN);
+	st->ops->open(st, to + FRAME_HEAD_LEN, d->used - FRAME_HEAD_LEN);
 }
 
 static void
@@ -339,6 +357,14 @@ is_hung_up(int fd)
 	struct pollfd pfd = { .fd = fd };
 
 	return poll(&pfd, 1, 0) > 0 && (pfd.revents & POLLHUP) != 0;
+}
+
+bool
+stream_is_over(struct stream *st)
+{
+	if (st->phase != SP_DEAD && is_hung_up(st->fd))
+		stream_kill(st);
+	return st->phase == SP_DEAD;
 }
 
 static void

@@ -32,8 +32,9 @@ enum pull { PULL_SOME, PULL_WAIT, PULL_END };
 
 /* What a kind of streams is made of; the rest is the same for all. */
 struct stream_ops {
-	/* The client's FRAME_OPEN came, with this body in up->buf: answered by
-	 * stream_opened(), now or, after stream_call(), later. */
+	/* The client's FRAME_OPEN came, with this body, which stays until that
+	 * is answered by stream_opened(), now or, after stream_call(), later.
+	 */
 	void (*open)(struct stream *st, const uint8_t *body, size_t len);
 	/* The next whole frame for the client, in out. */
 	enum pull (*pull)(struct stream *st);
@@ -44,6 +45,7 @@ struct stream_ops {
 	bool takes_frames; /* as they come, else their payload */
 };
 extern const struct stream_ops stream_exec_ops;
+extern const struct stream_ops stream_signal_ops;
 extern const struct stream_ops stream_console_ops;
 
 struct stream {
@@ -65,12 +67,14 @@ struct stream {
 
 	/* from the client: one whole frame at a time */
 	struct frame_dec *up;
+	uint8_t *open; /* the FRAME_OPEN that is too long for that; NULL */
 	size_t up_off, up_len; /* of up->buf, on its way to the guest */
 
-	/* exec */
+	/* exec, signal */
+	const char *path; /* where it is asked for */
 	struct vwait *dialling; /* what carries it is being dialled */
 	bool by_vsock; /* and was */
-	const uint8_t *req; /* in up, until it is answered */
+	const uint8_t *req; /* in up or open, until it is answered */
 	size_t req_len;
 	struct call *call;
 	struct duct duct;
@@ -98,13 +102,16 @@ void stream_fail(struct stream *st, const char *why);
 size_t stream_note(uint8_t buf[FRAME_HEAD_LEN + NOTE_MAX], uint8_t channel,
     const void *data, size_t len);
 
-/* The answer comes later; the body stays in up->buf until then. */
+/* The answer comes later. */
 void stream_call(struct stream *st);
 
 /* fd is the stream's; NULL: out of memory, and it is the caller's.  The
  * caller puts it on ss's list. */
 struct stream *stream_new(struct streams *ss, const struct stream_ops *ops,
     uint32_t kind, uint32_t flags, int fd);
+/* Its client went, and that was not read yet: it ends now.  Not while a
+ * callback of it runs.  True: it has ended; its memory goes from the loop. */
+bool stream_is_over(struct stream *st);
 /* Not while a callback of it runs.  NULL is fine. */
 void stream_free(struct stream *st);
 /* There is no stream to answer with: one frame, at once or not at all, and

@@ -107,7 +107,11 @@ on_answer(void *arg, const struct call_answer *a)
 		open_mux(st);
 	} else if (a->status == 0)
 		stream_opened(st, 502, a->why);
-	else {
+	else if (a->status == 200 || a->status == 201) {
+		/* all that there is to say: a table reads it in apid */
+		text_print(text, sizeof(text), (const char *)a->body, a->len);
+		stream_opened(st, a->status, text);
+	} else {
 		error_text(a, text, sizeof(text));
 		stream_opened(st, allowed_status(a->status), text);
 	}
@@ -117,8 +121,8 @@ on_answer(void *arg, const struct call_answer *a)
 static void
 ask(struct stream *st, struct duct *d)
 {
-	if (call_new(d, HTTP_POST, "/v1/exec", st->req, st->req_len, true,
-		on_answer, st, &st->call) < 0)
+	if (call_new(d, HTTP_POST, st->path, st->req, st->req_len,
+		st->kind == STREAM_EXEC, on_answer, st, &st->call) < 0)
 		stream_opened(st, 503, "out of memory");
 }
 
@@ -153,13 +157,27 @@ on_dialled(void *arg, struct duct *d)
 }
 
 static void
-exec_open(struct stream *st, const uint8_t *json, size_t len)
+request_open(
+    struct stream *st, const char *path, const uint8_t *json, size_t len)
 {
+	st->path = path;
 	st->req = json;
 	st->req_len = len;
 	stream_call(st);
 	if (vsock_dial(st->ss->vsock, on_dialled, st, &st->dialling) < 0)
 		open_mux(st);
+}
+
+static void
+exec_open(struct stream *st, const uint8_t *json, size_t len)
+{
+	request_open(st, "/v1/exec", json, len);
+}
+
+static void
+signal_open(struct stream *st, const uint8_t *json, size_t len)
+{
+	request_open(st, "/v1/kill", json, len);
 }
 
 /* The guest's next whole frame, checked: then it is what we send. */
@@ -204,6 +222,15 @@ exec_push(struct stream *st, const uint8_t *p, size_t len)
 {
 	return duct_is_open(&st->duct) ? duct_write(&st->duct, p, len) : len;
 }
+
+/* It is over with the answer; until then its client has nothing to say. */
+const struct stream_ops stream_signal_ops = {
+	.open = signal_open,
+	.pull = exec_pull,
+	.push = exec_push,
+	.close = exec_close,
+	.takes_frames = true,
+};
 
 const struct stream_ops stream_exec_ops = {
 	.open = exec_open,

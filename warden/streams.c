@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <sys/socket.h>
 
 #include "common/fds.h"
@@ -41,10 +42,43 @@ is_stream_socket(int fd)
 	    type == SOCK_STREAM && domain == AF_UNIX;
 }
 
+static const struct stream_ops *
+ops_of(uint32_t kind)
+{
+	return kind == STREAM_EXEC  ? &stream_exec_ops
+	    : kind == STREAM_SIGNAL ? &stream_signal_ops
+				    : &stream_console_ops;
+}
+
+/* A signal finds its way also where all that it could end is still there. */
+static size_t
+limit_of(uint32_t kind)
+{
+	return kind == STREAM_SIGNAL ? STREAMS_MAX + SIGNALS_AT_ONCE_MAX
+				     : STREAMS_MAX;
+}
+
+/* Clients that go make room at once: orchd counts them no more, and what it
+ * sends in their places may be here before their ends are read. */
+static bool
+is_full(const struct streams *ss, uint32_t kind)
+{
+	const size_t max = limit_of(kind);
+	struct stream *st;
+	size_t n = 0;
+
+	if (ss->n < max)
+		return false;
+	TAILQ_FOREACH (st, &ss->list, entry)
+		n += !stream_is_over(st);
+	return n >= max;
+}
+
 void
 streams_add(struct streams *ss, uint32_t kind, uint32_t flags, int fd)
 {
 	struct stream *st;
+	char why[128];
 
 	if (!is_stream_socket(fd)) {
 		fd_close(&fd);
@@ -54,13 +88,15 @@ streams_add(struct streams *ss, uint32_t kind, uint32_t flags, int fd)
 		stream_refuse(fd, "the launcher has the console's log");
 		return;
 	}
-	if (RULE(STREAMS_MAX) && ss->n >= STREAMS_MAX) {
-		stream_refuse(fd, "too many open streams to this VM");
+	if (RULE(STREAMS_MAX) && is_full(ss, kind)) {
+		(void)snprintf(why, sizeof(why),
+		    "all %d streams of this VM are open: end a command or "
+		    "console, or try again",
+		    STREAMS_MAX);
+		stream_refuse(fd, why);
 		return;
 	}
-	if ((st = stream_new(ss,
-		 kind == STREAM_EXEC ? &stream_exec_ops : &stream_console_ops,
-		 kind, flags, fd)) == NULL) {
+	if ((st = stream_new(ss, ops_of(kind), kind, flags, fd)) == NULL) {
 		stream_refuse(fd, "out of memory");
 		return;
 	}
@@ -75,7 +111,7 @@ streams_console_more(struct streams *ss)
 
 	/* nothing is unlinked in here: the dead are freed from the loop */
 	TAILQ_FOREACH (st, &ss->list, entry) {
-		if (st->kind == STREAM_EXEC || st->phase != SP_RUN)
+		if (st->kind != STREAM_CONSOLE || st->phase != SP_RUN)
 			continue;
 		if (st->up_len > 0)
 			stream_push(st);
@@ -91,7 +127,7 @@ streams_agent_down(struct streams *ss)
 
 	TAILQ_FOREACH (st, &ss->list, entry) {
 		/* what has a socket of its own, or waits for one, goes on */
-		if (st->kind != STREAM_EXEC || st->by_vsock ||
+		if (st->kind == STREAM_CONSOLE || st->by_vsock ||
 		    st->dialling != NULL)
 			continue;
 		if (st->phase == SP_CALL) {

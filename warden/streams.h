@@ -14,6 +14,7 @@ struct stream;
 struct vsock;
 
 #define STREAMS_MAX VM_STREAMS_MAX
+#define SIGNALS_AT_ONCE_MAX 8 /* beside them */
 
 TAILQ_HEAD(stream_list, stream);
 struct streams {

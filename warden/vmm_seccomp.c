@@ -38,7 +38,6 @@ static const struct seccomp_rule common_rows[] = {
 	SC_ALLOW(rseq), /* likewise */
 	SC_ALLOW(set_tid_address), /* libc's start */
 	SC_ALLOW(gettid), /* qemu_get_thread_id */
-	SC_ALLOW(sched_yield), /* its locks */
 	SC_ALLOW(sched_getaffinity), /* libc: how many CPUs */
 	SC_ALLOW(futex), /* locks, condition variables */
 	SC_ALLOW(exit), /* threads */
@@ -53,7 +52,6 @@ static const struct seccomp_rule common_rows[] = {
 	SC_ALLOW_IF(prctl, 0, U32, PR_SET_NAME), /* thread names */
 	SC_ALLOW_IF(prctl, 0, U32, PR_SET_TIMERSLACK), /* main loop */
 	SC_ALLOW_IF(prctl, 0, U32, PR_MCE_KILL), /* bad memory: told early */
-	SC_ALLOW_IF(prctl, 0, U32, PR_CAPBSET_READ), /* libcap, as it loads */
 	SC_ALLOW(seccomp), /* its own filter: only ever narrower */
 	SC_ALLOW(sysinfo), /* glib, memory size */
 	SC_ALLOW(uname), /* ld.so, glib */
@@ -62,17 +60,14 @@ static const struct seccomp_rule common_rows[] = {
 	SC_ALLOW(openat), /* libraries, firmware, kernel */
 	SC_ALLOW(close), SC_ALLOW(newfstatat), /* libc's stat and fstat */
 	SC_ALLOW(fstat), /* likewise, older */
-	SC_ALLOW(stat), /* glib's module search */
 	SC_ALLOW(fstatfs), /* block size of its memory */
 	SC_ALLOW(statfs), /* likewise */
 	SC_ALLOW(lseek), /* file sizes */
 	SC_ALLOW(readlink), /* where the binary is */
-	SC_ALLOW(getcwd), /* likewise */
 	SC_ALLOW(getdents64), /* module directories */
 	SC_ALLOW(read), SC_ALLOW(readv), /* tap */
 	SC_ALLOW(pread64), /* ELF headers */
 	SC_ALLOW(write), SC_ALLOW(writev), /* tap, chardevs, its log */
-	SC_ALLOW(fchdir), /* -daemonize's path, at exit */
 	/* at exit it unlinks its listeners' names, abstract ones too */
 	SC_FAIL(unlink, EROFS),
 	/* descriptors and their events */
@@ -115,6 +110,18 @@ static const struct seccomp_rule common_rows[] = {
 	SC_ALLOW(sigaltstack), /* coroutines */
 	SC_ALLOW(restart_syscall),
 	SC_ALLOW(getpid), /* tgkill's first argument */
+};
+
+/*
+ * What only the full program asks for, and older releases of it: the other one
+ * has no modules, no libcap, and none of these among the symbols it wants.
+ */
+static const struct seccomp_rule full_rows[] = {
+	SC_ALLOW(sched_yield), /* its locks */
+	SC_ALLOW_IF(prctl, 0, U32, PR_CAPBSET_READ), /* libcap, as it loads */
+	SC_ALLOW(stat), /* glib's module search */
+	SC_ALLOW(getcwd), /* where the binary is */
+	SC_ALLOW(fchdir), /* -daemonize's path, at exit */
 };
 
 static const struct seccomp_rule nic_rows[] = {
@@ -249,16 +256,18 @@ static const struct seccomp_rule vsock_rows[] = {
 
 /* The parts of the list, and what each is there for. */
 static const struct {
+	uint16_t backend; /* enum machine_backend; 0: any */
 	uint16_t accel; /* enum machine_accel; ACCEL_UNKNOWN: any */
 	uint16_t kind; /* enum dev_kind; 0: any machine */
 	const struct seccomp_rule *rows;
 	size_t n;
 } parts[] = {
-	{ ACCEL_UNKNOWN, 0, common_rows, nitems(common_rows) },
-	{ ACCEL_TCG, 0, tcg_rows, nitems(tcg_rows) },
-	{ ACCEL_KVM, 0, kvm_rows, nitems(kvm_rows) },
-	{ ACCEL_UNKNOWN, DEV_NIC, nic_rows, nitems(nic_rows) },
-	{ ACCEL_UNKNOWN, DEV_VSOCK, vsock_rows, nitems(vsock_rows) },
+	{ 0, ACCEL_UNKNOWN, 0, common_rows, nitems(common_rows) },
+	{ BACKEND_QEMU, ACCEL_UNKNOWN, 0, full_rows, nitems(full_rows) },
+	{ 0, ACCEL_TCG, 0, tcg_rows, nitems(tcg_rows) },
+	{ 0, ACCEL_KVM, 0, kvm_rows, nitems(kvm_rows) },
+	{ 0, ACCEL_UNKNOWN, DEV_NIC, nic_rows, nitems(nic_rows) },
+	{ 0, ACCEL_UNKNOWN, DEV_VSOCK, vsock_rows, nitems(vsock_rows) },
 };
 
 static size_t
@@ -288,7 +297,8 @@ vmm_rules(const struct machine *m, const char *path,
 	size_t n = 0, i;
 
 	for (i = 0; i < nitems(parts); i++) {
-		if ((parts[i].accel == ACCEL_UNKNOWN ||
+		if ((parts[i].backend == 0 || parts[i].backend == m->backend) &&
+		    (parts[i].accel == ACCEL_UNKNOWN ||
 			parts[i].accel == m->accel) &&
 		    (parts[i].kind == 0 ||
 			machine_dev(m, parts[i].kind, 0) != NULL))

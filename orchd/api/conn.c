@@ -85,6 +85,8 @@ conn_end(struct conn *c, bool told)
 		    conn_chan(c), API_GONE, 0, &msg, sizeof(msg), -1);
 	if (c->waits != NULL)
 		wait_drop(c->waits, c->id);
+	if (c->queued_at != 0)
+		vm_queue_drop(vm_by_vmid(o, c->queued_at), c->id);
 	conn_unpark(c);
 	(void)RB_REMOVE(conn_tree, &o->conns.by_id, c);
 	if (c->is_counted)

@@ -24,6 +24,7 @@ struct conn {
 	enum api_role role;
 	struct share_who who; /* the same, where things are shared */
 	bool is_counted; /* it has a part of conns.share or .strangers */
+	uint64_t queued_at; /* its request waits for a stream of that VM; 0 */
 	uint64_t stream_of; /* it has streams to that VM; 0: none */
 	unsigned int nstreams; /* one, of an honest apid's */
 	unsigned int nholds; /* of them those that hold a temporary VM */

@@ -23,7 +23,7 @@
 	V(API_VM_CREATE, verb_vm_create, ROLE_USER, API_TAIL_MAX) \
 	V(API_VM_DELETE, verb_vm_delete, ROLE_USER, 0)            \
 	V(API_VM_START, verb_vm_start, ROLE_USER, 0)              \
-	V(API_VM_STOP, verb_vm_stop, ROLE_USER, 0)                \
+	V(API_VM_STOP, verb_vm_stop, ROLE_USER, API_TAIL_MAX)     \
 	V(API_VM_RENAME, verb_vm_rename, ROLE_USER, API_TAIL_MAX) \
 	V(API_STREAM, verb_vm_stream, ROLE_USER, 0)               \
 	V(API_EVENTS, verb_events, ROLE_USER, 0)                  \

@@ -102,6 +102,19 @@ jail_make(struct part *p, uint64_t id)
 	return r;
 }
 
+/* A guest with a grace of its own has all of it to hear its agent; with none
+ * it is not asked. */
+static void
+set_grace(const struct vm *vm, struct launch_stop *req)
+{
+	if (!vm->grace.is_said)
+		return;
+	req->from = vm->grace.ms > 0 ? STOP_AGENT : STOP_QUIT;
+	req->grace_ms = vm->grace.ms;
+	req->deadline_ms[STOP_AGENT] = vm->grace.ms;
+	req->deadline_ms[STOP_ACPI] = 0;
+}
+
 static int
 jail_stop(struct part *p, uint64_t id)
 {
@@ -109,6 +122,7 @@ jail_stop(struct part *p, uint64_t id)
 	struct launch_stop req = { .vm = p->vm->row.vmid, .from = STOP_AGENT };
 
 	memcpy(req.deadline_ms, o->conf.stop_ms, sizeof(req.deadline_ms));
+	set_grace(p->vm, &req);
 	p->stopping = true;
 	return link_send(
 	    o, LINK_LAUNCH, LAUNCH_STOP, id, &req, sizeof(req), -1);
@@ -280,6 +294,7 @@ on_held(void *arg, struct chan *c, struct msg *m)
 		return 0; /* what is known of it was so when it was seen last */
 	vm->run.pid = h.pid;
 	vm->run.accel = h.accel;
+	vm->run.backend = h.backend;
 	vm->run.confined = h.confined;
 	/* what it came to while nobody listened; what was heard before and is
 	 * not on the disk yet stays true */
@@ -346,6 +361,7 @@ heard_running(struct part *p, const struct launch_event *ev)
 	run->ran = true;
 	run->pid = ev->pid;
 	run->accel = ev->accel;
+	run->backend = ev->backend;
 	run->confined = ev->confined;
 }
 

@@ -41,6 +41,9 @@ struct object_kind {
 	/* Wanted against observed: asks for what is missing, or steps.  Only
 	 * when all that is known is on the disk. */
 	void (*converge)(struct object *);
+	/* Gives out what has become free to those who wait for that, whatever
+	 * is on the disk.  NULL: there is nothing of the kind. */
+	void (*serve)(struct object *);
 	/* How long a waiter waits, and whether what it waits for has come or
 	 * cannot come any more; only asked when that is on the disk. */
 	uint64_t (*patience_ms)(const struct object *, uint32_t what);

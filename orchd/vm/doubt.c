@@ -50,3 +50,12 @@ doubt_now(const struct vm *vm, char *ret, size_t len)
 	    "try again");
 	return true;
 }
+
+void
+doubt_broken(const struct vm *vm, char *ret, size_t len)
+{
+	(void)snprintf(ret, len,
+	    "vm %.63s is broken: its row in the store cannot be read (%s); all "
+	    "that can be done with it is to delete it",
+	    vm->row.name, vm->broken.why);
+}

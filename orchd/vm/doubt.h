@@ -16,5 +16,7 @@ struct vm;
 bool doubt_words(const struct vm *vm, char *ret, size_t len);
 /* The same, also while no launcher is there at all. */
 bool doubt_now(const struct vm *vm, char *ret, size_t len);
+/* Of one that is broken: why, and what is left to do. */
+void doubt_broken(const struct vm *vm, char *ret, size_t len);
 
 #endif

@@ -1,20 +1,17 @@
 #include <errno.h>
+#include <event2/event.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "common/clock.h"
-#include "common/fds.h"
-#include "common/share.h"
-#include "common/util.h"
 #include "orchd/api/answer.h"
 #include "orchd/api/conn.h"
 #include "orchd/api/req.h"
 #include "orchd/api/verb.h"
-#include "orchd/link/link_launch.h"
 #include "orchd/object/wait.h"
 #include "orchd/object/write.h"
 #include "orchd/vm/doubt.h"
+#include "orchd/vm/stream.h"
 #include "orchd/vm/vm_step.h"
 
 void
@@ -101,12 +98,9 @@ join(const struct req *r, struct vm *vm, enum wait_for what,
 static void
 refuse_broken(const struct req *r, const struct vm *vm)
 {
-	char text[STORE_NAME_MAX + STORE_DETAIL_MAX + 128];
+	char text[320];
 
-	(void)snprintf(text, sizeof(text),
-	    "vm %s is broken: its row in the store cannot be read (%s); all that "
-	    "can be done with it is to delete it",
-	    vm->row.name, vm->broken.why);
+	doubt_broken(vm, text, sizeof(text));
 	req_refuse(r, 409, text);
 }
 
@@ -145,24 +139,65 @@ verb_vm_start(const struct req *r)
 	req_refuse(r, 409, text);
 }
 
+/* How long its guest has, where that is said.  False: answered. */
+static bool
+stop_timeout(const struct req *r, struct vm_stop *ret)
+{
+	struct err e = { 0 };
+
+	*ret = (struct vm_stop){ 0 };
+	if (r->len == 0 ||
+	    table_unpack_all(&vm_stop_table, r->doc, r->len, ret, &e) == 0)
+		return true;
+	req_refuse(r, 400, e.msg);
+	return false;
+}
+
+static void
+set_grace(struct vm *vm, const struct vm_stop *s)
+{
+	vm->grace.is_said = (s->has & TABLE_HAS(VM_STOP_TIMEOUT)) != 0;
+	vm->grace.ms = s->timeout * 1000;
+}
+
+/* It is on its way down: what is said last of its time counts from now. */
+static void
+stop_anew(struct vm *vm, const struct vm_stop *s)
+{
+	if ((s->has & TABLE_HAS(VM_STOP_TIMEOUT)) == 0)
+		return;
+	set_grace(vm, s);
+	vm_life(vm)->stopping = false;
+	if (vm->deadline != NULL)
+		(void)evtimer_del(vm->deadline);
+}
+
 void
 verb_vm_stop(const struct req *r)
 {
 	struct idem_row key;
-	struct vm *vm = changed(r, FOR_STOPPED_AGAIN, &key);
+	struct vm_stop s;
+	struct vm *vm;
 
-	if (vm == NULL)
+	if (!stop_timeout(r, &s) ||
+	    (vm = changed(r, FOR_STOPPED_AGAIN, &key)) == NULL)
 		return;
 	if (vm->row.state == VM_DELETING)
 		req_refuse(r, 409, "vm is being deleted");
 	else if (vm->row.state == VM_BROKEN)
 		refuse_broken(r, vm);
-	else if (vm->row.state == VM_STOPPED || vm->row.state == VM_STOPPING)
+	else if (vm->row.state == VM_STOPPED)
 		/* stopped already: as Volant, that is fine */
 		join(r, vm, FOR_STOPPED, &key);
-	/* without a launcher it is written down, and done when there is one */
-	else if (!vm->run.unknown || !doubted(r, vm))
+	else if (vm->row.state == VM_STOPPING) {
+		stop_anew(vm, &s);
+		join(r, vm, FOR_STOPPED, &key);
+		/* without a launcher it is written down, and done when there is
+		 * one */
+	} else if (!vm->run.unknown || !doubted(r, vm)) {
+		set_grace(vm, &s);
 		change(r, vm, EV_STOP, "vm stopped", FOR_STOPPED, &key);
+	}
 }
 
 void
@@ -238,107 +273,23 @@ verb_vm_rename(const struct req *r)
 
 /* --- streams --- */
 
-/* Its jail is there to serve one.  False: answered. */
-static bool
-may_serve(const struct req *r, const struct vm *vm)
-{
-	if (vm->row.state == VM_BROKEN) {
-		refuse_broken(r, vm);
-		return false;
-	}
-	if (doubted(r, vm))
-		return false;
-	if (vm->row.state == VM_RUNNING &&
-	    vm_life_const(vm)->state == PART_USED)
-		return true;
-	req_refuse(r, 409, "vm not running");
-	return false;
-}
-
-/* Takes fd.  0, or as of link_launch.h. */
-static int
-stream_ask(const struct req *r, const struct vm *vm, int fd)
-{
-	const struct api_req *q = &r->head;
-
-	if (launch_is_log(q->kind))
-		return link_launch_log(
-		    r->o, vm->row.vmid, q->kind, q->flags, q->since_ns, fd);
-	return link_launch_stream(r->o, vm->row.vmid, q->kind, q->flags, fd);
-}
-
-/*
- * The one end goes up to apid, the other down to the warden; descriptors
- * only ever travel towards the VM (I12), and orchd keeps neither.
- */
-/* False: answered, with why not.  After true r->c may be gone. */
-static bool
-stream_send(const struct req *r, struct vm *vm)
-{
-	int sv[2];
-
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
-		sv) < 0) {
-		req_refuse(
-		    r, 503, "no descriptor is left for a stream: try again");
-		return false;
-	}
-	switch (stream_ask(r, vm, sv[1])) {
-	case 0:
-		/* it lasts as long as the connection, which ends with it */
-		r->c->stream_of = vm->row.vmid;
-		r->c->nstreams++;
-		if (!launch_is_log(r->head.kind)) {
-			r->c->nholds++;
-			temporary_hold(vm);
-		}
-		answer_stream(r->o, r->c->id, r->id, sv[0]);
-		return true;
-	case -EPIPE:
-		req_refuse(r, 503, "the launcher restarts: try again");
-		break;
-	default:
-		req_refuse(r, 503, "the launcher is busy: try again");
-		break;
-	}
-	fd_close(&sv[0]);
-	return false;
-}
-
 void
 verb_vm_stream(const struct req *r)
 {
+	const struct stream_ask a = { .who = r->c->who,
+		.conn = r->c->id,
+		.id = r->id,
+		.kind = r->head.kind,
+		.flags = r->head.flags,
+		.since_ns = r->head.since_ns };
 	struct vm *vm = req_vm(r);
-	char why[200];
-	int e;
 
 	if (vm == NULL)
 		return;
-	if (r->head.kind == 0) {
+	if (a.kind == 0)
 		req_refuse(r, 400, "no such stream");
-		return;
-	}
-	if (r->c->stream_of != 0 && r->c->stream_of != vm->row.vmid) {
+	else if (r->c->stream_of != 0 && r->c->stream_of != vm->row.vmid)
 		req_refuse(r, 409, "this connection has a stream already");
-		return;
-	}
-	/* what it said is kept whether it runs or not */
-	if (!launch_is_log(r->head.kind) && !may_serve(r, vm))
-		return;
-	if (r->head.kind == STREAM_EXEC && !vm->run.ready) {
-		if (doubt_words(vm, why, sizeof(why)))
-			answer_error(r->o, r->c->id, r->id, 503, "vm %s %s",
-			    vm->row.name, why);
-		else
-			req_refuse(r, 503, "vm not ready yet");
-		return;
-	}
-	if ((e = share_take(&vm->streams, r->c->who, 1)) == -EBUSY &&
-	    RULE(STREAM_SHARE))
-		req_busy(r, &vm->streams, "streams of this vm are open",
-		    "end a command or console of yours, or try again later");
-	else if (e == -ENOMEM)
-		req_refuse(r, 500, "out of memory");
-	else if (!stream_send(r, vm) && e == 0)
-		vm_streams_end(vm, r->c->who, 1, 0);
+	else
+		stream_ask(vm, &a);
 }

@@ -40,6 +40,7 @@ vm_new(struct orchd *o, const struct object_kind *kind,
 		return NULL;
 	object_init(&vm->obj, kind, o);
 	share_init(&vm->streams, VM_STREAMS_MAX, o->listed);
+	queue_init(&vm->queue, o->listed);
 	vm->nparts = nparts;
 	for (i = 0; i < nparts; i++) {
 		for (index = 0, j = 0; j < i; j++)
@@ -72,7 +73,16 @@ vm_streams_end(
 	if (vm == NULL)
 		return;
 	share_give(&vm->streams, who, n);
+	if (!queue_is_empty(&vm->queue))
+		object_wake(&vm->obj);
 	temporary_let_go(vm, nholds);
+}
+
+void
+vm_queue_drop(struct vm *vm, uint64_t conn)
+{
+	if (vm != NULL)
+		queue_drop(&vm->queue, conn);
 }
 
 void
@@ -97,6 +107,7 @@ vm_free(struct vm *vm)
 		event_free(vm->deadline);
 	wait_clear(&vm->obj);
 	write_clear(&vm->obj);
+	queue_clear(&vm->queue);
 	share_clear(&vm->streams);
 	temporary_clear(vm);
 	object_clear(&vm->obj);
@@ -151,6 +162,20 @@ uint32_t
 vm_slot(const struct vm *vm)
 {
 	return vm->broken.has_slot ? vm->broken.slot : vm->row.slot;
+}
+
+uint64_t
+vm_stop_ms(const struct vm *vm)
+{
+	const uint32_t *ms = vm->obj.orchd->conf.stop_ms;
+	uint64_t sum = 0;
+	size_t i;
+
+	for (i = 0; i < STOP_RUNGS; i++) {
+		if (!vm->grace.is_said || i >= STOP_QUIT)
+			sum += ms[i];
+	}
+	return vm->grace.is_said ? sum + vm->grace.ms : sum;
 }
 
 struct vm *

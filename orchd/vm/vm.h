@@ -9,6 +9,7 @@
 #include "orchd/object/object.h"
 #include "orchd/store.h"
 #include "orchd/vm/part.h"
+#include "orchd/vm/queue.h"
 #include "orchd/vm/temporary.h"
 #include "orchd/vm/vm_fsm.h"
 #include "proto/launch.h"
@@ -39,7 +40,7 @@ struct run {
 	bool unknown; /* launchd found it again and has not heard of it yet */
 	uint8_t fault; /* enum launch_fault: why it will not */
 	char mute[STORE_DETAIL_MAX]; /* why it is not ready any more; "" */
-	uint8_t accel;
+	uint8_t accel, backend; /* as launchd says */
 	uint32_t pid; /* 0: none */
 	struct launch_confined confined;
 	struct {
@@ -69,8 +70,15 @@ struct vm {
 		uint32_t slot;
 	} broken;
 	struct share streams; /* of VM_STREAMS_MAX */
+	struct queue queue; /* for one of them */
 	struct temporary temp;
 	bool retried; /* the boot watchdog had its one retry */
+	/* Of the stop that was asked last: how long the guest has, where that
+	 * was said.  In memory alone: a new orchd goes by mews.conf. */
+	struct {
+		bool is_said;
+		uint32_t ms;
+	} grace;
 	struct event *deadline; /* of starting and stopping */
 	unsigned int nparts;
 	struct part part[]; /* in the order they are made */
@@ -95,6 +103,8 @@ struct vm *vm_new(struct orchd *o, const struct object_kind *kind,
 /* So many streams to it have ended, of which so many held it; NULL is fine. */
 void vm_streams_end(
     struct vm *vm, struct share_who who, unsigned int n, unsigned int nholds);
+/* That connection waits for none of its streams any more; NULL is fine. */
+void vm_queue_drop(struct vm *vm, uint64_t conn);
 /* Takes it out of the trees; NULL is fine. */
 void vm_free(struct vm *vm);
 /* The part that it lives in. */
@@ -109,6 +119,9 @@ void vm_break(struct vm *vm, const char *why);
 void vm_held_at(struct vm *vm, uint32_t slot);
 /* Where its helpers know it. */
 uint32_t vm_slot(const struct vm *vm);
+
+/* What its guest and hypervisor may take to stop, all rungs together. */
+uint64_t vm_stop_ms(const struct vm *vm);
 
 struct vm *vm_by_vmid(struct orchd *o, uint64_t vmid);
 /* By exact name. */

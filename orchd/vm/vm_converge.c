@@ -179,17 +179,6 @@ deadline_set(struct vm *vm, uint64_t ms)
 		log_error("vm %s: no timer", vm->row.name);
 }
 
-static uint64_t
-stop_ms(const struct orchd *o)
-{
-	uint64_t sum = 0;
-	size_t i;
-
-	for (i = 0; i < nitems(o->conf.stop_ms); i++)
-		sum += o->conf.stop_ms[i];
-	return sum;
-}
-
 /* One part after the other, each when those before it are there. */
 static void
 walk_up(struct vm *vm)
@@ -243,7 +232,7 @@ stop(struct vm *vm)
 	if (!life->stopping)
 		part_ask(life, ASK_STOP);
 	else
-		deadline_set(vm, stop_ms(vm->obj.orchd));
+		deadline_set(vm, vm_stop_ms(vm));
 }
 
 /* What a new life of a helper holds of a VM that runs is made good. */

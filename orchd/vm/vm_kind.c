@@ -12,6 +12,7 @@
 #include "orchd/orchd.h"
 #include "orchd/stored.h"
 #include "orchd/vm/event.h"
+#include "orchd/vm/stream.h"
 #include "orchd/vm/vm.h"
 #include "orchd/vm/vm_converge.h"
 #include "orchd/vm/vm_kind.h"
@@ -117,13 +118,10 @@ patience_ms(const struct object *obj, uint32_t what)
 	/* a helper that does not answer is found out before (part.c) */
 	uint64_t ms =
 	    c->ready_ms > PATIENCE_MIN_MS ? c->ready_ms : PATIENCE_MIN_MS;
-	size_t i;
 
 	if ((WAITS(what) & RENAMES) != 0)
 		return PATIENCE_MIN_MS; /* for the store alone */
-	for (i = 0; i < nitems(c->stop_ms) && !for_running(what); i++)
-		ms += c->stop_ms[i];
-	return ms;
+	return for_running(what) ? ms : ms + vm_stop_ms(vm_of(obj));
 }
 
 static bool
@@ -268,6 +266,7 @@ const struct object_kind vm_kind = {
 	.save = save,
 	.event = event,
 	.converge = vm_converge,
+	.serve = stream_serve,
 	.patience_ms = patience_ms,
 	.due = due,
 	.answer = answer,

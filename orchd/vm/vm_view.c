@@ -50,6 +50,7 @@ vm_view(const struct vm *vm, struct vm_view *v)
 	if (vm->run.pid == 0)
 		return;
 	v->accel = vm->run.accel == ACCEL_KVM ? VM_ACCEL_KVM : VM_ACCEL_TCG;
+	v->hypervisor = vm->run.backend; /* the words are in its order */
 	v->has |= TABLE_HAS(VM_CONFINEMENT);
 	v->confinement.verified = vm->run.confined.verified != 0;
 	v->confinement.seccomp_filters =

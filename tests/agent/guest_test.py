@@ -252,10 +252,19 @@ def t_full_of_processes():
 
 
 def t_limit():
-    many = [Exec(M, ["cat"], stdin=True) for _ in range(64)]
-    assert all(e.status == 101 for e in many)
+    """Those whose clients are gone count until they have ended."""
+    many = [Exec(M, ["cat"], stdin=True) for _ in range(100)]
+    gone = [Exec(M, ["sh", "-c", "trap '' TERM; echo; sleep 60"])
+            for _ in range(28)]
+    assert all(e.status == 101 for e in many + gone)
+    for e in gone:
+        while not e.out[FRAME_STDOUT]:
+            e.step()
+    for e in gone:
+        e.st.rst()
     e = Exec(M, ["true"])
     assert e.status == 503, e.status
+    assert b"128 commands run in this vm" in e.answer, e.answer
     e.st.rst()
     for e in many:
         e.st.rst()

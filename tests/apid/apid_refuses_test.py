@@ -63,7 +63,7 @@ REFUSED = [
     ("too many fields", req("GET /healthz", *["X%d: a" % i for i in
                                               range(70)]), 431, ""),
     ("body too long, said", (BASE + "Content-Length: 262145\r\n\r\n"
-                             ).encode(), 413, "longer"),
+                             ).encode(), 413, "262144"),
     ("body too long where none is wanted", req(
         "POST /api/v1/vms/web/stop", "Content-Length: 5000"), 413, "4096"),
     ("body too long, chunked, where none is wanted", req(

@@ -154,7 +154,28 @@ def t_streams():
         held[0][0].close()
         held[0][1].end()
         h.expect_closed(held[0][0])
-        execute(h=h)
+        held[0] = execute(h=h)
+        # a long request holds more, until it is answered
+        long = {"cmd": ["x"], "env": ["A=" + "x" * 131050]}
+        cl, st = held[1]
+        cl.frame(1, json.dumps(long).encode())
+        _, data = cl.unframe()
+        assert b"too much is under way" in data and b"8192 KiB" in data, data
+        for cl, st in held[1:4]:
+            cl.close()
+            st.end()
+            h.expect_closed(cl)
+        cl, st = held[0]
+        for _ in range(2):
+            cl.frame(1, json.dumps(long).encode())
+            want(st.frame()[0], OPEN)
+            st.opened()
+            st.send(1, b"x")
+            want(cl.unframe(), (0x82, b"\1x"))
+            cl.close()
+            st.end()
+            h.expect_closed(cl)
+            cl, st = execute(h=h)
 
 
 def t_readers_of_events():

@@ -157,13 +157,14 @@ def t_exec_failures():
 
 
 EXEC_BAD = [
-    ("unknown key", {"cmd": ["x"], "user": "root"}, "user"),
+    ("unknown key", {"cmd": ["x"], "usr": "root"}, "usr"),
     ("no command", {"env": []}, "cmd"),
     ("empty command", {"cmd": []}, "cmd"),
     ("command is text", {"cmd": "ls"}, "cmd"),
     ("relative directory", {"cmd": ["x"], "cwd": "tmp"}, "cwd"),
-    ("longer than a frame", {"cmd": ["x" * 60000], "env":
-                             ["A=" + "y" * 20000]}, "64 KiB"),
+    ("longer than it may be", {"cmd": ["x" * 131070], "env":
+                               ["A=" + "y" * 131060]}, "256 KiB"),
+    ("longer by its list", {"cmd": ["x"], "env": ["A=" + "y" * 131000] * 3}, "env"),
 ]
 
 
@@ -220,7 +221,7 @@ EXEC_WS_BAD = [
      1008),
     ("close of a guest's channel", ws_frame(1, b'{"cmd":["x"]}')
      + ws_frame(2, b"\xff\1"), 1008),
-    ("request too long", ws_frame(1, b" " * 131073), 1009),
+    ("request too long", ws_frame(1, b" " * 524289), 1009),
     ("message too long", ws_frame(1, b'{"cmd":["x"]}')
      + ws_frame(2, b"\0" * 65538), 1009),
 ]

@@ -125,7 +125,7 @@ test_documents(void)
 	request_clear(&q);
 	t_eq(
 	    take(&q, &no, HEAD("GET /api/v1/things/a/parts?size=10", "")), 400);
-	t_str(no.text, "invalid size");
+	t_str(no.text, "invalid size: 0 to 9");
 	request_clear(&q);
 
 	t_eq(take(&q, &no,
@@ -239,7 +239,11 @@ test_rows(void)
 		t_true(r->about != NULL && r->ok >= 100);
 		t_true((r->kind == ROUTE_ASK) == (r->verb != 0) ||
 		    r->verb == API_STREAM || r->verb == API_EVENTS);
-		t_true(r->out == NULL || r->kind == ROUTE_ASK);
+		t_true(r->out == NULL || r->kind == ROUTE_ASK ||
+		    r->kind == ROUTE_CALL);
+		t_true(r->kind != ROUTE_CALL ||
+		    (r->in != NULL && r->out != NULL && !r->list));
+		t_true(r->more_ms == NULL || r->query != NULL);
 		t_true(!r->list || r->out != NULL);
 		t_true(r->in == NULL || r->query == NULL);
 		for (n = 0, path = r->path; route_var(path, &v); path = v.end)

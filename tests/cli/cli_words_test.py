@@ -105,22 +105,35 @@ def words_of_limits():
     with Setup() as s:
         r, _, err = s.run("exec", "web", *["x"] * 16385)
         same(r, 125)
-        has(err, "a command has at most 16384 words and 65536 bytes: send a "
+        has(err, "a command has at most 16384 words and 262144 bytes: send a "
             "longer one as a script (mews exec -i VM sh < FILE)")
-        r, _, err = s.run("exec", "-e", "A=" + "x" * 40000, "web", "x")
+        # what this system itself lets nobody pass goes by a file
+        path = s.path + ".env"
+        with open(path, "w") as f:
+            f.write("A=" + "x" * 131070)
+        r, _, err = s.run("exec", "--env-file", path, "web", "x")
         same(r, 125)
-        has(err, "the value of A is longer than 32768 bytes")
-        r, _, err = s.run("exec", *["-e", "A=" + "x" * 30000, "-e",
-                                    "B=" + "x" * 30000, "-e",
-                                    "C=" + "x" * 30000], "web", "x")
+        has(err, "the line is longer than the 131071 bytes that Linux allows")
+        big = [w for n in "ABC" for w in ("-e", n + "=" + "x" * 100000)]
+        r, _, err = s.run("exec", *big, "web", "x")
         same(r, 125)
-        has(err, "at most 256 variables and 65536 bytes")
+        has(err, "at most 256 variables and 262144 bytes: put the rest into a")
+        r, _, err = s.run("run", *big[:2], "busybox")
+        same(r, 125)
+        has(err, "at most 256 variables and 65536 bytes: put the rest into a")
         for cwd, want in (("tmp", "-w tmp: must be an absolute path"),
                           ("/a\nb", "-w: there is a control character"),
                           ("/" + "x" * 1024, "longer than 1023 bytes")):
             r, _, err = s.run("exec", "-w", cwd, "web", "x")
             same(r, 125)
             has(err, want)
+
+
+# as long as those of the suite get
+MANY = ("too many streams of this vm are open: your user has 1234 of them, all "
+        "users together have at most 1234, and some are kept for others; none "
+        "ended within 30 s: end a command or console of yours, or try again "
+        "later")
 
 
 @case
@@ -130,6 +143,7 @@ def words_of_refusals():
              "starts it"),
             (503, "vm not ready yet", "VM web is not ready yet: `mews wait "
              "--for ready web` waits until it is"),
+            (503, MANY, "mews: " + MANY + "\n"),
             (409, "orchestrator: vm is odd", "mews: vm is odd\n"),
             (410, "vm web is being deleted", "mews: vm web is being deleted")):
         with Setup(lambda rq, n: answer(status, {"error": text})) as s:

@@ -24,6 +24,7 @@ grab(struct share *s, struct share_who who)
 
 	while (n <= s->total && share_take(s, who, 1) == 0)
 		n++;
+	t_true(n > s->total || !share_can(s, who, 1));
 	return n;
 }
 

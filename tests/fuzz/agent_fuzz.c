@@ -7,6 +7,7 @@
 #include "agent/api.h"
 #include "agent/boot.h"
 #include "agent/conn.h"
+#include "agent/detach.h"
 #include "agent/exec.h"
 #include "agent/power.h"
 #include "common/err.h"
@@ -104,9 +105,53 @@ work_start(struct work *w, const struct boot_spec *spec, struct err *e)
 	return 0;
 }
 
-void
-power_begin(struct agent *a, int reboot_cmd)
+/* Answered at once, later in two steps, or never. */
+static void
+late_gone(void *arg)
 {
+	(void)arg;
+}
+
+static int
+late_input(void *arg, const uint8_t *p, size_t len, size_t *used)
+{
+	(void)arg;
+	(void)p;
+	*used = len;
+	return 0;
+}
+
+static const struct conn_taker late_taker = { .input = late_input,
+	.eof = late_gone,
+	.pump = late_gone,
+	.gone = late_gone };
+
+int
+detach_start(struct conn *c, struct exec_request *req, struct err *e)
+{
+	if (mode & MODE_FAIL)
+		return err_set(e, -EBUSY, "no");
+	conn_take(c, &late_taker, c);
+	table_clear(&exec_request_table, req);
+	return 0;
+}
+
+size_t
+detach_signal_all(int sig)
+{
+	return (size_t)sig / 16;
+}
+
+size_t
+exec_signal_all(int sig)
+{
+	return (size_t)sig % 2;
+}
+
+void
+power_begin(struct agent *a, int reboot_cmd, uint32_t grace_ms)
+{
+	(void)grace_ms;
 	a->reboot_cmd = reboot_cmd;
 }
 

@@ -47,10 +47,11 @@ class Guest:
 
     def __init__(self, *extra, accel="kvm", cmdline="", uid=None,
                  kernel=BUILD + "/guest/vmlinuz", cpu="host",
+                 program="qemu-system-x86_64",
                  initramfs=BUILD + "/lab-guest.cpio"):
         self.start, self.out = time.monotonic(), b""
         self.p = subprocess.Popen(
-            ["qemu-system-x86_64", "-M", "microvm,acpi=on,rtc=on", "-accel", accel,
+            [program, "-M", "microvm,acpi=on,rtc=on", "-accel", accel,
              "-cpu", cpu, "-m", "128", "-nodefaults", "-no-user-config",
              "-display", "none", "-no-reboot", "-kernel", kernel, "-initrd",
              initramfs, "-append", "console=ttyS0 quiet panic=-1 reboot=t "

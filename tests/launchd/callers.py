@@ -44,8 +44,8 @@ LAUNCH_UID = 199999
 VM = 0x0123456789abcdef
 # behaviours of the stand-in, tests/launchd/jail.h
 (WELL, NO_AGENT_STOP, NO_SOFT_STOP, DEAF, NO_AGENT, EXIT_3, CRASH, REBOOT,
- NO_QMP, NO_FILTER, EXTRA, EXIT_4, SPIN, LATE, REFUSED, REFUSED_EARLY) = range(
-     64, 80)
+ NO_QMP, NO_FILTER, EXTRA, EXIT_4, SPIN, LATE, REFUSED, REFUSED_EARLY,
+ OTHER, HALT) = range(64, 82)
 DEADLINE = float(os.environ.get("CASE_DEADLINE", "10"))
 
 
@@ -207,7 +207,8 @@ class Chan:
 
 
 class Suite:
-    def __init__(self, launchd=None, spawner=None, keeper=None, **conf):
+    def __init__(self, launchd=None, spawner=None, keeper=None, microvm=False,
+                 **conf):
         for path in filter(None, PROGRAM.split(":")):
             path = os.path.join(TOP, path)
             if path.endswith("mews-keeper"):
@@ -230,7 +231,9 @@ class Suite:
         os.symlink("usr/bin", self.stage + "/bin")
         for src, dst in ((keeper or BUILD + "/mews-keeper", "mews-keeper"),
                          (BUILD + "/standin/jail-warden", "mews-warden"),
-                         (BUILD + "/standin/jail-vmm", "qemu-system-x86_64")):
+                         (BUILD + "/standin/jail-vmm", "qemu-system-x86_64"),
+                         (BUILD + "/standin/jail-vmm",
+                          "qemu-system-x86_64-microvm"))[:4 if microvm else 3]:
             shutil.copy(src, self.stage + "/usr/bin/" + dst)
             os.chmod(self.stage + "/usr/bin/" + dst, 0o755)
             for lib in sanitized.libraries(src):
@@ -386,7 +389,8 @@ class Suite:
     def procs(self, slot=0):
         """{name: pid} of the VM in that slot."""
         names = {"mews-keeper": "keeper", "mews-warden": "warden",
-                 "qemu-system-x86_64": "vmm"}
+                 "qemu-system-x86_64": "vmm",
+                 "qemu-system-x86_64-microvm": "microvm"}
         return {names.get(exe(p), exe(p)): p
                 for p in processes(self.conf["uid_base"] + slot)}
 

@@ -81,6 +81,8 @@ qmp_word(const char *w)
 	}
 	if (st.ready)
 		st.need_spec = 0;
+	if (strcmp(w, "halted") == 0)
+		st.running = 0;
 	if (strcmp(w, "off") == 0)
 		st.guest_event = EXIT_GUEST_OFF;
 	if (strcmp(w, "reset") == 0)
@@ -284,6 +286,9 @@ stream(int fd)
 		st.mute = (uint8_t)strtoul(buf + 5, NULL, 10);
 		st.ready = st.mute == WARD_HEARD;
 		tell(0);
+	} else if (strncmp(buf, "version ", 8) == 0) {
+		st.version = (uint32_t)strtoul(buf + 8, NULL, 10);
+		tell(0);
 	} else if (strncmp(buf, "flood ", 6) == 0)
 		flood(strtoul(buf + 6, NULL, 10));
 	else {
@@ -299,6 +304,7 @@ stream(int fd)
 static void
 handle(struct msg *m)
 {
+	struct launch_stream s;
 	struct ward_rung r;
 	char line[32];
 
@@ -314,10 +320,20 @@ handle(struct msg *m)
 		break;
 	case WARD_RUNG:
 		memcpy(&r, m->data, sizeof(r));
+		if (r.grace_ms != 0 && st.version < WARD_VERSION_SIGNAL)
+			_exit(9); /* a breach, to one of those */
+		if (r.grace_ms != 0) {
+			(void)snprintf(
+			    line, sizeof(line), "grace %u\n", r.grace_ms);
+			speak(CONSOLE, line);
+		}
 		(void)snprintf(line, sizeof(line), "rung %u\n", r.rung);
 		qmp_say(line);
 		break;
 	case WARD_STREAM:
+		memcpy(&s, m->data, sizeof(s));
+		if (s.kind > STREAM_CONSOLE && st.version < WARD_VERSION_SIGNAL)
+			_exit(9);
 		stream(m->fd);
 		break;
 	default:
@@ -368,9 +384,9 @@ serve(void)
 int
 main(int argc, char *argv[])
 {
-	static char path[] = STAGE_VMM;
+	const char *path;
 	char mem[16];
-	char *const vmm[] = { path, mem, NULL };
+	char *const vmm[] = { mem, mem, NULL };
 	static char *const no_env[] = { NULL };
 	struct ward_exec x;
 
@@ -384,6 +400,9 @@ main(int argc, char *argv[])
 	if (pread(WARD_EXEC_FD, &x, sizeof(x), 0) != (ssize_t)sizeof(x))
 		return 5;
 	(void)snprintf(mem, sizeof(mem), "%u", x.machine.mem_mib);
+	path = x.machine.mem_mib == BEHAVE_OTHER
+	    ? STAGE_VMM
+	    : backend_row(x.machine.backend)->path;
 	(void)execve(path, vmm, no_env);
 	return 4;
 }

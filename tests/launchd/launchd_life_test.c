@@ -168,17 +168,24 @@ wardlink_rung(struct vm *v)
 	note("rung");
 }
 
-void
-probe_answered(struct vm *v)
+static void
+answered(struct vm *v)
 {
 	v->wants_release = true;
 	note("verdict");
 }
 
 void
+probe_look(struct vm *v)
+{
+	if (v->is_probe && v->ward_state.agent)
+		answered(v);
+}
+
+void
 probe_failed(struct vm *v)
 {
-	probe_answered(v);
+	answered(v);
 }
 
 bool

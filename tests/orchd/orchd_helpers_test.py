@@ -422,16 +422,17 @@ def hostile_launchd():
         stopped = l.get(c, "s").vm()["uid"]
 
         def ev(u=uid, kind=LE_RUNNING, pid=1, reason=0, rung=0, accel=1,
-               confined=CONFINED, detail=b""):
+               confined=CONFINED, detail=b"", backend=1):
             return bytes(launch_event(vm=u, kind=kind, pid=pid, reason=reason,
                                       rung=rung, accel=accel, confined=confined,
-                                      detail=detail))
+                                      detail=detail, backend=backend))
         for i, b in enumerate((
                 lambda ch: ch.send(LAUNCH_EVENT, ev(kind=0)),
                 lambda ch: ch.send(LAUNCH_EVENT, ev(kind=8)),
                 lambda ch: ch.send(LAUNCH_EVENT, ev(reason=11)),
                 lambda ch: ch.send(LAUNCH_EVENT, ev(rung=5)),
                 lambda ch: ch.send(LAUNCH_EVENT, ev(accel=3)),
+                lambda ch: ch.send(LAUNCH_EVENT, ev(backend=BACKENDS)),
                 lambda ch: ch.send(LAUNCH_EVENT, ev(u=0)),
                 lambda ch: ch.send(LAUNCH_EVENT, ev(pid=2**31)),
                 lambda ch: ch.send(LAUNCH_EVENT, ev(
@@ -443,6 +444,7 @@ def hostile_launchd():
                 lambda ch: ch.send(LAUNCH_LIST_END, bytes(8)),
                 lambda ch: ch.send(LAUNCH_ERR, bytes(launch_err(vm=uid, code=5))),
                 lambda ch: ch.send(LAUNCH_CAPS, bytes(launch_caps(accel=3))),
+                lambda ch: ch.send(LAUNCH_CAPS, bytes(launch_caps(microvm=2))),
                 lambda ch: ch.send(LAUNCH_CAPS, bytes(
                     launch_caps(accel=1, why=b"x" * 112))),
                 lambda ch: ch.send(LAUNCH_START, bytes(32)))):

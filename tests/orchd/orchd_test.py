@@ -431,6 +431,13 @@ def doctor():
         l.settle()
         got = doc_list(l.call(c, DOCTOR).tail, check_view)
         assert "AF_VSOCK" in got[2][2], got[2]
+        for microvm, vsock, text in ((0, 0, "kvm"), (1, 1, "kvm"),
+                                     (1, 0, "kvm, by qemu-microvm")):
+            l.launch.chan.send(LAUNCH_CAPS, bytes(launch_caps(
+                accel=ACCEL_KVM, vsock=vsock, microvm=microvm)))
+            l.settle()
+            eq(doc_list(l.call(c, DOCTOR).tail, check_view)[0],
+               ("accelerator", True, text))
         assert "none is set" in got[4][2], got[4]
         assert " MiB of " in got[7][2], got[7]
 

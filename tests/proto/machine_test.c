@@ -49,7 +49,9 @@ test_checks(void)
 		{ "a shorter head", AT(head_len), 24, -EINVAL },
 		{ "a longer head", AT(head_len), 40, -EINVAL },
 		{ "no backend", AT(backend), 0, -EINVAL },
-		{ "another backend", AT(backend), 2, -EINVAL },
+		{ "a backend that is none", AT(backend), BACKENDS, -EINVAL },
+		{ "one that lacks a device", AT(backend), BACKEND_QEMU_MICROVM,
+		    -EINVAL },
 		{ "KVM", AT(accel), ACCEL_KVM, 0 },
 		{ "another accelerator", AT(accel), 3, -EINVAL },
 		{ "a device less", AT(ndevs), 1, -EINVAL },
@@ -162,6 +164,33 @@ test_tables(void)
 	t_eq(fd_role_from(FD_ROLES), FD_NOBODY);
 	t_eq(fd_role_max(FD_ROLES), 0);
 	t_str(fd_role_name(FD_ROLES), "?");
+}
+
+/* The small one is for KVM, and has no AF_VSOCK. */
+static void
+test_backends(void)
+{
+	struct machine m = machine_new(1, 64);
+	unsigned int i;
+
+	for (i = 1; i < BACKENDS; i++) {
+		t_true(
+		    backend_row(i) != NULL && backend_row(i)->path[0] == '/');
+		m.backend = (uint16_t)i;
+		t_true(machine_limits(&m).fds > 0);
+	}
+	t_true(backend_row(0) == NULL && backend_row(BACKENDS) == NULL);
+	m.backend = BACKEND_QEMU_MICROVM;
+	t_eq(machine_add(&m, DEV_NIC, MAC), 0);
+	m.accel = ACCEL_KVM;
+	t_eq(machine_check(&m), 0);
+	m.accel = ACCEL_TCG;
+	t_eq(machine_check(&m), -EINVAL);
+	m.accel = ACCEL_KVM;
+	t_eq(machine_add(&m, DEV_VSOCK, 5), 0);
+	t_eq(machine_check(&m), -EINVAL);
+	t_true(backend_can(BACKEND_QEMU, &m));
+	t_true(!backend_can(0, &m) && !backend_can(BACKENDS, &m));
 }
 
 /* The sums of a hypervisor's own, its vCPUs' and its devices'. */
@@ -360,6 +389,7 @@ const struct t_case t_cases[] = { { "kernel arguments", test_args },
 	{ "machine: each check", test_checks },
 	{ "machine: lengths", test_lengths }, { "machine: add", test_add },
 	{ "machine: MAC", test_mac }, { "machine: tables", test_tables },
+	{ "machine: backends", test_backends },
 	{ "machine: limits", test_limits },
 	{ "machine: the guest's modules", test_modules },
 	{ "machine: descriptors", test_fds },

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""mk/stage: several at once in one folder, as targets of one make may be."""
+"""mk/stage: several at once in one folder, as targets of one make may be; what
+of the hypervisors is staged."""
 import os
 import subprocess
 import sys
@@ -31,6 +32,20 @@ def at_once():
         assert os.path.exists(base + "/current/boot/initramfs")
 
 
+def microvm():
+    """QEMU for KVM alone is there if it takes the sandbox that it is given."""
+    with tempfile.TemporaryDirectory(dir="/run") as d:
+        for small, there in (("/bin/true", True), ("/bin/false", False),
+                             ("/nowhere", False), ("", False)):
+            subprocess.run(
+                [suite.TOP + "/mk/stage", d, "/dev/null", "/dev/null"],
+                check=True, timeout=60,
+                env=dict(os.environ, STAGE_VMM="/bin/true",
+                         STAGE_MICROVM=small))
+            assert os.path.exists(
+                d + "/current/usr/bin/qemu-system-x86_64-microvm") == there, small
+
+
 if __name__ == "__main__":
     suite.enter()
-    sys.exit(suite.run({"at once": at_once}))
+    sys.exit(suite.run({"at once": at_once, "microvm": microvm}))

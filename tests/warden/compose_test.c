@@ -13,7 +13,7 @@
 #include "warden/vmm_seccomp.h"
 
 #define HEAD \
-	"/usr/bin/qemu-system-x86_64|-M|microvm,acpi=on,rtc=on,usb=off,graphics=off,mem-merge=off|-accel|"
+	"-M|microvm,acpi=on,rtc=on,usb=off,graphics=off,mem-merge=off|-accel|"
 #define MIDDLE                                                               \
 	"|-nodefaults|-no-user-config|-no-reboot|-display|none|-sandbox|on," \
 	"obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol="   \
@@ -22,7 +22,10 @@
 	"wait=off|-serial|chardev:serial|-chardev|socket,id=agent,fd=6,"     \
 	"server=on,wait=off|-device|virtio-serial-device|-device|"           \
 	"virtserialport,chardev=agent,name=mews.agent|-device|"              \
-	"virtio-rng-device|-device|pvpanic"
+	"virtio-rng-device"
+#define PANIC "|-device|pvpanic"
+#define QEMU "/usr/bin/qemu-system-x86_64|"
+#define MICROVM "/usr/bin/qemu-system-x86_64-microvm|"
 #define NIC                                                              \
 	"|-netdev|tap,id=net0,fd=7,vhost=off|-device|virtio-net-device," \
 	"netdev=net0,mac=02:00:0a:ff:00:01"
@@ -39,7 +42,8 @@ static const struct {
 } rows[] = {
 	{ "emulated, no network",
 	    { .mem_mib = 128, .vcpus = 1, .accel = ACCEL_TCG }, "",
-	    HEAD "tcg,tb-size=32|-cpu|max|-smp|1|-m|128M" MIDDLE TAIL LINE },
+	    QEMU HEAD
+	    "tcg,tb-size=32|-cpu|max|-smp|1|-m|128M" MIDDLE PANIC TAIL LINE },
 	{ "emulated, all of it",
 	    { .mem_mib = 96,
 		.vcpus = 2,
@@ -48,8 +52,9 @@ static const struct {
 		.dev = { { .kind = DEV_NIC, .num = { 0x02000aff0001 } } },
 		.tsc_khz = 2100000 },
 	    "a=b",
-	    HEAD "tcg,tb-size=32|-cpu|max|-smp|2|-m|96M" MIDDLE NIC TAIL LINE
-		 " tsc_early_khz=2100000 tsc=reliable a=b" },
+	    QEMU HEAD
+	    "tcg,tb-size=32|-cpu|max|-smp|2|-m|96M" MIDDLE PANIC NIC TAIL LINE
+	    " tsc_early_khz=2100000 tsc=reliable a=b" },
 	{ "AF_VSOCK, by descriptor",
 	    { .mem_mib = 128,
 		.vcpus = 1,
@@ -57,19 +62,31 @@ static const struct {
 		.ndevs = 1,
 		.dev = { { .kind = DEV_VSOCK, .num = { 4294967294U } } } },
 	    "",
-	    HEAD
-	    "tcg,tb-size=32|-cpu|max|-smp|1|-m|128M" MIDDLE VSOCK TAIL LINE },
+	    QEMU HEAD "tcg,tb-size=32|-cpu|max|-smp|1|-m|128M" MIDDLE PANIC
+		VSOCK TAIL LINE },
 	{ "KVM calibrates by itself",
 	    { .mem_mib = 1048576,
 		.vcpus = 64,
 		.accel = ACCEL_KVM,
 		.tsc_khz = 5 },
-	    "", HEAD "kvm|-cpu|max|-smp|64|-m|1048576M" MIDDLE TAIL LINE },
+	    "",
+	    QEMU HEAD
+	    "kvm|-cpu|max|-smp|64|-m|1048576M" MIDDLE PANIC TAIL LINE },
+	{ "the smaller one",
+	    { .backend = BACKEND_QEMU_MICROVM,
+		.mem_mib = 128,
+		.vcpus = 1,
+		.accel = ACCEL_KVM,
+		.ndevs = 1,
+		.dev = { { .kind = DEV_NIC, .num = { 0x02000aff0001 } } } },
+	    "",
+	    MICROVM HEAD "kvm|-cpu|max|-smp|1|-m|128M" MIDDLE NIC TAIL LINE },
 	{ "arguments that look like ours stay one",
 	    { .mem_mib = 128, .vcpus = 1, .accel = ACCEL_TCG },
 	    "-incoming exec:id,file=/x %s %n ,,fd=9 \"'\\",
-	    HEAD "tcg,tb-size=32|-cpu|max|-smp|1|-m|128M" MIDDLE TAIL LINE
-		 " -incoming exec:id,file=/x %s %n ,,fd=9 \"'\\" },
+	    QEMU HEAD
+	    "tcg,tb-size=32|-cpu|max|-smp|1|-m|128M" MIDDLE PANIC TAIL LINE
+	    " -incoming exec:id,file=/x %s %n ,,fd=9 \"'\\" },
 };
 
 /* What the keeper leaves, in this order; of 8 the composer makes the line. */
@@ -81,6 +98,8 @@ exec_of(const struct machine *m)
 	struct ward_exec x = { .machine = *m, .nfds = nitems(roles) };
 	size_t i;
 
+	if (m->backend == 0)
+		x.machine.backend = BACKEND_QEMU;
 	x.machine.vcpus_max = m->vcpus;
 	x.machine.mem_max_mib = m->mem_mib;
 	for (i = 0; i < nitems(roles); i++)
@@ -219,6 +238,37 @@ test_cid(void)
 	t_eq(err, SC_FAKED);
 }
 
+static bool
+allows(const struct machine *m, int nr)
+{
+	struct seccomp_rule r[VMM_RULES_MAX];
+	size_t i, n = vmm_rules(m, "x", r);
+
+	for (i = 0; i < n; i++) {
+		if (r[i].nr == nr)
+			return true;
+	}
+	return false;
+}
+
+/* Of two programs the smaller has the shorter list. */
+static void
+test_smaller(void)
+{
+	static const int less[] = { SCMP_SYS(stat), SCMP_SYS(getcwd),
+		SCMP_SYS(fchdir), SCMP_SYS(sched_yield) };
+	struct machine m = machine_new(1, 64);
+	size_t i;
+
+	m.accel = ACCEL_KVM;
+	for (i = 0; i < nitems(less); i++)
+		t_true(allows(&m, less[i]));
+	m.backend = BACKEND_QEMU_MICROVM;
+	for (i = 0; i < nitems(less); i++)
+		t_true(!allows(&m, less[i]));
+	t_true(allows(&m, SCMP_SYS(mmap)));
+}
+
 /* Nor is a tap's ioctl there for who has none. */
 static void
 test_nic_rows(void)
@@ -236,4 +286,5 @@ const struct t_case t_cases[] = { { "compose", test_golden },
 	{ "the hypervisor's filter", test_filter },
 	{ "the hypervisor's filter: vsock", test_cid },
 	{ "the hypervisor's filter: nic", test_nic_rows },
+	{ "the hypervisor's filter: the smaller", test_smaller },
 	{ "compose: refusals", test_cannot }, { NULL, NULL } };

@@ -173,9 +173,34 @@ panics(void)
 	stage_close(&s);
 }
 
+/* A command that speaks of a panic is no panic. */
+static void
+panics_of_commands(void)
+{
+	static const char text[] =
+	    "exec 17: Kernel panic - not syncing: in a report\r\n";
+	static const char kernel[] =
+	    "exec 17x: Kernel panic - not syncing: its own\r\n";
+	struct stage s;
+
+	if (stage_open(&s)) {
+		t_eq(write(s.guest, text, sizeof(text) - 1),
+		    (ssize_t)sizeof(text) - 1);
+		console_drain(s.c);
+		t_true(console_panic(s.c) == NULL);
+		t_eq(write(s.guest, kernel, sizeof(kernel) - 1),
+		    (ssize_t)sizeof(kernel) - 1);
+		console_drain(s.c);
+		t_str(
+		    console_panic(s.c), "Kernel panic - not syncing: its own");
+	}
+	stage_close(&s);
+}
+
 const struct t_case t_cases[] = {
 	{ "full FIFO", full_fifo },
 	{ "watchers", watchers },
 	{ "panics", panics },
+	{ "panics of commands", panics_of_commands },
 	{ NULL, NULL },
 };

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """The warden against the stand-in hypervisor: all that needs no guest."""
+import json
 import os
 import random
 import re
@@ -10,7 +11,7 @@ import time
 
 from standin import *  # noqa: F403
 from wire import (ACCEL_TCG, EXIT_GUEST_OFF, EXIT_NONE, FD_ROLES,
-                  MACHINE_ARGS_MAX, STOP_ACPI,
+                  FRAME_OPEN, MACHINE_ARGS_MAX, STOP_ACPI,
                   STOP_AGENT, STOP_QUIT, STREAM_CONSOLE, STREAM_CONSOLE_LOG,
                   STREAM_EXEC, STREAM_FOLLOW, WARD_RUN, WARD_VERSION)
 
@@ -63,6 +64,60 @@ def exec_cases():
         s.frame(4, b'{"Width":80,"Height":24}')
         s.close_stdin()
         assert s.rest() == (b"", {"metadata": {}, "status": "Success"})
+
+
+def exec_long():
+    """A request longer than a frame, up to its own limit; in as many pieces as
+    it comes."""
+    with vm() as v:
+        v.boot()
+        for n in (8, 9, 16, 32):
+            words = ["x" * 8150] * n
+            s = v.exec("echo", *words)
+            assert s.opened()[0] == 101, n
+            out, status = s.rest()
+            assert out.decode().split() == words and w.code(status) == 0, n
+        words = ["y" * 50000] * 2
+        body = json.dumps({"cmd": ["echo", *words]}).encode()
+        s = v.stream(STREAM_EXEC, 0, None)
+        head = bytes([FRAME_OPEN]) + len(body).to_bytes(4, "big")
+        for part in (head[:2], head[2:], body[:1], body[1:70000], body[70000:]):
+            s.sock.sendall(part)
+            time.sleep(0.02)
+        assert s.opened()[0] == 101
+        assert s.rest()[0].decode().split() == words
+        # a client that goes in the middle of it, and what is too long
+        s = v.stream(STREAM_EXEC, 0, None)
+        s.sock.sendall(head + body[:90000])
+        s.sock.close()
+        s = v.stream(STREAM_EXEC, 0, None)
+        s.sock.sendall(bytes([FRAME_OPEN]) + (262145).to_bytes(4, "big"))
+        assert s.opened() == (400, "not an open frame")
+        check_exec(v)
+
+
+def exec_answered():
+    """A command that is over with its first answer (detached, refused) takes no
+    stream from others, however many there are."""
+    def say(status, body):
+        return v.exec("raw", "HTTP/1.1 %s\r\nContent-Length: %d\r\n"
+                      "Connection: close\r\n\r\n%s" % (status, len(body), body))
+    with vm() as v:
+        v.boot()
+        for i in range(70):
+            s = say("201 Created", '{"pid":%d}' % i)
+            assert s.opened() == (201, '{"pid":%d}' % i)
+            assert s.next() is None
+        for status, body, want in (
+                ("422 x", '{"error":"no user bird"}', (422, "no user bird")),
+                ("400 x", '{"error":"unknown key"}', (400, "unknown key")),
+                ("202 Accepted", "{}", (502, "{}")),
+                ("201 Created", '{"pid":\x01}', (201, '{"pid":?}'))):
+            s = say(status, body)
+            got = s.opened()
+            assert got == want, got
+            assert s.next() is None
+        check_exec(v)
 
 
 def exec_bulk():
@@ -184,12 +239,15 @@ def streams_limit():
             assert s.opened()[0] == 101
         s = v.exec("echo", "x")
         got = s.opened()
-        assert got == (503, "too many open streams to this VM"), got
+        assert got == (503, "all 64 streams of this VM are open: end a command "
+                       "or console, or try again"), got
         assert s.next() is None
-        held.pop().close()
-        end = time.monotonic() + w.DEADLINE
-        while v.exec("echo", "x").opened()[0] != 101:
-            assert time.monotonic() < end
+        # what comes in place of one that has just gone is not one too many
+        for _ in range(200):
+            held.pop(0).close()
+            held.append(v.stream(STREAM_CONSOLE))
+            got = held[-1].opened()
+            assert got[0] == 101, got
 
 
 def console():
@@ -372,7 +430,8 @@ def idle_memory():
 
 def main():
     ok = True
-    for fn in (starts_stopped, run_before_qmp, ready, exec_cases, exec_bulk,
+    for fn in (starts_stopped, run_before_qmp, ready, exec_cases,
+               exec_long, exec_answered, exec_bulk,
                exec_turned_round, exec_back_pressure, exec_client_goes,
                exec_held_client_goes, client_rules, streams_limit, console,
                console_bounded, rungs, warden_killed, warden_killed_20,

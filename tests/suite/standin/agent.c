@@ -21,7 +21,7 @@ const char *const mode_names[MODE_COUNT] = { "honest", "qmp-garbage",
 	"agent-hello", "agent-window", "agent-mute", "http-split",
 	"http-endless", "http-interim", "http-body", "http-status",
 	"exec-channel", "exec-huge", "exec-opened", "exec-cut", "exec-after",
-	"serial-flood", "vsock" };
+	"serial-flood", "vsock", "word" };
 
 enum conn_state { C_CONNECT, C_REQUEST, C_ECHO, C_FLOOD, C_HOLD, C_CLOSING };
 
@@ -45,6 +45,7 @@ struct fake_agent {
 	enum mode mode;
 	enum power power;
 	unsigned int holds_lost;
+	struct conn *end; /* who asked for the last word */
 	bool booted;
 	bool unready; /* as its health says, from an exec on */
 	uint8_t lie[LIE]; /* goes out instead of the session's bytes */
@@ -54,6 +55,8 @@ struct fake_agent {
 static void
 conn_free(struct conn *c)
 {
+	if (c->f->end == c)
+		c->f->end = NULL;
 	ystream_free(c->s);
 	free(c->body.p);
 	free(c->out);
@@ -233,6 +236,19 @@ cmd_unready(struct conn *c, struct json_object *cmd)
 	exit_status(c, 0);
 }
 
+/* ["reset"]: of the machine; ["reset", "word"]: with the last word, and without
+ * waiting until it was heard. */
+static void
+cmd_reset(struct conn *c, struct json_object *cmd)
+{
+	if (word(cmd, 1)[0] != '\0' && c->f->end != NULL) {
+		answer(c->f->end, 200, "{\"end\":\"reboot\"}");
+		flush(c->f->end);
+	}
+	c->f->power = POWER_REBOOT;
+	exit_status(c, 0);
+}
+
 /* ["status", TEXT]: the status is whatever the caller says. */
 static void
 cmd_status(struct conn *c, struct json_object *cmd)
@@ -324,6 +340,7 @@ post_exec(struct conn *c)
 		{ "status", cmd_status },
 		{ "unready", cmd_unready },
 		{ "lie", cmd_lie },
+		{ "reset", cmd_reset },
 	};
 	/* instead of going on */
 	static const struct {
@@ -431,12 +448,13 @@ put_vsock(struct conn *c)
 static void
 get_health(struct conn *c)
 {
-	char json[80];
+	char json[96];
 
 	(void)snprintf(json, sizeof(json),
-	    "{\"status\":\"ok\",\"ready\":%s,\"vsock\":%s}",
+	    "{\"status\":\"ok\",\"ready\":%s,\"vsock\":%s,\"end\":%s}",
 	    c->f->booted && !c->f->unready ? "true" : "false",
-	    c->f->mode == MODE_VSOCK ? "true" : "false");
+	    c->f->mode == MODE_VSOCK ? "true" : "false",
+	    c->f->mode == MODE_WORD ? "true" : "false");
 	answer(c, 200, json);
 }
 
@@ -453,7 +471,10 @@ request(struct conn *c)
 		put_boot(c);
 	else if (strcmp(path, "/v1/vsock") == 0 && c->f->mode == MODE_VSOCK)
 		put_vsock(c);
-	else if (strcmp(path, "/v1/power") == 0) {
+	else if (strcmp(path, "/v1/end") == 0 && c->f->mode == MODE_WORD) {
+		c->f->end = c;
+		c->state = C_HOLD;
+	} else if (strcmp(path, "/v1/power") == 0) {
 		answer(c, 202, "{}");
 		c->f->power = strstr((const char *)c->body.p, "reboot") != NULL
 		    ? POWER_REBOOT

@@ -34,6 +34,7 @@ enum mode {
 	MODE_EXEC_AFTER, /* goes on after the status */
 	MODE_SERIAL_FLOOD, /* a console without end */
 	MODE_VSOCK, /* has AF_VSOCK; honest, and tells its log the key */
+	MODE_WORD, /* honest; says a last word before it ends */
 	MODE_COUNT
 };
 extern const char *const mode_names[MODE_COUNT];
