@@ -255,9 +255,7 @@ look_warden(struct vm *v)
 	if (v->ward.phase == LINK_QMP &&
 	    (v->ward_state.qmp || v->state != VM_WARDEN))
 		wardlink_verify(v);
-	if (v->is_probe && v->state == VM_RUNNING && v->ward_state.agent &&
-	    v->ward.phase == LINK_UP)
-		probe_answered(v);
+	probe_look(v);
 	/* one that was lost before it was told to run it */
 	if (v->state == VM_VERIFIED && v->ward.phase == LINK_UP && !v->is_run)
 		wardlink_run(v);

@@ -157,7 +157,7 @@ is_open(const struct launchd *ld)
 	return ld->accel == ACCEL_UNKNOWN || ld->caps.doubt != 0;
 }
 
-void
+static void
 probe_answered(struct vm *v)
 {
 	if (is_open(v->ld))
@@ -175,6 +175,24 @@ gave_up(const struct vm *v)
 	    WEXITSTATUS(st) != 0;
 }
 
+/* Nobody pauses a probe: one that ran and stands still met what this host's KVM
+ * cannot do.  QEMU keeps such a machine as it is, and uses no processor. */
+void
+probe_look(struct vm *v)
+{
+	const struct ward_state *w = &v->ward_state;
+
+	if (!v->is_probe || v->state != VM_RUNNING || v->ward.phase != LINK_UP)
+		return;
+	if (w->agent)
+		probe_answered(v);
+	else if (v->has_run && w->qmp && !w->running &&
+	    w->guest_event == EXIT_NONE && !v->is_halted) {
+		v->is_halted = true;
+		vm_end(v, EXIT_NO_AGENT, "KVM gave its processor up");
+	}
+}
+
 void
 probe_failed(struct vm *v)
 {
@@ -184,7 +202,8 @@ probe_failed(struct vm *v)
 	if (!is_open(ld))
 		return;
 	log_info("no KVM: %s %s", exit_reason_name(v->reason), v->detail);
-	if (v->is_spun || (gave_up(v) && ld->probes + 1 >= PROBE_AGREE))
+	if (v->is_spun || v->is_halted ||
+	    (gave_up(v) && ld->probes + 1 >= PROBE_AGREE))
 		verdict(v, ACCEL_TCG);
 	else
 		probe_later(ld);

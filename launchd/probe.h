@@ -14,14 +14,15 @@ struct vm;
  */
 /* Starts one, unless the accelerator is known, be it for now. */
 void probe_start(struct launchd *ld);
-/* Its agent lives: KVM it is.  v is released. */
-void probe_answered(struct vm *v);
+/* It runs, and its warden said something: its agent lives, and KVM it is, and v
+ * is released; or its processor stands still. */
+void probe_look(struct vm *v);
 /*
  * v ended without.  That there is no KVM is known when its kernel used up its
- * time, or when the hypervisor gave up by itself PROBE_AGREE times in a row;
- * then spawner and orchd are told for good.  All else (no memory, a process
- * that was killed, a host that was too busy) says nothing: VMs are emulated for
- * now, and it is asked again.
+ * time, when KVM gave its processor up, or when the hypervisor gave up by
+ * itself PROBE_AGREE times in a row; then spawner and orchd are told for good.
+ * All else (no memory, a process that was killed, a host that was too busy)
+ * says nothing: VMs are emulated for now, and it is asked again.
  */
 #define PROBE_AGREE 3U
 void probe_failed(struct vm *v);

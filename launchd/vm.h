@@ -64,6 +64,7 @@ struct vm {
 	uint8_t accel;
 	bool is_probe;
 	bool is_spun; /* the probe: its kernel used its time up */
+	bool is_halted; /* the probe: KVM gave its processor up */
 	bool is_broken; /* its record cannot be read */
 	bool is_adopted; /* it lived before we did: no deadline of a start
 			    is its any more */
@@ -75,6 +76,7 @@ struct vm {
 	bool is_prepared; /* the spawner gave us its keeper */
 	bool is_kept; /* its keeper knows what to run */
 	bool is_run; /* its warden was told to run it */
+	bool has_run; /* and said that it runs */
 	bool has_ended; /* its keeper says so of the hypervisor */
 	bool is_dead; /* its keeper died, or never was */
 	bool is_counted; /* VM_ENDED: the spawner's answer is there */

@@ -173,6 +173,7 @@ on_ward_state(void *arg, struct chan *c, struct msg *m)
 	if (first && m->id == 0)
 		return 0;
 	memcpy(&v->ward_state, m->data, sizeof(v->ward_state));
+	v->has_run = v->has_run || v->ward_state.running != 0;
 	if (!first) {
 		/* several may come in one turn: what it once said of its
 		 * guest, it has said; once that was heard, it is as it is */

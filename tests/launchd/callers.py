@@ -45,7 +45,7 @@ VM = 0x0123456789abcdef
 # behaviours of the stand-in, tests/launchd/jail.h
 (WELL, NO_AGENT_STOP, NO_SOFT_STOP, DEAF, NO_AGENT, EXIT_3, CRASH, REBOOT,
  NO_QMP, NO_FILTER, EXTRA, EXIT_4, SPIN, LATE, REFUSED, REFUSED_EARLY,
- OTHER) = range(64, 81)
+ OTHER, HALT) = range(64, 82)
 DEADLINE = float(os.environ.get("CASE_DEADLINE", "10"))
 
 

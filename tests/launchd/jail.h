@@ -25,8 +25,10 @@ enum behave {
 	BEHAVE_REFUSED_EARLY = 79, /* before its control socket is up */
 	BEHAVE_OTHER =
 	    80, /* is the first backend's program, whatever was chosen */
+	BEHAVE_HALT = 81, /* its processor stands still once it ran */
 };
 #define LATE_MS 6000
+#define HALT_MS 200
 
 /* A filter that refuses next to nothing: read-back counts filters. */
 int standin_filter(void);

@@ -449,9 +449,13 @@ on_line(int c, char *line, enum behave b)
 		if (b == BEHAVE_LATE)
 			(void)poll(NULL, 0, LATE_MS);
 		say(c,
-		    b == BEHAVE_NO_AGENT || b == BEHAVE_SPIN
+		    b == BEHAVE_NO_AGENT || b == BEHAVE_SPIN || b == BEHAVE_HALT
 			? "running\n"
 			: "running\nagent\nneed\n");
+		if (b == BEHAVE_HALT) {
+			(void)poll(NULL, 0, HALT_MS);
+			say(c, "halted\n");
+		}
 		if (b == BEHAVE_SPIN)
 			for (;;)
 				;

@@ -81,6 +81,8 @@ qmp_word(const char *w)
 	}
 	if (st.ready)
 		st.need_spec = 0;
+	if (strcmp(w, "halted") == 0)
+		st.running = 0;
 	if (strcmp(w, "off") == 0)
 		st.guest_event = EXIT_GUEST_OFF;
 	if (strcmp(w, "reset") == 0)

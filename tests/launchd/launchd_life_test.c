@@ -169,8 +169,11 @@ wardlink_rung(struct vm *v)
 }
 
 void
-probe_answered(struct vm *v)
+probe_look(struct vm *v)
 {
+	if (!v->is_probe || v->state != VM_RUNNING || !v->ward_state.agent ||
+	    v->ward.phase != LINK_UP)
+		return;
 	v->wants_release = true;
 	note("verdict");
 }
@@ -178,7 +181,8 @@ probe_answered(struct vm *v)
 void
 probe_failed(struct vm *v)
 {
-	probe_answered(v);
+	v->wants_release = true;
+	note("verdict");
 }
 
 bool

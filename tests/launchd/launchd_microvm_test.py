@@ -56,6 +56,16 @@ def probe():
         eq(s.o.caps.accel, ACCEL_KVM)
 
 
+def probe_halts():
+    """A guest whose processor KVM gave up uses none, and is not waited for."""
+    with suite(accel=0, max_mem_mib=HALT) as s:
+        wait("verdict", lambda: s.o._file(s.o.recv(8)) and s.o.caps, 8)
+        eq((s.o.caps.accel, s.o.caps.doubt), (ACCEL_TCG, 0))
+        eq(s.ready(VM).accel, ACCEL_TCG)
+        s.release(VM)
+        clean(s)
+
+
 def other():
     """One that runs the other program, staged as well, ends unread."""
     with suite(microvm=True, accel=ACCEL_KVM) as s:
@@ -76,5 +86,5 @@ def other():
 if not KVM:
     print("skip what needs a node /dev/kvm: there is none")
 run([(f.__name__.replace("_", "-"), f) for f in (
-    (kvm, not_staged, emulation, vsock, probe, other) if KVM else
+    (kvm, not_staged, emulation, vsock, probe, probe_halts, other) if KVM else
     (emulation,))])
