@@ -214,7 +214,7 @@ static void
 called(struct client *c, const char *text)
 {
 	const struct route *rt = c->q.route;
-	struct err e = { 0 };
+	struct err why = { 0 };
 	struct jbuf b;
 	void *v;
 
@@ -223,9 +223,10 @@ called(struct client *c, const char *text)
 		return;
 	}
 	jbuf_init(&b, FRAME_PAYLOAD_MAX);
-	if (table_decode(rt->out, TABLE_STRICT, text, strlen(text), v, &e) < 0)
+	if (table_decode(rt->out, TABLE_STRICT, text, strlen(text), v, &why) <
+	    0)
 		answer_error(
-		    c, 502, "what the vm answered makes no sense: %s", e.msg);
+		    c, 502, "what the vm answered makes no sense: %s", why.msg);
 	else {
 		table_encode(rt->out, 0, v, &b);
 		answer_json(c, rt->ok, &b, -1);
