@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """A workload that takes all of its guest: who it ends, and that an exec gets in."""
 import os
-import sys
 import signal
+import sys
 import time
 import traceback
 
