@@ -91,8 +91,12 @@ $(B)/unit/orchd/reader_test: $(UNIT_OBJ_reader_test)
 UNIT_OBJ_vm_fsm_test := $(B)/obj/orchd/vm/vm_fsm.o
 $(B)/unit/orchd/vm_fsm_test: $(UNIT_OBJ_vm_fsm_test)
 
-UNIT_OBJ_queue_test := $(call obj,orchd/vm/queue.c orchd/object/object.c)
+UNIT_OBJ_queue_test := $(call obj,orchd/vm/queue.c orchd/object/object.c \
+	tests/suite/ev.c)
 $(B)/unit/orchd/queue_test: $(UNIT_OBJ_queue_test)
+UNIT_OBJ_vm_stream_test := $(call obj,orchd/vm/stream.c orchd/vm/queue.c \
+	orchd/object/object.c tests/suite/ev.c)
+$(B)/unit/orchd/vm_stream_test: $(UNIT_OBJ_vm_stream_test)
 
 UNIT_OBJ_idem_test := $(B)/obj/orchd/object/idem.o
 UNIT_LIBS_idem_test := -lmd
