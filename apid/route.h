@@ -42,7 +42,7 @@ struct route {
 	uint32_t verb; /* enum api_msg */
 	uint32_t stream; /* STREAM: enum launch_stream_kind */
 	/* of the query string; NULL: ignored.  One that says nothing is sent
-	 * for a list alone */
+	 * for a list alone; that of a log goes in the message's head */
 	const struct table *query;
 	const struct table *in; /* of the body; NULL: ignored */
 	/* What the path says of it already.  0, or -EINVAL with e; NULL: no. */

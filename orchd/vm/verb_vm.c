@@ -227,8 +227,7 @@ rename_new(
 	if (e < 0)
 		return;
 	key->vm = vm->row.vmid;
-	e = write_ask(
-	    &vm->obj, WAITS(FOR_RENAMED) | WAITS(FOR_RENAMED_AGAIN), key);
+	e = write_ask(&vm->obj, vm_step_waits(FOR_RENAMED), key);
 	if (e < 0) {
 		wait_drop(&vm->obj, r->c->id);
 		req_unnoted(r, e);

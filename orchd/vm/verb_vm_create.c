@@ -11,6 +11,7 @@
 #include "orchd/orchd.h"
 #include "orchd/vm/alloc.h"
 #include "orchd/vm/vm_kind.h"
+#include "orchd/vm/vm_step.h"
 
 /* What Volant gives when a request does not say. */
 #define DEFAULT_CPUS 2
@@ -173,8 +174,7 @@ create_new(const struct req *r, struct vm_create *want, struct idem_row *key)
 		vm_free(vm);
 		return;
 	}
-	e = write_new(
-	    &vm->obj, WAITS(FOR_RUNNING) | WAITS(FOR_RUNNING_AGAIN), key);
+	e = write_new(&vm->obj, vm_step_waits(FOR_RUNNING), key);
 	if (e < 0) {
 		req_unnoted(r, e);
 		vm_free(vm);

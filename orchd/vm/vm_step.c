@@ -74,6 +74,25 @@ vm_step(struct vm *vm, enum vm_event ev, const char *why)
 	return 0;
 }
 
+uint32_t
+vm_step_waits(enum wait_for what)
+{
+	switch (what) {
+	case FOR_RUNNING:
+		return WAITS(FOR_RUNNING) | WAITS(FOR_RUNNING_AGAIN);
+	case FOR_STOPPED:
+		return WAITS(FOR_STOPPED) | WAITS(FOR_STOPPED_AGAIN);
+	case FOR_RENAMED:
+		return WAITS(FOR_RENAMED) | WAITS(FOR_RENAMED_AGAIN);
+	case FOR_GONE: /* a retry waits for that, too */
+	case FOR_RUNNING_AGAIN:
+	case FOR_STOPPED_AGAIN:
+	case FOR_RENAMED_AGAIN:
+		break;
+	}
+	return WAITS(what);
+}
+
 int
 vm_step_asked(struct vm *vm, enum vm_event ev, const char *why,
     enum wait_for what, struct idem_row *key)
@@ -84,7 +103,7 @@ vm_step_asked(struct vm *vm, enum vm_event ev, const char *why,
 	if (to == VM_REFUSED)
 		return -EPERM;
 	key->vm = vm->row.vmid;
-	if ((r = write_ask(&vm->obj, WAITS(what), key)) < 0)
+	if ((r = write_ask(&vm->obj, vm_step_waits(what), key)) < 0)
 		return r;
 	if (ev == EV_START) {
 		vm->row.reason = EXIT_NONE;

@@ -1,6 +1,8 @@
 #ifndef MEWS_VM_STEP_H
 #define MEWS_VM_STEP_H
 
+#include <stdint.h>
+
 #include "orchd/vm/vm.h"
 
 /*
@@ -9,6 +11,8 @@
  * the row's detail.  -EPERM where the table refuses.
  */
 int vm_step(struct vm *vm, enum vm_event ev, const char *why);
+/* Who waits for it, also by a retry under its key: bits for write_ask(). */
+uint32_t vm_step_waits(enum wait_for what);
 /*
  * The same for what a person asked: state and key are in the same
  * commit.  If that fails, all is as before and those who wait for it (what)

@@ -491,6 +491,12 @@ def eq(got, want, what=""):
         raise Fail("%s: got %r, want %r" % (what, got, want))
 
 
+def no_probe(s):
+    """Its verdict is told before it is removed."""
+    wait("end of the probe", lambda: not any(
+        os.path.exists("%s/%016x" % (d, 2**64 - 1)) for d in (s.run, s.state)))
+
+
 def clean(s):
     eq(s.leaks(), [], "leaks")
 

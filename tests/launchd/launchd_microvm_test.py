@@ -63,6 +63,7 @@ def probe_halts():
         eq((s.o.caps.accel, s.o.caps.doubt), (ACCEL_TCG, 0))
         eq(s.ready(VM).accel, ACCEL_TCG)
         s.release(VM)
+        no_probe(s)
         clean(s)
 
 

@@ -29,6 +29,20 @@ def marks(s, name, vm=VM):
         return list(struct.iter_unpack("=Qq", f.read()))
 
 
+def quiet(s):
+    """What a flood left in the FIFO has been read, and what was lost been said:
+    nothing has come for longer than that takes."""
+    was, since = None, 0.0
+
+    def still():
+        nonlocal was, since
+        now = [os.stat(s.logs + "/" + n).st_size for n in files(s)]
+        if now != was:
+            was, since = now, time.monotonic()
+        return time.monotonic() - since > 4
+    wait("a quiet VM", still, 30)
+
+
 def both_logs():
     """Of console and log: what came since, through a kill of launchd, to who
     follows, and when it stopped; the marks go with the rest."""
@@ -120,6 +134,7 @@ def turns_round():
         _, until = marks(s, "console.1")[n // 2]
         part = len(history(s, since=until / 1e9 + 1.001))
         assert 0 < part < whole, (part, whole)
+        quiet(s)
         at = later()
         s.stream(VM, "says last")
         wait_said(s, b"last\n")

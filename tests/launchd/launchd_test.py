@@ -496,6 +496,7 @@ def accel_probe():
         s.o.list()
         eq(s.o.caps.accel, ACCEL_KVM, "kept over a restart, not probed again")
         s.release(VM)
+        no_probe(s)
         clean(s)
 
 
@@ -511,6 +512,7 @@ def accel_probe_hangs():
         eq(e.accel, ACCEL_TCG)
         eq(s.probe(VM, "kvm"), "ENOENT")
         s.release(VM)
+        no_probe(s)
         clean(s)
 
 
@@ -546,7 +548,7 @@ def accel_probe_transient():
         eq(s.ready(VM, mem=64).accel, ACCEL_KVM)
         s.release(VM)
         eq(os.path.exists(s.state + "/accel"), True, "kept")
-        wait("end of the probe", lambda: not s.procs(255))
+        no_probe(s)
         clean(s)
 
 
@@ -561,6 +563,7 @@ def accel_probe_killed():
         s.ready(VM)
         eq(s.o.caps.accel, ACCEL_KVM, "probed anew")
         s.release(VM)
+        no_probe(s)
         clean(s)
 
 

@@ -36,20 +36,22 @@ def failures(l):
 
 
 def asked_not_kept():
-    """START and STOP under a key, not kept: said so, and the key is free."""
+    """START and STOP under a key, not kept: said so, to its retry as well, and
+    the key is free."""
     with up() as l:
-        c = l.client(l.user)
+        c, d = l.client(l.user), l.client(l.user)
         eq(l.create(c, "a").status, 201)
         for verb, was, then in ((STOP, "running", "stopped"),
                                 (START, "stopped", "running")):
             lock = Locked(l)
-            eq(l.call(c, verb, "a", key="k%d" % verb).status, 500)
+            asks = [l.ask(who, verb, "a", key="k%d" % verb) for who in (c, d)]
+            eq([l.answer(a).status for a in asks], [500, 500])
             eq(l.state(c, "a"), was)
             lock.free()
             eq(l.call(c, verb, "a", key="k%d" % verb).status, 200)
             eq(l.state(c, "a"), then)
             l.restart()
-            c = l.client(l.user)
+            c, d = l.client(l.user), l.client(l.user)
             eq(l.call(c, verb, "a", key="k%d" % verb).status, 200)
             eq(l.state(c, "a"), then)
 

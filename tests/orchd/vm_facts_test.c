@@ -90,7 +90,7 @@ test_step_asked(void)
 	t_eq(vm->row.exit_status, 9);
 	t_str(vm->row.detail, "why");
 	t_eq(key.vm, 77);
-	t_eq(vm->obj.open.asked, WAITS(FOR_STOPPED));
+	t_eq(vm->obj.open.asked, WAITS(FOR_STOPPED) | WAITS(FOR_STOPPED_AGAIN));
 	t_eq(vm->obj.open.keys->row.vm, 77);
 	t_eq(vm_step_asked(vm, EV_START, "start", FOR_RUNNING, &key), 0);
 	t_eq(vm->row.state, VM_PENDING);
@@ -428,6 +428,19 @@ test_no_timer(void)
 	(void)close(err);
 }
 
+/* Who hears that what was asked could not be kept: retries as well. */
+static void
+test_waits(void)
+{
+	t_eq(vm_step_waits(FOR_RUNNING),
+	    WAITS(FOR_RUNNING) | WAITS(FOR_RUNNING_AGAIN));
+	t_eq(vm_step_waits(FOR_STOPPED),
+	    WAITS(FOR_STOPPED) | WAITS(FOR_STOPPED_AGAIN));
+	t_eq(vm_step_waits(FOR_RENAMED),
+	    WAITS(FOR_RENAMED) | WAITS(FOR_RENAMED_AGAIN));
+	t_eq(vm_step_waits(FOR_GONE), WAITS(FOR_GONE));
+}
+
 const struct t_case t_cases[] = {
 	{ "news once", test_news_once },
 	{ "a step", test_step },
@@ -445,5 +458,6 @@ const struct t_case t_cases[] = {
 	{ "late", test_late },
 	{ "late, alone", test_late_alone },
 	{ "no timer", test_no_timer },
+	{ "who waits for a step", test_waits },
 	{ NULL, NULL },
 };

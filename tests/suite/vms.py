@@ -92,7 +92,8 @@ def parts(slot):
             if int(st["Uid"].split()[0]) != uid or st["State"][0] in "ZX":
                 continue
             for sign in ("keeper", "warden", "qemu"):
-                if sign in st["Name"] or sign in line.split()[0]:
+                # of one that is ending there is no line any more
+                if sign in st["Name"] or sign in line.split(" ")[0]:
                     found[sign] = pid
     return found
 
