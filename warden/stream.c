@@ -390,7 +390,6 @@ on_timer(int fd, short what, void *arg)
 		break;
 	case SP_DEAD:
 		TAILQ_REMOVE(&st->ss->list, st, entry);
-		st->ss->n--;
 		stream_free(st);
 		break;
 	}

@@ -92,8 +92,8 @@ conn_end(struct conn *c, bool told)
 	if (c->is_counted)
 		share_give(share_of(c), c->who, 1);
 	if (c->stream_of != 0)
-		vm_streams_end(vm_by_vmid(o, c->stream_of), c->who, c->nstreams,
-		    c->nholds);
+		vm_stream_end(
+		    vm_by_vmid(o, c->stream_of), c->who, c->stream_kind);
 	/* before close: apid's copy keeps the description, and its events,
 	 * alive */
 	(void)epoll_ctl(o->conns.hup_epoll, EPOLL_CTL_DEL, c->sock, NULL);

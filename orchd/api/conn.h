@@ -25,9 +25,8 @@ struct conn {
 	struct share_who who; /* the same, where things are shared */
 	bool is_counted; /* it has a part of conns.share or .strangers */
 	uint64_t queued_at; /* its request waits for a stream of that VM; 0 */
-	uint64_t stream_of; /* it has streams to that VM; 0: none */
-	unsigned int nstreams; /* one, of an honest apid's */
-	unsigned int nholds; /* of them those that hold a temporary VM */
+	uint64_t stream_of; /* it has a stream to that VM; 0: none */
+	uint32_t stream_kind; /* STREAM_* */
 	int64_t tenant; /* 0: none */
 	int sock; /* our copy: watched, never read */
 	uint64_t req; /* request under way; 0: none */

@@ -91,12 +91,12 @@ pass(const struct vm *vm, const struct stream_ask *a, int fd)
 
 /*
  * The one end goes up to apid, the other down to the warden; descriptors
- * only ever travel towards the VM (I12), and orchd keeps neither.  has_part:
- * it has one of the VM's streams, given back when it ends.  False: answered,
- * with why not.  After true its connection may be gone.
+ * only ever travel towards the VM (I12), and orchd keeps neither.  Its part is
+ * given back when it ends.  False: answered, with why not.  After true its
+ * connection may be gone.
  */
 static bool
-give(struct vm *vm, const struct stream_ask *a, bool has_part)
+give(struct vm *vm, const struct stream_ask *a)
 {
 	struct orchd *o = vm->obj.orchd;
 	struct conn *c = conn_find(o, a->conn);
@@ -114,11 +114,9 @@ give(struct vm *vm, const struct stream_ask *a, bool has_part)
 	case 0:
 		/* it lasts as long as the connection, which ends with it */
 		c->stream_of = vm->row.vmid;
-		c->nstreams += has_part;
-		if (has_part && !launch_is_log(a->kind)) {
-			c->nholds++;
+		c->stream_kind = a->kind;
+		if (vm_is_held_by(a->kind))
 			temporary_hold(vm);
-		}
 		answer_stream(o, a->conn, a->id, sv[0]);
 		return true;
 	case -EPIPE:
@@ -132,12 +130,43 @@ give(struct vm *vm, const struct stream_ask *a, bool has_part)
 	return false;
 }
 
-/* One of the streams is its already. */
+/* A part is its already. */
 static void
 give_part(struct vm *vm, const struct stream_ask *a)
 {
-	if (!give(vm, a, true))
-		vm_streams_end(vm, a->who, 1, 0);
+	if (give(vm, a))
+		return;
+	share_give(vm_share(vm, a->kind), a->who, 1);
+	if (!queue_is_empty(&vm->queue))
+		object_wake(&vm->obj);
+}
+
+/* It is over at once, and has to reach a VM whose streams are all open. */
+static void
+signal_ask(struct vm *vm, const struct stream_ask *a)
+{
+	const struct share *s = &vm->signals;
+
+	switch (share_take(&vm->signals, a->who, 1)) {
+	case 0:
+		give_part(vm, a);
+		break;
+	case -ENOMEM:
+		refuse(vm, a, 500, "out of memory");
+		break;
+	default:
+		if (!RULE(SIGNAL_SHARE)) {
+			(void)give(vm, a);
+			break;
+		}
+		answer_error(vm->obj.orchd, a->conn, a->id, 503,
+		    "too many signals to this vm are under way: your user has "
+		    "%llu of them, all users together have at most %llu, and "
+		    "some are kept for others: wait for their answers",
+		    (unsigned long long)share_has(s, a->who),
+		    (unsigned long long)s->total);
+		break;
+	}
 }
 
 /* --- those who wait --- */
@@ -267,9 +296,8 @@ stream_ask(struct vm *vm, const struct stream_ask *a)
 		refuse(vm, a, status, why);
 		return;
 	}
-	/* over at once, and it has to reach a VM whose streams are all open */
 	if (a->kind == STREAM_SIGNAL) {
-		(void)give(vm, a, false);
+		signal_ask(vm, a);
 		return;
 	}
 	/* somebody's turn has come: it is seen whose */
@@ -285,5 +313,5 @@ stream_ask(struct vm *vm, const struct stream_ask *a)
 	else if (RULE(STREAM_SHARE))
 		enqueue(vm, a);
 	else
-		(void)give(vm, a, true);
+		(void)give(vm, a);
 }
