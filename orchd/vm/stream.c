@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -89,23 +90,36 @@ pass(const struct vm *vm, const struct stream_ask *a, int fd)
 	return link_launch_stream(o, vm->row.vmid, a->kind, a->flags, fd);
 }
 
+/* kept: a copy of sv[0]. */
+static bool
+make_ends(int sv[2], int *kept)
+{
+	if (socketpair(
+		AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sv) < 0)
+		return false;
+	if ((*kept = fcntl(sv[0], F_DUPFD_CLOEXEC, 3)) >= 0)
+		return true;
+	fd_close(&sv[0]);
+	fd_close(&sv[1]);
+	return false;
+}
+
 /*
  * The one end goes up to apid, the other down to the warden; descriptors
- * only ever travel towards the VM (I12), and orchd keeps neither.  Its part is
- * given back when it ends.  False: answered, with why not.  After true its
- * connection may be gone.
+ * only ever travel towards the VM (I12).  orchd keeps a copy of apid's, to end
+ * it with its connection: then its part is given back.  False: answered, with
+ * why not.  After true its connection may be gone.
  */
 static bool
 give(struct vm *vm, const struct stream_ask *a)
 {
 	struct orchd *o = vm->obj.orchd;
 	struct conn *c = conn_find(o, a->conn);
-	int sv[2];
+	int sv[2], kept;
 
 	if (c == NULL)
 		return false;
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
-		sv) < 0) {
+	if (!make_ends(sv, &kept)) {
 		refuse(vm, a, 503,
 		    "no descriptor is left for a stream: try again");
 		return false;
@@ -113,8 +127,7 @@ give(struct vm *vm, const struct stream_ask *a)
 	switch (pass(vm, a, sv[1])) {
 	case 0:
 		/* it lasts as long as the connection, which ends with it */
-		c->stream_of = vm->row.vmid;
-		c->stream_kind = a->kind;
+		conn_has_stream(c, vm->row.vmid, a->kind, kept);
 		if (vm_is_held_by(a->kind))
 			temporary_hold(vm);
 		answer_stream(o, a->conn, a->id, sv[0]);
@@ -127,6 +140,7 @@ give(struct vm *vm, const struct stream_ask *a)
 		break;
 	}
 	fd_close(&sv[0]);
+	fd_close(&kept);
 	return false;
 }
 

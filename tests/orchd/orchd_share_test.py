@@ -190,6 +190,50 @@ def signals():
             assert "too many" not in r.error(), r
 
 
+def kept_ends():
+    """A stream that is nobody's part any more is nobody's: an apid that keeps
+    its end of one has nothing of it."""
+    with up() as l:
+        root = l.client()
+        eq(l.create(root, "a").status, 201)
+        before = len(os.listdir("/proc/%d/fd" % l.p.pid))
+        for kind in (STREAM_EXEC, STREAM_CONSOLE, STREAM_CONSOLE_LOG,
+                     STREAM_SIGNAL):
+            for how in (CLOSED, "hang-up", "apid ends"):
+                c, r = stream(l, l.user, kind)
+                eq(r.status, 101)
+                mine = socket.socket(fileno=r.fd)
+                _, fd = l.until(lambda: l.launch.streams and
+                                l.launch.streams.pop(), "LAUNCH_STREAM")
+                theirs = socket.socket(fileno=fd)
+                for x in (mine, theirs):
+                    x.settimeout(2)
+                mine.send(b"up")
+                theirs.send(b"down")
+                if how == CLOSED:
+                    l.api[ROOM_API].send(CLOSED, bytes(api_conn(conn=c.id)))
+                elif how == "hang-up":
+                    c.sock.close()
+                else:
+                    l.api[ROOM_API].close()
+                    l.until(lambda: l.ended, "BOOT_ENDED")
+                    l.ended.clear()
+                    l.api.pop(ROOM_API)
+                    l.plumb(ROOM_API)
+                # what was said is not lost, and nothing follows it
+                eq((theirs.recv(9), theirs.recv(9)), (b"up", b""))
+                for x in (mine, theirs):
+                    try:
+                        x.send(b"x")
+                    except BrokenPipeError:
+                        continue
+                    raise AssertionError("%s: kept after %s" % (kind, how))
+                mine.close()
+                theirs.close()
+        l.settle(0.1)
+        eq(len(os.listdir("/proc/%d/fd" % l.p.pid)), before)
+
+
 def one_each():
     """A connection has one stream, as an honest apid asks for: what ends with
     it is never more than was counted."""
@@ -230,5 +274,5 @@ def waiting():
 
 
 if __name__ == "__main__":
-    run(__file__, strangers, admins, users, streams, signals, one_each,
-        waiting)
+    run(__file__, strangers, admins, users, streams, signals, kept_ends,
+        one_each, waiting)
