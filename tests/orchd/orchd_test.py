@@ -395,7 +395,8 @@ def streams():
         l.settle()
         before = len(os.listdir("/proc/%d/fd" % l.p.pid))
         for kind, flags in ((1, 0), (2, 0), (3, 1)):
-            r = l.call(c, STREAM, "a", kind=kind, flags=flags)
+            one = l.client(l.user)
+            r = l.call(one, STREAM, "a", kind=kind, flags=flags)
             eq(r.status, 101)
             got, fd = l.until(lambda: l.launch.streams and
                                l.launch.streams.pop(), "LAUNCH_STREAM")
@@ -409,6 +410,8 @@ def streams():
             theirs.close()
             eq(mine.recv(10), b"")  # orchd keeps neither
             mine.close()
+            one.sock.close()
+            l.until(lambda: one.id in l.gone, "API_GONE")
         eq(len(os.listdir("/proc/%d/fd" % l.p.pid)), before)
         l.call(c, STOP, "a")
         eq(l.call(c, STREAM, "a", kind=2).status, 409)
