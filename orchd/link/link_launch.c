@@ -258,6 +258,16 @@ release_stranger(struct orchd *o, uint64_t vmid)
 	    sizeof(req), -1);
 }
 
+/* On the ladder, which an orchd before us may have asked for. */
+static void
+held_stopping(struct vm *vm, uint32_t grace_ms)
+{
+	vm->grace.is_known = true;
+	vm->grace.is_said = grace_ms > 0;
+	vm->grace.ms = grace_ms;
+	temporary_anew(vm);
+}
+
 static int
 on_held(void *arg, struct chan *c, struct msg *m)
 {
@@ -284,6 +294,8 @@ on_held(void *arg, struct chan *c, struct msg *m)
 	p->listed = true;
 	p->state = h.state == LV_GONE ? PART_STALE : PART_USED;
 	p->stopping = h.state == LV_STOPPING;
+	if (p->stopping)
+		held_stopping(vm, h.grace_ms);
 	vm->run.found = true;
 	vm->run.unknown = h.state == LV_UNKNOWN;
 	vm->run.fault = h.fault;

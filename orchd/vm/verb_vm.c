@@ -25,9 +25,56 @@ verb_vm_get(const struct req *r)
 
 /* --- start, stop, delete --- */
 
-/* The VM of a verb that changes it, and what its key says.  NULL: answered. */
+static bool
+is_said(const struct vm_stop *s)
+{
+	return (s->has & TABLE_HAS(VM_STOP_TIMEOUT)) != 0;
+}
+
+static void
+set_grace(struct vm *vm, const struct vm_stop *s)
+{
+	vm->grace.is_known = true;
+	vm->grace.is_said = is_said(s);
+	vm->grace.ms = s->timeout * 1000;
+}
+
+/* All that is to end it has that time from now on. */
+static void
+stop_anew(struct vm *vm)
+{
+	vm_life(vm)->stopping = false;
+	if (vm->deadline != NULL)
+		(void)evtimer_del(vm->deadline);
+	temporary_anew(vm);
+}
+
+/* A retry only waits; but a time that it says may have died with the orchd that
+ * heard it first.  s: of a stop, or NULL. */
+static void
+retry(const struct req *r, struct vm *vm, enum wait_for what,
+    const struct vm_stop *s)
+{
+	const bool is_lost = s != NULL && is_said(s) &&
+	    vm->row.state == VM_STOPPING && !vm->grace.is_known;
+	const struct vm_grace was = vm->grace;
+
+	if (is_lost)
+		set_grace(vm, s);
+	if (req_wait(r, &vm->obj, what, what == FOR_GONE ? 204 : 200) < 0) {
+		vm->grace = was;
+		return;
+	}
+	if (is_lost)
+		stop_anew(vm);
+	object_wake(&vm->obj);
+}
+
+/* The VM of a verb that changes it, and what its key says; s: of a stop.  NULL:
+ * answered. */
 static struct vm *
-changed(const struct req *r, enum wait_for again, struct idem_row *key)
+changed(const struct req *r, enum wait_for again, const struct vm_stop *s,
+    struct idem_row *key)
 {
 	struct vm *vm;
 
@@ -37,8 +84,7 @@ changed(const struct req *r, enum wait_for again, struct idem_row *key)
 	case IDEM_AGAIN:
 		/* by vmid: the name may be another's by now */
 		if ((vm = vm_by_vmid(r->o, key->vm)) != NULL)
-			req_join(
-			    r, &vm->obj, again, again == FOR_GONE ? 204 : 200);
+			retry(r, vm, again, s);
 		else if (again == FOR_GONE)
 			answer_empty(r->o, r->c->id, r->id, 204);
 		else
@@ -115,7 +161,7 @@ void
 verb_vm_start(const struct req *r)
 {
 	struct idem_row key;
-	struct vm *vm = changed(r, FOR_RUNNING_AGAIN, &key);
+	struct vm *vm = changed(r, FOR_RUNNING_AGAIN, NULL, &key);
 	char text[160];
 
 	if (vm == NULL)
@@ -161,13 +207,6 @@ stop_timeout(const struct req *r, struct vm_stop *ret)
 	return false;
 }
 
-static void
-set_grace(struct vm *vm, const struct vm_stop *s)
-{
-	vm->grace.is_said = (s->has & TABLE_HAS(VM_STOP_TIMEOUT)) != 0;
-	vm->grace.ms = s->timeout * 1000;
-}
-
 /* How long its caller waits follows from its time; one that is refused left
  * none. */
 static void
@@ -181,29 +220,18 @@ stop(const struct req *r, struct vm *vm, const struct vm_stop *s,
 		vm->grace = was;
 }
 
-/* All that is to end it has that time from now on. */
-static void
-stop_anew(struct vm *vm)
-{
-	vm_life(vm)->stopping = false;
-	if (vm->deadline != NULL)
-		(void)evtimer_del(vm->deadline);
-	temporary_anew(vm);
-}
-
 /* It is on its way down: what is said last of its time counts from now. */
 static void
 stop_again(const struct req *r, struct vm *vm, const struct vm_stop *s,
     struct idem_row *key)
 {
-	const bool is_said = (s->has & TABLE_HAS(VM_STOP_TIMEOUT)) != 0;
 	const struct vm_grace was = vm->grace;
 
-	if (is_said)
+	if (is_said(s))
 		set_grace(vm, s);
 	if (join(r, vm, FOR_STOPPED, key) < 0)
 		vm->grace = was;
-	else if (is_said)
+	else if (is_said(s))
 		stop_anew(vm);
 }
 
@@ -215,7 +243,7 @@ verb_vm_stop(const struct req *r)
 	struct vm *vm;
 
 	if (!stop_timeout(r, &s) ||
-	    (vm = changed(r, FOR_STOPPED_AGAIN, &key)) == NULL)
+	    (vm = changed(r, FOR_STOPPED_AGAIN, &s, &key)) == NULL)
 		return;
 	if (vm->row.state == VM_DELETING)
 		req_refuse(r, 409, "vm is being deleted");
@@ -236,7 +264,7 @@ void
 verb_vm_delete(const struct req *r)
 {
 	struct idem_row key;
-	struct vm *vm = changed(r, FOR_GONE, &key);
+	struct vm *vm = changed(r, FOR_GONE, NULL, &key);
 
 	if (vm == NULL)
 		return;
@@ -282,7 +310,7 @@ verb_vm_rename(const struct req *r)
 		req_refuse(r, 400, e.msg);
 		return;
 	}
-	if ((vm = changed(r, FOR_RENAMED_AGAIN, &key)) == NULL)
+	if ((vm = changed(r, FOR_RENAMED_AGAIN, NULL, &key)) == NULL)
 		return;
 	if (vm->row.state == VM_DELETING)
 		req_refuse(r, 409, "vm is being deleted");

@@ -53,8 +53,10 @@ struct run {
 };
 
 /* Of the stop that was asked last: how long the guest has, where that was
- * said.  In memory alone: a new orchd goes by mews.conf. */
+ * said.  In memory alone: a new orchd has it from launchd, or from whoever asks
+ * once more, and goes by mews.conf till then. */
 struct vm_grace {
+	bool is_known; /* this orchd has heard whether it was */
 	bool is_said;
 	uint32_t ms;
 };
