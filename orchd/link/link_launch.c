@@ -102,17 +102,24 @@ jail_make(struct part *p, uint64_t id)
 	return r;
 }
 
-/* A guest with a grace of its own has all of it to hear its agent; with none
- * it is not asked. */
+/*
+ * A guest with a grace of its own has all of it; with none it is not asked. The
+ * last of it is the power button's, for one whose agent never came: an agent
+ * that was asked already does not care.
+ */
 static void
 set_grace(const struct vm *vm, struct launch_stop *req)
 {
+	const uint32_t half = vm->grace.ms / 2;
+	uint32_t *ms = req->deadline_ms;
+
 	if (!vm->grace.is_said)
 		return;
 	req->from = vm->grace.ms > 0 ? STOP_AGENT : STOP_QUIT;
 	req->grace_ms = vm->grace.ms;
-	req->deadline_ms[STOP_AGENT] = vm->grace.ms;
-	req->deadline_ms[STOP_ACPI] = 0;
+	if (ms[STOP_ACPI] > half)
+		ms[STOP_ACPI] = half;
+	ms[STOP_AGENT] = vm->grace.ms - ms[STOP_ACPI];
 }
 
 static int
