@@ -10,6 +10,7 @@
 #include "launchd/jaillog.h"
 #include "launchd/launchd.h"
 #include "launchd/orchd.h"
+#include "launchd/stop.h"
 #include "launchd/vm.h"
 #include "launchd/wardlink.h"
 
@@ -285,7 +286,8 @@ say_held(struct chan *c, uint64_t id, const struct vm *v)
 		.accel = v->accel,
 		.backend = (uint8_t)v->machine.backend,
 		.fault = v->is_broken ? LF_RECORD : LF_NONE,
-		.confined = v->confined };
+		.confined = v->confined,
+		.grace_ms = stop_grace_ms(v) };
 
 	return chan_send(c, LAUNCH_HELD, id, &h, sizeof(h), -1);
 }

@@ -1,18 +1,37 @@
 #include <stdint.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "launchd/keeplink.h"
 #include "launchd/stop.h"
 #include "launchd/vm.h"
 #include "launchd/wardlink.h"
 
-void
-stop_say(struct vm *v)
+uint32_t
+stop_grace_ms(const struct vm *v)
+{
+	long long left = v->rung_by_ms - clock_ms();
+
+	if (v->state != VM_STOPPING || v->grace_ms == 0 || v->rung > STOP_ACPI)
+		return 0;
+	if (v->rung == STOP_AGENT)
+		left += v->rung_ms[STOP_ACPI];
+	return left > 1 ? (uint32_t)left : 1;
+}
+
+static void
+say(struct vm *v, uint32_t grace_ms)
 {
 	if (v->rung == STOP_TERM)
 		keeplink_term(v);
 	else
-		wardlink_rung(v);
+		wardlink_rung(v, grace_ms);
+}
+
+void
+stop_say(struct vm *v)
+{
+	say(v, stop_grace_ms(v));
 }
 
 static void
@@ -27,8 +46,9 @@ rung_enter(struct vm *v, uint32_t rung)
 		vm_end(v, EXIT_STOPPED, "");
 		return;
 	}
+	v->rung_by_ms = clock_ms() + v->rung_ms[rung];
 	vm_arm(v, v->rung_ms[rung]);
-	stop_say(v);
+	say(v, v->grace_ms);
 }
 
 void

@@ -1,6 +1,8 @@
 #ifndef MEWS_LAUNCHD_STOP_H
 #define MEWS_LAUNCHD_STOP_H
 
+#include <stdint.h>
+
 struct vm;
 
 /* The stop ladder: each rung asks once, waits its time, gives way to the
@@ -12,7 +14,10 @@ void stop_look(struct vm *v);
 void stop_begin(struct vm *v);
 /* The rung's time is over. */
 void stop_next(struct vm *v);
-/* Says the current rung to whom it concerns, if that one is there. */
+/* Says the current rung to whom it concerns, if that one is there: once more,
+ * with the time that is left. */
 void stop_say(struct vm *v);
+/* What is left of the time that its guest was given; 0: it has none. */
+uint32_t stop_grace_ms(const struct vm *v);
 
 #endif

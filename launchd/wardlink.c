@@ -152,13 +152,13 @@ guest_grace_ms(uint32_t ms)
 }
 
 void
-wardlink_rung(struct vm *v)
+wardlink_rung(struct vm *v, uint32_t grace_ms)
 {
 	struct ward_rung r = { .rung = v->rung };
 
 	if (v->rung == STOP_AGENT &&
 	    v->ward_state.version >= WARD_VERSION_SIGNAL)
-		r.grace_ms = guest_grace_ms(v->grace_ms);
+		r.grace_ms = guest_grace_ms(grace_ms);
 	if (v->rung < STOP_TERM && v->ward.phase == LINK_UP)
 		(void)chan_send(v->ward.chan, WARD_RUNG, 0, &r, sizeof(r), -1);
 }

@@ -1,6 +1,8 @@
 #ifndef MEWS_LAUNCHD_WARDLINK_H
 #define MEWS_LAUNCHD_WARDLINK_H
 
+#include <stdint.h>
+
 struct launch_stream;
 struct vm;
 
@@ -23,8 +25,9 @@ void wardlink_verified(struct vm *v);
 void wardlink_run(struct vm *v);
 /* The boot spec, where there is one that this warden has not. */
 void wardlink_spec(struct vm *v);
-/* The current rung of the ladder, if it is one of the warden's. */
-void wardlink_rung(struct vm *v);
+/* The current rung of the ladder, if it is one of the warden's; so long its
+ * guest has yet, 0: as long as that thinks right. */
+void wardlink_rung(struct vm *v, uint32_t grace_ms);
 /* Gives fd away.  -EAGAIN: not now. */
 int wardlink_stream(struct vm *v, const struct launch_stream *s, int fd);
 

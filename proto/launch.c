@@ -115,7 +115,9 @@ launch_held_check(const void *p)
 
 	LOAD(v, p);
 	if (v.vm == 0 || v.state < LV_STARTING || v.state > LV_UNKNOWN ||
-	    v.accel > ACCEL_KVM || v.fault > LF_RECORD || v.backend >= BACKENDS)
+	    v.accel > ACCEL_KVM || v.fault > LF_RECORD ||
+	    v.backend >= BACKENDS ||
+	    (v.grace_ms != 0 && v.state != LV_STOPPING))
 		return -EINVAL;
 	return confined_check(&v.confined);
 }

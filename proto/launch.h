@@ -170,8 +170,12 @@ struct launch_held {
 	uint8_t backend; /* enum machine_backend; 0: not known */
 	uint8_t pad[3];
 	struct launch_confined confined;
+	/* LV_STOPPING: what is left of the time that its guest was given by
+	 * launch_stop.grace_ms; 0: it was given none, or all has passed. */
+	uint32_t grace_ms;
+	uint32_t pad2;
 };
-_Static_assert(sizeof(struct launch_held) == 40, "wire layout");
+_Static_assert(sizeof(struct launch_held) == 48, "wire layout");
 
 enum launch_event_kind {
 	LE_RUNNING = 1, /* exec'ed, verified, continued */

@@ -65,6 +65,10 @@ struct agent {
 	struct call *call; /* health, key or boot */
 	struct call *power;
 	char power_body[48]; /* of that call */
+	bool wants_off; /* it is to power off: each session is told, once */
+	bool said_off; /* this one was */
+	int64_t off_by_ms; /* when its programs are to have ended, of
+			      clock_ms(); 0: as it thinks right */
 	struct watch watch; /* in AS_READY */
 	enum ward_mute mute; /* as it found */
 	unsigned int hellos; /* in a row without an answer */
@@ -172,6 +176,7 @@ hang_up(struct agent *a)
 	call_free(a->call);
 	call_free(a->power);
 	a->call = a->power = NULL;
+	a->said_off = false;
 	forget_key(a);
 	sess_free(a->sess);
 	a->sess = NULL;
@@ -457,6 +462,38 @@ agent_hint(struct agent *a)
 }
 
 static void
+on_power(void *arg, const struct call_answer *ans)
+{
+	struct agent *a = arg;
+	struct call *c = a->power;
+
+	if (ans->status < 200 || ans->status >= 300)
+		log_warn("agent: power-off answered %d", ans->status);
+	a->power = NULL;
+	call_free(c);
+}
+
+/* What is left of its programs' time: what was said last counts. */
+static int
+power_say(struct agent *a)
+{
+	const int64_t left = a->off_by_ms - clock_ms();
+	int n, r;
+
+	call_free(a->power);
+	a->power = NULL;
+	n = a->off_by_ms == 0 ? snprintf(a->power_body, sizeof(a->power_body),
+				    "{\"action\":\"off\"}")
+			      : snprintf(a->power_body, sizeof(a->power_body),
+				    "{\"action\":\"off\",\"grace_ms\":%lld}",
+				    left > 1 ? (long long)left : 1);
+	r = call_mux(sess_yamux(a->sess), HTTP_POST, "/v1/power", a->power_body,
+	    (size_t)n, on_power, a, &a->power);
+	a->said_off = r == 0;
+	return r;
+}
+
+static void
 step_spec(struct agent *a)
 {
 	if (a->booted) {
@@ -547,6 +584,8 @@ on_health(void *arg, const struct call_answer *ans)
 		look_ooms(a, ans);
 		if (health_says(ans, "end"))
 			word_ask(&a->word, sess_yamux(a->sess));
+		if (a->wants_off && !a->said_off)
+			(void)power_say(a);
 		if (health_says(ans, "vsock"))
 			step_key(a);
 		else
@@ -699,46 +738,30 @@ agent_spec(struct agent *a, int fd)
 	return 0;
 }
 
-static void
-on_power(void *arg, const struct call_answer *ans)
-{
-	struct agent *a = arg;
-	struct call *c = a->power;
-
-	if (ans->status < 200 || ans->status >= 300)
-		log_warn("agent: power-off answered %d", ans->status);
-	a->power = NULL;
-	call_free(c);
-}
-
-int
-agent_power(struct agent *a, uint32_t grace_ms)
-{
-	struct yamux *y = agent_mux(a);
-	int n, r;
-
-	if (y == NULL)
-		return -ENOTCONN;
-	if (a->power != NULL && grace_ms == 0)
-		return 0; /* already asked */
-	call_free(a->power); /* what is said last counts */
-	a->power = NULL;
-	n = grace_ms == 0
-	    ? snprintf(
-		  a->power_body, sizeof(a->power_body), "{\"action\":\"off\"}")
-	    : snprintf(a->power_body, sizeof(a->power_body),
-		  "{\"action\":\"off\",\"grace_ms\":%u}", grace_ms);
-	r = call_mux(y, HTTP_POST, "/v1/power", a->power_body, (size_t)n,
-	    on_power, a, &a->power);
-	agent_kick(a);
-	return r;
-}
-
 void
 agent_retry(struct agent *a)
 {
 	if (a->fd == -1)
 		dial_retry(&a->dial);
+}
+
+int
+agent_power(struct agent *a, uint32_t grace_ms)
+{
+	int r;
+
+	a->wants_off = true;
+	if (a->power != NULL && grace_ms == 0)
+		return 0; /* already asked */
+	a->off_by_ms = grace_ms == 0 ? 0 : clock_ms() + grace_ms;
+	if (agent_mux(a) == NULL) {
+		log_info("agent: not there: told to power off when it is");
+		agent_retry(a);
+		return 0;
+	}
+	r = power_say(a);
+	agent_kick(a);
+	return r;
 }
 
 struct agent *

@@ -49,7 +49,9 @@ void agent_kick(struct agent *a);
 /* The boot spec, a sealed memfd.  0, or what memfd_read says. */
 int agent_spec(struct agent *a, int fd);
 /* Asks the guest to power off, and to give its programs so long; 0: as long
- * as it thinks right.  0, -ENOTCONN, or a negative errno. */
+ * as it thinks right.  An agent that is not there hears it when it is, and so
+ * does each session after this one, with what is left.  0 or a negative errno.
+ */
 int agent_power(struct agent *a, uint32_t grace_ms);
 /* Its clock stood: asks for it, now. */
 void agent_look(struct agent *a);

@@ -102,17 +102,24 @@ jail_make(struct part *p, uint64_t id)
 	return r;
 }
 
-/* A guest with a grace of its own has all of it to hear its agent; with none
- * it is not asked. */
+/*
+ * A guest with a grace of its own has all of it; with none it is not asked. The
+ * last of it is the power button's, for one whose agent never came: an agent
+ * that was asked already does not care.
+ */
 static void
 set_grace(const struct vm *vm, struct launch_stop *req)
 {
+	const uint32_t half = vm->grace.ms / 2;
+	uint32_t *ms = req->deadline_ms;
+
 	if (!vm->grace.is_said)
 		return;
 	req->from = vm->grace.ms > 0 ? STOP_AGENT : STOP_QUIT;
 	req->grace_ms = vm->grace.ms;
-	req->deadline_ms[STOP_AGENT] = vm->grace.ms;
-	req->deadline_ms[STOP_ACPI] = 0;
+	if (ms[STOP_ACPI] > half)
+		ms[STOP_ACPI] = half;
+	ms[STOP_AGENT] = vm->grace.ms - ms[STOP_ACPI];
 }
 
 static int
@@ -258,6 +265,16 @@ release_stranger(struct orchd *o, uint64_t vmid)
 	    sizeof(req), -1);
 }
 
+/* On the ladder, which an orchd before us may have asked for. */
+static void
+held_stopping(struct vm *vm, uint32_t grace_ms)
+{
+	vm->grace.is_known = true;
+	vm->grace.is_said = grace_ms > 0;
+	vm->grace.ms = grace_ms;
+	temporary_anew(vm);
+}
+
 static int
 on_held(void *arg, struct chan *c, struct msg *m)
 {
@@ -284,6 +301,8 @@ on_held(void *arg, struct chan *c, struct msg *m)
 	p->listed = true;
 	p->state = h.state == LV_GONE ? PART_STALE : PART_USED;
 	p->stopping = h.state == LV_STOPPING;
+	if (p->stopping)
+		held_stopping(vm, h.grace_ms);
 	vm->run.found = true;
 	vm->run.unknown = h.state == LV_UNKNOWN;
 	vm->run.fault = h.fault;

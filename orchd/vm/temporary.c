@@ -52,6 +52,13 @@ temporary_let_go(struct vm *vm, unsigned int n)
 	object_wake(&vm->obj);
 }
 
+void
+temporary_anew(struct vm *vm)
+{
+	vm->temp.phase = TEMP_NONE;
+	object_wake(&vm->obj);
+}
+
 static enum temporary_phase
 phase_of(const struct vm *vm)
 {
@@ -109,6 +116,7 @@ enter(struct vm *vm, enum temporary_phase p)
 
 	t->is_late = false;
 	t->phase = p;
+	t->state = vm->row.state;
 	if (t->timer == NULL)
 		t->timer = evtimer_new(vm->obj.orchd->base, on_timer, vm);
 	if (t->timer != NULL)
@@ -129,7 +137,7 @@ temporary_is_over(struct vm *vm)
 	if (!vm->request.temporary || !RULE(TEMPORARY))
 		return NULL;
 	p = phase_of(vm);
-	if (p != vm->temp.phase)
+	if (p != vm->temp.phase || vm->row.state != vm->temp.state)
 		enter(vm, p);
 	if (!vm->temp.is_late || p == TEMP_HELD)
 		return NULL;

@@ -2,6 +2,7 @@
 #define MEWS_TEMPORARY_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct event;
 struct vm;
@@ -25,6 +26,7 @@ enum temporary_phase {
 
 struct temporary {
 	enum temporary_phase phase;
+	uint32_t state; /* enum vm_state that its deadline is of */
 	unsigned int nholds; /* commands and consoles that are open */
 	bool is_counted; /* it has a part of orchd.temporaries */
 	bool is_late; /* the deadline of its phase came */
@@ -37,6 +39,8 @@ void temporary_clear(struct vm *vm);
 /* A command or console of it is open; so many have ended. */
 void temporary_hold(struct vm *vm);
 void temporary_let_go(struct vm *vm, unsigned int n);
+/* What its way down may take is another: its deadline begins anew. */
+void temporary_anew(struct vm *vm);
 /* From the turn: why it is to go, or NULL. */
 const char *temporary_is_over(struct vm *vm);
 

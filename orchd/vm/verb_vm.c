@@ -25,9 +25,56 @@ verb_vm_get(const struct req *r)
 
 /* --- start, stop, delete --- */
 
-/* The VM of a verb that changes it, and what its key says.  NULL: answered. */
+static bool
+is_said(const struct vm_stop *s)
+{
+	return (s->has & TABLE_HAS(VM_STOP_TIMEOUT)) != 0;
+}
+
+static void
+set_grace(struct vm *vm, const struct vm_stop *s)
+{
+	vm->grace.is_known = true;
+	vm->grace.is_said = is_said(s);
+	vm->grace.ms = s->timeout * 1000;
+}
+
+/* All that is to end it has that time from now on. */
+static void
+stop_anew(struct vm *vm)
+{
+	vm_life(vm)->stopping = false;
+	if (vm->deadline != NULL)
+		(void)evtimer_del(vm->deadline);
+	temporary_anew(vm);
+}
+
+/* A retry only waits; but a time that it says may have died with the orchd that
+ * heard it first.  s: of a stop, or NULL. */
+static void
+retry(const struct req *r, struct vm *vm, enum wait_for what,
+    const struct vm_stop *s)
+{
+	const bool is_lost = s != NULL && is_said(s) &&
+	    vm->row.state == VM_STOPPING && !vm->grace.is_known;
+	const struct vm_grace was = vm->grace;
+
+	if (is_lost)
+		set_grace(vm, s);
+	if (req_wait(r, &vm->obj, what, what == FOR_GONE ? 204 : 200) < 0) {
+		vm->grace = was;
+		return;
+	}
+	if (is_lost)
+		stop_anew(vm);
+	object_wake(&vm->obj);
+}
+
+/* The VM of a verb that changes it, and what its key says; s: of a stop.  NULL:
+ * answered. */
 static struct vm *
-changed(const struct req *r, enum wait_for again, struct idem_row *key)
+changed(const struct req *r, enum wait_for again, const struct vm_stop *s,
+    struct idem_row *key)
 {
 	struct vm *vm;
 
@@ -37,8 +84,7 @@ changed(const struct req *r, enum wait_for again, struct idem_row *key)
 	case IDEM_AGAIN:
 		/* by vmid: the name may be another's by now */
 		if ((vm = vm_by_vmid(r->o, key->vm)) != NULL)
-			req_join(
-			    r, &vm->obj, again, again == FOR_GONE ? 204 : 200);
+			retry(r, vm, again, s);
 		else if (again == FOR_GONE)
 			answer_empty(r->o, r->c->id, r->id, 204);
 		else
@@ -50,15 +96,16 @@ changed(const struct req *r, enum wait_for again, struct idem_row *key)
 	return req_vm_change(r);
 }
 
-/* Asks for a change and waits for it, or says why not. */
-static void
+/* Asks for a change and waits for it.  Not 0: it was answered why not, and
+ * nothing changed. */
+static int
 change(const struct req *r, struct vm *vm, enum vm_event ev, const char *why,
     enum wait_for what, struct idem_row *key)
 {
 	int e = req_wait(r, &vm->obj, what, what == FOR_GONE ? 204 : 200);
 
 	if (e < 0)
-		return;
+		return e;
 	if ((e = vm_step_asked(vm, ev, why, what, key)) < 0) {
 		wait_drop(&vm->obj, r->c->id);
 		if (e == -EPERM)
@@ -66,6 +113,7 @@ change(const struct req *r, struct vm *vm, enum vm_event ev, const char *why,
 		else
 			req_unnoted(r, e);
 	}
+	return e;
 }
 
 /* What is not known is neither running nor stopped.  True: answered. */
@@ -81,18 +129,23 @@ doubted(const struct req *r, const struct vm *vm)
 	return true;
 }
 
-/* It is so already, or on its way there. */
-static void
+/* It is so already, or on its way there.  Not 0: it was answered why that
+ * cannot be waited for, and no key was noted. */
+static int
 join(const struct req *r, struct vm *vm, enum wait_for what,
     struct idem_row *key)
 {
-	int e;
+	int e = req_wait(r, &vm->obj, what, what == FOR_GONE ? 204 : 200);
 
+	if (e < 0)
+		return e;
 	key->vm = vm->row.vmid;
-	if ((e = write_key(&vm->obj, key)) < 0)
+	if ((e = write_key(&vm->obj, key)) < 0) {
+		wait_drop(&vm->obj, r->c->id);
 		req_unnoted(r, e);
-	else
-		req_join(r, &vm->obj, what, what == FOR_GONE ? 204 : 200);
+	} else
+		object_wake(&vm->obj);
+	return e;
 }
 
 static void
@@ -108,7 +161,7 @@ void
 verb_vm_start(const struct req *r)
 {
 	struct idem_row key;
-	struct vm *vm = changed(r, FOR_RUNNING_AGAIN, &key);
+	struct vm *vm = changed(r, FOR_RUNNING_AGAIN, NULL, &key);
 	char text[160];
 
 	if (vm == NULL)
@@ -116,15 +169,16 @@ verb_vm_start(const struct req *r)
 	switch ((enum vm_state)vm->row.state) {
 	case VM_STOPPED:
 	case VM_CRASHED:
-		vm->retried = false;
-		change(r, vm, EV_START, "vm started", FOR_RUNNING, &key);
+		if (change(r, vm, EV_START, "vm started", FOR_RUNNING, &key) ==
+		    0)
+			vm->retried = false;
 		return;
 	case VM_PENDING:
 	case VM_STARTING:
 	case VM_RUNNING:
 		/* under way or done: a second start is the first one's retry */
 		if (vm->row.state != VM_RUNNING || !doubted(r, vm))
-			join(r, vm, FOR_RUNNING, &key);
+			(void)join(r, vm, FOR_RUNNING, &key);
 		return;
 	case VM_BROKEN:
 		refuse_broken(r, vm);
@@ -153,23 +207,32 @@ stop_timeout(const struct req *r, struct vm_stop *ret)
 	return false;
 }
 
+/* How long its caller waits follows from its time; one that is refused left
+ * none. */
 static void
-set_grace(struct vm *vm, const struct vm_stop *s)
+stop(const struct req *r, struct vm *vm, const struct vm_stop *s,
+    struct idem_row *key)
 {
-	vm->grace.is_said = (s->has & TABLE_HAS(VM_STOP_TIMEOUT)) != 0;
-	vm->grace.ms = s->timeout * 1000;
+	const struct vm_grace was = vm->grace;
+
+	set_grace(vm, s);
+	if (change(r, vm, EV_STOP, "vm stopped", FOR_STOPPED, key) < 0)
+		vm->grace = was;
 }
 
 /* It is on its way down: what is said last of its time counts from now. */
 static void
-stop_anew(struct vm *vm, const struct vm_stop *s)
+stop_again(const struct req *r, struct vm *vm, const struct vm_stop *s,
+    struct idem_row *key)
 {
-	if ((s->has & TABLE_HAS(VM_STOP_TIMEOUT)) == 0)
-		return;
-	set_grace(vm, s);
-	vm_life(vm)->stopping = false;
-	if (vm->deadline != NULL)
-		(void)evtimer_del(vm->deadline);
+	const struct vm_grace was = vm->grace;
+
+	if (is_said(s))
+		set_grace(vm, s);
+	if (join(r, vm, FOR_STOPPED, key) < 0)
+		vm->grace = was;
+	else if (is_said(s))
+		stop_anew(vm);
 }
 
 void
@@ -180,7 +243,7 @@ verb_vm_stop(const struct req *r)
 	struct vm *vm;
 
 	if (!stop_timeout(r, &s) ||
-	    (vm = changed(r, FOR_STOPPED_AGAIN, &key)) == NULL)
+	    (vm = changed(r, FOR_STOPPED_AGAIN, &s, &key)) == NULL)
 		return;
 	if (vm->row.state == VM_DELETING)
 		req_refuse(r, 409, "vm is being deleted");
@@ -188,30 +251,27 @@ verb_vm_stop(const struct req *r)
 		refuse_broken(r, vm);
 	else if (vm->row.state == VM_STOPPED)
 		/* stopped already: as Volant, that is fine */
-		join(r, vm, FOR_STOPPED, &key);
-	else if (vm->row.state == VM_STOPPING) {
-		stop_anew(vm, &s);
-		join(r, vm, FOR_STOPPED, &key);
+		(void)join(r, vm, FOR_STOPPED, &key);
+	else if (vm->row.state == VM_STOPPING)
 		/* without a launcher it is written down, and done when there is
 		 * one */
-	} else if (!vm->run.unknown || !doubted(r, vm)) {
-		set_grace(vm, &s);
-		change(r, vm, EV_STOP, "vm stopped", FOR_STOPPED, &key);
-	}
+		stop_again(r, vm, &s, &key);
+	else if (!vm->run.unknown || !doubted(r, vm))
+		stop(r, vm, &s, &key);
 }
 
 void
 verb_vm_delete(const struct req *r)
 {
 	struct idem_row key;
-	struct vm *vm = changed(r, FOR_GONE, &key);
+	struct vm *vm = changed(r, FOR_GONE, NULL, &key);
 
 	if (vm == NULL)
 		return;
 	if (vm->row.state == VM_DELETING)
-		join(r, vm, FOR_GONE, &key);
+		(void)join(r, vm, FOR_GONE, &key);
 	else
-		change(r, vm, EV_DELETE, "vm deleted", FOR_GONE, &key);
+		(void)change(r, vm, EV_DELETE, "vm deleted", FOR_GONE, &key);
 }
 
 /* --- rename --- */
@@ -250,7 +310,7 @@ verb_vm_rename(const struct req *r)
 		req_refuse(r, 400, e.msg);
 		return;
 	}
-	if ((vm = changed(r, FOR_RENAMED_AGAIN, &key)) == NULL)
+	if ((vm = changed(r, FOR_RENAMED_AGAIN, NULL, &key)) == NULL)
 		return;
 	if (vm->row.state == VM_DELETING)
 		req_refuse(r, 409, "vm is being deleted");
@@ -262,7 +322,7 @@ verb_vm_rename(const struct req *r)
 		    "try again",
 		    vm->row.name, vm->rename);
 	else if (strcmp(vm->row.name, want.name) == 0)
-		join(r, vm, FOR_RENAMED, &key);
+		(void)join(r, vm, FOR_RENAMED, &key);
 	else if (vm_name_is_taken(r->o, r->c->tenant, want.name))
 		answer_error(r->o, r->c->id, r->id, 409,
 		    "vm already exists: %s", want.name);

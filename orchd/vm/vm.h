@@ -52,6 +52,15 @@ struct run {
 	} end;
 };
 
+/* Of the stop that was asked last: how long the guest has, where that was
+ * said.  In memory alone: a new orchd has it from launchd, or from whoever asks
+ * once more, and goes by mews.conf till then. */
+struct vm_grace {
+	bool is_known; /* this orchd has heard whether it was */
+	bool is_said;
+	uint32_t ms;
+};
+
 struct vm {
 	struct object obj; /* first: an object is its VM */
 	RB_ENTRY(vm) by_vmid;
@@ -74,12 +83,7 @@ struct vm {
 	struct queue queue; /* for one of them */
 	struct temporary temp;
 	bool retried; /* the boot watchdog had its one retry */
-	/* Of the stop that was asked last: how long the guest has, where that
-	 * was said.  In memory alone: a new orchd goes by mews.conf. */
-	struct {
-		bool is_said;
-		uint32_t ms;
-	} grace;
+	struct vm_grace grace;
 	struct event *deadline; /* of starting and stopping */
 	unsigned int nparts;
 	struct part part[]; /* in the order they are made */

@@ -7,8 +7,8 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from callers import *  # noqa: E402,F403
 from wire import (  # noqa: E402
-    EXIT_STOPPED, FRAME_HEAD_LEN, FRAME_OPENED, LV_READY, STOP_AGENT,
-    STOP_KILL, STOP_QUIT, STREAM_SIGNAL, WARD_VERSION_SIGNAL)
+    EXIT_STOPPED, FRAME_HEAD_LEN, FRAME_OPENED, LE_RUNG, LV_READY, LV_STOPPING,
+    STOP_AGENT, STOP_KILL, STOP_QUIT, STREAM_SIGNAL, WARD_VERSION_SIGNAL)
 
 enter(__file__)
 
@@ -113,6 +113,31 @@ def later():
         clean(s)
 
 
+def left():
+    """The list says what is left of a time that was said, and of no other."""
+    with suite() as s:
+        s.ready(VM, mem=NO_SOFT_STOP)
+        eq(s.o.list()[VM].grace_ms, 0)
+        stop = dict(vm=VM, deadline_ms=(20000, 10000, 60000, 0, 0))
+        eq(s.o.ask(LAUNCH_STOP, launch_stop(**stop))[0], LAUNCH_DONE)
+        s.o.event(VM, LE_RUNG)
+        eq((s.o.list()[VM].state, s.o.list()[VM].grace_ms), (LV_STOPPING, 0))
+        eq(s.o.ask(LAUNCH_STOP, launch_stop(grace_ms=30000, **stop))[0],
+           LAUNCH_DONE)
+        wait("time", lambda: s.o.list()[VM].grace_ms)
+        first = s.o.list()[VM].grace_ms
+        assert 25000 < first <= 30000, first
+        time.sleep(0.2)
+        assert s.o.list()[VM].grace_ms <= first - 200
+        stop["from"] = STOP_QUIT
+        eq(s.o.ask(LAUNCH_STOP, launch_stop(grace_ms=30000, **stop))[0],
+           LAUNCH_DONE)
+        wait("quit", lambda: s.o.list()[VM].grace_ms == 0)
+        eq(s.o.list()[VM].state, LV_STOPPING)
+        s.release(VM)
+        clean(s)
+
+
 if __name__ == "__main__":
     run([(f.__name__.replace("_", "-"), f) for f in (
-        passed_on, older_warden, grace, later)])
+        passed_on, older_warden, grace, later, left)])

@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/util.h"
 #include "launchd/keeplink.h"
@@ -11,6 +12,7 @@
 
 /* The stop ladder by itself: whom it asks, for how long, and where it ends. */
 static char said[256];
+static uint32_t told_ms; /* the guest, with the last rung */
 
 static void
 note(const char *what, long long n)
@@ -55,8 +57,9 @@ keeplink_term(struct vm *v)
 }
 
 void
-wardlink_rung(struct vm *v)
+wardlink_rung(struct vm *v, uint32_t grace_ms)
 {
+	told_ms = grace_ms;
 	note("rung", v->rung);
 }
 
@@ -160,6 +163,48 @@ test_say(void)
 	SAYS("term");
 }
 
+/* What is left of its time, as far as it has one. */
+static void
+test_grace(void)
+{
+	static const struct {
+		const char *name;
+		enum vm_state state;
+		uint32_t rung, grace_ms;
+		long long left_ms; /* of the rung */
+		uint32_t min, max;
+	} rows[] = {
+		{ "all", VM_STOPPING, STOP_AGENT, 1200, 1000, 1150, 1200 },
+		{ "some", VM_STOPPING, STOP_AGENT, 1200, 500, 650, 700 },
+		{ "of the next", VM_STOPPING, STOP_ACPI, 1200, 100, 50, 100 },
+		{ "it is over now", VM_STOPPING, STOP_ACPI, 1200, -5, 1, 1 },
+		{ "it is over", VM_STOPPING, STOP_QUIT, 1200, 30, 0, 0 },
+		{ "it has none", VM_STOPPING, STOP_AGENT, 0, 1000, 0, 0 },
+		{ "it does not stop", VM_READY, STOP_AGENT, 1200, 1000, 0, 0 },
+	};
+	size_t i;
+	uint32_t n;
+
+	for (i = 0; i < nitems(rows); i++) {
+		t_row(rows[i].name);
+		begin(rows[i].state);
+		v.rung = rows[i].rung;
+		v.grace_ms = rows[i].grace_ms;
+		v.rung_by_ms = clock_ms() + rows[i].left_ms;
+		n = stop_grace_ms(&v);
+		t_true(n >= rows[i].min && n <= rows[i].max);
+	}
+	/* all of it at first, then to a new warden what is left */
+	begin(VM_STOPPING);
+	v.grace_ms = 1200;
+	stop_begin(&v);
+	t_eq(told_ms, 1200);
+	t_true(v.rung_by_ms - clock_ms() > 900);
+	v.rung_by_ms -= 500;
+	stop_say(&v);
+	t_true(told_ms > 600 && told_ms <= 700);
+}
+
 /* What a STOP is where the VM is. */
 static void
 test_look(void)
@@ -239,5 +284,5 @@ test_again(void)
 
 const struct t_case t_cases[] = { { "rung by rung", test_ladder },
 	{ "where it begins", test_from }, { "said once more", test_say },
-	{ "a stop in each state", test_look }, { "a second stop", test_again },
-	{ NULL, NULL } };
+	{ "what is left", test_grace }, { "a stop in each state", test_look },
+	{ "a second stop", test_again }, { NULL, NULL } };

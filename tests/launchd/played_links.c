@@ -184,8 +184,9 @@ wardlink_spec(struct vm *v)
 }
 
 void
-wardlink_rung(struct vm *v)
+wardlink_rung(struct vm *v, uint32_t grace_ms)
 {
+	(void)grace_ms;
 	(void)v;
 	note("rung");
 }

@@ -149,6 +149,7 @@ class Launch(Helper):
         self.attached, self.specs, self.streams = {}, {}, []
         self.pids = 5000
         self.starts = {}
+        self.left = {}  # uid: ms of the time that it was given to stop
 
     def on(self, kind, ident, p, fd):
         self.log.append((kind, ident, p))
@@ -185,9 +186,10 @@ class Launch(Helper):
         self.tell(LAUNCH_DONE, bytes(launch_vm(vm=uid)), ident)
 
     def held(self, uid, state, slot, pid, ident=0):
+        left = self.left.get(uid, 0) if state == LV_STOPPING else 0
         self.tell(LAUNCH_HELD, bytes(launch_held(
             vm=uid, state=state, pid=pid, slot=slot, accel=ACCEL_TCG,
-            backend=BACKEND_QEMU, confined=CONFINED)), ident)
+            backend=BACKEND_QEMU, confined=CONFINED, grace_ms=left)), ident)
 
     def exit(self, uid, reason=EXIT_GUEST_OFF, detail=b"", status=0):
         self.vms[uid][0] = LV_GONE

@@ -29,7 +29,7 @@ def grace():
         eq(l.create(c, "a").status, 201)
         for doc, want in ((b"", (STOP_AGENT, 0, [100, 100])),
                           (timeout(None), (STOP_AGENT, 0, [100, 100])),
-                          (timeout(30), (STOP_AGENT, 30000, [30000, 0])),
+                          (timeout(30), (STOP_AGENT, 30000, [29900, 100])),
                           (timeout(0), (STOP_QUIT, 0, [0, 0])),
                           (b"", (STOP_AGENT, 0, [100, 100]))):
             eq(l.call(c, STOP, "a", doc=doc).status, 200)

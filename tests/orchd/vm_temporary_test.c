@@ -96,6 +96,30 @@ test_temporary_held(void)
 	end();
 }
 
+/* What it is on its way to has a time of its own, whatever went before. */
+static void
+test_anew(void)
+{
+	static const enum vm_state way[] = { VM_PENDING, VM_STARTING,
+		VM_RUNNING, VM_STOPPING };
+	size_t i;
+
+	begin_temporary(VM_PENDING, false);
+	for (i = 0; i < nitems(way); i++) {
+		t_row(vm_fsm_state(way[i]));
+		vm->row.state = way[i];
+		vm->temp.is_late = true; /* of the state before */
+		t_true(temporary_is_over(vm) == NULL);
+		t_eq(left_s(), 600);
+		vm->temp.is_late = true;
+		t_true(temporary_is_over(vm) != NULL);
+	}
+	temporary_anew(vm);
+	t_true(vm->obj.woken);
+	t_true(temporary_is_over(vm) == NULL);
+	end();
+}
+
 /* Its deadline, to the millisecond. */
 static void
 test_deadline(void)
@@ -212,6 +236,7 @@ test_no_timer(void)
 const struct t_case t_cases[] = {
 	{ "a temporary one", test_temporary },
 	{ "a temporary one that is held", test_temporary_held },
+	{ "on its way", test_anew },
 	{ "its deadline", test_deadline },
 	{ "it is late", test_late },
 	{ "who comes and goes", test_wakes },

@@ -476,6 +476,8 @@ request(struct conn *c)
 		c->state = C_HOLD;
 	} else if (strcmp(path, "/v1/power") == 0) {
 		answer(c, 202, "{}");
+		(void)fprintf(stderr, "power %.*s\n", (int)c->body.used,
+		    (const char *)c->body.p);
 		c->f->power = strstr((const char *)c->body.p, "reboot") != NULL
 		    ? POWER_REBOOT
 		    : POWER_OFF;

@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+"""orchd alone: what becomes of the time that a stop was given, where another stop
+is refused, the VM is temporary, or orchd begins anew.
+
+usage: orchd_stop_test.py [CASE...]
+"""
+from peers import *  # noqa: F403
+
+import tables  # noqa: E402
+
+KEPT = []  # connections that nobody closes meanwhile
+
+
+def kept(l, uid=0):
+    KEPT.append(l.client(uid))
+    return KEPT[-1]
+
+
+def timeout(s):
+    return tables.pack("VMStop", timeout=s)
+
+
+def ladder(m):
+    s = launch_stop.of(m[2])
+    return getattr(s, "from"), s.grace_ms
+
+
+def stopping(l, c, doc=b"", key="", **kw):
+    """A VM on the ladder; the LAUNCH_STOPs, of which the first is answered."""
+    eq(l.create(c, "a", **kw).status, 201)
+    held = held_up(l, l.launch, LAUNCH_STOP)
+    l.ask(kept(l), STOP, "a", doc=doc, key=key)
+    l.until(lambda: held, "STOP")
+    taken(l, held[0])
+    l.settle()
+    return held
+
+
+def taken(l, m):
+    uid = launch_stop.of(m[2]).vm
+    l.launch.vms[uid][0] = LV_STOPPING
+    l.launch.done(m[1], uid)
+
+
+def stays(l, s):
+    c, end = kept(l), time.monotonic() + s
+    while time.monotonic() < end:
+        eq(l.state(c, "a"), "stopping")
+        l.pump(0.2)
+
+
+def refused():
+    """One that is not waited for changes nothing, and its key is not noted."""
+    with up(max_conns=600) as l:
+        c = l.client()
+        held = stopping(l, c, timeout(600))
+        while True:  # the first that cannot wait ends it
+            rid = l.ask(kept(l, l.user), STOP, "a")
+            l.settle(0.01)
+            if rid in l.res:
+                break
+        eq(l.res[rid].status, 503)
+        last = KEPT[-1]
+        eq(l.call(last, STOP, "a", key="k", doc=timeout(0)).status, 503)
+        # what comes next of that VM does not bring it about, either
+        third = l.ask(kept(l), STOP, "a")
+        l.settle(0.3)
+        assert third not in l.res, l.res[third]
+        eq([ladder(m) for m in held], [(STOP_AGENT, 600000)])
+        one = KEPT[KEPT.index(last) - 1]
+        one.sock.close()
+        l.until(lambda: one.id in l.gone, "API_GONE")
+        l.ask(last, STOP, "a", key="k", doc=timeout(0))
+        l.until(lambda: len(held) == 2, "STOP again")
+        eq(ladder(held[1]), (STOP_QUIT, 0))
+
+
+def temporary():
+    """One that is temporary has a time that was said later as well."""
+    with up(temporary_ms=400, ready_ms=1000) as l:
+        c = l.client()
+        held = stopping(l, c, temporary=True)
+        l.ask(kept(l), STOP, "a", doc=timeout(600))
+        l.until(lambda: len(held) == 2, "STOP again")
+        taken(l, held[1])
+        stays(l, 20)
+
+
+def begun_anew():
+    """A new orchd hears of launchd what is left, and waits that long."""
+    with up(ready_ms=1000) as l:
+        held = stopping(l, l.client(), timeout(60), "k", temporary=True)
+        uid = launch_stop.of(held[0][2]).vm
+        l.launch.left[uid] = 30000
+        l.restart()
+        stays(l, 12)  # longer than by mews.conf
+        again = l.ask(kept(l), STOP, "a", key="k", doc=timeout(60))
+        stays(l, 1)
+        eq(len(held), 1)
+        assert again not in l.res, l.res[again]
+        # what is asked of another launchd is what is left
+        l.launch.vms[uid][0] = LV_READY
+        l.plumb(ROOM_LAUNCHD)
+        l.until(lambda: len(held) == 2, "STOP again")
+        eq(ladder(held[1]), (STOP_AGENT, 30000))
+        let_go(l.launch, held[1:])
+        eq(l.answer(again).status, 200)
+
+
+def asked_anew():
+    """Where launchd forgot it as well, the retry of who asked has the time."""
+    for late in (True, False):
+        with up() as l:
+            held = stopping(l, l.client(), timeout(60), "k")
+            uid = launch_stop.of(held[0][2]).vm
+            l.launch.vms[uid][0] = LV_READY
+            lists = held_up(l, l.launch, LAUNCH_LIST)
+            l.restart()
+            l.until(lambda: lists, "LIST")
+            asked = []
+            if not late:
+                asked.append(l.ask(kept(l), STOP, "a", key="k", doc=timeout(60)))
+                l.settle()
+            let_go(l.launch, lists)
+            held = held_up(l, l.launch, LAUNCH_STOP)
+            l.until(lambda: held, "STOP")
+            if late:
+                eq(ladder(held[0]), (STOP_AGENT, 0))
+                taken(l, held[0])
+                asked.append(l.ask(kept(l), STOP, "a", key="k", doc=timeout(60)))
+                l.until(lambda: len(held) == 2, "STOP again")
+            eq(ladder(held[-1]), (STOP_AGENT, 60000))
+            taken(l, held[-1])
+            l.settle()
+            # from then on it is known, and a retry only waits
+            asked.append(l.ask(kept(l), STOP, "a", key="k", doc=timeout(60)))
+            l.settle(0.2)
+            eq(len(held), 1 + late)
+            l.launch.exit(uid, EXIT_STOPPED)
+            for rid in asked:
+                eq(l.answer(rid).status, 200)
+
+
+if __name__ == "__main__":
+    run(__file__, refused, temporary, begun_anew, asked_anew)
