@@ -13,6 +13,7 @@
 #include "agent/conn.h"
 #include "agent/detach.h"
 #include "agent/exec.h"
+#include "agent/hold.h"
 #include "agent/power.h"
 #include "common/clock.h"
 #include "common/err.h"
@@ -89,6 +90,7 @@ put_boot(struct conn *c)
 	}
 	/* it has served; nothing needs to hold it */
 	explicit_bzero(a->spec.entropy, sizeof(a->spec.entropy));
+	hold_limit(a->work.limits.own);
 	a->is_booted = true;
 	power_listen(a);
 	conn_answer(c, 200, "{\"ready\":true}");

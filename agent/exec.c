@@ -15,6 +15,7 @@
 #include "agent/child.h"
 #include "agent/conn.h"
 #include "agent/exec.h"
+#include "agent/hold.h"
 #include "agent/spawn.h"
 #include "common/err.h"
 #include "common/fds.h"
@@ -207,6 +208,27 @@ on_out(void *arg, uint32_t events)
 	port_flush(p);
 }
 
+/* Its texts and stack go as soon as they can: there may be secrets. */
+static void
+child_check(struct exec *ex)
+{
+	if (ex->child == NULL || (ex->pid != 0 && !child_is_away(ex->child)))
+		return;
+	ex->fail = ex->child->fail;
+	spawn_free(ex->child);
+	ex->child = NULL;
+}
+
+/* Of those that say nothing, too. */
+static void
+children_check(void)
+{
+	struct exec *ex;
+
+	for (ex = LIST_FIRST(&execs); ex != NULL; ex = LIST_NEXT(ex, link))
+		child_check(ex);
+}
+
 int
 exec_start(
     struct conn *c, struct exec_request *req, struct exec **ret, struct err *e)
@@ -220,6 +242,7 @@ exec_start(
 	if ((ex = malloc(sizeof(*ex))) == NULL)
 		return err_set(e, -ENOMEM, "out of memory");
 	memset(ex, 0, offsetof(struct exec, dec));
+	hold_on_full(children_check);
 	r = spawn(&c->a->work, &c->a->spec.env, req, &sp, e);
 	if (r < 0) {
 		free(ex);
@@ -418,17 +441,6 @@ exit_code(const struct exec *ex)
 	if (WIFEXITED(ex->status))
 		return WEXITSTATUS(ex->status);
 	return 128 + WTERMSIG(ex->status);
-}
-
-/* Its texts and stack go as soon as they can: there may be secrets. */
-static void
-child_check(struct exec *ex)
-{
-	if (ex->child == NULL || (ex->pid != 0 && !child_is_away(ex->child)))
-		return;
-	ex->fail = ex->child->fail;
-	spawn_free(ex->child);
-	ex->child = NULL;
 }
 
 /* What kept it from running is said where a shell would say it. */
