@@ -204,7 +204,7 @@ post_exec(struct conn *c)
 		r = err_set(&e, -EINVAL, "detach: without tty and stdin");
 	else if (req.detach)
 		r = detach_start(c, &req, &e);
-	else if (c->a->nexecs - c->a->ndetached >= EXECS_MAX)
+	else if (!exec_has_room(c->a))
 		r = err_set(&e, -EBUSY,
 		    "%d commands run in this vm, or are being ended as their "
 		    "clients are gone: try again in some seconds",

@@ -42,13 +42,15 @@ struct exec {
 	bool tty;
 	bool in_ending; /* close stdin once what waits is written */
 	bool is_told; /* the status was sent */
+	bool is_killed; /* with all that it started */
 	struct frame waits; /* stdin that the process does not take yet */
 	uint32_t waits_off;
 	struct frame_dec dec;
 };
 
-/* Found by pid when they end; EXECS_MAX at most. */
+/* Found by pid when they end; the oldest is the last. */
 static LIST_HEAD(execs, exec) execs = LIST_HEAD_INITIALIZER(execs);
+static size_t nkilled; /* of those that were not reaped */
 
 static void
 stream_close(struct watch *w)
@@ -80,6 +82,10 @@ exec_kill(const struct exec *ex, int sig)
 static void
 exec_end(struct exec *ex)
 {
+	if (ex->pid != 0 && !ex->is_killed) {
+		ex->is_killed = true;
+		nkilled++;
+	}
 	exec_kill(ex, SIGKILL);
 	execgroup_kill(&ex->group); /* also what made a session of its own */
 }
@@ -123,6 +129,30 @@ unread(struct watch *w)
 	w->fn = on_unread;
 	if (loop_watch(w, EPOLLIN) < 0)
 		stream_close(w);
+}
+
+/* Whose client is gone and who is still given time. */
+static struct exec *
+oldest_left(void)
+{
+	struct exec *ex, *oldest = NULL;
+
+	for (ex = LIST_FIRST(&execs); ex != NULL; ex = LIST_NEXT(ex, link)) {
+		if (ex->c == NULL && !ex->is_killed)
+			oldest = ex;
+	}
+	return oldest;
+}
+
+bool
+exec_has_room(const struct agent *a)
+{
+	const size_t n = a->nexecs - a->ndetached;
+	struct exec *ex;
+
+	if (n - nkilled >= EXECS_MAX && (ex = oldest_left()) != NULL)
+		exec_end(ex);
+	return n - nkilled < EXECS_MAX && n < EXECS_MAX + EXECS_DYING;
 }
 
 static int
@@ -520,6 +550,8 @@ exec_reaped(pid_t pid, int status)
 		return;
 	ex->pid = 0;
 	ex->status = status;
+	if (ex->is_killed)
+		nkilled--;
 	child_check(ex);
 	a = ex->a;
 	g = ex->group;
