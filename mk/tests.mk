@@ -29,6 +29,8 @@ $(B)/unit/warden/gclock_test: $(UNIT_OBJ_gclock_test)
 
 UNIT_OBJ_gate_test := $(B)/obj/agent/gate.o
 $(B)/unit/agent/gate_test: $(UNIT_OBJ_gate_test)
+UNIT_OBJ_hold_test := $(B)/obj/agent/hold.o
+$(B)/unit/agent/hold_test: $(UNIT_OBJ_hold_test)
 UNIT_OBJ_limits_of_test := $(call obj,agent/limits.c agent/file.c)
 $(B)/unit/agent/limits_of_test: $(UNIT_OBJ_limits_of_test)
 UNIT_OBJ_oom_test := $(call obj,agent/oom.c agent/loop.c)
