@@ -132,6 +132,7 @@ exec_request(struct client *c, const char *text, size_t len)
 	}
 	c->stream->newer = req.user[0] != '\0' ? "user" : NULL;
 	jbuf_init(&b, WARD_OPEN_MAX);
+	b.plain = true; /* no longer than it came */
 	table_encode(&exec_request_table, TABLE_SECRETS, &req, &b);
 	table_clear(&exec_request_table, &req);
 	if (b.r < 0)

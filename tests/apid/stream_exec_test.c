@@ -129,6 +129,21 @@ test_exec_request(void)
 	end_stream();
 }
 
+/* It is as long for the agent as it was for its writer. */
+static void
+test_exec_plain(void)
+{
+	static const char text[] = "{\"cmd\":[\"a<b>&\\b\\f\xe2\x80\xa8\"]}";
+
+	begin_exec();
+	ws->message(c, true, text, sizeof(text) - 1);
+	SAYS("max:65537");
+	t_eq(outbuf_left(&c->stream->up), FRAME_HEAD_LEN + sizeof(text) - 1);
+	t_mem(c->stream->up.p + FRAME_HEAD_LEN, sizeof(text) - 1, text,
+	    sizeof(text) - 1);
+	end_stream();
+}
+
 /* What the agent gets of it may be so long, and no longer. */
 static void
 test_exec_long(void)
@@ -368,6 +383,7 @@ const struct t_case t_cases[] = {
 	{ "a long request", test_exec_long },
 	{ "not detached", test_exec_detach },
 	{ "what is newer than its guest", test_exec_newer },
+	{ "a request as long as it came", test_exec_plain },
 	{ "a request that grows", test_exec_grows },
 	{ "messages of an exec", test_exec_messages },
 	{ "signals", test_signals },
