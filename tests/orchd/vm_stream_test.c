@@ -34,7 +34,7 @@ static struct conn conns[CONNS]; /* by id; 0 is none */
 static const uint32_t listed[SHARE_KINDS] = { 1, 1 };
 static long blocks;
 static char said[1024];
-static int up, down; /* ends of the last stream */
+static int up, down, kept; /* ends of the last stream, and a copy of up */
 
 /* How it is played; begin() sets all back. */
 static struct {
@@ -211,14 +211,26 @@ temporary_hold(struct vm *of)
 	note("hold");
 }
 
-void
-vm_streams_end(
-    struct vm *of, struct share_who who, unsigned int n, unsigned int nholds)
+struct share *
+vm_share(struct vm *of, uint32_t kind)
 {
 	t_true(of == vm);
-	t_eq(nholds, 0);
-	share_give(&of->streams, who, n);
-	note("end:%u:%u", who.uid, n);
+	return kind == STREAM_SIGNAL ? &of->signals : &of->streams;
+}
+
+bool
+vm_is_held_by(uint32_t kind)
+{
+	return kind == STREAM_EXEC || kind == STREAM_CONSOLE;
+}
+
+void
+conn_has_stream(struct conn *c, uint64_t vmid, uint32_t kind, int fd)
+{
+	t_true(c == &conns[c->id]);
+	c->stream_of = vmid;
+	c->stream_kind = kind;
+	kept = fd;
 }
 
 /* --- a test --- */
@@ -242,7 +254,7 @@ begin(uint64_t total)
 	play.now_ms = 1000;
 	ev = (struct ev){ .fail_new = 0 };
 	said[0] = '\0';
-	up = down = -1;
+	up = down = kept = -1;
 	blocks = t_live();
 	memset(&o, 0, sizeof(o));
 	o.base = event_base_new();
@@ -259,6 +271,7 @@ begin(uint64_t total)
 	vm->nparts = 1;
 	vm->part[0].state = PART_USED;
 	share_init(&vm->streams, total, listed);
+	share_init(&vm->signals, VM_SIGNALS_MAX, listed);
 	queue_init(&vm->queue, listed);
 	for (i = 0; i < CONNS; i++)
 		conns[i] = (struct conn){ .id = i };
@@ -269,6 +282,7 @@ close_ends(void)
 {
 	fd_close(&up);
 	fd_close(&down);
+	fd_close(&kept);
 }
 
 static void
@@ -277,6 +291,7 @@ end(void)
 	close_ends();
 	queue_clear(&vm->queue);
 	share_clear(&vm->streams);
+	share_clear(&vm->signals);
 	object_clear(&vm->obj);
 	free(vm);
 	event_free(o.objects.turn);
@@ -330,13 +345,13 @@ test_given(void)
 {
 	static const struct {
 		uint32_t kind;
-		unsigned int nstreams, nholds;
+		unsigned int nstreams, nsignals;
 		const char *says;
 	} rows[] = {
-		{ STREAM_EXEC, 1, 1, "stream:7:1:5 hold 1:stream" },
-		{ STREAM_CONSOLE, 1, 1, "stream:7:2:5 hold 1:stream" },
+		{ STREAM_EXEC, 1, 0, "stream:7:1:5 hold 1:stream" },
+		{ STREAM_CONSOLE, 1, 0, "stream:7:2:5 hold 1:stream" },
 		{ STREAM_CONSOLE_LOG, 1, 0, "log:7:3:5:9 1:stream" },
-		{ STREAM_SIGNAL, 0, 0, "stream:7:4:5 1:stream" },
+		{ STREAM_SIGNAL, 0, 1, "stream:7:4:5 1:stream" },
 		{ STREAM_VMM_LOG, 1, 0, "log:7:5:5:9 1:stream" },
 	};
 	char byte = 0;
@@ -348,15 +363,19 @@ test_given(void)
 		ask(1, 1, rows[i].kind);
 		SAYS(rows[i].says);
 		t_eq(conns[1].stream_of, 7);
-		t_eq(conns[1].nstreams, rows[i].nstreams);
-		t_eq(conns[1].nholds, rows[i].nholds);
+		t_eq(conns[1].stream_kind, rows[i].kind);
 		t_eq(share_has(&vm->streams, user(1)), rows[i].nstreams);
+		t_eq(share_has(&vm->signals, user(1)), rows[i].nsignals);
 		t_eq(write(up, "a", 1), 1);
 		t_eq(read(down, &byte, 1), 1);
 		t_eq(byte, 'a');
 		t_eq(read(down, &byte, 1), -1);
 		t_eq(errno, EAGAIN);
 		t_true((fcntl(up, F_GETFD) & FD_CLOEXEC) != 0);
+		t_true((fcntl(kept, F_GETFD) & FD_CLOEXEC) != 0);
+		t_true(kept > 2);
+		(void)shutdown(kept, SHUT_RDWR); /* is the end of it */
+		t_eq(read(down, &byte, 1), 0);
 		end();
 	}
 }
@@ -373,20 +392,17 @@ test_not_given(void)
 		const char *exec, *signal;
 	} rows[] = {
 		{ "no descriptor", true, false, 0, 0,
-		    "1:503:no descriptor is left for a stream: try again "
-		    "end:1:1",
+		    "1:503:no descriptor is left for a stream: try again",
 		    "1:503:no descriptor is left for a stream: try again" },
 		{ "no launcher", false, false, -EPIPE, 0,
-		    "stream:7:1:5 1:503:the launcher restarts: try again "
-		    "end:1:1",
+		    "stream:7:1:5 1:503:the launcher restarts: try again",
 		    "stream:7:4:5 1:503:the launcher restarts: try again" },
 		{ "a busy one", false, false, -ENOBUFS, 0,
-		    "stream:7:1:5 1:503:the launcher is busy: try again "
-		    "end:1:1",
+		    "stream:7:1:5 1:503:the launcher is busy: try again",
 		    "stream:7:4:5 1:503:the launcher is busy: try again" },
-		{ "nobody", false, true, 0, 0, "end:1:1", "" },
+		{ "nobody", false, true, 0, 0, "", "" },
 		{ "no memory", false, false, 0, 1, "1:500:out of memory",
-		    "stream:7:4:5 1:stream" },
+		    "1:500:out of memory" },
 	};
 	size_t i, how;
 	int lowest, fd;
@@ -406,7 +422,8 @@ test_not_given(void)
 			t_fail_alloc(0);
 			SAYS(how == 0 ? rows[i].exec : rows[i].signal);
 			t_eq(share_has(&vm->streams, user(1)), 0);
-			t_eq(conns[1].nstreams, 0);
+			t_eq(share_has(&vm->signals, user(1)), 0);
+			t_eq(kept, -1);
 			t_true(queue_is_empty(&vm->queue));
 			close_ends();
 			fd = fcntl(0, F_DUPFD_CLOEXEC, 0);
@@ -501,13 +518,13 @@ test_waits(void)
 	share_give(&vm->streams, user(1), 1);
 	serve();
 	SAYS("stream:7:1:5 hold 3:stream");
-	t_eq(conns[3].nstreams, 1);
+	t_eq(conns[3].stream_of, 7);
 	t_eq(share_has(&vm->streams, user(1)), 2);
 	t_true(!waits(3));
 	t_true(evtimer_pending(vm->queue.timer, NULL));
 	share_give(&vm->streams, user(1), 1);
 	serve();
-	SAYS("end:1:1");
+	SAYS("");
 	t_true(queue_is_empty(&vm->queue));
 	t_true(!evtimer_pending(vm->queue.timer, NULL));
 	serve(); /* and nothing more */
@@ -628,10 +645,40 @@ test_unfit_waits(void)
 	end();
 }
 
+/* Signals have places of their own, and their callers shares of them. */
+static void
+test_signals(void)
+{
+	unsigned int n;
+
+	begin(3);
+	for (n = 0; share_can(&vm->signals, user(1), 1); n++) {
+		conns[1].id = 1;
+		ask(1, 1, STREAM_SIGNAL);
+		close_ends();
+		SAYS("stream:7:4:5 1:stream");
+	}
+	t_eq(n, 7);
+	conns[1].id = 1;
+	ask(1, 1, STREAM_SIGNAL);
+	SAYS("1:503:too many signals to this vm are under way: your user has 7 "
+	     "of them, all users together have at most 8, and some are kept "
+	     "for others: wait for their answers");
+	ask(2, 2, STREAM_SIGNAL);
+	close_ends();
+	SAYS("stream:7:4:5 2:stream");
+	conns[1].id = 1;
+	ask(1, 1, STREAM_EXEC);
+	SAYS("stream:7:1:5 hold 1:stream");
+	t_true(queue_is_empty(&vm->queue));
+	end();
+}
+
 const struct t_case t_cases[] = {
 	{ "given", test_given },
 	{ "not given", test_not_given },
 	{ "what the vm is", test_unfit },
+	{ "signals", test_signals },
 	{ "who waits", test_waits },
 	{ "whose turn it is", test_turn },
 	{ "no place to wait", test_no_place },
