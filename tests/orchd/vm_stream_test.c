@@ -39,7 +39,7 @@ static int up, down, kept; /* ends of the last stream, and a copy of up */
 /* How it is played; begin() sets all back. */
 static struct {
 	int64_t now_ms;
-	bool no_pair;
+	bool no_pair, no_copy;
 	int pass_r;
 	const char *words, *now; /* doubt, in the two ways; NULL: none */
 } play;
@@ -80,6 +80,22 @@ socketpair(int domain, int type, int protocol, int sv[2])
 		return -1;
 	}
 	return (int)syscall(SYS_socketpair, domain, type, protocol, sv);
+}
+
+int
+fcntl(int fd, int cmd, ...)
+{
+	va_list ap;
+	int n;
+
+	va_start(ap, cmd);
+	n = va_arg(ap, int);
+	va_end(ap);
+	if (play.no_copy && cmd == F_DUPFD_CLOEXEC) {
+		errno = EMFILE;
+		return -1;
+	}
+	return (int)syscall(SYS_fcntl, fd, cmd, n);
 }
 
 /* --- connections --- */
@@ -374,10 +390,24 @@ test_given(void)
 		t_true((fcntl(up, F_GETFD) & FD_CLOEXEC) != 0);
 		t_true((fcntl(kept, F_GETFD) & FD_CLOEXEC) != 0);
 		t_true(kept > 2);
+		t_eq(write(kept, "b", 1), 1); /* it is apid's end */
+		t_eq(read(down, &byte, 1), 1);
+		t_eq(byte, 'b');
 		(void)shutdown(kept, SHUT_RDWR); /* is the end of it */
 		t_eq(read(down, &byte, 1), 0);
 		end();
 	}
+}
+
+static unsigned int
+nopen(void)
+{
+	unsigned int n = 0;
+	int fd;
+
+	for (fd = 0; fd < 64; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
 }
 
 /* It has none then, and nothing is left of it. */
@@ -386,34 +416,37 @@ test_not_given(void)
 {
 	static const struct {
 		const char *name;
-		bool no_pair, no_conn;
+		bool no_pair, no_copy, no_conn;
 		int pass_r;
 		unsigned int alloc;
 		const char *exec, *signal;
 	} rows[] = {
-		{ "no descriptor", true, false, 0, 0,
+		{ "no descriptor", true, false, false, 0, 0,
 		    "1:503:no descriptor is left for a stream: try again",
 		    "1:503:no descriptor is left for a stream: try again" },
-		{ "no launcher", false, false, -EPIPE, 0,
+		{ "no launcher", false, false, false, -EPIPE, 0,
 		    "stream:7:1:5 1:503:the launcher restarts: try again",
 		    "stream:7:4:5 1:503:the launcher restarts: try again" },
-		{ "a busy one", false, false, -ENOBUFS, 0,
+		{ "a busy one", false, false, false, -ENOBUFS, 0,
 		    "stream:7:1:5 1:503:the launcher is busy: try again",
 		    "stream:7:4:5 1:503:the launcher is busy: try again" },
-		{ "nobody", false, true, 0, 0, "", "" },
-		{ "no memory", false, false, 0, 1, "1:500:out of memory",
+		{ "no third one", false, true, false, 0, 0,
+		    "1:503:no descriptor is left for a stream: try again",
+		    "1:503:no descriptor is left for a stream: try again" },
+		{ "nobody", false, false, true, 0, 0, "", "" },
+		{ "no memory", false, false, false, 0, 1, "1:500:out of memory",
 		    "1:500:out of memory" },
 	};
 	size_t i, how;
-	int lowest, fd;
+	unsigned int before;
 
 	for (i = 0; i < nitems(rows); i++) {
 		for (how = 0; how < 2; how++) {
 			t_row(rows[i].name);
 			begin(3);
-			lowest = fcntl(0, F_DUPFD_CLOEXEC, 0);
-			(void)close(lowest);
+			before = nopen();
 			play.no_pair = rows[i].no_pair;
+			play.no_copy = rows[i].no_copy;
 			play.pass_r = rows[i].pass_r;
 			if (rows[i].no_conn)
 				conns[1].id = 0;
@@ -426,12 +459,35 @@ test_not_given(void)
 			t_eq(kept, -1);
 			t_true(queue_is_empty(&vm->queue));
 			close_ends();
-			fd = fcntl(0, F_DUPFD_CLOEXEC, 0);
-			t_eq(fd, lowest);
-			(void)close(fd);
+			t_eq(nopen(), before);
 			end();
 		}
 	}
+}
+
+/* It leaves what others have, and they are seen to. */
+static void
+test_not_given_more(void)
+{
+	begin_waiting(3);
+	TAILQ_INIT(&o.objects.woken);
+	vm->obj.woken = false;
+	play.pass_r = -EPIPE;
+	ask(4, 2, STREAM_EXEC);
+	SAYS("stream:7:1:5 4:503:the launcher restarts: try again");
+	t_true(vm->obj.woken);
+	t_eq(share_has(&vm->streams, user(2)), 0);
+	end();
+	begin(4);
+	ask(1, 1, STREAM_EXEC);
+	close_ends();
+	said[0] = '\0';
+	play.pass_r = -EPIPE;
+	ask(2, 1, STREAM_EXEC);
+	SAYS("stream:7:1:5 2:503:the launcher restarts: try again");
+	t_eq(share_has(&vm->streams, user(1)), 1);
+	t_true(!vm->obj.woken);
+	end();
 }
 
 #define X10 "xxxxxxxxxx"
@@ -677,6 +733,7 @@ test_signals(void)
 const struct t_case t_cases[] = {
 	{ "given", test_given },
 	{ "not given", test_not_given },
+	{ "not given, beside others", test_not_given_more },
 	{ "what the vm is", test_unfit },
 	{ "signals", test_signals },
 	{ "who waits", test_waits },
