@@ -19,6 +19,7 @@
 #define AGENT_PORT 1024 /* HTTP is served here */
 #define CONNS_MAX 128 /* streams the host may have open */
 #define EXECS_MAX 128 /* attached: half of them may be on their way out */
+#define EXECS_DYING 64 /* more: killed, not reaped */
 #define EXEC_BODY_MAX (1U << 20)
 
 struct conn;

@@ -13,6 +13,7 @@
 #include "agent/conn.h"
 #include "agent/detach.h"
 #include "agent/exec.h"
+#include "agent/hold.h"
 #include "agent/power.h"
 #include "common/clock.h"
 #include "common/err.h"
@@ -89,6 +90,7 @@ put_boot(struct conn *c)
 	}
 	/* it has served; nothing needs to hold it */
 	explicit_bzero(a->spec.entropy, sizeof(a->spec.entropy));
+	hold_limit(a->work.limits.own);
 	a->is_booted = true;
 	power_listen(a);
 	conn_answer(c, 200, "{\"ready\":true}");
@@ -202,7 +204,7 @@ post_exec(struct conn *c)
 		r = err_set(&e, -EINVAL, "detach: without tty and stdin");
 	else if (req.detach)
 		r = detach_start(c, &req, &e);
-	else if (c->a->nexecs - c->a->ndetached >= EXECS_MAX)
+	else if (!exec_has_room(c->a))
 		r = err_set(&e, -EBUSY,
 		    "%d commands run in this vm, or are being ended as their "
 		    "clients are gone: try again in some seconds",

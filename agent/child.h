@@ -29,6 +29,7 @@ struct work;
 struct child {
 	const struct work *work;
 	struct exec_request req;
+	size_t held; /* bytes of all this (agent/hold.h) */
 	char **argv; /* [-1] is free, for a script without an interpreter */
 	char **envp;
 	bool has_user; /* else it runs as root, as it is born */

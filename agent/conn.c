@@ -5,8 +5,21 @@
 
 #include "agent/agent.h"
 #include "agent/conn.h"
+#include "agent/hold.h"
 #include "common/num.h"
 #include "proto/jbuf.h"
+
+/* Secrets may be in it. */
+static void
+body_free(struct conn *c)
+{
+	if (c->body != NULL)
+		explicit_bzero(c->body, c->body_cap);
+	free(c->body);
+	hold_give(c->body_cap);
+	c->body = NULL;
+	c->body_len = c->body_cap = 0;
+}
 
 void
 conn_free(struct conn *c)
@@ -17,9 +30,7 @@ conn_free(struct conn *c)
 		c->taker->gone(c->taken);
 	duct_close(&c->d);
 	free(c->http);
-	if (c->body != NULL)
-		explicit_bzero(c->body, c->body_cap);
-	free(c->body);
+	body_free(c);
 	free(c);
 }
 
@@ -44,32 +55,59 @@ conn_open(void *arg, struct ystream *s)
 	return conn_new(arg, &d);
 }
 
-/* The decoded body, collected: secrets may be in it, so it never moves
- * without being wiped where it was. */
+/* cap bytes in all; while it moves both are held.  False: no more fits. */
+static bool
+body_grow(struct conn *c, size_t cap)
+{
+	const size_t len = c->body_len;
+	char *p;
+
+	if (!hold_take(cap))
+		return false;
+	if ((p = malloc(cap)) == NULL) {
+		hold_give(cap);
+		return false;
+	}
+	if (len > 0)
+		memcpy(p, c->body, len);
+	body_free(c); /* wiped where it was */
+	c->body = p;
+	c->body_len = len;
+	c->body_cap = cap;
+	return true;
+}
+
+/* What a body of so many bytes and a NUL takes: just that where its length was
+ * said. */
+static size_t
+body_cap(const struct conn *c, size_t len)
+{
+	size_t cap = c->body_cap == 0 ? 4096 : c->body_cap;
+
+	if (c->http->framing == HTTP_BODY_LENGTH)
+		return (size_t)c->http->content_length + 1;
+	while (cap < len + 1)
+		cap *= 2;
+	return cap <= CONN_BODY_MAX ? cap : CONN_BODY_MAX + 1;
+}
+
+/* The decoded body, collected. */
 static int
 body_write(void *arg, const void *data, size_t len)
 {
 	struct conn *c = arg;
-	size_t cap = c->body_cap == 0 ? 4096 : c->body_cap;
-	char *p;
 
 	if (len > CONN_BODY_MAX - c->body_len)
 		return -EMSGSIZE;
-	while (cap < c->body_len + len + 1)
-		cap *= 2;
-	if (cap != c->body_cap) {
-		if ((p = malloc(cap)) == NULL)
-			return -ENOMEM;
-		if (c->body != NULL) {
-			memcpy(p, c->body, c->body_len);
-			explicit_bzero(c->body, c->body_cap);
-			free(c->body);
-		}
-		c->body = p;
-		c->body_cap = cap;
+	if (c->is_dropped || len == 0)
+		return 0;
+	if (c->body_len + len + 1 > c->body_cap &&
+	    !body_grow(c, body_cap(c, c->body_len + len))) {
+		body_free(c);
+		c->is_dropped = true;
+		return 0;
 	}
-	if (len > 0)
-		memcpy(c->body + c->body_len, data, len);
+	memcpy(c->body + c->body_len, data, len);
 	c->body_len += len;
 	return 0;
 }
@@ -211,16 +249,27 @@ take_line(struct conn *c, const uint8_t *p, size_t len, size_t *used)
 	return 0;
 }
 
+static void
+refuse(struct conn *c)
+{
+	char text[160];
+
+	(void)snprintf(text, sizeof(text), HOLD_FULL, hold_max() / 1024);
+	conn_error(c, 503, text);
+}
+
 /* One request is whole: it is answered. */
 static void
 request_done(struct conn *c)
 {
 	if (!c->http->keep_alive)
 		c->state = CONN_LAST;
-	c->a->request(c);
-	if (c->body != NULL)
-		explicit_bzero(c->body, c->body_cap);
-	c->body_len = 0;
+	if (c->is_dropped)
+		refuse(c);
+	else
+		c->a->request(c);
+	c->is_dropped = false;
+	body_free(c);
 	if (c->state == CONN_TAKEN) {
 		free(c->http);
 		c->http = NULL;

@@ -40,7 +40,8 @@ struct conn {
 	size_t line_len;
 	struct http *http; /* freed when the stream is taken: it is large */
 	char *body;
-	size_t body_len, body_cap;
+	size_t body_len, body_cap; /* body_cap is held (agent/hold.h) */
+	bool is_dropped; /* it did not fit: 503 once it has passed */
 	char out[CONN_OUT_MAX]; /* an answer that waits to be taken */
 	size_t out_off, out_len;
 	const struct conn_taker *taker; /* NULL: nobody's */

@@ -48,6 +48,7 @@ struct detached {
 	int rest; /* of what it said, once it is reaped: bytes in the pipe */
 	bool never_ran;
 	bool stalls; /* the console has no room */
+	bool returned; /* the last byte was a carriage return */
 	size_t len;
 	char line[LINE_LEN];
 };
@@ -98,17 +99,31 @@ put_line(struct detached *d)
 	d->len = 0;
 }
 
+/* What moves a terminal's cursor, or ends the line for those who print it. */
+static char
+plain(char ch)
+{
+	return (ch >= 0 && ch < ' ' && ch != '\t') || ch == 0x7f ? ' ' : ch;
+}
+
+/* A carriage return ends a line, too: what follows would stand where one
+ * begins, as if somebody else had said it. */
 static void
 take(struct detached *d, const char *p, size_t len)
 {
 	size_t i;
 
 	for (i = 0; i < len; i++) {
-		if (p[i] == '\n' || d->len == sizeof(d->line))
+		const bool ends = p[i] == '\n' || p[i] == '\r';
+		const bool second = p[i] == '\n' && d->returned;
+
+		d->returned = p[i] == '\r';
+		if (second)
+			continue;
+		if (ends || d->len == sizeof(d->line))
 			put_line(d);
-		/* a NUL would end the line for those who print it */
-		if (p[i] != '\n')
-			d->line[d->len++] = p[i] != '\0' ? p[i] : ' ';
+		if (!ends)
+			d->line[d->len++] = plain(p[i]);
 	}
 }
 

@@ -15,6 +15,7 @@
 #include "agent/child.h"
 #include "agent/conn.h"
 #include "agent/exec.h"
+#include "agent/hold.h"
 #include "agent/spawn.h"
 #include "common/err.h"
 #include "common/fds.h"
@@ -41,13 +42,15 @@ struct exec {
 	bool tty;
 	bool in_ending; /* close stdin once what waits is written */
 	bool is_told; /* the status was sent */
+	bool is_killed; /* with all that it started */
 	struct frame waits; /* stdin that the process does not take yet */
 	uint32_t waits_off;
 	struct frame_dec dec;
 };
 
-/* Found by pid when they end; EXECS_MAX at most. */
+/* Found by pid when they end; the oldest is the last. */
 static LIST_HEAD(execs, exec) execs = LIST_HEAD_INITIALIZER(execs);
+static size_t nkilled; /* of those that were not reaped */
 
 static void
 stream_close(struct watch *w)
@@ -79,6 +82,10 @@ exec_kill(const struct exec *ex, int sig)
 static void
 exec_end(struct exec *ex)
 {
+	if (ex->pid != 0 && !ex->is_killed) {
+		ex->is_killed = true;
+		nkilled++;
+	}
 	exec_kill(ex, SIGKILL);
 	execgroup_kill(&ex->group); /* also what made a session of its own */
 }
@@ -122,6 +129,30 @@ unread(struct watch *w)
 	w->fn = on_unread;
 	if (loop_watch(w, EPOLLIN) < 0)
 		stream_close(w);
+}
+
+/* Whose client is gone and who is still given time. */
+static struct exec *
+oldest_left(void)
+{
+	struct exec *ex, *oldest = NULL;
+
+	for (ex = LIST_FIRST(&execs); ex != NULL; ex = LIST_NEXT(ex, link)) {
+		if (ex->c == NULL && !ex->is_killed)
+			oldest = ex;
+	}
+	return oldest;
+}
+
+bool
+exec_has_room(const struct agent *a)
+{
+	const size_t n = a->nexecs - a->ndetached;
+	struct exec *ex;
+
+	if (n - nkilled >= EXECS_MAX && (ex = oldest_left()) != NULL)
+		exec_end(ex);
+	return n - nkilled < EXECS_MAX && n < EXECS_MAX + EXECS_DYING;
 }
 
 static int
@@ -207,6 +238,27 @@ on_out(void *arg, uint32_t events)
 	port_flush(p);
 }
 
+/* Its texts and stack go as soon as they can: there may be secrets. */
+static void
+child_check(struct exec *ex)
+{
+	if (ex->child == NULL || (ex->pid != 0 && !child_is_away(ex->child)))
+		return;
+	ex->fail = ex->child->fail;
+	spawn_free(ex->child);
+	ex->child = NULL;
+}
+
+/* Of those that say nothing, too. */
+static void
+children_check(void)
+{
+	struct exec *ex;
+
+	for (ex = LIST_FIRST(&execs); ex != NULL; ex = LIST_NEXT(ex, link))
+		child_check(ex);
+}
+
 int
 exec_start(
     struct conn *c, struct exec_request *req, struct exec **ret, struct err *e)
@@ -220,6 +272,7 @@ exec_start(
 	if ((ex = malloc(sizeof(*ex))) == NULL)
 		return err_set(e, -ENOMEM, "out of memory");
 	memset(ex, 0, offsetof(struct exec, dec));
+	hold_on_full(children_check);
 	r = spawn(&c->a->work, &c->a->spec.env, req, &sp, e);
 	if (r < 0) {
 		free(ex);
@@ -420,17 +473,6 @@ exit_code(const struct exec *ex)
 	return 128 + WTERMSIG(ex->status);
 }
 
-/* Its texts and stack go as soon as they can: there may be secrets. */
-static void
-child_check(struct exec *ex)
-{
-	if (ex->child == NULL || (ex->pid != 0 && !child_is_away(ex->child)))
-		return;
-	ex->fail = ex->child->fail;
-	spawn_free(ex->child);
-	ex->child = NULL;
-}
-
 /* What kept it from running is said where a shell would say it. */
 static void
 tell_failure(struct exec *ex)
@@ -508,6 +550,8 @@ exec_reaped(pid_t pid, int status)
 		return;
 	ex->pid = 0;
 	ex->status = status;
+	if (ex->is_killed)
+		nkilled--;
 	child_check(ex);
 	a = ex->a;
 	g = ex->group;

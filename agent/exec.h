@@ -1,10 +1,12 @@
 #ifndef MEWS_AGENT_EXEC_H
 #define MEWS_AGENT_EXEC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
+struct agent;
 struct conn;
 struct conn_taker;
 struct err;
@@ -18,6 +20,9 @@ struct exec_request;
  * terminal) or SIGTERM, and are killed when it has ended, or after a grace.
  */
 
+/* True: one more may start.  Where EXECS_MAX run, the one that began first of
+ * those whose clients are gone is killed for it before its time. */
+bool exec_has_room(const struct agent *a);
 /* 0 and *ret, or -errno with e.  Limits are the caller's; what req holds
  * may be taken. */
 int exec_start(

@@ -35,8 +35,10 @@ limits_of(long long left, long long threads, struct limits *ret, struct err *e)
 {
 	/* for the agent, and what the kernel charges nobody for */
 	long long own = within(left / 8, OWN_MIN, 256 * MIB);
-	struct limits l = { .reserve =
-				within(left / 16, RESERVE_MIN, 64 * MIB) };
+	struct limits l = {
+		.own = own,
+		.reserve = within(left / 16, RESERVE_MIN, 64 * MIB),
+	};
 
 	l.mem = left - own - l.reserve;
 	if (l.mem < WORK_MIN)

@@ -11,6 +11,7 @@ struct err;
  * memory: so whatever fills that, there is somebody to end for it.
  */
 struct limits {
+	long long own; /* bytes, the agent's and the kernel's */
 	long long mem; /* bytes */
 	long long reserve; /* bytes, of that one exec */
 	long long

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "agent/child.h"
+#include "agent/hold.h"
 #include "agent/spawn.h"
 #include "agent/user.h"
 #include "agent/work.h"
@@ -168,27 +169,44 @@ spawn_free(struct child *ch)
 		free(ch->argv - 1);
 	free(ch->envp);
 	table_clear(&exec_request_table, &ch->req);
+	hold_give(ch->held);
 	free(ch);
 }
 
-/* Not zeroed as a whole: the stack is most of it. */
-static struct child *
-child_new(const struct work *w, struct exec_request *req)
+/* Its texts, and a pointer to each. */
+static size_t
+child_size(const struct exec_request *req)
 {
-	struct child *ch = malloc(sizeof(*ch));
+	return sizeof(struct child) + req->cmd.len + req->env.len +
+	    ((size_t)req->cmd.count + req->env.count) * sizeof(char *);
+}
 
-	if (ch == NULL)
-		return NULL;
+/* Not zeroed as a whole: the stack is most of it. */
+static int
+child_new(const struct work *w, struct exec_request *req, struct child **ret,
+    struct err *e)
+{
+	const size_t size = child_size(req);
+	struct child *ch;
+
+	if (!hold_take(size))
+		return err_set(e, -EBUSY, HOLD_FULL, hold_max() / 1024);
+	if ((ch = malloc(sizeof(*ch))) == NULL) {
+		hold_give(size);
+		return err_set(e, -ENOMEM, "out of memory");
+	}
 	memset(ch, 0, offsetof(struct child, stack));
+	ch->held = size;
 	ch->work = w;
 	ch->req = *req; /* its strings too: they are read until execve(2) */
 	*req = (struct exec_request){ 0 };
 	ch->argv = argv_new(&ch->req.cmd);
 	if (ch->argv == NULL || ch->argv[0] == NULL) {
 		spawn_free(ch);
-		return NULL;
+		return err_set(e, -ENOMEM, "out of memory");
 	}
-	return ch;
+	*ret = ch;
+	return 0;
 }
 
 /* As whom, and with what around it.  0, or -errno with e. */
@@ -214,13 +232,13 @@ spawn(struct work *w, const struct strs *boot_env, struct exec_request *req,
     struct spawned *ret, struct err *e)
 {
 	struct ends p = { { -1, -1 }, { -1, -1 }, { -1, -1 } };
-	struct child *ch = child_new(w, req);
+	struct child *ch = NULL;
 	const struct user *u;
 	pid_t pid;
 	int r;
 
-	if (ch == NULL)
-		return err_set(e, -ENOMEM, "out of memory");
+	if ((r = child_new(w, req, &ch, e)) < 0)
+		return r;
 	if ((r = child_user(ch, boot_env, e)) < 0)
 		goto out;
 	u = ch->has_user ? &ch->user : NULL;

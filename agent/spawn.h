@@ -21,8 +21,8 @@ struct spawned {
 	struct child *child; /* for spawn_free, once it is away */
 };
 
-/* What req holds is taken, whatever comes of it.  0; as user_find(), with e; or
- * another -errno with e. */
+/* What req holds may be taken, whatever comes of it.  0; -EBUSY: too much is
+ * under way; as user_find(), or another -errno; with e. */
 int spawn(struct work *w, const struct strs *boot_env, struct exec_request *req,
     struct spawned *ret, struct err *e);
 /* Why a command could not be executed, for a person; code: -errno. */

@@ -36,6 +36,7 @@ request_init(struct request *q)
 	memset(q, 0, sizeof(*q));
 	jbuf_init(&q->body, BODY_MAX);
 	jbuf_init(&q->call, WARD_OPEN_MAX);
+	q->call.plain = true; /* no longer than it came */
 }
 
 void

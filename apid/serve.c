@@ -59,6 +59,14 @@ is_open(const struct route *r)
 	return r->kind == ROUTE_HEALTH;
 }
 
+/* Its body is gone; what the VM will get of it is held until that has ended. */
+static bool
+hold_call(struct client *c)
+{
+	client_release(c);
+	return client_hold(c, c->q.call.len);
+}
+
 /* What its body may come to. */
 static size_t
 body_max(const struct client *c)
@@ -133,6 +141,8 @@ on_done(struct client *c)
 	if (c->q.route->kind == ROUTE_HEALTH ||
 	    c->q.route->kind == ROUTE_OPENAPI)
 		local(c);
+	else if (c->q.route->kind == ROUTE_CALL && !hold_call(c))
+		answer_held(c);
 	else
 		ask_request(c);
 }

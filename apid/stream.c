@@ -132,6 +132,7 @@ exec_request(struct client *c, const char *text, size_t len)
 	}
 	c->stream->newer = req.user[0] != '\0' ? "user" : NULL;
 	jbuf_init(&b, WARD_OPEN_MAX);
+	b.plain = true; /* no longer than it came */
 	table_encode(&exec_request_table, TABLE_SECRETS, &req, &b);
 	table_clear(&exec_request_table, &req);
 	if (b.r < 0)
@@ -214,17 +215,18 @@ static void
 called(struct client *c, const char *text)
 {
 	const struct route *rt = c->q.route;
+	void *v = malloc(rt->out->size);
 	struct err why = { 0 };
 	struct jbuf b;
-	void *v;
+	int r = -ENOMEM;
 
-	if ((v = malloc(rt->out->size)) == NULL) {
-		answer_error(c, 503, "out of memory");
-		return;
-	}
 	jbuf_init(&b, FRAME_PAYLOAD_MAX);
-	if (table_decode(rt->out, TABLE_STRICT, text, strlen(text), v, &why) <
-	    0)
+	if (v != NULL)
+		r = table_decode(
+		    rt->out, TABLE_STRICT, text, strlen(text), v, &why);
+	if (r == -ENOMEM)
+		answer_error(c, 503, "out of memory");
+	else if (r < 0)
 		answer_error(
 		    c, 502, "what the vm answered makes no sense: %s", why.msg);
 	else {
@@ -244,8 +246,8 @@ opened(struct stream *s, int status, const char *text)
 	char why[160];
 
 	s->opened = true;
-	client_let_go(c, s->asks);
-	s->asks = 0;
+	if (s->asked) /* or it is held for a request that is still to come */
+		client_let_go(c, s->asks);
 	if (c->q.route->kind == ROUTE_CALL && status == c->q.route->ok) {
 		stream_close(s);
 		called(c, text);

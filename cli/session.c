@@ -301,6 +301,7 @@ send_exec(struct session *s, const struct exec_request *rq, struct err *e)
 	int r;
 
 	jbuf_init(&b, TABLE_JSON_MAX);
+	b.plain = true; /* the API takes so many bytes */
 	table_encode(&exec_request_table, TABLE_SECRETS, rq, &b);
 	r = b.r < 0 ? b.r : wsc_text(s->ws, b.p, b.len);
 	jbuf_free(&b);

@@ -177,6 +177,7 @@ vm_rename(struct cli *c, const char *vm, const char *name, struct vm_view *ret,
 		    e, -EINVAL, "%.64s... is too long for a name", name);
 	(void)snprintf(rq.name, sizeof(rq.name), "%s", name);
 	jbuf_init(&b, TABLE_JSON_MAX);
+	b.plain = true; /* the API takes so many bytes */
 	table_encode(&vm_rename_table, 0, &rq, &b);
 	r = b.r < 0 ? err_set(e, b.r, "out of memory")
 		    : ask_vm(c, "POST", vm, "/rename", b.p, ret, e);
@@ -211,6 +212,7 @@ act(struct cli *c, const char *name, const char *tail, const struct table *in,
 	if ((r = vm_target(target, "/api/v1/vms/", name, tail, e)) < 0)
 		return r;
 	jbuf_init(&b, TABLE_JSON_MAX);
+	b.plain = true; /* the API takes so many bytes */
 	table_encode(in, TABLE_SECRETS, rq, &b);
 	arq.body = b.p;
 	if (b.r < 0)
@@ -282,6 +284,7 @@ vm_create_new(struct cli *c, const struct vm_create *rq, struct vm_view *ret,
 
 	*taken = false;
 	jbuf_init(&b, TABLE_JSON_MAX);
+	b.plain = true; /* the API takes so many bytes */
 	table_encode(&vm_create_table, TABLE_SECRETS, rq, &b);
 	if (b.r < 0) {
 		r = err_set(e, b.r, "the request is too large");

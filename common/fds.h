@@ -1,6 +1,7 @@
 #ifndef MEWS_FDS_H
 #define MEWS_FDS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -15,6 +16,8 @@ void fds_expect(int n);
 
 /* 0 or a negative errno. */
 int fd_nonblock(int fd);
+/* Nothing comes any more and nobody takes anything (poll(2) POLLHUP). */
+bool fd_is_hung_up(int fd);
 /* Clears FD_CLOEXEC: for a child that is about to exec.  0 or -errno. */
 int fd_keep(int fd);
 

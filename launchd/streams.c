@@ -4,6 +4,7 @@
 
 #include "common/fds.h"
 #include "common/log.h"
+#include "common/util.h"
 #include "launchd/budget.h"
 #include "launchd/launchd.h"
 #include "launchd/streams.h"
@@ -18,27 +19,42 @@ struct waiting {
 	int fd;
 };
 
-static struct waiting *
-pop(struct vm *v)
+static void
+drop(struct vm *v, struct waiting *w)
 {
-	struct waiting *w = STAILQ_FIRST(&v->streams);
-
-	STAILQ_REMOVE_HEAD(&v->streams, entry);
+	STAILQ_REMOVE(&v->streams, w, waiting, entry);
 	v->nstreams--;
 	v->ld->nwaiting--;
-	return w;
+	fd_close(&w->fd);
+	free(w);
+}
+
+static void
+drop_all(struct vm *v)
+{
+	while (!STAILQ_EMPTY(&v->streams))
+		drop(v, STAILQ_FIRST(&v->streams));
+}
+
+/* Those whose callers have gone. */
+static void
+drop_ended(struct vm *v)
+{
+	struct waiting *w, *next;
+
+	if (!RULE(STREAM_ENDED))
+		return;
+	for (w = STAILQ_FIRST(&v->streams); w != NULL; w = next) {
+		next = STAILQ_NEXT(w, entry);
+		if (fd_is_hung_up(w->fd))
+			drop(v, w);
+	}
 }
 
 void
 streams_clear(struct vm *v)
 {
-	struct waiting *w;
-
-	while (!STAILQ_EMPTY(&v->streams)) {
-		w = pop(v);
-		fd_close(&w->fd);
-		free(w);
-	}
+	drop_all(v);
 	if (v->streams_timer != NULL)
 		event_free(v->streams_timer);
 	v->streams_timer = NULL;
@@ -74,18 +90,24 @@ on_again(int fd, short what, void *arg)
 	if (v->ward.phase != LINK_UP || budget_is_stalled(v)) {
 		log_warn("vm %s: its warden does not read: %u streams closed",
 		    v->name, v->nstreams);
-		while (!STAILQ_EMPTY(&v->streams)) {
-			w = pop(v);
-			fd_close(&w->fd);
-			free(w);
-		}
+		drop_all(v);
 		return;
 	}
+	drop_ended(v);
 	while ((w = STAILQ_FIRST(&v->streams)) != NULL &&
-	    send_one(v, &w->s, w->fd))
-		free(pop(v));
+	    send_one(v, &w->s, w->fd)) {
+		w->fd = -1;
+		drop(v, w);
+	}
 	if (w != NULL)
 		again(v);
+}
+
+static bool
+is_full(const struct vm *v)
+{
+	return v->nstreams >= STREAMS_MAX ||
+	    v->ld->nwaiting >= v->ld->boot.nofile / 8;
 }
 
 /* Those that wait are descriptors of ours. */
@@ -95,8 +117,9 @@ wait_for(struct vm *v, const struct launch_stream *s, int fd)
 	struct launchd *ld = v->ld;
 	struct waiting *w;
 
-	if (budget_is_stalled(v) || v->nstreams >= STREAMS_MAX ||
-	    ld->nwaiting >= ld->boot.nofile / 8)
+	if (is_full(v))
+		drop_ended(v);
+	if (is_full(v) || budget_is_stalled(v))
 		return -EAGAIN;
 	if (v->streams_timer == NULL)
 		v->streams_timer = event_new(ld->base, -1, 0, on_again, v);

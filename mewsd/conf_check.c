@@ -11,10 +11,11 @@
 #include "mewsd/conf_int.h"
 #include "mewsd/table.h"
 
-/* Descriptors that a room may hold: for each connection orchd's and a copy on
- * its way to apid; for each VM launchd's pidfd, two channels, two FIFOs and two
- * files of their words, and one on its way; for everything else. */
-#define NOFILE_CONN 2U
+/* Descriptors that a room may hold: for each connection orchd's, its copy of
+ * a stream's end and one that is on its way to apid or launchd; for each VM
+ * launchd's pidfd, two channels, two FIFOs and two files of their words, and
+ * one on its way; for everything else. */
+#define NOFILE_CONN 3U
 #define NOFILE_VM 8U
 #define NOFILE_RESERVE 256U
 #define STOP_KILL_MS 1000

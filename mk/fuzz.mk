@@ -12,7 +12,7 @@ FUZZ_SRC_api := apid/request.c apid/route.c apid/doc.c
 FUZZ_LIBS_api := -ljson-c -lmd
 # The agent's connection without its processes, the warden's ear for QMP,
 # for the agent's answers and for an exec's frames.
-FUZZ_SRC_agent := agent/conn.c agent/api.c agent/gate.c agent/word.c
+FUZZ_SRC_agent := agent/conn.c agent/api.c agent/gate.c agent/hold.c agent/word.c
 FUZZ_SRC_guest := warden/call.c warden/stream_exec.c warden/text.c
 FUZZ_SRC_qmp := warden/qmp_msg.c warden/text.c
 FUZZ_NAMES := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))

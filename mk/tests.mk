@@ -29,6 +29,8 @@ $(B)/unit/warden/gclock_test: $(UNIT_OBJ_gclock_test)
 
 UNIT_OBJ_gate_test := $(B)/obj/agent/gate.o
 $(B)/unit/agent/gate_test: $(UNIT_OBJ_gate_test)
+UNIT_OBJ_hold_test := $(B)/obj/agent/hold.o
+$(B)/unit/agent/hold_test: $(UNIT_OBJ_hold_test)
 UNIT_OBJ_limits_of_test := $(call obj,agent/limits.c agent/file.c)
 $(B)/unit/agent/limits_of_test: $(UNIT_OBJ_limits_of_test)
 UNIT_OBJ_oom_test := $(call obj,agent/oom.c agent/loop.c)
@@ -91,8 +93,12 @@ $(B)/unit/orchd/reader_test: $(UNIT_OBJ_reader_test)
 UNIT_OBJ_vm_fsm_test := $(B)/obj/orchd/vm/vm_fsm.o
 $(B)/unit/orchd/vm_fsm_test: $(UNIT_OBJ_vm_fsm_test)
 
-UNIT_OBJ_queue_test := $(call obj,orchd/vm/queue.c orchd/object/object.c)
+UNIT_OBJ_queue_test := $(call obj,orchd/vm/queue.c orchd/object/object.c \
+	tests/suite/ev.c)
 $(B)/unit/orchd/queue_test: $(UNIT_OBJ_queue_test)
+UNIT_OBJ_vm_stream_test := $(call obj,orchd/vm/stream.c orchd/vm/queue.c \
+	orchd/object/object.c tests/suite/ev.c)
+$(B)/unit/orchd/vm_stream_test: $(UNIT_OBJ_vm_stream_test)
 
 UNIT_OBJ_idem_test := $(B)/obj/orchd/object/idem.o
 UNIT_LIBS_idem_test := -lmd
@@ -124,7 +130,7 @@ $(foreach t,$(LIFE_TESTS),$(eval UNIT_OBJ_$t := $(call obj,$(addprefix \
 	tests/launchd/played_links.c tests/suite/ev.c)))
 $(foreach t,$(LIFE_TESTS),$(eval $(B)/unit/launchd/$t: $(UNIT_OBJ_$t)))
 
-UNIT_OBJ_history_test := $(B)/obj/launchd/history.o
+UNIT_OBJ_history_test := $(call obj,launchd/history.c tests/suite/ev.c)
 $(B)/unit/launchd/history_test: $(UNIT_OBJ_history_test)
 UNIT_OBJ_launchd_verbs_test := $(call obj,$(addprefix launchd/,fsm.c link.c \
 	vm.c reason.c spawnlink.c jaillog.c history.c))

@@ -18,7 +18,7 @@ jbuf_free(struct jbuf *b)
 	if (b->p != NULL)
 		explicit_bzero(b->p, b->cap);
 	free(b->p);
-	jbuf_init(b, b->max);
+	*b = (struct jbuf){ .max = b->max, .plain = b->plain };
 }
 
 /* Not realloc: it would leave the old text behind in the heap. */
@@ -73,38 +73,38 @@ jbuf_int(struct jbuf *b, long long v)
 	jbuf_raw(b, buf, (size_t)snprintf(buf, sizeof(buf), "%lld", v));
 }
 
+/* Of an ASCII character; NULL: as it is. */
+static const char *
+escaped_ascii(unsigned char c, bool plain, char buf[8])
+{
+	static const char named[] = "\"\"\\\\\nn\rr\tt\bb\ff";
+	const size_t n = sizeof(named) - (plain ? 1 : 5);
+	size_t i;
+
+	for (i = 0; i < n; i += 2) {
+		if (c == (unsigned char)named[i]) {
+			(void)snprintf(buf, 8, "\\%c", named[i + 1]);
+			return buf;
+		}
+	}
+	if (c >= 0x20 && (plain || (c != '<' && c != '>' && c != '&')))
+		return NULL;
+	(void)snprintf(buf, 8, "\\u%04x", c);
+	return buf;
+}
+
 /* How the character at s is escaped, NULL if it is not; *n: its bytes. */
 static const char *
-escaped(const char *s, size_t left, size_t *n, char buf[8])
+escaped(const char *s, size_t left, bool plain, size_t *n, char buf[8])
 {
-	unsigned char c = (unsigned char)*s;
-
 	*n = 1;
-	switch (c) {
-	case '"':
-		return "\\\"";
-	case '\\':
-		return "\\\\";
-	case '\n':
-		return "\\n";
-	case '\r':
-		return "\\r";
-	case '\t':
-		return "\\t";
-	default:
-		break;
-	}
-	if (c < 0x20 || c == '<' || c == '>' || c == '&') {
-		(void)snprintf(buf, 8, "\\u%04x", c);
-		return buf;
-	}
-	if (c < 0x80)
-		return NULL;
+	if ((unsigned char)*s < 0x80)
+		return escaped_ascii((unsigned char)*s, plain, buf);
 	if ((*n = utf8_len(s, left)) == 0) {
 		*n = 1;
 		return "\\ufffd";
 	}
-	if (*n == 3 && memcmp(s, "\xe2\x80", 2) == 0 &&
+	if (!plain && *n == 3 && memcmp(s, "\xe2\x80", 2) == 0 &&
 	    ((unsigned char)s[2] & 0xfe) == 0xa8) {
 		return (unsigned char)s[2] == 0xa8 ? "\\u2028" : "\\u2029";
 	}
@@ -120,7 +120,7 @@ jbuf_str(struct jbuf *b, const char *s, size_t len)
 
 	jbuf_raw(b, "\"", 1);
 	while (i < len) {
-		esc = escaped(s + i, len - i, &n, buf);
+		esc = escaped(s + i, len - i, b->plain, &n, buf);
 		if (esc != NULL) {
 			jbuf_raw(b, s + from, i - from);
 			jbuf_text(b, esc);

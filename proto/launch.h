@@ -97,8 +97,10 @@ enum launch_stream_kind {
 	STREAM_VMM_LOG = 5, /* as CONSOLE_LOG, of the VM's own processes; no
 			       warden hears of it */
 };
-/* Open at once to one VM, of all kinds together: what its warden serves. */
+/* Open at once to one VM, of all other kinds together: what its warden serves.
+ */
 #define VM_STREAMS_MAX 64
+#define VM_SIGNALS_MAX 8 /* STREAM_SIGNAL, beside them */
 struct launch_stream {
 	uint64_t vm;
 	uint32_t kind; /* enum launch_stream_kind */

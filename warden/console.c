@@ -39,7 +39,8 @@ struct console {
 	char last[CONSOLE_LINE_MAX], panic[CONSOLE_LINE_MAX];
 };
 
-/* "exec 17: ...", as the agent passes on what a detached command says. */
+/* "exec 17: ...", as the agent passes on what a detached command says: such a
+ * line ends at its line feed, whatever the command put into it. */
 static bool
 is_of_command(const char *line)
 {
@@ -57,7 +58,6 @@ line_end(struct console *c)
 {
 	const char *p;
 
-	c->line[c->len] = '\0';
 	if (c->len > 0)
 		memcpy(c->last, c->line, sizeof(c->last));
 	/* what a command says of panics is not the kernel's word */
@@ -73,9 +73,11 @@ lines_add(struct console *c, const uint8_t *p, size_t len)
 	size_t i;
 
 	for (i = 0; i < len; i++) {
-		if (p[i] == '\n' || p[i] == '\r')
+		c->line[c->len] = '\0';
+		if (p[i] == '\n' || (p[i] == '\r' && !is_of_command(c->line)))
 			line_end(c);
-		else if (p[i] != '\0' && c->len + 1 < sizeof(c->line))
+		else if (p[i] != '\0' && p[i] != '\r' &&
+		    c->len + 1 < sizeof(c->line))
 			c->line[c->len++] = (char)p[i];
 	}
 }

@@ -1,6 +1,5 @@
 #include <errno.h>
 #include <event2/event.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -347,18 +346,10 @@ on_writable(int fd, short what, void *arg)
 	agent_kick(st->ss->agent); /* windows that were given back */
 }
 
-static bool
-is_hung_up(int fd)
-{
-	struct pollfd pfd = { .fd = fd };
-
-	return poll(&pfd, 1, 0) > 0 && (pfd.revents & POLLHUP) != 0;
-}
-
 bool
 stream_is_over(struct stream *st)
 {
-	if (st->phase != SP_DEAD && is_hung_up(st->fd))
+	if (st->phase != SP_DEAD && fd_is_hung_up(st->fd))
 		stream_kill(st);
 	return st->phase == SP_DEAD;
 }
@@ -380,7 +371,7 @@ on_timer(int fd, short what, void *arg)
 		stream_opened(st, 504, "the agent did not answer");
 		break;
 	case SP_RUN:
-		if (is_hung_up(st->fd))
+		if (fd_is_hung_up(st->fd))
 			stream_kill(st);
 		else
 			set_timer(st, HELD_MS);
@@ -390,7 +381,6 @@ on_timer(int fd, short what, void *arg)
 		break;
 	case SP_DEAD:
 		TAILQ_REMOVE(&st->ss->list, st, entry);
-		st->ss->n--;
 		stream_free(st);
 		break;
 	}

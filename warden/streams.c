@@ -15,7 +15,6 @@ streams_init(struct streams *ss, struct event_base *base, struct agent *agent,
 	ss->agent = agent;
 	ss->vsock = vsock;
 	ss->console = console;
-	ss->n = 0;
 	TAILQ_INIT(&ss->list);
 }
 
@@ -28,7 +27,6 @@ streams_clear(struct streams *ss)
 		TAILQ_REMOVE(&ss->list, st, entry);
 		stream_free(st);
 	}
-	ss->n = 0;
 }
 
 static bool
@@ -50,12 +48,18 @@ ops_of(uint32_t kind)
 				    : &stream_console_ops;
 }
 
-/* A signal finds its way also where all that it could end is still there. */
+/* Signals have places of their own: they find their way where all that they
+ * could end is still there, and take none from others. */
 static size_t
 limit_of(uint32_t kind)
 {
-	return kind == STREAM_SIGNAL ? STREAMS_MAX + SIGNALS_AT_ONCE_MAX
-				     : STREAMS_MAX;
+	return kind == STREAM_SIGNAL ? SIGNALS_AT_ONCE_MAX : STREAMS_MAX;
+}
+
+static bool
+is_like(const struct stream *st, uint32_t kind)
+{
+	return (st->kind == STREAM_SIGNAL) == (kind == STREAM_SIGNAL);
 }
 
 /* Clients that go make room at once: orchd counts them no more, and what it
@@ -67,18 +71,38 @@ is_full(const struct streams *ss, uint32_t kind)
 	struct stream *st;
 	size_t n = 0;
 
-	if (ss->n < max)
-		return false;
 	TAILQ_FOREACH (st, &ss->list, entry)
-		n += !stream_is_over(st);
+		n += is_like(st, kind);
+	if (n < max)
+		return false;
+	n = 0;
+	TAILQ_FOREACH (st, &ss->list, entry)
+		n += is_like(st, kind) && !stream_is_over(st);
 	return n >= max;
+}
+
+static void
+refuse_more(uint32_t kind, int fd)
+{
+	char why[128];
+
+	if (kind == STREAM_SIGNAL)
+		(void)snprintf(why, sizeof(why),
+		    "%d signals to this VM are under way: wait for their "
+		    "answers, or try again",
+		    SIGNALS_AT_ONCE_MAX);
+	else
+		(void)snprintf(why, sizeof(why),
+		    "all %d streams of this VM are open: end a command or "
+		    "console, or try again",
+		    STREAMS_MAX);
+	stream_refuse(fd, why);
 }
 
 void
 streams_add(struct streams *ss, uint32_t kind, uint32_t flags, int fd)
 {
 	struct stream *st;
-	char why[128];
 
 	if (!is_stream_socket(fd)) {
 		fd_close(&fd);
@@ -89,11 +113,7 @@ streams_add(struct streams *ss, uint32_t kind, uint32_t flags, int fd)
 		return;
 	}
 	if (RULE(STREAMS_MAX) && is_full(ss, kind)) {
-		(void)snprintf(why, sizeof(why),
-		    "all %d streams of this VM are open: end a command or "
-		    "console, or try again",
-		    STREAMS_MAX);
-		stream_refuse(fd, why);
+		refuse_more(kind, fd);
 		return;
 	}
 	if ((st = stream_new(ss, ops_of(kind), kind, flags, fd)) == NULL) {
@@ -101,7 +121,6 @@ streams_add(struct streams *ss, uint32_t kind, uint32_t flags, int fd)
 		return;
 	}
 	TAILQ_INSERT_TAIL(&ss->list, st, entry);
-	ss->n++;
 }
 
 void

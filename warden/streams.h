@@ -14,7 +14,7 @@ struct stream;
 struct vsock;
 
 #define STREAMS_MAX VM_STREAMS_MAX
-#define SIGNALS_AT_ONCE_MAX 8 /* beside them */
+#define SIGNALS_AT_ONCE_MAX VM_SIGNALS_MAX /* beside them */
 
 TAILQ_HEAD(stream_list, stream);
 struct streams {
@@ -23,7 +23,6 @@ struct streams {
 	struct vsock *vsock;
 	struct console *console;
 	struct stream_list list;
-	size_t n;
 };
 
 void streams_init(struct streams *ss, struct event_base *base,

@@ -75,6 +75,27 @@ conn_unpark(struct conn *c)
 }
 
 void
+conn_has_stream(struct conn *c, uint64_t vmid, uint32_t kind, int fd)
+{
+	c->stream_of = vmid;
+	c->stream_kind = kind;
+	c->stream_fd = fd;
+}
+
+/* Whatever copies there are: what counts no more as somebody's is over. */
+static void
+end_stream(struct conn *c)
+{
+	if (c->stream_of == 0)
+		return;
+	if (RULE(STREAM_END))
+		(void)shutdown(c->stream_fd, SHUT_RDWR);
+	fd_close(&c->stream_fd);
+	vm_stream_end(
+	    vm_by_vmid(c->orchd, c->stream_of), c->who, c->stream_kind);
+}
+
+void
 conn_end(struct conn *c, bool told)
 {
 	struct orchd *o = c->orchd;
@@ -91,9 +112,7 @@ conn_end(struct conn *c, bool told)
 	(void)RB_REMOVE(conn_tree, &o->conns.by_id, c);
 	if (c->is_counted)
 		share_give(share_of(c), c->who, 1);
-	if (c->stream_of != 0)
-		vm_streams_end(vm_by_vmid(o, c->stream_of), c->who, c->nstreams,
-		    c->nholds);
+	end_stream(c);
 	/* before close: apid's copy keeps the description, and its events,
 	 * alive */
 	(void)epoll_ctl(o->conns.hup_epoll, EPOLL_CTL_DEL, c->sock, NULL);
@@ -249,6 +268,7 @@ conn_take(struct orchd *o, int sock)
 	}
 	c->orchd = o;
 	c->sock = sock;
+	c->stream_fd = -1;
 	c->id = ++o->conns.last;
 	identify(c, cred.uid);
 	r = conn_chan(c) == NULL ? -EBUSY : conn_start(o, sock, c, why);

@@ -25,9 +25,9 @@ struct conn {
 	struct share_who who; /* the same, where things are shared */
 	bool is_counted; /* it has a part of conns.share or .strangers */
 	uint64_t queued_at; /* its request waits for a stream of that VM; 0 */
-	uint64_t stream_of; /* it has streams to that VM; 0: none */
-	unsigned int nstreams; /* one, of an honest apid's */
-	unsigned int nholds; /* of them those that hold a temporary VM */
+	uint64_t stream_of; /* it has a stream to that VM; 0: none */
+	uint32_t stream_kind; /* STREAM_* */
+	int stream_fd; /* our copy of apid's end, never read; -1 */
 	int64_t tenant; /* 0: none */
 	int sock; /* our copy: watched, never read */
 	uint64_t req; /* request under way; 0: none */
@@ -70,6 +70,8 @@ struct conn *conn_find(struct orchd *o, uint64_t id);
 /* Shuts it down, tells its apid unless told is set, frees it. */
 void conn_end(struct conn *c, bool told);
 void conn_end_room(struct orchd *o, uint32_t room);
+/* It has that stream now; fd, ours, is a copy of apid's end. */
+void conn_has_stream(struct conn *c, uint64_t vmid, uint32_t kind, int fd);
 /* The apid that serves it, or NULL when that is gone. */
 struct chan *conn_chan(const struct conn *c);
 /* Into the list of those who wait for events, and out of it (a no-op where

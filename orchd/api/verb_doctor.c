@@ -58,7 +58,11 @@ trouble_words(const struct vm *vm, char *ret, size_t len)
 
 /* VMs of which nothing can be said: a line each, up to DOUBTS_MAX. */
 #define DOUBTS_MAX 8
-#define LOOK_MS 1000 /* not more often: it is all of netd's rules */
+/* A look is at all of netd's rules, and any caller asks for one: netd has not
+ * more than a hundredth of its time for them. */
+#define LOOK_TIMES 100
+#define LOOK_MS 1000
+#define LOOK_MAX_MS 60000
 #define DISK_LOW_MIB 256 /* some logs' worth */
 static void
 check_doubts(struct checks *ck, const struct orchd *o)
@@ -92,6 +96,18 @@ check_store(struct checks *ck, const struct orchd *o)
 		check_add(ck, "store", true, "can be written");
 }
 
+static bool
+is_time_to_look(const struct net_look *n)
+{
+	int64_t pause = n->took_ms * LOOK_TIMES;
+
+	if (pause < LOOK_MS)
+		pause = LOOK_MS;
+	if (pause > LOOK_MAX_MS)
+		pause = LOOK_MAX_MS;
+	return n->ask == 0 && clock_ms() - n->asked_ms >= pause;
+}
+
 /* The look that it asks for is told the next time. */
 static void
 check_network(struct checks *ck, struct orchd *o)
@@ -103,7 +119,7 @@ check_network(struct checks *ck, struct orchd *o)
 					 : NULL;
 	const char *wrong = n->is_wrong ? n->why : NULL;
 
-	if (l->listed && n->ask == 0 && clock_ms() - n->asked_ms >= LOOK_MS)
+	if (l->listed && is_time_to_look(n))
 		link_net_ensure(o);
 	if (missing != NULL || (wrong != NULL && !n->is_uplink))
 		check_add(ck, "network", false, "%s",

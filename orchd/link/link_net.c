@@ -137,6 +137,7 @@ looked(struct orchd *o, uint64_t id, const struct net_err *err)
 	if (l->ask != id)
 		return false;
 	l->ask = 0;
+	l->took_ms = clock_ms() - l->asked_ms;
 	l->is_known = true;
 	l->is_wrong = err != NULL;
 	l->is_uplink = err != NULL && (err->flags & NET_ERR_UPLINK) != 0;

@@ -15,6 +15,7 @@ extern const struct part_kind link_net_tap;
 struct net_look {
 	uint64_t ask; /* of the look that is under way; 0: none is */
 	int64_t asked_ms; /* when, clock_ms() */
+	int64_t took_ms; /* the last one that was answered */
 	bool is_known; /* the netd of now has answered one */
 	bool is_wrong, is_uplink; /* the uplink alone */
 	char why[192];

@@ -21,8 +21,7 @@ queue_clear(struct queue *q)
 	struct queued *who;
 
 	while ((who = TAILQ_FIRST(&q->list)) != NULL)
-		queue_remove(q, who);
-	share_clear(&q->places);
+		queue_remove(q, who); /* and with the last all places */
 	if (q->timer != NULL)
 		event_free(q->timer);
 	q->timer = NULL;

@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -89,23 +90,36 @@ pass(const struct vm *vm, const struct stream_ask *a, int fd)
 	return link_launch_stream(o, vm->row.vmid, a->kind, a->flags, fd);
 }
 
+/* kept: a copy of sv[0]. */
+static bool
+make_ends(int sv[2], int *kept)
+{
+	if (socketpair(
+		AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sv) < 0)
+		return false;
+	if ((*kept = fcntl(sv[0], F_DUPFD_CLOEXEC, 3)) >= 0)
+		return true;
+	fd_close(&sv[0]);
+	fd_close(&sv[1]);
+	return false;
+}
+
 /*
  * The one end goes up to apid, the other down to the warden; descriptors
- * only ever travel towards the VM (I12), and orchd keeps neither.  has_part:
- * it has one of the VM's streams, given back when it ends.  False: answered,
- * with why not.  After true its connection may be gone.
+ * only ever travel towards the VM (I12).  orchd keeps a copy of apid's, to end
+ * it with its connection: then its part is given back.  False: answered, with
+ * why not.  After true its connection may be gone.
  */
 static bool
-give(struct vm *vm, const struct stream_ask *a, bool has_part)
+give(struct vm *vm, const struct stream_ask *a)
 {
 	struct orchd *o = vm->obj.orchd;
 	struct conn *c = conn_find(o, a->conn);
-	int sv[2];
+	int sv[2], kept;
 
 	if (c == NULL)
 		return false;
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
-		sv) < 0) {
+	if (!make_ends(sv, &kept)) {
 		refuse(vm, a, 503,
 		    "no descriptor is left for a stream: try again");
 		return false;
@@ -113,12 +127,9 @@ give(struct vm *vm, const struct stream_ask *a, bool has_part)
 	switch (pass(vm, a, sv[1])) {
 	case 0:
 		/* it lasts as long as the connection, which ends with it */
-		c->stream_of = vm->row.vmid;
-		c->nstreams += has_part;
-		if (has_part && !launch_is_log(a->kind)) {
-			c->nholds++;
+		conn_has_stream(c, vm->row.vmid, a->kind, kept);
+		if (vm_is_held_by(a->kind))
 			temporary_hold(vm);
-		}
 		answer_stream(o, a->conn, a->id, sv[0]);
 		return true;
 	case -EPIPE:
@@ -129,15 +140,47 @@ give(struct vm *vm, const struct stream_ask *a, bool has_part)
 		break;
 	}
 	fd_close(&sv[0]);
+	fd_close(&kept);
 	return false;
 }
 
-/* One of the streams is its already. */
+/* A part is its already. */
 static void
 give_part(struct vm *vm, const struct stream_ask *a)
 {
-	if (!give(vm, a, true))
-		vm_streams_end(vm, a->who, 1, 0);
+	if (give(vm, a))
+		return;
+	share_give(vm_share(vm, a->kind), a->who, 1);
+	if (!queue_is_empty(&vm->queue))
+		object_wake(&vm->obj);
+}
+
+/* It is over at once, and has to reach a VM whose streams are all open. */
+static void
+signal_ask(struct vm *vm, const struct stream_ask *a)
+{
+	const struct share *s = &vm->signals;
+
+	switch (share_take(&vm->signals, a->who, 1)) {
+	case 0:
+		give_part(vm, a);
+		break;
+	case -ENOMEM:
+		refuse(vm, a, 500, "out of memory");
+		break;
+	default:
+		if (!RULE(SIGNAL_SHARE)) {
+			(void)give(vm, a);
+			break;
+		}
+		answer_error(vm->obj.orchd, a->conn, a->id, 503,
+		    "too many signals to this vm are under way: your user has "
+		    "%llu of them, all users together have at most %llu, and "
+		    "some are kept for others: wait for their answers",
+		    (unsigned long long)share_has(s, a->who),
+		    (unsigned long long)s->total);
+		break;
+	}
 }
 
 /* --- those who wait --- */
@@ -267,9 +310,8 @@ stream_ask(struct vm *vm, const struct stream_ask *a)
 		refuse(vm, a, status, why);
 		return;
 	}
-	/* over at once, and it has to reach a VM whose streams are all open */
 	if (a->kind == STREAM_SIGNAL) {
-		(void)give(vm, a, false);
+		signal_ask(vm, a);
 		return;
 	}
 	/* somebody's turn has come: it is seen whose */
@@ -285,5 +327,5 @@ stream_ask(struct vm *vm, const struct stream_ask *a)
 	else if (RULE(STREAM_SHARE))
 		enqueue(vm, a);
 	else
-		(void)give(vm, a, true);
+		(void)give(vm, a);
 }

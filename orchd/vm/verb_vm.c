@@ -347,7 +347,7 @@ verb_vm_stream(const struct req *r)
 		return;
 	if (a.kind == 0)
 		req_refuse(r, 400, "no such stream");
-	else if (r->c->stream_of != 0 && r->c->stream_of != vm->row.vmid)
+	else if (r->c->stream_of != 0)
 		req_refuse(r, 409, "this connection has a stream already");
 	else
 		stream_ask(vm, &a);

@@ -40,6 +40,7 @@ vm_new(struct orchd *o, const struct object_kind *kind,
 		return NULL;
 	object_init(&vm->obj, kind, o);
 	share_init(&vm->streams, VM_STREAMS_MAX, o->listed);
+	share_init(&vm->signals, VM_SIGNALS_MAX, o->listed);
 	queue_init(&vm->queue, o->listed);
 	vm->nparts = nparts;
 	for (i = 0; i < nparts; i++) {
@@ -66,16 +67,27 @@ vm_life(struct vm *vm)
 	return &vm->part[vm_life_const(vm) - vm->part];
 }
 
+struct share *
+vm_share(struct vm *vm, uint32_t kind)
+{
+	return kind == STREAM_SIGNAL ? &vm->signals : &vm->streams;
+}
+
+bool
+vm_is_held_by(uint32_t kind)
+{
+	return kind != STREAM_SIGNAL && !launch_is_log(kind);
+}
+
 void
-vm_streams_end(
-    struct vm *vm, struct share_who who, unsigned int n, unsigned int nholds)
+vm_stream_end(struct vm *vm, struct share_who who, uint32_t kind)
 {
 	if (vm == NULL)
 		return;
-	share_give(&vm->streams, who, n);
+	share_give(vm_share(vm, kind), who, 1);
 	if (!queue_is_empty(&vm->queue))
 		object_wake(&vm->obj);
-	temporary_let_go(vm, nholds);
+	temporary_let_go(vm, vm_is_held_by(kind));
 }
 
 void
@@ -109,6 +121,7 @@ vm_free(struct vm *vm)
 	write_clear(&vm->obj);
 	queue_clear(&vm->queue);
 	share_clear(&vm->streams);
+	share_clear(&vm->signals);
 	temporary_clear(vm);
 	object_clear(&vm->obj);
 	table_clear(&vm_create_table, &vm->request);

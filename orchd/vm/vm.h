@@ -78,7 +78,8 @@ struct vm {
 		bool has_slot;
 		uint32_t slot;
 	} broken;
-	struct share streams; /* of VM_STREAMS_MAX */
+	struct share streams; /* of VM_STREAMS_MAX, all but signals */
+	struct share signals; /* of VM_SIGNALS_MAX */
 	struct queue queue; /* for one of them */
 	struct temporary temp;
 	bool retried; /* the boot watchdog had its one retry */
@@ -104,9 +105,12 @@ struct vms {
  * Not yet in any tree. */
 struct vm *vm_new(struct orchd *o, const struct object_kind *kind,
     const struct part_kind *const *parts, unsigned int nparts);
-/* So many streams to it have ended, of which so many held it; NULL is fine. */
-void vm_streams_end(
-    struct vm *vm, struct share_who who, unsigned int n, unsigned int nholds);
+/* Whose part a stream of that kind is. */
+struct share *vm_share(struct vm *vm, uint32_t kind);
+/* Such a stream keeps a temporary VM. */
+bool vm_is_held_by(uint32_t kind);
+/* A stream of that kind to it has ended; NULL is fine. */
+void vm_stream_end(struct vm *vm, struct share_who who, uint32_t kind);
 /* That connection waits for none of its streams any more; NULL is fine. */
 void vm_queue_drop(struct vm *vm, uint64_t conn);
 /* Takes it out of the trees; NULL is fine. */

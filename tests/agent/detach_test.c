@@ -497,16 +497,18 @@ lines(void)
 	memset(text, 'a', sizeof(text));
 	text[512] = '\n'; /* just one line */
 	text[513 + 513] = '\n'; /* one and a byte */
-	fill(text + 1027, 5, "x\0y\n\n", 5);
-	say(text, 1032);
+	/* its own words cannot stand where a line begins */
+	fill(text + 1027, 21, "x\0y\n\nb\rforged\r\nc\33\t\177d\n", 21);
+	say(text, 1048);
 	(void)start(0, NULL);
 	tell(0, 'g');
 	tell(0, 'w');
 	end(0, EXIT(0));
 	until("ended");
-	t_eq(count("\nexec "), 4);
+	t_eq(count("\nexec "), 7);
 	t_eq(count(": a\n"), 1);
 	t_eq(count(": x y\n"), 1);
+	t_eq(count(": forged\n") + count(": c \t d\n"), 2);
 	(void)snprintf(want, sizeof(want), "exec %d: \n", (int)kids[0].pid);
 	t_eq(count(want), 1);
 }

@@ -156,6 +156,24 @@ def t_long():
     H.expect_nothing()
 
 
+def t_as_long_as_it_came():
+    """What the VM gets is no longer than what was asked for."""
+    word = "<&>\b\f\"\u2028" * 10000
+    request = {"cmd": ["cat", word], "env": ["A=" + word]}
+    text = json.dumps(request, ensure_ascii=False, separators=(",", ":")).encode()
+    cl = H.client().send(post(text, path=EXEC))
+    st = Stream(H.expect(STREAM, cl))
+    want(json.loads(st.frame()[1]), dict(request, detach=True))
+    st.opened(201, b'{"pid":17}')
+    want(cl.answer(), (201, b'{"pid":17}'))
+    cl.end()
+    cl, st = execute(request)
+    ch, body = st.frame()
+    want((ch, body == text), (OPEN, True), body[:100])
+    cl.close()
+    H.expect_closed(cl)
+
+
 def t_detach_by_websocket():
     cl, st = execute({"cmd": ["id"], "detach": True})
     _, data = cl.unframe()

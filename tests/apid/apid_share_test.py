@@ -178,6 +178,21 @@ def t_streams():
             cl, st = execute(h=h)
 
 
+def t_calls():
+    # of one that waits is held what the VM will get of it, no less and no more
+    body = b'{"cmd":["true"]}'
+    head = (BASE.replace("/api/v1/vms ", "/api/v1/vms/web/exec ")
+            + "Transfer-Encoding: chunked\r\n\r\n").encode()
+    with apid(held_max=1 << 20, nusers=2) as h:
+        for _ in range(20):
+            cl = h.client().send(head + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
+            h.expect(STREAM, cl)
+        long = json.dumps({"cmd": ["x" * 100000, "y" * 100000]}).encode()
+        for _ in range(4):
+            h.expect(STREAM, h.client().send(post(long, path="/api/v1/vms/web/exec")))
+        too_much(h.client().send(post(long, path="/api/v1/vms/web/exec")), 781, 1024)
+
+
 def t_readers_of_events():
     with apid(held_max=1 << 20, nusers=2) as h:
         held = [sse(h=h)[0] for _ in range(9)]

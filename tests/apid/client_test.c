@@ -215,6 +215,37 @@ test_hold(void)
 	}
 }
 
+/* A part of it is free again, of its own alone and no more than it has. */
+static void
+test_let_go(void)
+{
+	struct client *other;
+	struct share *s;
+	unsigned int how;
+	int fd;
+
+	for (how = 0; how < 2; how++) {
+		begin(how == 0 ? ROLE_USER : ROLE_NONE);
+		other = add(6, how == 0 ? ROLE_USER : ROLE_NONE, &fd);
+		s = how == 0 ? &a.held : &a.strangers;
+		t_true(client_hold(c, 150));
+		t_true(client_hold(other, 40));
+		client_let_go(c, 100);
+		t_eq(c->held, 50);
+		t_eq(share_has(s, c->who), 90);
+		client_let_go(c, 0);
+		t_eq(c->held, 50);
+		client_let_go(c, 51);
+		t_eq(c->held, 0);
+		t_eq(share_has(s, c->who), 40);
+		client_release(c);
+		client_release(other);
+		t_eq(share_has(s, c->who), 0);
+		end();
+		(void)close(fd);
+	}
+}
+
 static void
 test_ask(void)
 {
@@ -308,6 +339,7 @@ const struct t_case t_cases[] = {
 	{ "what hangs on it", test_freed },
 	{ "shares", test_shares },
 	{ "bytes held", test_hold },
+	{ "bytes let go", test_let_go },
 	{ "questions", test_ask },
 	{ "wiped", test_wiped },
 	{ "put", test_put },

@@ -129,6 +129,21 @@ test_exec_request(void)
 	end_stream();
 }
 
+/* It is as long for the agent as it was for its writer. */
+static void
+test_exec_plain(void)
+{
+	static const char text[] = "{\"cmd\":[\"a<b>&\\b\\f\xe2\x80\xa8\"]}";
+
+	begin_exec();
+	ws->message(c, true, text, sizeof(text) - 1);
+	SAYS("max:65537");
+	t_eq(outbuf_left(&c->stream->up), FRAME_HEAD_LEN + sizeof(text) - 1);
+	t_mem(c->stream->up.p + FRAME_HEAD_LEN, sizeof(text) - 1, text,
+	    sizeof(text) - 1);
+	end_stream();
+}
+
 /* What the agent gets of it may be so long, and no longer. */
 static void
 test_exec_long(void)
@@ -163,6 +178,76 @@ test_exec_long(void)
 	}
 }
 
+/* Only a POST can be answered while it runs on. */
+static void
+test_exec_detach(void)
+{
+	static const char text[] =
+	    "{\"cmd\":[\"ls\"],\"env\":[\"A=f00ba5\"],\"detach\":true}";
+
+	begin_exec();
+	t_secret("A=f00ba5", 8);
+	ws->message(c, true, text, sizeof(text) - 1);
+	t_true(!t_spilled());
+	t_secret(NULL, 0);
+	fails("detach: not over a WebSocket: POST it");
+	t_true(!c->stream->asked);
+	end_stream();
+}
+
+#define EARLIER                                                              \
+	"the vm was started by an earlier suite, whose guest does not know " \
+	"it: stop and start it"
+#define NOT_KNOWN "\xfd\0\0\0\4\1\x90no"
+#define NOT_NOW "\xfd\0\0\0\4\1\xf7no"
+
+/* What a guest of before does not know is named. */
+static void
+test_exec_newer(void)
+{
+	static const struct {
+		const char *name, *request, *first, *why;
+	} rows[] = {
+		{ "nothing", REQUEST, NOT_KNOWN, "no" },
+		{ "a user", "{\"cmd\":[\"ls\"],\"user\":\"0\"}", NOT_KNOWN,
+		    "user: " EARLIER },
+		{ "nor can it be had", "{\"cmd\":[\"ls\"],\"user\":\"0\"}",
+		    NOT_NOW, "no" },
+	};
+	static char text[FRAME_PAYLOAD_MAX + 100];
+	const char head[] = "{\"cmd\":[\"ls\"],\"env\":[\"A=";
+	size_t i, n, overhead = 0;
+	char *p;
+
+	for (i = 0; i < nitems(rows); i++) {
+		t_row(rows[i].name);
+		begin_exec();
+		ws->message(c, true, rows[i].request, strlen(rows[i].request));
+		said[0] = '\0';
+		vm_sends(rows[i].first, FRAME_HEAD_LEN + 4);
+		fails(rows[i].why);
+		end_stream();
+	}
+	t_row("as long as one of before may be, and longer");
+	for (i = 0; i < 3; i++) {
+		begin_exec();
+		n = i == 0 ? 10 : FRAME_PAYLOAD_MAX - overhead + i - 1;
+		p = stpcpy(text, head);
+		memset(p, 'x', n);
+		(void)stpcpy(p + n, "\"]}");
+		ws->message(c, true, text, strlen(text));
+		said[0] = '\0';
+		if (i == 0)
+			overhead =
+			    outbuf_left(&c->stream->up) - FRAME_HEAD_LEN - n;
+		vm_sends(NOT_KNOWN, FRAME_HEAD_LEN + 4);
+		fails(i < 2
+			? "no"
+			: "a command and environment of more than 64 KiB: " EARLIER);
+		end_stream();
+	}
+}
+
 /* A message that grows is held for whoever has room for it, once, and until the
  * VM has answered. */
 static void
@@ -179,6 +264,24 @@ test_exec_grows(void)
 	SAYS("");
 	t_eq(c->held, STREAM_HELD + EXEC_ASK_HELD);
 	SENDS(OPENED_OK);
+	t_eq(c->held, STREAM_HELD);
+	end_stream();
+	begin_exec(); /* an answer to nothing lets nothing go */
+	ws->grows(c);
+	SENDS(OPENED_OK);
+	t_eq(c->held, STREAM_HELD + EXEC_ASK_HELD);
+	end_stream();
+	begin_exec();
+	request();
+	ws->grows(c); /* a short one that was made, too */
+	SAYS("");
+	t_eq(c->held, STREAM_HELD);
+	end_stream();
+	begin_stream(ROUTE_CONSOLE); /* has no request */
+	SENDS(OPENED_OK);
+	said[0] = '\0';
+	ws->grows(c);
+	SAYS("");
 	t_eq(c->held, STREAM_HELD);
 	end_stream();
 	begin_exec();
@@ -278,6 +381,9 @@ const struct t_case t_cases[] = {
 	{ "an exec that fails", test_exec_fails },
 	{ "its request", test_exec_request },
 	{ "a long request", test_exec_long },
+	{ "not detached", test_exec_detach },
+	{ "what is newer than its guest", test_exec_newer },
+	{ "a request as long as it came", test_exec_plain },
 	{ "a request that grows", test_exec_grows },
 	{ "messages of an exec", test_exec_messages },
 	{ "signals", test_signals },

@@ -405,21 +405,29 @@ test_freed(void)
 	end_stream();
 }
 
-static const struct route call_route = {
-	.kind = ROUTE_CALL, .out = &vm_signalled_table, .ok = 200
-};
+/* --- a call --- */
 
 static void
-begin_call(void)
+begin_call_of(const struct route *r)
 {
 	const int fd = begin_any(ROUTE_CALL);
 
-	c->q.route = &call_route;
+	c->q.route = r;
 	jbuf_init(&c->q.call, 64);
 	jbuf_text(&c->q.call, "{}");
 	stream_start(c, fd);
 	GETS("\xfe\0\0\0\2{}");
 	t_true(c->q.call.p == NULL);
+}
+
+static void
+begin_call(void)
+{
+	static const struct route r = {
+		.kind = ROUTE_CALL, .out = &vm_signalled_table, .ok = 200
+	};
+
+	begin_call_of(&r);
 }
 
 /* One question, and one answer that is read before it is passed on. */
@@ -447,11 +455,82 @@ test_call(void)
 	end_stream();
 }
 
+/* Its answer is read as a whole: what of it is secret stays here, and is wiped;
+ * without memory for it nothing is said of the VM. */
+static void
+test_call_answer(void)
+{
+	static const struct route r = {
+		.kind = ROUTE_CALL, .out = &exec_request_table, .ok = 201
+	};
+	static const char says[] = "\xfd\0\0\0\x23\0\xc9"
+				   "{\"cmd\":[\"ls\"],\"env\":[\"A=f00ba5\"]}";
+	unsigned int n;
+	bool failed;
+
+	for (n = 1;; n++) {
+		begin_call_of(&r);
+		t_secret("A=f00ba5", 8);
+		t_fail_alloc(n);
+		vm_sends(says, sizeof(says) - 1);
+		failed = t_alloc_failed();
+		t_fail_alloc(0);
+		t_true(!t_spilled());
+		t_secret(NULL, 0);
+		t_eq(c->stream->fd, -1);
+		if (!failed)
+			SAYS("json:201:{\"cmd\":[\"ls\"]}");
+		else if (strcmp(said, "held") != 0)
+			SAYS("error:503:13:out of memory");
+		end_stream();
+		if (!failed)
+			break;
+	}
+	t_true(n > 2);
+}
+
+#define EARLIER                                                              \
+	"the vm was started by an earlier suite, whose guest does not know " \
+	"it: stop and start it"
+
+/* A guest of before knows no detached exec. */
+static void
+test_call_newer(void)
+{
+	static const struct {
+		const char *name;
+		uint32_t stream;
+		const char *first, *says;
+	} rows[] = {
+		{ "not known", STREAM_EXEC, "\xfd\0\0\0\4\1\x90no",
+		    "error:409:95:detach: " EARLIER },
+		{ "not to be had", STREAM_EXEC, "\xfd\0\0\0\4\1\x91no",
+		    "error:401:2:no" },
+		{ "another call", STREAM_SIGNAL, "\xfd\0\0\0\4\1\x90no",
+		    "error:400:2:no" },
+	};
+	struct route r = {
+		.kind = ROUTE_CALL, .out = &vm_signalled_table, .ok = 200
+	};
+	size_t i;
+
+	for (i = 0; i < nitems(rows); i++) {
+		t_row(rows[i].name);
+		r.stream = rows[i].stream;
+		begin_call_of(&r);
+		vm_sends(rows[i].first, FRAME_HEAD_LEN + 4);
+		SAYS(rows[i].says);
+		end_stream();
+	}
+}
+
 const struct t_case t_cases[] = {
 	{ "a console", test_console },
 	{ "another channel of a console", test_console_channel },
 	{ "a log", test_log },
 	{ "a call", test_call },
+	{ "the answer to a call", test_call_answer },
+	{ "a call that is newer", test_call_newer },
 	{ "the first word in pieces", test_opened_in_pieces },
 	{ "refused", test_refused },
 	{ "refused at length", test_refused_at_length },

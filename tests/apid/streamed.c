@@ -87,6 +87,10 @@ answer_json(struct client *cl, int status, const struct jbuf *b, int64_t total)
 {
 	t_true(cl == c);
 	t_eq(total, -1);
+	if (b->r < 0) {
+		answer_held(cl);
+		return;
+	}
 	say("json:%d:%.*s", status, (int)b->len, b->p);
 	cl->phase = CP_ANSWER;
 }

@@ -22,11 +22,15 @@ admin(uint32_t uid)
 static uint64_t
 grab(struct share *s, struct share_who who)
 {
-	uint64_t n = 0;
+	uint64_t n;
+	bool can;
 
-	while (n <= s->total && share_take(s, who, 1) == 0)
-		n++;
-	t_true(n > s->total || !share_can(s, who, 1));
+	for (n = 0; n <= s->total; n++) {
+		can = share_can(s, who, 1);
+		t_eq(share_take(s, who, 1), can ? 0 : -EBUSY);
+		if (!can)
+			break;
+	}
 	return n;
 }
 

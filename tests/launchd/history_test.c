@@ -14,6 +14,7 @@
 #include "common/logmarks.h"
 #include "launchd/history.h"
 #include "proto/ward.h"
+#include "tests/suite/ev.h"
 #include "tests/suite/t.h"
 
 #define NAME "0000000000000001.console"
@@ -31,10 +32,25 @@ static char dir[64];
 static int64_t now;
 static unsigned int said; /* lines */
 static unsigned int gaps;
+static long blocks;
+static int lowest; /* descriptor that is free */
+
+static int
+free_fd(void)
+{
+	int fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0);
+	const int was = fd;
+
+	fd_close(&fd);
+	return was;
+}
 
 static void
 begin(void)
 {
+	ev = (struct ev){ .fail_new = 0 };
+	blocks = t_live();
+	lowest = free_fd();
 	(void)snprintf(dir, sizeof(dir), "/tmp/history.XXXXXX");
 	t_true(mkdtemp(dir) != NULL);
 	base = event_base_new();
@@ -54,6 +70,8 @@ finish(void)
 	(void)rmdir(dir);
 	fd_close(&hs.dir);
 	event_base_free(base);
+	t_eq(t_live(), blocks);
+	t_eq(free_fd(), lowest);
 }
 
 /* So many numbered lines of eight bytes. */
@@ -70,7 +88,7 @@ say(unsigned int n)
 }
 
 static int
-ask_since(bool follow, int64_t since_ns)
+ask_of(const char *name, bool follow, int64_t since_ns)
 {
 	static const uint8_t knock[FRAME_HEAD_LEN] = { FRAME_OPEN };
 	int sv[2];
@@ -79,9 +97,15 @@ ask_since(bool follow, int64_t since_ns)
 		 AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sv),
 	    0);
 	t_eq(send(sv[0], knock, sizeof(knock), 0), (long long)sizeof(knock));
-	history_open(&hs, NAME, follow, since_ns, sv[1]);
+	history_open(&hs, name, follow, since_ns, sv[1]);
 	(void)event_base_loop(base, EVLOOP_NONBLOCK);
 	return sv[0];
+}
+
+static int
+ask_since(bool follow, int64_t since_ns)
+{
+	return ask_of(NAME, follow, since_ns);
 }
 
 static int
@@ -209,27 +233,145 @@ left_behind(void)
 	finish();
 }
 
-/* Places are few, and are given back by who goes. */
+/* The first frame, and nothing behind it; refused: then the end. */
 static void
-places(void)
+first(int s, unsigned int status, const char *text)
 {
-	int s[HISTORIES_OF_VM_MAX], more, i;
-	uint8_t got[128];
+	const size_t len = 2 + strlen(text);
+	uint8_t got[300],
+	    want[300] = { FRAME_OPENED, 0, 0, (uint8_t)(len >> 8), (uint8_t)len,
+		    (uint8_t)(status >> 8), (uint8_t)status };
+	ssize_t n = recv(s, got, sizeof(got), 0);
 
-	begin();
-	for (i = 0; i < HISTORIES_OF_VM_MAX; i++)
-		s[i] = ask(true);
-	more = ask(false);
-	t_true(recv(more, got, sizeof(got), 0) > 7);
-	t_eq(got[0], FRAME_OPENED);
-	t_eq(got[5] << 8 | got[6], 503);
-	t_eq(recv(more, got, sizeof(got), 0), 0);
-	fd_close(&more);
-	for (i = 0; i < HISTORIES_OF_VM_MAX; i++)
+	memcpy(want + 7, text, len - 2);
+	t_mem(got, n > 0 ? (size_t)n : 0, want, FRAME_HEAD_LEN + len);
+	t_eq(recv(s, got, sizeof(got), 0), status == 101 ? -1 : 0);
+}
+
+/* All go, and their places are free. */
+static void
+hang_up(int *s, unsigned int n)
+{
+	unsigned int i;
+
+	for (i = 0; i < n; i++)
 		fd_close(&s[i]);
 	for (i = 0; i < 4; i++)
 		(void)event_base_loop(base, EVLOOP_NONBLOCK);
 	t_eq(hs.n, 0);
+}
+
+/* Places are few, and are given back by who goes. */
+static void
+places(void)
+{
+	int s[HISTORIES_MAX], more;
+	char name[32];
+	unsigned int i;
+
+	begin();
+	for (i = 0; i < HISTORIES_MAX; i++) {
+		(void)snprintf(name, sizeof(name), "%016x.console",
+		    i / HISTORIES_OF_VM_MAX);
+		s[i] = ask_of(name, true, 0);
+		first(s[i], 101, "");
+		if (i % HISTORIES_OF_VM_MAX != HISTORIES_OF_VM_MAX - 1 ||
+		    i == HISTORIES_MAX - 1)
+			continue;
+		more = ask_of(name, false, 0);
+		first(more, 503,
+		    "8 read this log of the VM already: end one of them, or "
+		    "try again");
+		fd_close(&more);
+	}
+	more = ask_of("other.console", true, 0);
+	first(more, 503, "64 read logs of VMs on this host already: try again");
+	fd_close(&more);
+	hang_up(s, HISTORIES_MAX);
+	s[0] = ask(true);
+	first(s[0], 101, "");
+	hang_up(s, 1);
+	finish();
+}
+
+/* Why not is said as far as there is room for it. */
+static void
+refused(void)
+{
+	char text[300];
+	int sv[2];
+
+	memset(text, 'x', sizeof(text));
+	text[sizeof(text) - 1] = '\0';
+	begin();
+	t_eq(socketpair(
+		 AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sv),
+	    0);
+	t_eq(send(sv[0], "abc", 3, 0), 3);
+	history_refuse(sv[1], 409, text);
+	text[256 - FRAME_HEAD_LEN - 2] = '\0';
+	first(sv[0], 409, text);
+	fd_close(&sv[0]);
+	finish();
+}
+
+/* Who cannot be served hears it, and has no place. */
+static void
+no_memory(void)
+{
+	unsigned int n, how;
+	bool failed;
+	int s;
+
+	for (how = 0; how < 2; how++) {
+		for (n = 1, failed = true; failed; n++) {
+			begin();
+			if (how == 0)
+				t_fail_alloc(n);
+			else
+				ev.fail_new = n;
+			s = ask(true);
+			failed = how == 0 ? t_alloc_failed() : n <= 3;
+			t_fail_alloc(0);
+			ev.fail_new = 0;
+			if (failed && how == 0 && hs.n == 1)
+				failed = false; /* of the loop, not ours */
+			if (failed) {
+				first(s, 503, "out of memory");
+				t_eq(hs.n, 0);
+			}
+			hang_up(&s, 1);
+			finish();
+		}
+		t_true(n > 4);
+	}
+	begin();
+	ev.no_add = true;
+	s = ask(true);
+	ev.no_add = false;
+	first(s, 503, "out of memory");
+	hang_up(&s, 1);
+	finish();
+}
+
+/* Who says nothing has ten seconds to, and is served nothing. */
+static void
+silent(void)
+{
+	int sv[2];
+
+	begin();
+	say(1);
+	t_eq(socketpair(
+		 AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sv),
+	    0);
+	history_open(&hs, NAME, true, 0, sv[1]);
+	t_eq(ev.added.tv_sec, 10);
+	t_eq(ev.added.tv_usec, 0);
+	say(1);
+	(void)event_base_loop(base, EVLOOP_NONBLOCK);
+	t_eq(recv(sv[0], (char[1]){ 0 }, 1, 0), -1);
+	hang_up(sv, 1);
 	finish();
 }
 
@@ -332,6 +474,9 @@ const struct t_case t_cases[] = {
 	{ "follows", follows },
 	{ "left behind", left_behind },
 	{ "places", places },
+	{ "refused", refused },
+	{ "no memory", no_memory },
+	{ "silent", silent },
 	{ "since", since },
 	{ "since, one file", since_one_file },
 	{ NULL, NULL },

@@ -17,10 +17,11 @@ import spawn  # noqa: E402
 from wire import (  # noqa: E402
     EXIT_STOPPED, JAIL_VMM, JAIL_WARDEN, SPAWN_CAPS, SPAWN_DONE, SPAWN_ERR,
     SPAWN_KILL, SPAWN_RELEASE, SPAWN_VERBS_BURST, SPAWN_VERIFIED, SPAWN_VERIFY,
-    STREAM_CONSOLE)
+    STREAM_CONSOLE, STREAM_SIGNAL, VM_SIGNALS_MAX, VM_STREAMS_MAX)
 
 enter(os.path.abspath(__file__))
 BAD_KEEPER = BUILD + "/bad/mews-keeper"
+ALL = VM_STREAMS_MAX + VM_SIGNALS_MAX
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -30,16 +31,23 @@ def cpu(pid):
     return (int(f[11]) + int(f[12])) / TICK
 
 
-def drop(s, vm, kind, n):
-    """Streams whose caller has gone; how many were taken."""
-    took = 0
+def hold(s, vm, kind, n):
+    """Ends of streams that were taken."""
+    ends = []
     for _ in range(n):
         a, b = socket.socketpair()
         t, _ = s.o.ask(LAUNCH_STREAM, bytes(launch_stream(vm=vm, kind=kind)), b.fileno())
-        took += t == LAUNCH_DONE
-        a.close()
         b.close()
-    return took
+        if t == LAUNCH_DONE:
+            ends.append(a)
+        else:
+            a.close()
+    return ends
+
+
+def drop(s, vm, kind, n):
+    """Streams whose caller has gone; how many were taken."""
+    return sum(len(hold(s, vm, kind, 1)) for _ in range(n))
 
 
 def stopped_wardens():
@@ -52,9 +60,10 @@ def stopped_wardens():
         s.ready(VM + n, slot=n)
         for i in range(n):
             os.kill(s.procs(i)["warden"], signal.SIGSTOP)
-        took = [drop(s, VM + i, STREAM_CONSOLE if i % 2 else STREAM_EXEC, 200)
+        took = [hold(s, VM + i, STREAM_CONSOLE if i % 2 else STREAM_EXEC, 200)
                 for i in range(n)]
-        assert max(took) <= 16 + 64, took
+        assert max(map(len, took)) <= 16 + ALL, [len(t) for t in took]
+        del took
         eq(s.probe(VM + n, "passwd"), "ENOENT", "another's exec")
         s.ready(VM + n + 1, slot=n + 1)  # and a start
         eq(s.probe(VM + n + 1, "passwd"), "ENOENT")
@@ -84,6 +93,35 @@ def many_execs():
             a.settimeout(DEADLINE)
             assert a.recv(64).strip().isdigit()
             a.close()
+        s.release(VM)
+        clean(s)
+
+
+def behind():
+    """Callers who go at once, without a pause, and a warden that is late: what
+    waits and is nobody's any more takes no place, and the VM is another's as
+    ever; the same where all places are taken by who stays."""
+    with suite() as s:
+        s.ready(VM)
+        warden = s.procs()["warden"]
+        for kind in (STREAM_EXEC, STREAM_CONSOLE, STREAM_SIGNAL):
+            os.kill(warden, signal.SIGSTOP)
+            eq(drop(s, VM, kind, 300), 300)
+            fds = len(os.listdir("/proc/%d/fd" % s.pid))
+            assert fds < ALL, fds
+            a, t, _ = s.connect(VM)
+            eq(t, LAUNCH_DONE)
+            os.kill(warden, signal.SIGCONT)
+            a.sendall(b"pid\n")
+            a.settimeout(DEADLINE)
+            assert a.recv(64).strip().isdigit()
+            a.close()
+        os.kill(warden, signal.SIGSTOP)
+        ends = hold(s, VM, STREAM_CONSOLE, 200)
+        assert ALL <= len(ends) <= 16 + ALL, len(ends)
+        ends.pop().close()
+        eq(len(hold(s, VM, STREAM_SIGNAL, 1)), 1)
+        os.kill(warden, signal.SIGCONT)
         s.release(VM)
         clean(s)
 
@@ -170,4 +208,4 @@ def asked_by_us(s):
 
 if __name__ == "__main__":
     run([(f.__name__.replace("_", "-"), f) for f in (
-        stopped_wardens, many_execs, flooding_keeper, lost_keeper, verbs)])
+        stopped_wardens, many_execs, behind, flooding_keeper, lost_keeper, verbs)])

@@ -145,6 +145,49 @@ test_wake(void)
 	end(v);
 }
 
+/* The smaller hypervisor where it is there, and can do what the VM needs. */
+static void
+test_backend(void)
+{
+	static const struct {
+		const char *name;
+		struct launch_caps caps;
+		enum machine_accel accel;
+		enum dev_kind dev; /* 0: none */
+		enum machine_backend picked;
+	} hosts[] = {
+		{ "it can", { .microvm = 1 }, ACCEL_KVM, 0,
+		    BACKEND_QEMU_MICROVM },
+		{ "with a nic", { .microvm = 1 }, ACCEL_KVM, DEV_NIC,
+		    BACKEND_QEMU_MICROVM },
+		{ "it is not there", { 0 }, ACCEL_KVM, 0, BACKEND_QEMU },
+		{ "nor is it where vsock is not", { .vsock = 1 }, ACCEL_KVM, 0,
+		    BACKEND_QEMU },
+		{ "no vsock with it", { .microvm = 1, .vsock = 1 }, ACCEL_KVM,
+		    0, BACKEND_QEMU },
+		{ "no emulation with it", { .microvm = 1 }, ACCEL_TCG, 0,
+		    BACKEND_QEMU },
+		{ "a device that it has not", { .microvm = 1 }, ACCEL_KVM,
+		    DEV_VSOCK, BACKEND_QEMU },
+	};
+	struct vm *v;
+	size_t i;
+
+	for (i = 0; i < nitems(hosts); i++) {
+		t_row(hosts[i].name);
+		v = begin();
+		ld.caps = hosts[i].caps;
+		ld.accel = hosts[i].accel;
+		if (hosts[i].dev != 0)
+			t_eq(machine_add(&v->machine, hosts[i].dev, 1), 0);
+		v->machine.backend = UINT16_MAX;
+		play(v, "start");
+		t_eq(v->machine.backend, hosts[i].picked);
+		end(v);
+	}
+}
+
 const struct t_case t_cases[] = { { "turns", test_turns },
-	{ "a turn without news", test_again }, { "woken once", test_wake },
+	{ "a turn without news", test_again },
+	{ "which hypervisor", test_backend }, { "woken once", test_wake },
 	{ NULL, NULL } };

@@ -289,18 +289,25 @@ test_look(void)
 	}
 }
 
-/* A second STOP is in a hurry or changes nothing. */
+/* A second STOP is in a hurry, or says how long its guest has from now while
+ * that is still asked, or changes nothing. */
 static void
 test_again(void)
 {
 	static const struct {
-		uint32_t at, from;
+		uint32_t at, from, grace_ms;
 		const char *says;
 	} rows[] = {
-		{ STOP_AGENT, STOP_QUIT, "told:2 for:30 rung:2" },
-		{ STOP_QUIT, STOP_QUIT, "" },
-		{ STOP_QUIT, STOP_AGENT, "" },
-		{ STOP_TERM, STOP_KILL, "told:4 kill" },
+		{ STOP_AGENT, STOP_QUIT, 0, "told:2 for:30 rung:2" },
+		{ STOP_AGENT, STOP_QUIT, 1000, "told:2 for:30 rung:2" },
+		{ STOP_AGENT, STOP_AGENT, 0, "" },
+		{ STOP_AGENT, STOP_AGENT, 1, "for:1000 rung:0" },
+		{ STOP_ACPI, STOP_AGENT, 0, "" },
+		{ STOP_ACPI, STOP_AGENT, 1000, "told:0 for:1000 rung:0" },
+		{ STOP_QUIT, STOP_QUIT, 0, "" },
+		{ STOP_QUIT, STOP_AGENT, 0, "" },
+		{ STOP_QUIT, STOP_AGENT, 1000, "" },
+		{ STOP_TERM, STOP_KILL, 0, "told:4 kill" },
 	};
 	size_t i;
 
@@ -308,6 +315,7 @@ test_again(void)
 		begin(VM_STOPPING);
 		v.rung = rows[i].at;
 		v.stop_from = rows[i].from;
+		v.grace_ms = rows[i].grace_ms;
 		stop_look(&v);
 		t_true(!v.wants_stop);
 		SAYS(rows[i].says);

@@ -317,14 +317,14 @@ def bounded():
 
 def descriptors():
     """Every room may hold what max_vms and max_connections cost it: launchd
-    has seven descriptors for each VM, orchd two for each connection."""
+    has seven descriptors for each VM, orchd three for each connection."""
     with running(max_vms=200, max_connections=4) as S:
         for room, pid in S.rooms().items():
             if room == "mewsd":
                 continue
             with open("/proc/%d/limits" % pid) as f:
                 files = next(l for l in f if l.startswith("Max open files"))
-            assert int(files.split()[3]) >= 7 * 200 + 2 * 4 + 100, (room, files)
+            assert int(files.split()[3]) >= 7 * 200 + 3 * 4 + 100, (room, files)
     # and a host that cannot give them is told so
     path = suite.ROOT + "/n.conf"
     check("max_vms = 1000\nuid_count = 16384\nsubnet = \"10.0.0.0/16\"")

@@ -131,7 +131,7 @@ def mute():
         r = l.call(c, STREAM, "a", kind=EXEC)
         eq(r.status, 503)
         assert "its agent says nothing" in r.error(), r.error()
-        eq(l.call(c, STREAM, "a", kind=CONSOLE).status, 101)
+        eq(l.call(l.client(), STREAM, "a", kind=CONSOLE).status, 101)
         n = len([e for e in l.events(l.client()) if e["type"] == "VM_READY"])
         l.launch.event(uid, LE_READY)
         l.settle()

@@ -13,7 +13,8 @@ EXEC, CONSOLE, LOG = 1, 2, 3
 
 
 def reads(l, c, uid, flags=0, kind=LOG, since=0):
-    """A stream of its console's log reaches launchd."""
+    """A stream of its console's log reaches launchd; a connection has one."""
+    c = l.client(l.callers[c.id][0])
     r = l.call(c, STREAM, "a", kind=kind, flags=flags, since=since)
     eq(r.status, 101)
     got, fd = l.until(lambda: l.launch.streams and l.launch.streams.pop(),

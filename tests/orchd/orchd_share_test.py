@@ -11,6 +11,7 @@ from orchd_callers_test import busy
 from peers import *  # noqa: F403
 
 ALL = 64  # streams of a VM, and requests that wait for one
+SIGNALS = 8  # beside them
 KEPT = []  # sockets that nobody closes meanwhile
 
 
@@ -150,6 +151,102 @@ def streams():
         eq(stream(l, l.user)[1].status, 101)
 
 
+def signals():
+    """They are none of the streams, have shares of their own, and are given
+    back by whatever ends them."""
+    with up() as l:
+        root = l.client()
+        eq(l.create(root, "a").status, 201)
+        mine = [stream(l, l.user, STREAM_SIGNAL) for _ in range(SIGNALS + 4)]
+        eq([r.status for _, r in mine], [101] * 6 + [503] * 6)
+        for word in ("too many signals to this vm are under way",
+                     "your user has 6", "at most 8", "wait for their answers"):
+            assert word in mine[-1][1].error(), mine[-1][1]
+        for uid in (0, l.admin):
+            eq(stream(l, uid, STREAM_SIGNAL)[1].status, 101)
+            eq(stream(l, uid, STREAM_SIGNAL)[1].status, 503)
+        # all of them, and not one of the streams
+        got = [stream(l, l.user)[1].status for _ in range(ALL - 2 * 4)]
+        eq(got, [101] * len(got))
+        assert waits(l, l.user)[2]
+        # nor do streams take a place of theirs, nor give one back
+        eq(stream(l, l.user, STREAM_SIGNAL)[1].status, 503)
+        mine[0][0].sock.close()
+        l.until(lambda: mine[0][0].id in l.gone, "API_GONE")
+        l.api[ROOM_API].send(CLOSED, bytes(api_conn(conn=mine[1][0].id)))
+        l.until(mine[1][0].hung_up, "hang-up")
+        got = [stream(l, l.user, STREAM_SIGNAL)[1].status for _ in range(3)]
+        eq(got, [101, 101, 503])
+        # what could not be given away
+        mine = [c for c, _ in mine[2:]]
+        for c in mine:
+            c.sock.close()
+        l.until(lambda: all(c.id in l.gone for c in mine), "their ends")
+        l.launch.chan.close()
+        l.until(lambda: l.ended, "BOOT_ENDED")
+        for _ in range(SIGNALS + 1):
+            r = stream(l, l.user, STREAM_SIGNAL)[1]
+            eq(r.status, 503)
+            assert "too many" not in r.error(), r
+
+
+def kept_ends():
+    """A stream that is nobody's part any more is nobody's: an apid that keeps
+    its end of one has nothing of it."""
+    with up() as l:
+        root = l.client()
+        eq(l.create(root, "a").status, 201)
+        before = len(os.listdir("/proc/%d/fd" % l.p.pid))
+        for kind in (STREAM_EXEC, STREAM_CONSOLE, STREAM_CONSOLE_LOG,
+                     STREAM_SIGNAL):
+            for how in (CLOSED, "hang-up", "apid ends"):
+                c, r = stream(l, l.user, kind)
+                eq(r.status, 101)
+                mine = socket.socket(fileno=r.fd)
+                _, fd = l.until(lambda: l.launch.streams and
+                                l.launch.streams.pop(), "LAUNCH_STREAM")
+                theirs = socket.socket(fileno=fd)
+                for x in (mine, theirs):
+                    x.settimeout(2)
+                mine.send(b"up")
+                theirs.send(b"down")
+                if how == CLOSED:
+                    l.api[ROOM_API].send(CLOSED, bytes(api_conn(conn=c.id)))
+                elif how == "hang-up":
+                    c.sock.close()
+                else:
+                    l.api[ROOM_API].close()
+                    l.until(lambda: l.ended, "BOOT_ENDED")
+                    l.ended.clear()
+                    l.api.pop(ROOM_API)
+                    l.plumb(ROOM_API)
+                # what was said is not lost, and nothing follows it
+                eq((theirs.recv(9), theirs.recv(9)), (b"up", b""))
+                for x in (mine, theirs):
+                    try:
+                        x.send(b"x")
+                    except BrokenPipeError:
+                        continue
+                    raise AssertionError("%s: kept after %s" % (kind, how))
+                mine.close()
+                theirs.close()
+        l.settle(0.1)
+        eq(len(os.listdir("/proc/%d/fd" % l.p.pid)), before)
+
+
+def one_each():
+    """A connection has one stream, as an honest apid asks for: what ends with
+    it is never more than was counted."""
+    with up() as l:
+        eq(l.create(l.client(), "a").status, 201)
+        c, r = stream(l, l.user)
+        eq(r.status, 101)
+        for kind in (STREAM_EXEC, STREAM_SIGNAL, STREAM_CONSOLE_LOG):
+            r = l.call(c, STREAM, "a", kind=kind)
+            eq((r.status, r.error()),
+               (409, "this connection has a stream already"))
+
+
 def waiting():
     """Requests of one user that wait for a VM do not keep root from it."""
     with up() as l:
@@ -177,4 +274,5 @@ def waiting():
 
 
 if __name__ == "__main__":
-    run(__file__, strangers, admins, users, streams, waiting)
+    run(__file__, strangers, admins, users, streams, signals, kept_ends,
+        one_each, waiting)

@@ -3,14 +3,17 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/util.h"
 #include "orchd/object/object.h"
 #include "orchd/orchd.h"
 #include "orchd/vm/queue.h"
+#include "tests/suite/ev.h"
 #include "tests/suite/t.h"
 
 /* Who waits for a stream, and whose turn it is; the clock is played. */
 
 static int64_t now_ms;
+static long blocks;
 static const uint32_t listed[SHARE_KINDS] = { 3, 1 };
 static const struct object_kind kind = { .name = "thing" };
 static struct orchd o;
@@ -35,11 +38,14 @@ on_turn(int fd, short what, void *arg)
 static void
 begin(uint64_t total)
 {
+	ev = (struct ev){ .fail_new = 0 };
+	blocks = t_live();
 	memset(&o, 0, sizeof(o));
 	o.base = event_base_new();
 	TAILQ_INIT(&o.objects.woken);
 	o.objects.turn = event_new(o.base, -1, 0, on_turn, NULL);
 	object_init(&obj, &kind, &o);
+	memset(&q, 0xff, sizeof(q));
 	queue_init(&q, listed);
 	share_init(&streams, total, listed);
 	now_ms = 1000;
@@ -49,10 +55,13 @@ static void
 end(void)
 {
 	queue_clear(&q);
+	queue_clear(&q);
+	t_eq(q.places.taken, 0);
 	share_clear(&streams);
 	object_clear(&obj);
 	event_free(o.objects.turn);
 	event_base_free(o.base);
+	t_eq(t_live(), blocks);
 }
 
 static struct share_who
@@ -136,6 +145,7 @@ turns(void)
 static void
 places(void)
 {
+	const struct stream_ask admin = { .who = { 1, SHARE_ADMIN } };
 	uint64_t n = 0;
 
 	begin(0);
@@ -146,9 +156,50 @@ places(void)
 	for (n = 0; n < 10; n++)
 		t_eq(add(2, 2000 + n), 0);
 	t_eq(add(2, 3000), -EBUSY);
+	for (n = 0; n < 16; n++)
+		t_eq(queue_add(&q, &obj, &admin), 0);
+	t_eq(queue_add(&q, &obj, &admin), -EBUSY);
 	t_eq(serve(), 0);
 	queue_drop(&q, 7);
 	t_eq(add(2, 3000), 0);
+	end();
+}
+
+/* Its timer is for the first, to the millisecond. */
+static void
+armed(void)
+{
+	static const struct {
+		const char *name;
+		int64_t waited;
+		long s, us;
+	} rows[] = {
+		{ "at first", 0, 30, 0 },
+		{ "later", 1, 29, 999000 },
+		{ "at last", QUEUE_MS - 1, 0, 1000 },
+		{ "over", QUEUE_MS, 0, 0 },
+		{ "long over", (int64_t)2 * QUEUE_MS, 0, 0 },
+	};
+	size_t i;
+
+	begin(0);
+	t_eq(queue_arm(&q), 0); /* nobody waits, or ever did */
+	t_eq(add(1, 1), 0);
+	for (i = 0; i < nitems(rows); i++) {
+		t_row(rows[i].name);
+		now_ms = 1000 + rows[i].waited;
+		t_eq(queue_arm(&q), 0);
+		t_eq(ev.added.tv_sec, rows[i].s);
+		t_eq(ev.added.tv_usec, rows[i].us);
+		t_true(evtimer_pending(q.timer, NULL));
+	}
+	now_ms = 1000;
+	queue_drop(&q, 1);
+	t_eq(queue_arm(&q), 0);
+	t_true(!evtimer_pending(q.timer, NULL));
+	queue_clear(&q);
+	t_true(q.timer == NULL);
+	t_eq(add(1, 1), 0); /* as new */
 	end();
 }
 
@@ -178,26 +229,45 @@ woken(void)
 	end();
 }
 
+/* Who is not added leaves nothing of his, beside others of his user. */
+static bool
+fails_at(unsigned int n, unsigned int others)
+{
+	bool failed;
+	int r;
+
+	begin(0);
+	if (others > 0)
+		t_eq(add(1, 1), 0);
+	t_fail_alloc(n);
+	r = add(1, 2);
+	failed = t_alloc_failed();
+	t_fail_alloc(0);
+	t_eq(r, failed ? -ENOMEM : 0);
+	t_eq(share_has(&q.places, user(1)), others + !failed);
+	t_eq(queue_is_empty(&q), failed && others == 0);
+	end();
+	return failed;
+}
+
 static void
 out_of_memory(void)
 {
-	int n, r = -ENOMEM;
+	unsigned int n;
 
+	for (n = 1; fails_at(n, 0); n++)
+		;
+	t_true(n > 3); /* a timer, his user's part, his place */
+	for (n = 1; fails_at(n, 1); n++)
+		;
+	t_eq(n, 2);
 	begin(0);
-	for (n = 1; r == -ENOMEM && n < 20; n++) {
-		t_fail_alloc(n);
-		r = add(1, 1);
-		t_fail_alloc(0);
-		if (r < 0) {
-			t_eq(r, -ENOMEM);
-			t_true(queue_is_empty(&q));
-			t_eq(share_has(&q.places, user(1)), 0);
-		}
-	}
-	t_eq(r, 0);
+	ev.no_add = true;
+	t_eq(add(1, 1), -ENOMEM);
+	t_true(queue_is_empty(&q));
 	end();
 }
 
 const struct t_case t_cases[] = { { "turns", turns }, { "places", places },
-	{ "woken", woken }, { "out of memory", out_of_memory },
-	{ NULL, NULL } };
+	{ "armed", armed }, { "woken", woken },
+	{ "out of memory", out_of_memory }, { NULL, NULL } };

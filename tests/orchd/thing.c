@@ -100,8 +100,9 @@ save(struct txn *t, const struct object *obj, enum write_op op)
 	char text[32];
 
 	(void)t;
-	(void)snprintf(text, sizeof(text), "%s:%d", ops[op],
-	    ((const struct thing *)obj)->row);
+	(void)snprintf(text, sizeof(text), "%s:%d%s", ops[op],
+	    ((const struct thing *)obj)->row,
+	    write_asks_only(obj, play.only) ? "!" : "");
 	note(text);
 	return play.save_r;
 }
@@ -109,9 +110,12 @@ save(struct txn *t, const struct object *obj, enum write_op op)
 static uint64_t
 event(struct txn *t, const struct object *obj, const struct note *n)
 {
+	char text[32];
+
 	(void)t;
-	(void)obj;
-	note(n->why);
+	(void)snprintf(text, sizeof(text), "%s%s", n->why,
+	    write_follows(obj, n, FOLLOWER) ? "+" : "");
+	note(text);
 	return play.seq;
 }
 
@@ -162,17 +166,36 @@ late(struct object *obj, const struct waiter *w)
 	wait_drop(obj, w->conn);
 }
 
-static const struct object_kind kind = { .name = "thing",
-	.row = offsetof(struct thing, row),
-	.rowlen = sizeof(int),
-	.title = title,
-	.save = save,
-	.event = event,
-	.patience_ms = patience_ms,
-	.due = due,
-	.answer = answer,
-	.late = late,
-	.undone = undone };
+static void
+kept(struct object *obj, uint32_t asked)
+{
+	char text[32];
+
+	(void)obj;
+	(void)snprintf(text, sizeof(text), "kept:%u", asked);
+	note(text);
+}
+
+static void
+dropped(struct object *obj, uint32_t asked, void *was)
+{
+	char text[32];
+
+	(void)obj;
+	(void)snprintf(text, sizeof(text), "dropped:%u%s", asked,
+	    was == NULL ? ":new" : "");
+	note(text);
+	if (was != NULL)
+		*(int *)was += 100;
+}
+
+#define KIND                                                                 \
+	.name = "thing", .row = offsetof(struct thing, row),                 \
+	.rowlen = sizeof(int), .title = title, .save = save, .event = event, \
+	.patience_ms = patience_ms, .due = due, .answer = answer,            \
+	.late = late, .undone = undone
+static const struct object_kind kind = { KIND };
+const struct object_kind hearing = { KIND, .kept = kept, .dropped = dropped };
 
 /* --- a test --- */
 

@@ -22,10 +22,15 @@ struct thing {
 };
 
 extern unsigned int turns; /* of the loop's turn event */
-/* What was sent and told, a word each. */
+/* What was sent and told, a word each.  "!" behind a write: it has what was
+ * asked of play.only alone; "+" behind an event: FOLLOWER comes behind it. */
 extern char said[512];
+#define FOLLOWER 5 /* a type of events */
 extern struct orchd o;
 extern struct thing th;
+/* A kind that hears what becomes of what was asked, and has the row that comes
+ * back be 100 more. */
+extern const struct object_kind hearing;
 extern struct txn *last; /* with the store */
 
 /* How it is played; begin() sets all back. */
@@ -37,6 +42,7 @@ struct play {
 	uint64_t seq; /* of the events: 7 */
 	uint64_t patience_ms; /* 60000 */
 	bool due; /* what is waited for has come: true */
+	uint32_t only; /* asked: a write that has no more than these */
 };
 extern struct play play;
 

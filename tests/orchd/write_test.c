@@ -407,6 +407,109 @@ test_wakes(void)
 	}
 }
 
+/* A kind hears what of what was asked is on the disk, and what will not be,
+ * before the row of before comes back. */
+static void
+test_heard(void)
+{
+	begin(1, OBJECT_STORED);
+	th.obj.kind = &hearing;
+	ask(2, 0, "a");
+	ask(3, 3, "");
+	commit(0);
+	t_str(said, "set:3 a kept:9");
+	said[0] = '\0';
+	fact(4, "news"); /* nobody asked for it */
+	commit(0);
+	t_str(said, "set:4 news kept:0");
+	said[0] = '\0';
+	ask(5, 1, "");
+	write_send(&th.obj);
+	ask(6, 2, "");
+	answered(-EIO);
+	write_settle(&th.obj);
+	t_str(said, "set:5"); /* both may still be */
+	said[0] = '\0';
+	commit(-EIO);
+	t_str(said, "set:6 dropped:6 undone:1:-5 undone:2:-5");
+	t_eq(th.row, 104);
+	said[0] = '\0';
+	fact(7, "news");
+	commit(-EIO); /* it stays */
+	t_str(said, "set:7 news");
+	t_eq(th.row, 7);
+	end();
+	begin(1, OBJECT_NEW);
+	th.obj.kind = &hearing;
+	t_eq(write_new(&th.obj, WAITS(1), &(struct idem_row){ 0 }), 0);
+	commit(-EIO);
+	t_str(said, "new:1 dropped:2:new");
+	end();
+}
+
+/* What a write has beside what was asked. */
+static void
+test_asks_only(void)
+{
+	static const struct {
+		const char *name;
+		uint32_t first, then, only;
+		bool happened;
+		const char *says;
+	} rows[] = {
+		{ "just that", 0, 0, WAITS(0), false, "set:2!" },
+		{ "one of two", 1, 1, WAITS(1) | WAITS(2), false, "set:2!" },
+		{ "both", 1, 2, WAITS(1) | WAITS(2), false, "set:2!" },
+		{ "another", 3, 3, WAITS(1), false, "set:2" },
+		{ "another as well", 1, 3, WAITS(1), false, "set:2" },
+		{ "the least of them as well", 0, 1, WAITS(1), false, "set:2" },
+		{ "what happened", 1, 1, WAITS(1), true, "set:2" },
+	};
+	size_t i;
+
+	for (i = 0; i < nitems(rows); i++) {
+		t_row(rows[i].name);
+		begin(1, OBJECT_STORED);
+		play.only = rows[i].only;
+		ask(2, rows[i].first, "");
+		ask(2, rows[i].then, "");
+		if (rows[i].happened)
+			write_fact(&th.obj);
+		commit(0);
+		t_str(said, rows[i].says);
+		end();
+	}
+	begin(1, OBJECT_STORED); /* nobody asked */
+	play.only = WAITS(1);
+	write_note(&th.obj, 0, 0, "news");
+	commit(0);
+	t_str(said, "set:1 news");
+	end();
+}
+
+/* Which events of a write come behind another. */
+static void
+test_follows(void)
+{
+	begin(1, OBJECT_STORED);
+	write_note(&th.obj, 0, 0, "a");
+	write_note(&th.obj, 1, 0, "b");
+	write_note(&th.obj, FOLLOWER, 0, "c");
+	write_note(&th.obj, 0, 0, "d");
+	commit(0);
+	t_str(said, "set:1 a+ b+ c d");
+	said[0] = '\0';
+	/* one that was undone does not, though it was tried */
+	fact(1, "a");
+	ask(2, 3, "");
+	write_note(&th.obj, FOLLOWER, 0, "b");
+	commit(-EIO);
+	(void)evtimer_del(th.obj.again);
+	commit(0);
+	t_str(said, "set:2 a+ b undone:3:-5 set:1 a");
+	end();
+}
+
 static void
 test_no_memory(void)
 {
@@ -448,6 +551,9 @@ const struct t_case t_cases[] = {
 	{ "asked while something is written", test_asked_meanwhile },
 	{ "what could not be sent", test_not_sent },
 	{ "what is to be written wakes", test_wakes },
+	{ "a kind hears of it", test_heard },
+	{ "what was asked alone", test_asks_only },
+	{ "which events follow", test_follows },
 	{ "without memory", test_no_memory },
 	{ NULL, NULL },
 };

@@ -53,6 +53,10 @@ KEPT = {
                           PYTHON),
     "orchd/vm/part.c": (("orchd/vm_part_test", "orchd/vm_converge_test"),
                         PYTHON),
+    "orchd/vm/queue.c": (("orchd/queue_test",),
+                         ("orchd/orchd_queue_test",)),
+    "orchd/vm/stream.c": (("orchd/vm_stream_test",),
+                          ("orchd/orchd_queue_test", *PYTHON)),
     "orchd/vm/temporary.c": (("orchd/vm_temporary_test",
                               "orchd/vm_converge_test"),
                              ("orchd/orchd_temporary_test",)),
@@ -189,7 +193,8 @@ def mutants(path):
 
 
 def equivalent():
-    """{mutant's key: why no test can see it}: three lines each."""
+    """{mutant's key: [why no test can see it, of each place]}: three lines
+    each."""
     known = {}
     if not os.path.exists(EQUIVALENT):
         return known
@@ -199,7 +204,7 @@ def equivalent():
     for i in range(0, len(lines), 3):
         (path, why), was, now = lines[i].split(": ", 1), *lines[i + 1:i + 3]
         assert was.startswith("- ") and now.startswith("+ "), lines[i]
-        known[path, was[2:], now[2:]] = why
+        known.setdefault((path, was[2:], now[2:]), []).append(why)
     return known
 
 

@@ -24,7 +24,7 @@ class Held(threading.Thread):
     def run(self):
         while not self.end.wait(0.001):
             for name in os.listdir(self.folder):
-                if name not in self.open:
+                if name not in self.open and not name.endswith(".at"):
                     self.open[name] = open(os.path.join(self.folder, name))
 
     def text(self):

@@ -179,6 +179,8 @@ panics_of_commands(void)
 {
 	static const char text[] =
 	    "exec 17: Kernel panic - not syncing: in a report\r\n";
+	static const char returns[] =
+	    "exec 17: \rKernel panic - not syncing: forged\r\n";
 	static const char kernel[] =
 	    "exec 17x: Kernel panic - not syncing: its own\r\n";
 	struct stage s;
@@ -186,6 +188,11 @@ panics_of_commands(void)
 	if (stage_open(&s)) {
 		t_eq(write(s.guest, text, sizeof(text) - 1),
 		    (ssize_t)sizeof(text) - 1);
+		console_drain(s.c);
+		t_true(console_panic(s.c) == NULL);
+		/* as the agents of earlier builds pass it on */
+		t_eq(write(s.guest, returns, sizeof(returns) - 1),
+		    (ssize_t)sizeof(returns) - 1);
 		console_drain(s.c);
 		t_true(console_panic(s.c) == NULL);
 		t_eq(write(s.guest, kernel, sizeof(kernel) - 1),

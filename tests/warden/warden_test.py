@@ -13,7 +13,8 @@ from standin import *  # noqa: F403
 from wire import (ACCEL_TCG, EXIT_GUEST_OFF, EXIT_NONE, FD_ROLES,
                   FRAME_OPEN, MACHINE_ARGS_MAX, STOP_ACPI,
                   STOP_AGENT, STOP_QUIT, STREAM_CONSOLE, STREAM_CONSOLE_LOG,
-                  STREAM_EXEC, STREAM_FOLLOW, WARD_RUN, WARD_VERSION)
+                  STREAM_EXEC, STREAM_FOLLOW, STREAM_SIGNAL, WARD_RUN,
+                  WARD_VERSION)
 
 
 def starts_stopped():
@@ -250,6 +251,29 @@ def streams_limit():
             assert got[0] == 101, got
 
 
+def signals_limit():
+    """Signals and streams take no places from each other."""
+    said = (503, "8 signals to this VM are under way: wait for their answers, "
+            "or try again")
+    with vm() as v:
+        v.boot()
+        signals = [v.stream(STREAM_SIGNAL, 0, None) for _ in range(8)]
+        more = v.stream(STREAM_SIGNAL)
+        assert more.opened() == said
+        held = [v.stream(STREAM_CONSOLE) for _ in range(64)]
+        for s in held:
+            assert s.opened()[0] == 101
+        got = v.exec("echo", "x").opened()
+        assert got[0] == 503 and "all 64 streams" in got[1], got
+        for s in signals:
+            s.close()
+        signals = [v.stream(STREAM_SIGNAL, 0, None) for _ in range(8)]
+        assert v.stream(STREAM_SIGNAL).opened() == said
+        held.pop().close()
+        held.append(v.stream(STREAM_CONSOLE))
+        assert held[-1].opened()[0] == 101
+
+
 def console():
     with vm(b"marker=42") as v:
         v.boot()
@@ -430,12 +454,12 @@ def idle_memory():
 
 def main():
     ok = True
-    for fn in (starts_stopped, run_before_qmp, ready, exec_cases,
-               exec_long, exec_answered, exec_bulk,
-               exec_turned_round, exec_back_pressure, exec_client_goes,
-               exec_held_client_goes, client_rules, streams_limit, console,
-               console_bounded, rungs, warden_killed, warden_killed_20,
-               new_launchd, args_refused, args_whole, spec_refused, idle_memory):
+    for fn in (starts_stopped, run_before_qmp, ready, exec_cases, exec_long,
+               exec_answered, exec_bulk, exec_turned_round, exec_back_pressure,
+               exec_client_goes, exec_held_client_goes, client_rules,
+               streams_limit, signals_limit, console, console_bounded, rungs,
+               warden_killed, warden_killed_20, new_launchd, args_refused,
+               args_whole, spec_refused, idle_memory):
         ok &= w.run("warden: " + fn.__name__, fn)
     stage.close()
     return 0 if ok else 1

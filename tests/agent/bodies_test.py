@@ -1,0 +1,126 @@
+#!/usr/bin/env python3
+"""What the agent holds of requests under way is bounded, all of them together."""
+import json
+import sys
+import traceback
+
+from guest import Exec, Guest, Gone, Mux, call, run, spec
+
+MANY = 60
+BODY = json.dumps({"cmd": ["sh", "-c", "echo in", "x" * 122000, "y" * 122000]}).encode()
+MORE_MAX = 8 << 20  # of 15 MiB that they would be
+HEAD = ("POST /v1/exec HTTP/1.1\r\nHost: guest\r\n%s"
+        "Connection: Upgrade\r\nUpgrade: mews-exec\r\n\r\n")
+
+M = None
+
+
+def free():
+    return call(M, "GET", "/v1/stats")[1]["mem_free_bytes"]
+
+
+def answer(st):
+    head = st.until(b"\r\n\r\n").decode()
+    length = [int(l.split(":")[1]) for l in head.split("\r\n")
+              if l.lower().startswith("content-length:")]
+    return int(head.split()[1]), st.take(length[0]) if length else b""
+
+
+def chunked():
+    parts = [BODY[i:i + 8000] for i in range(0, len(BODY), 8000)]
+    return b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in parts) + b"0\r\n\r\n"
+
+
+def many(head, body):
+    """All but the last bytes of each, then those."""
+    before = free()
+    held = [M.open() for _ in range(MANY)]
+    for st in held:
+        st.write(head.encode() + body[:-3])
+    less = before - free()
+    print("  %d KiB are held" % (less >> 10))
+    assert less < MORE_MAX, less
+    got = []
+    for st in held:
+        st.write(body[-3:])
+        got.append(answer(st))
+        st.rst()
+    served = [g for g in got if g[0] == 101]
+    refused = [g for g in got if g[0] == 503]
+    assert len(served) + len(refused) == MANY, got
+    assert len(served) >= 4, got
+    assert refused and b"holds as much" in refused[0][1], refused[:1]
+
+
+def t_by_length():
+    many(HEAD % ("Content-Length: %d\r\n" % len(BODY)), BODY)
+
+
+def t_chunked():
+    many(HEAD % "Transfer-Encoding: chunked\r\n", chunked())
+
+
+def t_all_comes_back():
+    """Also from those that were broken off, and one after the other all are served."""
+    for _ in range(3):
+        held = [M.open() for _ in range(20)]
+        for st in held:
+            st.write((HEAD % "Content-Length: 200000\r\n").encode() + BODY[:150000])
+            st.rst()
+    for _ in range(30):
+        assert run(M, *json.loads(BODY)["cmd"])[:2] == (0, b"in\n")
+
+
+def t_silent():
+    """What executes holds nothing, also if it never says a word."""
+    held = [Exec(M, ["sh", "-c", "exec sleep 1000"] + [c * 122000 for c in "xy"])
+            for _ in range(30)]
+    assert all(e.status == 101 for e in held), [e.answer for e in held if e.status != 101]
+    for e in held:
+        e.st.rst()
+
+
+def t_a_refusal_ends_nothing():
+    """The connection goes on: its next request is answered."""
+    held = [M.open() for _ in range(MANY)]
+    for st in held:
+        st.write((HEAD % ("Content-Length: %d\r\n" % len(BODY))).encode() + BODY[:-1])
+    st = held[-1]
+    st.write(BODY[-1:])
+    assert answer(st)[0] == 503
+    assert st.request("GET", "/healthz")[0] == 200
+    for st in held:
+        st.rst()
+    assert run(M, *json.loads(BODY)["cmd"])[:2] == (0, b"in\n")
+
+
+CASES = [t_by_length, t_chunked, t_all_comes_back, t_silent, t_a_refusal_ends_nothing]
+
+
+def main():
+    global M
+    bad = 0
+    g = Guest()
+    try:
+        g.wait_line(b"mews-agent ready")
+        M = Mux(g.connect())
+        assert call(M, "PUT", "/v1/boot", spec())[0] == 200
+        for case in CASES:
+            name = case.__name__[2:].replace("_", " ")
+            try:
+                case()
+                print("ok %s" % name)
+            except (AssertionError, Gone, OSError):
+                bad += 1
+                print("not ok %s" % name)
+                traceback.print_exc(file=sys.stdout)
+            sys.stdout.flush()
+    finally:
+        g.pump()
+        if bad:
+            print(g.out.decode("utf-8", "replace")[-2000:])
+        g.close()
+    return 1 if bad else 0
+
+
+sys.exit(main())

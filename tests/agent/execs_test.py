@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+"""Commands whose clients are gone keep nobody out."""
+import sys
+import time
+import traceback
+
+from guest import Exec, Guest, Gone, Mux, call, run, spec
+
+M = None
+EXECS_MAX = 128
+DEAF = ["sh", "-c", "trap '' TERM; echo up; exec sleep 1000"]
+
+
+def start(cmd):
+    e = Exec(M, cmd)
+    assert e.status == 101, (e.status, e.answer)
+    while b"up" not in e.out[1]:
+        e.step()
+    return e
+
+
+def leave(n):
+    for e in [start(DEAF) for _ in range(n)]:
+        e.st.rst()
+
+
+def count():
+    return call(M, "GET", "/v1/stats")[1]["execs"]
+
+
+def t_gone_make_place():
+    """All places are of such as do not end by themselves within their 5 s."""
+    kept = [start(["sh", "-c", "trap '' TERM; echo up; read x </dev/null; exec sleep 1000"])
+            for _ in range(8)]
+    leave(EXECS_MAX - len(kept))
+    assert count() == EXECS_MAX, count()
+    assert run(M, "echo", "in")[:2] == (0, b"in\n")
+    leave(16)
+    assert run(M, "echo", "in")[:2] == (0, b"in\n")
+    assert count() > EXECS_MAX // 2, count()  # no more were killed than had to be
+    for e in kept:  # who has a client is nobody's place
+        e.frame(5, bytes([9]))
+        assert e.wait() == 137
+
+
+def t_grace_while_there_is_room():
+    end = time.monotonic() + 20
+    while count() > 0:
+        assert time.monotonic() < end, count()
+        time.sleep(0.1)
+    leave(4)
+    time.sleep(3)
+    assert count() == 4, count()
+
+
+CASES = [t_gone_make_place, t_grace_while_there_is_room]
+
+
+def main():
+    global M
+    bad = 0
+    g = Guest(extra=("-m", "256"))
+    try:
+        g.wait_line(b"mews-agent ready")
+        M = Mux(g.connect())
+        assert call(M, "PUT", "/v1/boot", spec())[0] == 200
+        for case in CASES:
+            name = case.__name__[2:].replace("_", " ")
+            try:
+                case()
+                print("ok %s" % name)
+            except (AssertionError, Gone, OSError):
+                bad += 1
+                print("not ok %s" % name)
+                traceback.print_exc(file=sys.stdout)
+            sys.stdout.flush()
+    finally:
+        g.pump()
+        if bad:
+            print(g.out.decode("utf-8", "replace")[-2000:])
+        g.close()
+    return 1 if bad else 0
+
+
+sys.exit(main())
