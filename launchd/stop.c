@@ -7,6 +7,10 @@
 #include "launchd/vm.h"
 #include "launchd/wardlink.h"
 
+/* A ladder begins anew as often as this: whoever asks faster is not passed on,
+ * what was asked last is. */
+#define STOP_PAUSE_MS 250
+
 uint32_t
 stop_grace_ms(const struct vm *v)
 {
@@ -39,14 +43,18 @@ rung_enter(struct vm *v, uint32_t rung)
 {
 	while (rung < STOP_KILL && v->rung_ms[rung] == 0)
 		rung++;
-	v->rung = rung;
-	log_info("vm %s: stop, rung %u", v->name, rung);
-	vm_tell(v, LE_RUNG);
+	v->wants_stop = false;
+	if (rung != v->rung) {
+		log_info("vm %s: stop, rung %u", v->name, rung);
+		v->rung = rung;
+		vm_tell(v, LE_RUNG);
+	}
 	if (rung == STOP_KILL) {
 		vm_end(v, EXIT_STOPPED, "");
 		return;
 	}
-	v->rung_by_ms = clock_ms() + v->rung_ms[rung];
+	v->rung_at_ms = clock_ms();
+	v->rung_by_ms = v->rung_at_ms + v->rung_ms[rung];
 	vm_arm(v, v->rung_ms[rung]);
 	say(v, v->grace_ms);
 }
@@ -60,8 +68,20 @@ stop_next(struct vm *v)
 void
 stop_begin(struct vm *v)
 {
-	v->wants_stop = false;
 	rung_enter(v, v->stop_from);
+}
+
+/* Its time begins anew: now, or when the pause is over, which the state's
+ * deadline tells. */
+static void
+rung_anew(struct vm *v)
+{
+	const long long left = v->rung_at_ms + STOP_PAUSE_MS - clock_ms();
+
+	if (left > 0)
+		vm_arm(v, left);
+	else
+		rung_enter(v, STOP_AGENT);
 }
 
 void
@@ -93,11 +113,12 @@ stop_look(struct vm *v)
 	case VM_MUTE:
 		break; /* EV_STOP comes next */
 	case VM_STOPPING:
-		v->wants_stop = false;
 		if (v->stop_from > v->rung)
 			rung_enter(v, v->stop_from);
 		else if (v->rung <= STOP_ACPI && v->grace_ms > 0)
-			rung_enter(v, STOP_AGENT); /* its time begins anew */
+			rung_anew(v);
+		else
+			v->wants_stop = false;
 		break;
 	case VM_KILLING:
 	case VM_ENDED:

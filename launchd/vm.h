@@ -140,7 +140,8 @@ struct vm {
 	bool is_cleared; /* nothing is left of it: who waits hears spawn_code */
 	bool is_refused; /* it was not, yet: likewise */
 	uint32_t rung; /* of the stop ladder; UINT32_MAX: not on it */
-	long long rung_by_ms; /* when its time is over, of clock_ms() */
+	long long rung_at_ms; /* when it was entered, of clock_ms() */
+	long long rung_by_ms; /* when its time is over, likewise */
 	uint32_t reason; /* enum exit_reason */
 	int32_t status;
 	char detail[VM_DETAIL];

@@ -35,8 +35,11 @@ def signal_stream(s, line=b"pid\n"):
 
 
 def console(s):
-    with open(s.logs + "/%016x.console" % VM, "rb") as f:
-        return f.read()
+    try:
+        with open(s.logs + "/%016x.console" % VM, "rb") as f:
+            return f.read()
+    except FileNotFoundError:
+        return b""
 
 
 def passed_on():
@@ -138,6 +141,27 @@ def left():
         clean(s)
 
 
+def often():
+    """Whoever says another time without an end fills no log and tells no guest
+    as often; what is said last counts."""
+    with suite() as s:
+        s.ready(VM, mem=NO_SOFT_STOP)
+        begun = time.monotonic()
+        for i in range(300):
+            ms = 30000 + 1000 * (i + 1)
+            eq(s.o.ask(LAUNCH_STOP, launch_stop(
+                vm=VM, grace_ms=ms, deadline_ms=(ms, 0, 500, 500, 0)))[0],
+               LAUNCH_DONE)
+        wait("the last", lambda: b"grace %d\n" % (ms - 1000) in console(s))
+        took = time.monotonic() - begun
+        told = console(s).count(b"grace ")
+        assert 2 <= told <= 2 + took / 0.25, (told, took)
+        s.o.list()  # all that was said before is read by then
+        eq([e.rung for e in s.o.events if e.kind == LE_RUNG], [STOP_AGENT])
+        s.release(VM)
+        clean(s)
+
+
 if __name__ == "__main__":
     run([(f.__name__.replace("_", "-"), f) for f in (
-        passed_on, older_warden, grace, later, left)])
+        passed_on, older_warden, grace, later, left, often)])

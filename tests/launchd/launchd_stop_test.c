@@ -1,4 +1,5 @@
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/clock.h"
@@ -108,7 +109,7 @@ test_ladder(void)
 	SAYS("told:4 kill");
 	t_eq(v.rung, STOP_KILL);
 	stop_next(&v);
-	SAYS("told:4 kill");
+	SAYS("kill"); /* which is no news */
 }
 
 /* It begins where it is asked to, and leaves out what has no time. */
@@ -161,6 +162,45 @@ test_say(void)
 	v.rung = STOP_TERM;
 	stop_say(&v);
 	SAYS("term");
+}
+
+/* A time that is said again begins anew, not without an end, and without a word
+ * where it stands already; what is said last counts. */
+static void
+test_anew(void)
+{
+	unsigned int i;
+
+	begin(VM_STOPPING);
+	v.grace_ms = 1200;
+	stop_begin(&v);
+	SAYS("told:0 for:1000 rung:0");
+	for (i = 0; i < 3; i++) {
+		v.wants_stop = true;
+		v.rung_ms[STOP_AGENT] = 500 + i;
+		v.rung_at_ms = clock_ms();
+		stop_look(&v);
+		t_true(v.wants_stop);
+		t_true(strncmp(said, "for:", 4) == 0);
+		t_true(atoi(said + 4) > 0 && atoi(said + 4) <= 250);
+		said[0] = '\0';
+	}
+	v.rung_at_ms -= 250;
+	stop_look(&v);
+	t_true(!v.wants_stop);
+	SAYS("for:502 rung:0");
+	/* back from the button is news; the end is no waiter's */
+	stop_next(&v);
+	SAYS("told:1 for:200 rung:1");
+	v.wants_stop = true;
+	v.rung_at_ms -= 250;
+	stop_look(&v);
+	SAYS("told:0 for:502 rung:0");
+	v.wants_stop = true;
+	v.stop_from = STOP_QUIT;
+	stop_look(&v);
+	SAYS("told:2 for:30 rung:2");
+	t_true(!v.wants_stop);
 }
 
 /* What is left of its time, as far as it has one. */
@@ -261,7 +301,7 @@ test_again(void)
 		{ STOP_AGENT, STOP_QUIT, 0, "told:2 for:30 rung:2" },
 		{ STOP_AGENT, STOP_QUIT, 1000, "told:2 for:30 rung:2" },
 		{ STOP_AGENT, STOP_AGENT, 0, "" },
-		{ STOP_AGENT, STOP_AGENT, 1, "told:0 for:1000 rung:0" },
+		{ STOP_AGENT, STOP_AGENT, 1, "for:1000 rung:0" },
 		{ STOP_ACPI, STOP_AGENT, 0, "" },
 		{ STOP_ACPI, STOP_AGENT, 1000, "told:0 for:1000 rung:0" },
 		{ STOP_QUIT, STOP_QUIT, 0, "" },
@@ -284,5 +324,6 @@ test_again(void)
 
 const struct t_case t_cases[] = { { "rung by rung", test_ladder },
 	{ "where it begins", test_from }, { "said once more", test_say },
-	{ "what is left", test_grace }, { "a stop in each state", test_look },
-	{ "a second stop", test_again }, { NULL, NULL } };
+	{ "what is left", test_grace }, { "begun anew", test_anew },
+	{ "a stop in each state", test_look }, { "a second stop", test_again },
+	{ NULL, NULL } };
