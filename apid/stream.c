@@ -220,7 +220,7 @@ called(struct client *c, const char *text)
 	void *v;
 
 	if ((v = malloc(rt->out->size)) == NULL) {
-		answer_error(c, 503, "out of memory");
+		answer_error(c, 502, "out of memory: " MAYBE_DONE);
 		return;
 	}
 	jbuf_init(&b, FRAME_PAYLOAD_MAX);
@@ -249,6 +249,7 @@ opened(struct stream *s, int status, const char *text)
 	s->asks = 0;
 	if (c->q.route->kind == ROUTE_CALL && status == c->q.route->ok) {
 		stream_close(s);
+		client_let_go(c, OUT_MAX); /* room for the answer */
 		called(c, text);
 		return;
 	}
@@ -277,6 +278,10 @@ opened(struct stream *s, int status, const char *text)
 	}
 	if (c->phase == CP_WS) {
 		exec_fail(c, text);
+		return;
+	}
+	if (strcmp(text, WARD_WENT_AWAY) == 0) {
+		answer_error(c, 502, "%s: " MAYBE_DONE, text);
 		return;
 	}
 	if (status < 400 || status > 599)
