@@ -211,6 +211,8 @@ void answer_error(struct client *c, int status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 /* Why client_hold() refused, for a person. */
 void answer_held_text(const struct client *c, char *text, size_t len);
+/* Of a call that was passed on, with 502: clients repeat what is 503. */
+#define MAYBE_DONE "it may have been done: look before you ask again"
 /* 503: what client_hold(), client_ask() refused. */
 void answer_held(struct client *c);
 void answer_asks(struct client *c);

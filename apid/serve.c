@@ -333,14 +333,33 @@ late(struct client *c)
 
 /* --- the end --- */
 
+/* 503 has it asked again: not of a call that is in the VM already. */
+static void
+say_lost(struct client *c)
+{
+	const struct route *rt = c->q.route;
+
+	if (rt->kind == ROUTE_CALL && c->phase == CP_OPEN)
+		answer_error(c, 502, "the suite restarts: " MAYBE_DONE);
+	else if (rt->kind != ROUTE_ASK || rt->method == HTTP_GET)
+		answer_error(c, 503, "the suite restarts: ask again");
+	else if (c->q.req.key[0] != '\0')
+		answer_error(c, 503,
+		    "the suite restarts: ask again, with the same "
+		    "Idempotency-Key");
+	else
+		answer_error(c, 503,
+		    "the suite restarts: ask again; an Idempotency-Key makes "
+		    "that safe");
+}
+
 static void
 lost(struct client *c)
 {
 	if (c->phase != CP_ASK && c->phase != CP_OPEN)
 		return;
 	c->keep = false;
-	answer_error(c, 503,
-	    "the suite restarts: ask again, with the same Idempotency-Key");
+	say_lost(c);
 	/* what the socket takes now; nobody vouches for the caller any more */
 	(void)outbuf_send(&c->out, c->fd);
 }

@@ -225,7 +225,7 @@ called(struct client *c, const char *text)
 		r = table_decode(
 		    rt->out, TABLE_STRICT, text, strlen(text), v, &why);
 	if (r == -ENOMEM)
-		answer_error(c, 503, "out of memory");
+		answer_error(c, 502, "out of memory: " MAYBE_DONE);
 	else if (r < 0)
 		answer_error(
 		    c, 502, "what the vm answered makes no sense: %s", why.msg);
@@ -250,6 +250,7 @@ opened(struct stream *s, int status, const char *text)
 		client_let_go(c, s->asks);
 	if (c->q.route->kind == ROUTE_CALL && status == c->q.route->ok) {
 		stream_close(s);
+		client_let_go(c, OUT_MAX); /* room for the answer */
 		called(c, text);
 		return;
 	}
@@ -278,6 +279,10 @@ opened(struct stream *s, int status, const char *text)
 	}
 	if (c->phase == CP_WS) {
 		exec_fail(c, text);
+		return;
+	}
+	if (strcmp(text, WARD_WENT_AWAY) == 0) {
+		answer_error(c, 502, "%s: " MAYBE_DONE, text);
 		return;
 	}
 	if (status < 400 || status > 599)

@@ -102,12 +102,13 @@ int ward_dialled_check(const void *p);
  * JSON (exec; empty for a console).  The warden's first frame is
  * FRAME_OPENED: u16 big-endian HTTP status (101: go on), then text for a
  * person (a refusal may come, and the end, before FRAME_OPEN was read).
- * The text of an exec's 101 is WARD_OPENED_SIGNALS if it takes channel 5, else
- * empty.  After 101, exec uses channels 0-4, 255 and perhaps 5; a console uses
- * 0 in and 1 out; a console log, which is launchd's (launchd/history.h) but in
- * VMs of an earlier suite, 1 out, then the end.  A call is over with
- * FRAME_OPENED, whose text is the agent's answer: a STREAM_SIGNAL always (200),
- * an exec if it asks for a detached command (201).
+ * WARD_WENT_AWAY, with whatever status: the agent's answer to what it was asked
+ * will not come.  The text of an exec's 101 is WARD_OPENED_SIGNALS if it takes
+ * channel 5, else empty.  After 101, exec uses channels 0-4, 255 and perhaps 5;
+ * a console uses 0 in and 1 out; a console log, which is launchd's
+ * (launchd/history.h) but in VMs of an earlier suite, 1 out, then the end.  A
+ * call is over with FRAME_OPENED, whose text is the agent's answer: a
+ * STREAM_SIGNAL always (200), an exec if it asks for a detached command (201).
  */
 #define FRAME_OPEN 0xfe
 /* Of a FRAME_OPEN.  One that a suite of before started takes FRAME_PAYLOAD_MAX,
@@ -115,6 +116,7 @@ int ward_dialled_check(const void *p);
 #define WARD_OPEN_MAX 262144
 #define FRAME_OPENED 0xfd
 #define WARD_OPENED_SIGNALS "signals"
+#define WARD_WENT_AWAY "the agent went away"
 
 /*
  * Inside the jail, descriptors that the spawner leaves to the keeper:

@@ -438,6 +438,7 @@ test_call(void)
 	SENDS("\xfd\0\0\0\x11\0\xc8{\"signalled\":2}");
 	SAYS("json:200:{\"signalled\":2}");
 	t_eq(c->stream->fd, -1);
+	t_eq(c->held, STREAM_HELD - OUT_MAX); /* what went up is gone */
 	end_stream();
 	begin_call();
 	SENDS("\xfd\0\0\0\7\0\xc8hello");
@@ -481,7 +482,8 @@ test_call_answer(void)
 		if (!failed)
 			SAYS("json:201:{\"cmd\":[\"ls\"]}");
 		else if (strcmp(said, "held") != 0)
-			SAYS("error:503:13:out of memory");
+			SAYS("error:502:63:out of memory: it may have been "
+			     "done: look before you ask again");
 		end_stream();
 		if (!failed)
 			break;
@@ -524,6 +526,28 @@ test_call_newer(void)
 	}
 }
 
+/* 503 has it asked again: what was passed on may have been done. */
+static void
+test_call_lost(void)
+{
+	begin_call();
+	SENDS("\xfd\0\0\0\x15\1\xf7the agent went away");
+	SAYS("error:502:69:the agent went away: it may have been done: look "
+	     "before you ask again");
+	end_stream();
+	begin_call();
+	SENDS("\xfd\0\0\0\x16\1\xf7the agent went away.");
+	SAYS("error:503:20:the agent went away.");
+	end_stream();
+	begin_call();
+	t_fail_alloc(1);
+	SENDS("\xfd\0\0\0\x11\0\xc8{\"signalled\":2}");
+	t_true(t_alloc_failed());
+	SAYS("error:502:63:out of memory: it may have been done: look before "
+	     "you ask again");
+	end_stream();
+}
+
 const struct t_case t_cases[] = {
 	{ "a console", test_console },
 	{ "another channel of a console", test_console_channel },
@@ -531,6 +555,7 @@ const struct t_case t_cases[] = {
 	{ "a call", test_call },
 	{ "the answer to a call", test_call_answer },
 	{ "a call that is newer", test_call_newer },
+	{ "a call that got lost", test_call_lost },
 	{ "the first word in pieces", test_opened_in_pieces },
 	{ "refused", test_refused },
 	{ "refused at length", test_refused_at_length },

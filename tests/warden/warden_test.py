@@ -5,6 +5,7 @@ import os
 import random
 import re
 import select
+import signal
 import struct
 import sys
 import time
@@ -15,6 +16,8 @@ from wire import (ACCEL_TCG, EXIT_GUEST_OFF, EXIT_NONE, FD_ROLES,
                   STOP_AGENT, STOP_QUIT, STREAM_CONSOLE, STREAM_CONSOLE_LOG,
                   STREAM_EXEC, STREAM_FOLLOW, STREAM_SIGNAL, WARD_RUN,
                   WARD_VERSION)
+
+WENT_AWAY = "the agent went away"  # WARD_WENT_AWAY
 
 
 def starts_stopped():
@@ -119,6 +122,17 @@ def exec_answered():
             assert got == want, got
             assert s.next() is None
         check_exec(v)
+
+
+def exec_agent_gone():
+    """Of a request that it had got: apid knows the words."""
+    with vm() as v:
+        v.boot()
+        s = v.exec("mute")
+        assert not select.select([s.sock], [], [], 0.5)[0]
+        os.kill(v.vmm, signal.SIGKILL)
+        status, text = s.opened()
+        assert status in (502, 503) and text == WENT_AWAY, (status, text)
 
 
 def exec_bulk():
@@ -455,11 +469,11 @@ def idle_memory():
 def main():
     ok = True
     for fn in (starts_stopped, run_before_qmp, ready, exec_cases, exec_long,
-               exec_answered, exec_bulk, exec_turned_round, exec_back_pressure,
-               exec_client_goes, exec_held_client_goes, client_rules,
-               streams_limit, signals_limit, console, console_bounded, rungs,
-               warden_killed, warden_killed_20, new_launchd, args_refused,
-               args_whole, spec_refused, idle_memory):
+               exec_answered, exec_agent_gone, exec_bulk, exec_turned_round,
+               exec_back_pressure, exec_client_goes, exec_held_client_goes,
+               client_rules, streams_limit, signals_limit, console,
+               console_bounded, rungs, warden_killed, warden_killed_20,
+               new_launchd, args_refused, args_whole, spec_refused, idle_memory):
         ok &= w.run("warden: " + fn.__name__, fn)
     stage.close()
     return 0 if ok else 1
