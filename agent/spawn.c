@@ -181,19 +181,21 @@ child_size(const struct exec_request *req)
 	    ((size_t)req->cmd.count + req->env.count) * sizeof(char *);
 }
 
-/* Not zeroed as a whole: the stack is most of it. */
-static int
-child_new(const struct work *w, struct exec_request *req, struct child **ret,
-    struct err *e)
+/* Not zeroed as a whole: the stack is most of it.  NULL: with e. */
+static struct child *
+child_new(const struct work *w, struct exec_request *req, struct err *e)
 {
 	const size_t size = child_size(req);
 	struct child *ch;
 
-	if (!hold_take(size))
-		return err_set(e, -EBUSY, HOLD_FULL, hold_max() / 1024);
+	if (!hold_take(size)) {
+		(void)err_set(e, -EBUSY, HOLD_FULL, hold_max() / 1024);
+		return NULL;
+	}
 	if ((ch = malloc(sizeof(*ch))) == NULL) {
 		hold_give(size);
-		return err_set(e, -ENOMEM, "out of memory");
+		(void)err_set(e, -ENOMEM, "out of memory");
+		return NULL;
 	}
 	memset(ch, 0, offsetof(struct child, stack));
 	ch->held = size;
@@ -203,10 +205,10 @@ child_new(const struct work *w, struct exec_request *req, struct child **ret,
 	ch->argv = argv_new(&ch->req.cmd);
 	if (ch->argv == NULL || ch->argv[0] == NULL) {
 		spawn_free(ch);
-		return err_set(e, -ENOMEM, "out of memory");
+		(void)err_set(e, -ENOMEM, "out of memory");
+		return NULL;
 	}
-	*ret = ch;
-	return 0;
+	return ch;
 }
 
 /* As whom, and with what around it.  0, or -errno with e. */
@@ -232,13 +234,13 @@ spawn(struct work *w, const struct strs *boot_env, struct exec_request *req,
     struct spawned *ret, struct err *e)
 {
 	struct ends p = { { -1, -1 }, { -1, -1 }, { -1, -1 } };
-	struct child *ch = NULL;
+	struct child *ch = child_new(w, req, e);
 	const struct user *u;
 	pid_t pid;
 	int r;
 
-	if ((r = child_new(w, req, &ch, e)) < 0)
-		return r;
+	if (ch == NULL)
+		return e->code;
 	if ((r = child_user(ch, boot_env, e)) < 0)
 		goto out;
 	u = ch->has_user ? &ch->user : NULL;
