@@ -4,6 +4,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/num.h"
 #include "common/util.h"
 #include "launchd/keeplink.h"
 #include "launchd/stop.h"
@@ -170,6 +171,7 @@ static void
 test_anew(void)
 {
 	unsigned int i;
+	long long ms;
 
 	begin(VM_STOPPING);
 	v.grace_ms = 1200;
@@ -182,7 +184,7 @@ test_anew(void)
 		stop_look(&v);
 		t_true(v.wants_stop);
 		t_true(strncmp(said, "for:", 4) == 0);
-		t_true(atoi(said + 4) > 0 && atoi(said + 4) <= 250);
+		t_eq(num_parse(said + 4, 1, 250, &ms), 0);
 		said[0] = '\0';
 	}
 	v.rung_at_ms -= 250;
