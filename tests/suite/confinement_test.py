@@ -77,7 +77,7 @@ ROOT_OF = {"orchd": "%(root)s/lib/store", "apid": "%(root)s/run/empty",
 HARD = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 CONNECTIONS, VMS = 100, 100
 # what mewsd then asks for
-NOFILE = 2 * CONNECTIONS + 8 * VMS + 256
+NOFILE = 3 * CONNECTIONS + 8 * VMS + 256
 ACTS, HELD = {}, {}
 s = None
 
