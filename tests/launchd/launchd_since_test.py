@@ -121,7 +121,7 @@ def turns_round():
         a.sendall(b"floods 9000\n")
         a.settimeout(20)
         a.recv(10)
-        wait("two files", lambda: "%016x.console.1" % VM in files(s), 15)
+        wait("two files", lambda: "%016x.console.1" % VM in files(s), 60)
         for name in files(s):
             size = os.stat(s.logs + "/" + name).st_size
             assert size <= (MARKS_MAX if name.endswith(".at") else MAX), name
