@@ -1,4 +1,6 @@
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "common/share.h"
@@ -137,4 +139,14 @@ share_give(struct share *s, struct share_who who, uint64_t n)
 		LIST_REMOVE(p, entry);
 		free(p);
 	}
+}
+
+void
+share_words(
+    const struct share *s, struct share_who who, char ret[SHARE_WORDS_MAX])
+{
+	(void)snprintf(ret, SHARE_WORDS_MAX,
+	    "your user has %" PRIu64 " of them, all users together have at "
+	    "most %" PRIu64 ", and some are kept for others",
+	    share_has(s, who), s->total);
 }

@@ -52,5 +52,9 @@ int share_take(struct share *s, struct share_who who, uint64_t n);
 void share_give(struct share *s, struct share_who who, uint64_t n);
 /* What that caller has. */
 uint64_t share_has(const struct share *s, struct share_who who);
+/* Why there is no more for it, for a person: what it has, of how many. */
+#define SHARE_WORDS_MAX 160
+void share_words(
+    const struct share *s, struct share_who who, char ret[SHARE_WORDS_MAX]);
 
 #endif

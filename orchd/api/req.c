@@ -51,11 +51,11 @@ void
 req_busy(const struct req *r, const struct share *s, const char *what,
     const char *way)
 {
-	answer_error(r->o, r->c->id, r->id, 503,
-	    "too many %s: your user has %llu of them, all users together have "
-	    "at most %llu, and some are kept for others: %s",
-	    what, (unsigned long long)share_has(s, r->c->who),
-	    (unsigned long long)s->total, way);
+	char words[SHARE_WORDS_MAX];
+
+	share_words(s, r->c->who, words);
+	answer_error(r->o, r->c->id, r->id, 503, "too many %s: %s: %s", what,
+	    words, way);
 }
 
 void

@@ -159,7 +159,7 @@ give_part(struct vm *vm, const struct stream_ask *a)
 static void
 signal_ask(struct vm *vm, const struct stream_ask *a)
 {
-	const struct share *s = &vm->signals;
+	char words[SHARE_WORDS_MAX];
 
 	switch (share_take(&vm->signals, a->who, 1)) {
 	case 0:
@@ -173,12 +173,11 @@ signal_ask(struct vm *vm, const struct stream_ask *a)
 			(void)give(vm, a);
 			break;
 		}
+		share_words(&vm->signals, a->who, words);
 		answer_error(vm->obj.orchd, a->conn, a->id, 503,
-		    "too many signals to this vm are under way: your user has "
-		    "%llu of them, all users together have at most %llu, and "
-		    "some are kept for others: wait for their answers",
-		    (unsigned long long)share_has(s, a->who),
-		    (unsigned long long)s->total);
+		    "too many signals to this vm are under way: %s: wait for "
+		    "their answers",
+		    words);
 		break;
 	}
 }
@@ -188,29 +187,25 @@ signal_ask(struct vm *vm, const struct stream_ask *a)
 static void
 refuse_more(const struct vm *vm, const struct stream_ask *a)
 {
-	const struct share *s = &vm->queue.places;
+	char words[SHARE_WORDS_MAX];
 
+	share_words(&vm->queue.places, a->who, words);
 	answer_error(vm->obj.orchd, a->conn, a->id, 503,
-	    "too many requests wait for a stream of this vm: your user has "
-	    "%llu of them, all users together have at most %llu, and some are "
-	    "kept for others: end a command or console of yours, or try again "
-	    "later",
-	    (unsigned long long)share_has(s, a->who),
-	    (unsigned long long)s->total);
+	    "too many requests wait for a stream of this vm: %s: end a command "
+	    "or console of yours, or try again later",
+	    words);
 }
 
 static void
 refuse_late(const struct vm *vm, const struct stream_ask *a)
 {
-	const struct share *s = &vm->streams;
+	char words[SHARE_WORDS_MAX];
 
+	share_words(&vm->streams, a->who, words);
 	answer_error(vm->obj.orchd, a->conn, a->id, 503,
-	    "too many streams of this vm are open: your user has %llu of them, "
-	    "all users together have at most %llu, and some are kept for "
-	    "others; none ended within %d s: end a command or console of "
-	    "yours, or try again later",
-	    (unsigned long long)share_has(s, a->who),
-	    (unsigned long long)s->total, QUEUE_MS / 1000);
+	    "too many streams of this vm are open: %s; none ended within %d s: "
+	    "end a command or console of yours, or try again later",
+	    words, QUEUE_MS / 1000);
 }
 
 static void

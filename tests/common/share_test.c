@@ -173,11 +173,30 @@ test_memory(void)
 	share_clear(&(struct share){ 0 });
 }
 
+static void
+test_words(void)
+{
+	char text[SHARE_WORDS_MAX];
+	struct share s;
+
+	share_init(&s, 10, (uint32_t[]){ 1, 0 });
+	t_eq(share_take(&s, user(1), 3), 0);
+	share_words(&s, user(1), text);
+	t_str(text,
+	    "your user has 3 of them, all users together have at most 10, and "
+	    "some are kept for others");
+	share_clear(&s);
+	s.total = UINT64_MAX; /* all of it, whatever the numbers */
+	share_words(&s, user(1), text);
+	t_true(strstr(text, "kept for others") != NULL);
+}
+
 const struct t_case t_cases[] = {
 	{ "what is kept for whom", test_kept },
 	{ "greedy callers", test_greedy },
 	{ "more callers than units", test_many },
 	{ "bytes", test_bytes },
 	{ "no memory", test_memory },
+	{ "words", test_words },
 	{ NULL, NULL },
 };
