@@ -317,7 +317,10 @@ take(struct conn *c, const uint8_t *p, size_t len, size_t *used)
 	case CONN_HTTP:
 		return take_http(c, p, len, used);
 	case CONN_TAKEN:
-		return c->taker->input(c->taken, p, len, used);
+		if (c->taker->input != NULL)
+			return c->taker->input(c->taken, p, len, used);
+		*used = len;
+		return 0;
 	case CONN_LAST:
 		*used = len; /* after the last answer nothing counts */
 		return 0;
@@ -364,9 +367,10 @@ conn_event(void *arg, struct ystream *s, unsigned int ev)
 		return;
 	}
 	if (c->out_len == 0 && c->state == CONN_TAKEN) {
-		if (duct_is_eof(&c->d))
+		if (duct_is_eof(&c->d) && c->taker->eof != NULL)
 			c->taker->eof(c->taken);
-		c->taker->pump(c->taken); /* may free c: nothing after it */
+		if (c->taker->pump != NULL)
+			c->taker->pump(c->taken); /* may free c: return */
 		return;
 	}
 	if (c->out_len > 0)

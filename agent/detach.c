@@ -276,25 +276,8 @@ on_gone(void *arg)
 	d->c = NULL;
 }
 
-static int
-on_input(void *arg, const uint8_t *p, size_t len, size_t *used)
-{
-	(void)arg;
-	(void)p;
-	*used = len; /* nothing follows the request */
-	return 0;
-}
-
-static void
-on_nothing(void *arg)
-{
-	(void)arg;
-}
-
-static const struct conn_taker taker = { .input = on_input,
-	.eof = on_nothing,
-	.pump = on_nothing,
-	.gone = on_gone };
+/* Nothing follows the request. */
+static const struct conn_taker taker = { .gone = on_gone };
 
 static int
 begin(struct detached *d, struct exec_request *req, struct err *e)

@@ -3,21 +3,6 @@
 #include "agent/conn.h"
 #include "agent/word.h"
 
-static int
-on_input(void *arg, const uint8_t *p, size_t len, size_t *used)
-{
-	(void)arg;
-	(void)p;
-	*used = len; /* there is nothing more to ask */
-	return 0;
-}
-
-static void
-on_eof(void *arg)
-{
-	(void)arg; /* pump comes next */
-}
-
 /* An asker that has nothing more to say has gone, with the answer or not. */
 static void
 on_pump(void *arg)
@@ -38,9 +23,8 @@ on_gone(void *arg)
 		w->heard(w->arg);
 }
 
-static const struct conn_taker taker = {
-	.input = on_input, .eof = on_eof, .pump = on_pump, .gone = on_gone
-};
+/* There is nothing more to ask. */
+static const struct conn_taker taker = { .pump = on_pump, .gone = on_gone };
 
 int
 word_ask(struct word *w, struct conn *c)
