@@ -43,7 +43,7 @@ exec_event(void *arg, unsigned int ev)
 
 	if ((ev & YS_GONE) != 0) {
 		exec_close(st);
-		stream_fail(st, "the agent went away");
+		stream_fail(st, WARD_WENT_AWAY);
 		return;
 	}
 	if ((ev & YS_WRITE) != 0)

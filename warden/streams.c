@@ -151,10 +151,10 @@ streams_agent_down(struct streams *ss)
 			continue;
 		if (st->phase == SP_CALL) {
 			st->ops->close(st);
-			stream_opened(st, 503, "the agent went away");
+			stream_opened(st, 503, WARD_WENT_AWAY);
 		} else if (st->phase == SP_RUN) {
 			st->ops->close(st);
-			stream_fail(st, "the agent went away");
+			stream_fail(st, WARD_WENT_AWAY);
 		}
 	}
 }
