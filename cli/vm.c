@@ -164,6 +164,15 @@ vm_post(struct cli *c, const char *name, const char *verb, struct vm_view *ret,
 	return ask_vm(c, "POST", name, tail, NULL, ret, e);
 }
 
+/* A request's body, with what is secret; the caller frees b. */
+static void
+encode(const struct table *t, const void *obj, struct jbuf *b)
+{
+	jbuf_init(b, TABLE_JSON_MAX);
+	b->plain = true; /* the API takes so many bytes */
+	table_encode(t, TABLE_SECRETS, obj, b);
+}
+
 int
 vm_rename(struct cli *c, const char *vm, const char *name, struct vm_view *ret,
     struct err *e)
@@ -176,9 +185,7 @@ vm_rename(struct cli *c, const char *vm, const char *name, struct vm_view *ret,
 		return err_set(
 		    e, -EINVAL, "%.64s... is too long for a name", name);
 	(void)snprintf(rq.name, sizeof(rq.name), "%s", name);
-	jbuf_init(&b, TABLE_JSON_MAX);
-	b.plain = true; /* the API takes so many bytes */
-	table_encode(&vm_rename_table, 0, &rq, &b);
+	encode(&vm_rename_table, &rq, &b);
 	r = b.r < 0 ? err_set(e, b.r, "out of memory")
 		    : ask_vm(c, "POST", vm, "/rename", b.p, ret, e);
 	jbuf_free(&b);
@@ -211,9 +218,7 @@ act(struct cli *c, const char *name, const char *tail, const struct table *in,
 
 	if ((r = vm_target(target, "/api/v1/vms/", name, tail, e)) < 0)
 		return r;
-	jbuf_init(&b, TABLE_JSON_MAX);
-	b.plain = true; /* the API takes so many bytes */
-	table_encode(in, TABLE_SECRETS, rq, &b);
+	encode(in, rq, &b);
 	arq.body = b.p;
 	if (b.r < 0)
 		r = err_set(e, b.r, "the request is too large");
@@ -283,9 +288,7 @@ vm_create_new(struct cli *c, const struct vm_create *rq, struct vm_view *ret,
 	int r;
 
 	*taken = false;
-	jbuf_init(&b, TABLE_JSON_MAX);
-	b.plain = true; /* the API takes so many bytes */
-	table_encode(&vm_create_table, TABLE_SECRETS, rq, &b);
+	encode(&vm_create_table, rq, &b);
 	if (b.r < 0) {
 		r = err_set(e, b.r, "the request is too large");
 		goto out;

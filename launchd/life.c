@@ -51,9 +51,7 @@ arm_ready_by(struct vm *v)
 static unsigned int
 pick_backend(const struct vm *v)
 {
-	const struct launch_caps *c = &v->ld->caps;
-
-	return c->microvm && !c->vsock && v->accel == ACCEL_KVM &&
+	return launch_has_microvm(&v->ld->caps) && v->accel == ACCEL_KVM &&
 		backend_can(BACKEND_QEMU_MICROVM, &v->machine)
 	    ? BACKEND_QEMU_MICROVM
 	    : BACKEND_QEMU;

@@ -90,6 +90,12 @@ launch_is_log(uint32_t kind)
 	return kind == STREAM_CONSOLE_LOG || kind == STREAM_VMM_LOG;
 }
 
+bool
+launch_has_microvm(const struct launch_caps *caps)
+{
+	return caps->microvm != 0 && caps->vsock == 0;
+}
+
 int
 launch_log_check(const void *p)
 {

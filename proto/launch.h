@@ -238,6 +238,9 @@ int launch_stream_check(const void *p);
 int launch_log_check(const void *p);
 /* A kind of stream that is a log. */
 bool launch_is_log(uint32_t kind);
+/* With KVM, VMs that it can make run on BACKEND_QEMU_MICROVM: it is staged, and
+ * none gets an AF_VSOCK, which it lacks. */
+bool launch_has_microvm(const struct launch_caps *caps);
 int launch_held_check(const void *p);
 int launch_event_check(const void *p);
 int launch_caps_check(const void *p);

@@ -154,13 +154,6 @@ check_disk(struct checks *ck)
 	    left, all, left >= DISK_LOW_MIB ? "" : ": make room");
 }
 
-/* What launchd takes by itself (launchd/life.c). */
-static bool
-uses_microvm(const struct orchd *o)
-{
-	return o->caps.microvm != 0 && o->caps.vsock == 0;
-}
-
 void
 verb_doctor(const struct req *r)
 {
@@ -179,7 +172,8 @@ verb_doctor(const struct req *r)
 		? "emulation (tcg) for now: whether KVM works could not be "
 		  "found out (launchd.log says why); it is asked again"
 		: o->caps.accel == ACCEL_KVM
-		? (uses_microvm(o) ? "kvm, by qemu-microvm" : "kvm")
+		? (launch_has_microvm(&o->caps) ? "kvm, by qemu-microvm"
+						: "kvm")
 		: "emulation (tcg): slower, works everywhere");
 	if (o->caps_known && o->caps.unstaged)
 		check_add(&ck, "staged tree", false,
