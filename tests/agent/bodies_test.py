@@ -2,9 +2,8 @@
 """What the agent holds of requests under way is bounded, all of them together."""
 import json
 import sys
-import traceback
 
-from guest import Exec, Guest, Gone, Mux, call, run, spec
+from guest import Exec, call, run, run_booted
 
 MANY = 60
 BODY = json.dumps({"cmd": ["sh", "-c", "echo in", "x" * 122000, "y" * 122000]}).encode()
@@ -97,30 +96,9 @@ def t_a_refusal_ends_nothing():
 CASES = [t_by_length, t_chunked, t_all_comes_back, t_silent, t_a_refusal_ends_nothing]
 
 
-def main():
+def begin(_, mux):
     global M
-    bad = 0
-    g = Guest()
-    try:
-        g.wait_line(b"mews-agent ready")
-        M = Mux(g.connect())
-        assert call(M, "PUT", "/v1/boot", spec())[0] == 200
-        for case in CASES:
-            name = case.__name__[2:].replace("_", " ")
-            try:
-                case()
-                print("ok %s" % name)
-            except (AssertionError, Gone, OSError):
-                bad += 1
-                print("not ok %s" % name)
-                traceback.print_exc(file=sys.stdout)
-            sys.stdout.flush()
-    finally:
-        g.pump()
-        if bad:
-            print(g.out.decode("utf-8", "replace")[-2000:])
-        g.close()
-    return 1 if bad else 0
+    M = mux
 
 
-sys.exit(main())
+sys.exit(run_booted(CASES, begin))

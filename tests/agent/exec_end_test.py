@@ -2,9 +2,8 @@
 """How execs end: by a signal, and when their client is gone."""
 import sys
 import time
-import traceback
 
-from guest import Exec, Guest, Mux, call, run, spec
+from guest import Exec, call, run, run_booted
 
 G = None
 M = None
@@ -127,32 +126,9 @@ CASES = [t_healthz, t_term_then, t_hup_of_terminal, t_kill_at_last, t_rest_goes_
          t_nonsense]
 
 
-def main():
+def begin(guest, mux):
     global G, M
-    bad = 0
-    G = Guest()
-    try:
-        G.wait_line(b"mews-agent ready")
-        M = Mux(G.connect())
-        assert call(M, "PUT", "/v1/boot", spec())[0] == 200
-        for case in CASES:
-            name = case.__name__[2:].replace("_", " ")
-            begin = time.monotonic()
-            try:
-                case()
-                print("ok end of exec: %s" % name)
-                print("  %.2f s" % (time.monotonic() - begin))
-            except Exception:
-                bad += 1
-                print("not ok end of exec: %s" % name)
-                traceback.print_exc(file=sys.stdout)
-            sys.stdout.flush()
-    finally:
-        G.pump()
-        if bad:
-            print(G.out.decode("utf-8", "replace")[-2000:])
-        G.close()
-    return 1 if bad else 0
+    G, M = guest, mux
 
 
-sys.exit(main())
+sys.exit(run_booted(CASES, begin, "end of exec: "))

@@ -2,9 +2,8 @@
 """Commands whose clients are gone keep nobody out."""
 import sys
 import time
-import traceback
 
-from guest import Exec, Guest, Gone, Mux, call, run, spec
+from guest import Exec, call, run, run_booted
 
 M = None
 EXECS_MAX = 128
@@ -56,30 +55,9 @@ def t_grace_while_there_is_room():
 CASES = [t_gone_make_place, t_grace_while_there_is_room]
 
 
-def main():
+def begin(_, mux):
     global M
-    bad = 0
-    g = Guest(extra=("-m", "256"))
-    try:
-        g.wait_line(b"mews-agent ready")
-        M = Mux(g.connect())
-        assert call(M, "PUT", "/v1/boot", spec())[0] == 200
-        for case in CASES:
-            name = case.__name__[2:].replace("_", " ")
-            try:
-                case()
-                print("ok %s" % name)
-            except (AssertionError, Gone, OSError):
-                bad += 1
-                print("not ok %s" % name)
-                traceback.print_exc(file=sys.stdout)
-            sys.stdout.flush()
-    finally:
-        g.pump()
-        if bad:
-            print(g.out.decode("utf-8", "replace")[-2000:])
-        g.close()
-    return 1 if bad else 0
+    M = mux
 
 
-sys.exit(main())
+sys.exit(run_booted(CASES, begin, extra=("-m", "256")))

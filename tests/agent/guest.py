@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 
 sys.path.insert(
     0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../suite"))
@@ -259,3 +260,32 @@ def spec(**more):
          "key": os.urandom(32).hex()}
     s.update(more)
     return s
+
+
+def run_booted(cases, begin, title="", **more):
+    """The cases, t_*, on one guest that is booted; first begin(guest, mux)."""
+    bad = 0
+    g = Guest(**more)
+    try:
+        g.wait_line(b"mews-agent ready")
+        mux = Mux(g.connect())
+        assert call(mux, "PUT", "/v1/boot", spec())[0] == 200
+        begin(g, mux)
+        for case in cases:
+            name = title + case.__name__[2:].replace("_", " ")
+            start = time.monotonic()
+            try:
+                case()
+                print("ok %s" % name)
+                print("  %.2f s" % (time.monotonic() - start))
+            except Exception:
+                bad += 1
+                print("not ok %s" % name)
+                traceback.print_exc(file=sys.stdout)
+            sys.stdout.flush()
+    finally:
+        g.pump()
+        if bad:
+            print(g.out.decode("utf-8", "replace")[-2000:])
+        g.close()
+    return 1 if bad else 0
