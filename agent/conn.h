@@ -16,7 +16,8 @@ struct agent;
 #define CONN_OUT_MAX 8192 /* an answer, with its head */
 
 /* Whose a stream is after an upgrade.  arg is what conn_upgrade was given.  All
- * but gone may be NULL: what comes is dropped, what happens is nothing to it. */
+ * but gone may be NULL: what comes is dropped, what happens is nothing to it.
+ */
 struct conn_taker {
 	/* Bytes from the host; *used may be less than len: it is full.
 	 * Negative: what it says is nonsense, the stream is to be reset. */
