@@ -64,13 +64,21 @@ def hangs():
     has(out, "suite stuck: not done in .*; its console is in ")
 
 
+def over():
+    """The time for all of it, by the clock, over with a suite in its midst."""
+    rc, out = lab("-c", "-t", "90", "stuck")
+    assert rc == 1, out
+    has(out, "not ok lab stuck whole: suite stuck: not done when the lab's time "
+        "was over", "lab: .*; its console is in ")
+
+
 def unknown():
     rc, out = lab("nonsense")
     assert rc != 0 and "no suite nonsense" in out, out
 
 
 os.makedirs(OUT, exist_ok=True)
-CASES = {f.__name__: f for f in (unknown, good, counts, panic, hangs)}
+CASES = {f.__name__: f for f in (unknown, good, counts, panic, hangs, over)}
 
 sys.path.insert(0, os.path.join(TOP, "tests/suite"))
 import suite  # noqa: E402

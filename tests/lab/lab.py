@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Boots the lab, runs suites in it and counts.
 
-usage: tests/lab/lab.py [-c] [-s] [NAME...]
+usage: tests/lab/lab.py [-c] [-s] [-t SECONDS] [NAME...]
        tests/lab/lab.py --shell [CONFIG]
 
 A suite is tests/lab/NAME_lab.py; its head says what it needs:
@@ -22,7 +22,8 @@ needs     a variable of the environment that names a program to bring along;
 One boot serves all suites of a configuration.  A suite prints "ok NAME",
 "not ok NAME" or "skip NAME: WHY" as every test here does; the last line of
 this program is "N passed, N failed, N skipped".  -c prints the cases one by
-one instead, for tests/check.  Details are in build/lab/results.xml, the
+one instead, for tests/check.  -t is for all of it by the clock: what is not done
+then has failed.  Details are in build/lab/results.xml, the
 console of each boot in build/lab/console-CONFIG.log.
 
 No program of the lab is trusted to end: each phase has a deadline here, too.
@@ -30,6 +31,7 @@ No program of the lab is trusted to end: each phase has a deadline here, too.
 import ast
 import contextlib
 import fcntl
+import getopt
 import glob
 import json
 import os
@@ -231,8 +233,9 @@ class Hung(Exception):
 class Boot:
     """One boot of the lab, and what it tells."""
 
-    def __init__(self, d, config, reboots):
+    def __init__(self, d, config, reboots, last):
         self.start = time.monotonic()
+        self.last = last  # when all must be done
         self.console = OUT + "/console-%s.log" % config
         here, there = socket.socketpair()
         self.sock, self.buf = here, b""
@@ -257,10 +260,12 @@ class Boot:
         """The runner's next event, before until (self.deadline())."""
         cpu, clock, seconds = until
         while b"\n" not in self.buf:
-            left = min(cpu - self.cpu(), clock - time.monotonic())
+            now = time.monotonic()
+            left = min(cpu - self.cpu(), clock - now, self.last - now)
             if left <= 0:
                 raise Hung("%s: not done in %d s of a processor" % (
-                    what, seconds))
+                    what, seconds) if now < self.last else
+                    "%s: not done when the lab's time was over" % what)
             # what is left, or less: the processor's time is asked again
             if not select.select([self.sock], [], [], left)[0]:
                 continue
@@ -350,7 +355,7 @@ def follow(boot, todo, results, say):
             current, until, what = None, boot.deadline(BETWEEN), "the runner"
 
 
-def run_config(config, todo, results, say):
+def run_config(config, todo, results, say, last):
     with run_dir() as d:
         tree = d + "/carry"
         programs = {s["needs"]: os.environ[s["needs"]]
@@ -367,7 +372,7 @@ def run_config(config, todo, results, say):
         shutil.rmtree(tree)
         with open(d + "/nvme.raw", "wb") as f:
             f.truncate(64 << 20)
-        boot = Boot(d, config, any(s.get("reboots") for s in todo))
+        boot = Boot(d, config, any(s.get("reboots") for s in todo), last)
         try:
             follow(boot, todo, results, say)
             boot.close(POWEROFF)
@@ -434,8 +439,10 @@ def shell(config):
 def main(argv):
     if argv[:1] == ["--shell"]:
         return shell(argv[1] if len(argv) > 1 else "bare")
-    each, short = "-c" in argv, "-s" in argv
-    names = [a for a in argv if not a.startswith("-")]
+    opts, names = getopt.getopt(argv, "cst:")
+    opts = dict(opts)
+    each, short = "-c" in opts, "-s" in opts
+    last = time.monotonic() + float(opts.get("-t", "inf"))
     known = suites(os.environ.get("LAB_SUITES", HERE))
     bases = {s["base"] for s in known.values()}
     for n in names:
@@ -478,7 +485,7 @@ def main(argv):
     for config in ("bare", "systemd", "smp"):
         todo = [s for s in ready if s["config"] == config]
         if todo:
-            run_config(config, todo, results, say)
+            run_config(config, todo, results, say, last)
     write_xml(results.values(), OUT + "/results.xml")
     all_ = [(r.suite["name"], *c) for r in results.values() for c in r.cases()]
     passed, failed, skipped = ([c for c in all_ if c[1] == v]
