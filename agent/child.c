@@ -31,6 +31,20 @@ enter_dir(const struct child *ch)
 	return r < 0 && ch->has_user ? (int)RAW(chdir, "/") : (int)r;
 }
 
+/* All of the agent's: another exec's input would not end while this one, whom
+ * others of its user may stop, has it open. */
+static int
+close_others(int keep)
+{
+	long r = 0;
+
+	if (keep > 3)
+		r = RAW(close_range, 3, keep - 1, 0);
+	if (r == 0)
+		r = RAW(close_range, keep >= 3 ? keep + 1 : 3, ~0U, 0);
+	return (int)r;
+}
+
 static int
 setup(const struct child *ch)
 {
@@ -41,7 +55,8 @@ setup(const struct child *ch)
 	    (r = work_enter(ch->work, ch->joins ? &ch->group : NULL)) < 0 ||
 	    (r = RAW(dup2, ch->std[0], 0)) < 0 ||
 	    (r = RAW(dup2, ch->std[1], 1)) < 0 ||
-	    (r = RAW(dup2, ch->std[2], 2)) < 0)
+	    (r = RAW(dup2, ch->std[2], 2)) < 0 ||
+	    (r = close_others(ch->keep)) < 0)
 		return (int)r;
 	if (ch->req.tty && (r = RAW(ioctl, 0, TIOCSCTTY, 0)) < 0)
 		return (int)r;

@@ -20,7 +20,8 @@ struct work;
  * sharing the agent's memory, so that nothing is copied, and beside it: the
  * agent does not wait (as vfork(2) would), or the workload, in whose pid
  * namespace the child already is, could stop both with one SIGSTOP.  It has
- * descriptors, signals and directory of its own.  That memory is closed to
+ * descriptors, signals and directory of its own; of the agent's it keeps none
+ * by the time a user of the workload may stop it.  That memory is closed to
  * the workload as the agent's always is: it is not dumpable, and
  * CAP_SYS_PTRACE is not among what the workload has.
  *
@@ -36,6 +37,7 @@ struct child {
 	struct user user;
 	char home[sizeof("HOME=") + USER_HOME_MAX]; /* of that user, in envp */
 	int std[3]; /* become its 0, 1 and 2 */
+	int keep; /* goes when it executes, or ends; -1: none */
 	struct execgroup group;
 	bool joins; /* it was not born in its cgroup */
 	_Atomic(pid_t) tid; /* 0: it executes another program, or has ended */

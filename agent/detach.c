@@ -287,6 +287,7 @@ begin(struct detached *d, struct exec_request *req, struct err *e)
 
 	if (pipe2(gate, O_CLOEXEC | O_NONBLOCK) < 0)
 		return err_errno(e, -errno, "pipe");
+	sp.keep = gate[1];
 	r = spawn(&d->a->work, &d->a->spec.env, req, &sp, e);
 	fd_close(&gate[1]); /* the child has its own */
 	if (r < 0) {

@@ -263,7 +263,7 @@ int
 exec_start(
     struct conn *c, struct exec_request *req, struct exec **ret, struct err *e)
 {
-	struct spawned sp = { 0 };
+	struct spawned sp = { .keep = -1 };
 	struct exec *ex;
 	bool tty = req->tty;
 	int r;

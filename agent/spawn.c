@@ -252,6 +252,7 @@ spawn(struct work *w, const struct strs *boot_env, struct exec_request *req,
 	ch->std[0] = p.in[0];
 	ch->std[1] = p.out[1];
 	ch->std[2] = p.err[1];
+	ch->keep = ret->keep;
 	execgroup_make(&w->groups, &ch->group);
 	if ((pid = child_start(ch)) < 0) {
 		r = err_errno(e, pid, "clone");

@@ -17,6 +17,7 @@ struct err;
 struct spawned {
 	pid_t pid; /* also its process group */
 	int in, out, err;
+	int keep; /* given: the child has it open until it executes; -1 */
 	struct execgroup group; /* the caller releases it when pid has ended */
 	struct child *child; /* for spawn_free, once it is away */
 };

@@ -10,8 +10,8 @@ EXECS_MAX = 128
 DEAF = ["sh", "-c", "trap '' TERM; echo up; exec sleep 1000"]
 
 
-def start(cmd):
-    e = Exec(M, cmd)
+def start(cmd, **more):
+    e = Exec(M, cmd, **more)
     assert e.status == 101, (e.status, e.answer)
     while b"up" not in e.out[1]:
         e.step()
@@ -52,7 +52,26 @@ def t_grace_while_there_is_room():
     assert count() == 4, count()
 
 
-CASES = [t_gone_make_place, t_grace_while_there_is_room]
+def t_stopped_at_birth():
+    """Who is stopped before he is his program keeps no other's input open."""
+    bad = start(["sh", "-c", "echo up; while :; do kill -STOP -1; done 2>/dev/null"],
+                user="nobody")
+    held = []
+    for i in range(60):
+        cat = Exec(M, ["cat"], stdin=True)
+        held += [Exec(M, ["true"], user="nobody") for _ in range(4)]
+        cat.end_stdin()
+        try:
+            assert cat.wait() == 0
+        except TimeoutError:
+            raise AssertionError("its input does not end (%d)" % i) from None
+        while len(held) > 30:
+            held.pop(0).st.rst()
+    for e in [bad, *held]:
+        e.st.rst()
+
+
+CASES = [t_gone_make_place, t_grace_while_there_is_room, t_stopped_at_birth]
 
 
 def begin(_, mux):
