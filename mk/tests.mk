@@ -86,6 +86,8 @@ $(B)/unit/orchd/power_test: $(UNIT_OBJ_power_test)
 UNIT_OBJ_stored_test := $(UNIT_OBJ_store_test) $(B)/obj/orchd/stored.o
 UNIT_LIBS_stored_test := $(UNIT_LIBS_store_test)
 $(B)/unit/orchd/stored_test: $(UNIT_OBJ_stored_test)
+UNIT_OBJ_stored_object_test := $(B)/obj/orchd/stored.o
+$(B)/unit/orchd/stored_object_test: $(UNIT_OBJ_stored_object_test)
 
 UNIT_OBJ_reader_test := $(call obj,orchd/api/reader.c orchd/stored.c)
 $(B)/unit/orchd/reader_test: $(UNIT_OBJ_reader_test)
@@ -192,8 +194,8 @@ check: all unit-build lab-files	## build and run every test, or a room's (R=netd
 	$(Q)tests/check
 
 .PHONY: golden
-golden: $(B)/unit/orchd/stored_test	## write anew what is stored, once that has a version and a step
-	$(Q)GOLDEN_WRITE=1 $(B)/unit/orchd/stored_test
+golden: $(B)/unit/orchd/stored_object_test	## write anew what is stored, once that has a version and a step
+	$(Q)GOLDEN_WRITE=1 $(B)/unit/orchd/stored_object_test
 
 check-long: all unit-build lab-files asan	## what takes too long for check
 	$(Q)TEST_DEADLINE=$${TEST_DEADLINE:-3600} tests/check long
