@@ -12,23 +12,17 @@
 #define PACKET_BYTES 512
 
 void
-budget_heard(struct vm *v, unsigned int cost)
+budget_heard(struct link *l, unsigned int part, unsigned int cost)
 {
 	const long long now = clock_ms();
-	long long left;
 
-	if (now - v->budget.since_ms >= BUDGET_MS) {
-		v->budget.since_ms = now;
-		v->budget.spent = 0;
+	if (now - l->heard_ms >= BUDGET_MS) {
+		l->heard_ms = now;
+		l->heard = 0;
 	}
-	v->budget.spent += cost;
-	if (v->budget.spent < BUDGET_HEARD || !RULE(WARD_NEWS))
-		return;
-	left = v->budget.since_ms + BUDGET_MS - now;
-	if (v->keep.chan != NULL)
-		link_hold(&v->keep, left);
-	if (v->ward.chan != NULL)
-		link_hold(&v->ward, left);
+	l->heard += cost;
+	if (l->heard >= part && RULE(WARD_NEWS))
+		link_hold(l, l->heard_ms + BUDGET_MS - now);
 }
 
 static void

@@ -117,7 +117,7 @@ on_keep_state(void *arg, struct chan *c, struct msg *m)
 	struct vm *v = arg;
 
 	(void)c;
-	budget_heard(v, BUDGET_NEWS);
+	budget_heard(&v->keep, BUDGET_KEEPER, BUDGET_NEWS);
 	/* what it runs goes on to orchd, so it is checked like a request */
 	if (keep_state_get(
 		m->type, m->data, m->len, &v->keep_state, &v->machine) < 0)

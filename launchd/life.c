@@ -19,6 +19,7 @@
 /* for the spawner's; a jail takes it 5 s at most */
 #define COUNT_WAIT_MS 6000
 #define KILL_RETRY_MS 5000
+#define UNKNOWN_MS 5000 /* found again, and not known yet: that is said */
 #define MUTE_MS 3000 /* a warden that is started anew is back by then */
 #define CLEAR_RETRY_MS 10 /* something of it lives for a moment: at first */
 #define CLEAR_RETRY_MAX_MS 1000
@@ -35,13 +36,15 @@ close_all(struct vm *v)
 	fd_close(&v->boot_spec);
 }
 
+/* Of a start; one that was found again has none, but what it waits for is
+ * said. */
 static void
 arm_ready_by(struct vm *v)
 {
 	long long left = v->ready_by_ms - clock_ms();
 
 	if (v->is_adopted)
-		vm_arm(v, -1);
+		vm_arm(v, v->state == VM_RUNNING ? -1 : UNKNOWN_MS);
 	else
 		vm_arm(v, left < 0 ? 0 : left);
 }
@@ -132,6 +135,8 @@ enter(struct vm *v)
 		break;
 	case VM_KEEPER:
 		v->at_us[T_PREPARED] = clock_us();
+		if (v->is_adopted)
+			vm_arm(v, UNKNOWN_MS);
 		keeplink_connect(v);
 		break;
 	case VM_WARDEN:
@@ -360,14 +365,54 @@ answered(struct vm *v)
 	}
 }
 
+/* Whom a VM that was found again waits for. */
+static const char *
+unknown_for(const struct vm *v)
+{
+	if (v->state == VM_KEEPER)
+		return v->keep.phase == LINK_HELLO
+		    ? "its keeper does not answer"
+		    : "its keeper does not listen";
+	if (v->state == VM_VERIFIED)
+		return "its warden does not say that it runs";
+	switch (v->ward.phase) {
+	case LINK_HELLO:
+		return "its warden does not answer";
+	case LINK_QMP:
+		return "its warden does not reach the hypervisor";
+	case LINK_VERIFY:
+		return "the spawner has not read it back";
+	case LINK_OFF:
+	case LINK_CONNECT:
+	case LINK_UP:
+		break;
+	}
+	return "its warden does not listen";
+}
+
+/* Start, stop and streams of it are refused meanwhile. */
+static void
+say_unknown(const struct vm *v)
+{
+	log_warn("vm %s: found again and not known after %d s: %s: the VM is "
+		 "left alone",
+	    v->name, UNKNOWN_MS / 1000, unknown_for(v));
+}
+
 /* The deadline of a state has come. */
 static void
 deadline(struct vm *v)
 {
 	switch (v->state) {
+	case VM_KEEPER:
+		if (v->is_adopted && !v->keep.said)
+			say_unknown(v);
+		break;
 	case VM_WARDEN:
 	case VM_VERIFIED:
-		if (!v->is_adopted && !probe_waits(v))
+		if (v->is_adopted)
+			say_unknown(v);
+		else if (!probe_waits(v))
 			vm_end(v, EXIT_START_FAILED,
 			    "hypervisor or warden did not answer in time");
 		break;
@@ -404,7 +449,6 @@ deadline(struct vm *v)
 	case VM_BROKEN:
 	case VM_ACCEL:
 	case VM_PREPARE:
-	case VM_KEEPER:
 	case VM_MUTE:
 	case VM_GONE:
 	case VM_STATES:

@@ -29,6 +29,8 @@ struct link {
 	bool due;
 	struct event *timer;
 	struct event *calm; /* its channel is read again */
+	long long heard_ms; /* budget.h: since then it said so much */
+	unsigned int heard;
 	long long until_ms; /* when patience ends */
 	long long lost_ms; /* when link_backoff() was asked last */
 	long long backoff_ms;

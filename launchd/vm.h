@@ -121,8 +121,6 @@ struct vm {
 	bool spec_asked; /* orchd for it */
 	long long verify_ms; /* how long the next try to read it back waits */
 	struct {
-		long long since_ms;
-		unsigned int spent; /* since then: what was heard */
 		unsigned int fds; /* descriptors that its warden has not read */
 		long long read_ms; /* when it read any, or had none */
 	} budget; /* budget.h */

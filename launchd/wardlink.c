@@ -180,7 +180,7 @@ on_ward_state(void *arg, struct chan *c, struct msg *m)
 	bool first = v->ward.phase == LINK_HELLO;
 
 	(void)c;
-	budget_heard(v, BUDGET_NEWS);
+	budget_heard(&v->ward, BUDGET_WARDEN, BUDGET_NEWS);
 	if (first && m->id == 0)
 		return 0;
 	memcpy(&v->ward_state, m->data, sizeof(v->ward_state));
@@ -209,7 +209,7 @@ on_ward_dial(void *arg, struct chan *c, struct msg *m)
 	struct ward_dial d;
 
 	(void)c;
-	budget_heard(v, BUDGET_DIAL);
+	budget_heard(&v->ward, BUDGET_WARDEN, BUDGET_DIAL);
 	memcpy(&d, m->data, sizeof(d));
 	if (v->ward.phase == LINK_UP)
 		dial_ask(v, m->id, &d);

@@ -126,7 +126,7 @@ UNIT_OBJ_launchd_stop_test := $(call obj,launchd/stop.c launchd/fsm.c)
 $(B)/unit/launchd/launchd_stop_test: $(UNIT_OBJ_launchd_stop_test)
 
 # launchd's turn, without the peers: the tests play its links.
-LIFE_TESTS := launchd_life_test launchd_facts_test
+LIFE_TESTS := launchd_life_test launchd_facts_test launchd_unknown_test
 $(foreach t,$(LIFE_TESTS),$(eval UNIT_OBJ_$t := $(call obj,$(addprefix \
 	launchd/,fsm.c link.c vm.c reason.c stop.c life.c jaillog.c history.c) \
 	tests/launchd/played_links.c tests/suite/ev.c)))

@@ -15,7 +15,7 @@ sys.path.insert(
 from callers import *  # noqa: E402,F403
 import spawn  # noqa: E402
 from wire import (  # noqa: E402
-    EXIT_STOPPED, JAIL_VMM, JAIL_WARDEN, SPAWN_CAPS, SPAWN_DONE, SPAWN_ERR,
+    EXIT_STOPPED, JAIL_VMM, JAIL_WARDEN, LV_READY, LV_UNKNOWN, SPAWN_CAPS, SPAWN_DONE, SPAWN_ERR,
     SPAWN_KILL, SPAWN_RELEASE, SPAWN_VERBS_BURST, SPAWN_VERIFIED, SPAWN_VERIFY,
     STREAM_CONSOLE, STREAM_SIGNAL, VM_SIGNALS_MAX, VM_STREAMS_MAX)
 
@@ -152,6 +152,22 @@ def flooding_keeper():
         clean(s)
 
 
+def beside_a_flood():
+    """A warden that answers later than its keeper begins to flood is heard."""
+    with suite(keeper=BAD_KEEPER) as s:
+        s.ready(VM)
+        warden = s.procs()["warden"]
+        s.kill()
+        os.kill(warden, signal.SIGSTOP)
+        s.up()
+        wait("the flood", lambda: s.o.listed()[VM].state == LV_UNKNOWN)
+        time.sleep(1.2)  # two times that launchd's budget counts for
+        os.kill(warden, signal.SIGCONT)
+        eq(s.o.list()[VM].state, LV_READY)
+        s.release(VM)
+        clean(s)
+
+
 def lost_keeper():
     """It hangs up on whoever asks: asked more and more rarely, and its VM runs
     on."""
@@ -208,4 +224,5 @@ def asked_by_us(s):
 
 if __name__ == "__main__":
     run([(f.__name__.replace("_", "-"), f) for f in (
-        stopped_wardens, many_execs, behind, flooding_keeper, lost_keeper, verbs)])
+        stopped_wardens, many_execs, behind, flooding_keeper, beside_a_flood,
+        lost_keeper, verbs)])

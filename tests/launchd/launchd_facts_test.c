@@ -124,7 +124,7 @@ test_adopted(void)
 	t_eq(v->state, VM_WARDEN);
 	t_eq(v->accel, ACCEL_KVM);
 	ASKED("warden");
-	t_eq(left(v), -1);
+	t_eq(left(v), 5000);
 	play(v, "late");
 	t_eq(v->state, VM_WARDEN);
 	t_true(!v->is_due);

@@ -70,6 +70,24 @@ def stopped_keeper_lost_warden():
         clean(s)
 
 
+def unknown_is_said():
+    """What a VM waits for that is not known is in the log: a warden, a keeper."""
+    with suite() as s:
+        s.ready(VM)
+        s.ready(VM + 1, slot=1)
+        again(s, s0="warden", s1="keeper")
+        wait("a line", lambda: "vm %016x: found again and not known after 5 s: "
+             "its warden does not answer" % VM in s.tail())
+        eq(s.o.list(settled=False)[VM].state, LV_UNKNOWN)
+        # said already, after 3 s
+        text = s.tail()
+        assert "vm %016x: keeper does not answer" % (VM + 1) in text, text
+        assert "vm %016x: found again" % (VM + 1) not in text, text
+        s.release(VM)
+        s.release(VM + 1)
+        clean(s)
+
+
 def stopped_hypervisor():
     """A VM that is paused stays so, and goes on."""
     with suite() as s:
@@ -127,5 +145,6 @@ def socketpair():
 
 if __name__ == "__main__":
     run([(f.__name__.replace("_", "-"), f) for f in (
-        stopped_keeper, stopped_keeper_lost_warden, stopped_hypervisor,
+        stopped_keeper, stopped_keeper_lost_warden, unknown_is_said,
+        stopped_hypervisor,
         no_agent, stop_of_unknown, release_of_unknown)])

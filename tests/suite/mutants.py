@@ -78,7 +78,8 @@ KEPT = {
     "launchd/fsm.c": (("launchd/launchd_fsm_test",
                        "launchd/launchd_life_test"), ()),
     "launchd/life.c": (("launchd/launchd_facts_test",
-                        "launchd/launchd_life_test"), ()),
+                        "launchd/launchd_life_test",
+                        "launchd/launchd_unknown_test"), ()),
     "launchd/stop.c": (("launchd/launchd_stop_test",), ()),
 }
 # in these what lives is told
