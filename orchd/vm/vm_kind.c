@@ -235,7 +235,8 @@ kept(struct object *obj, uint32_t asked)
 	vm_rename_end(vm, true);
 }
 
-/* A name changes when it is on the disk, so it is never taken back. */
+/* A name changes when it is on the disk, so it is never taken back; the time of
+ * a stop that never was is nobody's. */
 static void
 dropped(struct object *obj, uint32_t asked, void *was)
 {
@@ -246,6 +247,8 @@ dropped(struct object *obj, uint32_t asked, void *was)
 		    sizeof(vm->row.name));
 	if ((asked & RENAMES) != 0)
 		vm_rename_end(vm, false);
+	if ((asked & WAITS(FOR_STOPPED)) != 0)
+		vm->grace = (struct vm_grace){ 0 };
 }
 
 static void

@@ -4,6 +4,7 @@ is refused, the VM is temporary, or orchd begins anew.
 
 usage: orchd_stop_test.py [CASE...]
 """
+from orchd_failing_test import Locked
 from peers import *  # noqa: F403
 
 import tables  # noqa: E402
@@ -75,6 +76,64 @@ def refused():
         eq(ladder(held[1]), (STOP_QUIT, 0))
 
 
+def refused_first():
+    """The first of all, which cannot be waited for: as if it had not come."""
+    with up(max_conns=600) as l:
+        starts = held_up(l, l.launch, LAUNCH_START)
+        first = l.ask(kept(l, l.user), CREATE, doc=vm_create("a"))
+        l.until(lambda: starts, "START")
+        while True:  # as many as may wait
+            rid = l.ask(kept(l, l.user), START, "a")
+            l.settle(0.01)
+            if rid in l.res:
+                break
+        last = KEPT[-1]
+        stops = held_up(l, l.launch, LAUNCH_STOP)
+        eq(l.call(last, STOP, "a", key="k", doc=timeout(0)).status, 503)
+        l.settle(0.3)
+        eq(l.state(kept(l), "a"), "starting")
+        let_go(l.launch, starts)
+        eq(l.answer(first).status, 201)
+        eq(l.state(last, "a"), "running")
+        eq(stops, [])
+        # nor was its key noted
+        eq(l.call(last, START, "a", key="k").status, 200)
+
+
+def undone_first():
+    """The first of all, which is not kept: of it nothing is left, and what comes
+    next does not have its time."""
+    with up(ready_ms=1000) as l:
+        c = l.client()
+        eq(l.create(c, "a").status, 201)
+        stops = held_up(l, l.launch, LAUNCH_STOP)
+        lock = Locked(l)
+        eq(l.call(c, STOP, "a", key="k", doc=timeout(600)).status, 500)
+        eq(l.state(c, "a"), "running")
+        lock.free()
+        l.settle(0.3)
+        eq((l.state(c, "a"), stops), ("running", []))
+        waits_for_its_end(l, c)
+
+
+def forgotten():
+    """A time is the stop's that said it: the VM's next life has none."""
+    with up(ready_ms=1000) as l:
+        c = l.client()
+        eq(l.create(c, "a").status, 201)
+        eq(l.call(c, STOP, "a", doc=timeout(600)).status, 200)
+        eq(l.call(c, START, "a").status, 200)
+        waits_for_its_end(l, c)
+
+
+def waits_for_its_end(l, c):
+    """Whoever deletes it hears in good time that launchd does not answer."""
+    held_up(l, l.launch, LAUNCH_RELEASE)
+    began = time.monotonic()
+    eq(l.answer(l.ask(c, DELETE, "a"), 25).status, 503)
+    assert time.monotonic() - began < 22, "as long as a stop that is over"
+
+
 def temporary():
     """One that is temporary has a time that was said later as well."""
     with up(temporary_ms=400, ready_ms=1000) as l:
@@ -142,4 +201,4 @@ def asked_anew():
 
 
 if __name__ == "__main__":
-    run(__file__, refused, temporary, begun_anew, asked_anew)
+    run(__file__, refused, refused_first, undone_first, forgotten, temporary, begun_anew, asked_anew)
