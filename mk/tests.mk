@@ -98,6 +98,8 @@ $(B)/unit/orchd/vm_fsm_test: $(UNIT_OBJ_vm_fsm_test)
 UNIT_OBJ_queue_test := $(call obj,orchd/vm/queue.c orchd/object/object.c \
 	tests/suite/ev.c)
 $(B)/unit/orchd/queue_test: $(UNIT_OBJ_queue_test)
+UNIT_OBJ_passing_test := $(B)/obj/orchd/link/passing.o
+$(B)/unit/orchd/passing_test: $(UNIT_OBJ_passing_test)
 UNIT_OBJ_vm_stream_test := $(call obj,orchd/vm/stream.c orchd/vm/queue.c \
 	orchd/object/object.c tests/orchd/stream_played.c tests/suite/ev.c)
 $(B)/unit/orchd/vm_stream_test: $(UNIT_OBJ_vm_stream_test)

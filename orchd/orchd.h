@@ -7,6 +7,7 @@
 #include "orchd/api/conn.h"
 #include "orchd/link/link.h"
 #include "orchd/link/link_net.h"
+#include "orchd/link/passing.h"
 #include "orchd/object/idem.h"
 #include "orchd/object/object.h"
 #include "orchd/store.h"
@@ -53,6 +54,7 @@ struct orchd {
 	struct link link[LINKS];
 	struct part_tree asks; /* parts with a question under way */
 	uint64_t last_ask;
+	struct passing passing; /* streams on their way to launchd */
 	struct launch_caps caps; /* accel 0 until launchd told */
 	bool caps_known;
 	struct event *ensure; /* netd's rules are looked at again */

@@ -11,7 +11,8 @@
  * is numbers, enums and descriptors (I3).  Requests carry a message id and
  * get exactly one answer: LAUNCH_DONE, LAUNCH_ERR or the one named.  With id 0
  * nobody waits and nothing is answered: so are ATTACH, whose failure START
- * tells, and STREAM and LOG, whose descriptor is closed.
+ * tells.  STREAM and LOG are answered when their descriptor was passed on or
+ * closed.
  */
 enum launch_msg {
 	/* orchd -> launchd */

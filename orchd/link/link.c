@@ -57,6 +57,8 @@ link_gone(void *arg, struct chan *c, enum chan_end end, const char *why)
 	boot_ended(o->parent, room, o->life[room], end);
 	link_close(l);
 	each_part(o, l->row->id, part_lost);
+	if (l->row->lost != NULL)
+		l->row->lost(o);
 }
 
 void

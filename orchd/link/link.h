@@ -27,6 +27,7 @@ struct link_row {
 	uint32_t room;
 	uint32_t list; /* message that asks what it holds */
 	const char *missing; /* for people: why nothing moves */
+	void (*lost)(struct orchd *o); /* or NULL: beside its parts */
 	struct chan_ops ops; /* gone: link_gone */
 };
 

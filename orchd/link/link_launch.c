@@ -17,6 +17,25 @@
 
 /* --- asks --- */
 
+/* For n messages of orchd's own: what streams may still say stays theirs. */
+static bool
+has_room(const struct orchd *o, size_t n)
+{
+	const struct chan *chan = o->link[LINK_LAUNCH].chan;
+
+	return chan == NULL ||
+	    chan_queued(chan) + n + PASSING_MAX - o->passing.n <=
+	    CHAN_QUEUE_MAX;
+}
+
+static int
+say(struct orchd *o, uint32_t type, uint64_t id, const void *p, size_t len)
+{
+	if (!has_room(o, 1))
+		return -ENOBUFS;
+	return link_send(o, LINK_LAUNCH, type, id, p, len, -1);
+}
+
 /* An attachment is not answered; what is wrong with it START will tell. */
 static int
 attach(struct vm *vm, enum fd_role role, uint32_t index, int fd)
@@ -92,6 +111,9 @@ jail_make(struct part *p, uint64_t id)
 	struct vm *vm = p->vm;
 	int r;
 
+	/* its parts, spec and arguments, then START: all of it or nothing */
+	if (!has_room(vm->obj.orchd, vm->nparts + 3))
+		return -ENOBUFS;
 	memset(&vm->run, 0, sizeof(vm->run));
 	p->state = PART_USED;
 	p->stopping = false;
@@ -131,8 +153,7 @@ jail_stop(struct part *p, uint64_t id)
 	memcpy(req.deadline_ms, o->conf.stop_ms, sizeof(req.deadline_ms));
 	set_grace(p->vm, &req);
 	p->stopping = true;
-	return link_send(
-	    o, LINK_LAUNCH, LAUNCH_STOP, id, &req, sizeof(req), -1);
+	return say(o, LAUNCH_STOP, id, &req, sizeof(req));
 }
 
 static int
@@ -140,8 +161,7 @@ jail_release(struct part *p, uint64_t id)
 {
 	const struct launch_vm req = { .vm = p->vm->row.vmid };
 
-	return link_send(p->vm->obj.orchd, LINK_LAUNCH, LAUNCH_RELEASE, id,
-	    &req, sizeof(req), -1);
+	return say(p->vm->obj.orchd, LAUNCH_RELEASE, id, &req, sizeof(req));
 }
 
 static void
@@ -172,39 +192,44 @@ link_launch_spec(struct vm *vm)
 		(void)attach(vm, FDR_SPEC, 0, fd);
 }
 
-/* For a person; half of the queue is for what orchd itself has to ask. */
 static int
-send_stream(struct orchd *o, uint32_t type, const void *p, size_t len, int fd)
+say_stream(struct orchd *o, uint64_t id, uint64_t vmid,
+    const struct stream_ask *a, int fd)
 {
-	const struct chan *chan = o->link[LINK_LAUNCH].chan;
+	const struct launch_stream s = {
+		.vm = vmid, .kind = a->kind, .flags = a->flags
+	};
+	const struct launch_log l = { .vm = vmid,
+		.kind = a->kind,
+		.flags = a->flags,
+		.since_ns = a->since_ns };
 
-	if (chan != NULL && chan_queued(chan) >= CHAN_QUEUE_MAX / 2) {
-		fd_close(&fd);
-		return -ENOBUFS;
-	}
-	return link_send(o, LINK_LAUNCH, type, 0, p, len, fd);
+	if (launch_is_log(a->kind))
+		return link_send(
+		    o, LINK_LAUNCH, LAUNCH_LOG, id, &l, sizeof(l), fd);
+	return link_send(o, LINK_LAUNCH, LAUNCH_STREAM, id, &s, sizeof(s), fd);
 }
 
 int
 link_launch_stream(
-    struct orchd *o, uint64_t vmid, uint32_t kind, uint32_t flags, int fd)
+    struct orchd *o, uint64_t vmid, const struct stream_ask *a, int fd)
 {
-	const struct launch_stream s = {
-		.vm = vmid, .kind = kind, .flags = flags
-	};
+	const uint64_t id = ++o->last_ask;
+	int r = passing_add(&o->passing, a->who, id);
 
-	return send_stream(o, LAUNCH_STREAM, &s, sizeof(s), fd);
+	if (r < 0 && (r != -EBUSY || RULE(PASSING_SHARE))) {
+		fd_close(&fd);
+		return r;
+	}
+	if ((r = say_stream(o, id, vmid, a, fd)) < 0)
+		(void)passing_end(&o->passing, id);
+	return r;
 }
 
-int
-link_launch_log(struct orchd *o, uint64_t vmid, uint32_t kind, uint32_t flags,
-    int64_t since_ns, int fd)
+static void
+lost(struct orchd *o)
 {
-	const struct launch_log l = {
-		.vm = vmid, .kind = kind, .flags = flags, .since_ns = since_ns
-	};
-
-	return send_stream(o, LAUNCH_LOG, &l, sizeof(l), fd);
+	passing_clear(&o->passing);
 }
 
 void
@@ -212,7 +237,7 @@ link_launch_forget(struct orchd *o, uint64_t vmid)
 {
 	const struct launch_vm f = { .vm = vmid };
 
-	(void)link_send(o, LINK_LAUNCH, LAUNCH_FORGET, 0, &f, sizeof(f), -1);
+	(void)say(o, LAUNCH_FORGET, 0, &f, sizeof(f));
 }
 
 /* --- answers --- */
@@ -220,12 +245,15 @@ link_launch_forget(struct orchd *o, uint64_t vmid)
 static int
 on_done(void *arg, struct chan *c, struct msg *m)
 {
+	struct orchd *o = arg;
 	struct launch_vm v;
 	struct part *p;
 	int r;
 
 	(void)c;
 	memcpy(&v, m->data, sizeof(v));
+	if (passing_end(&o->passing, m->id))
+		return 0;
 	r = link_asker(arg, LINK_LAUNCH, m->id, v.vm, ALL_ASKS, &p);
 	if (r == 0 && p != NULL)
 		part_answered(p, 0, "");
@@ -235,12 +263,16 @@ on_done(void *arg, struct chan *c, struct msg *m)
 static int
 on_err(void *arg, struct chan *c, struct msg *m)
 {
+	struct orchd *o = arg;
 	struct launch_err err;
 	struct part *p;
 	int r;
 
 	(void)c;
 	memcpy(&err, m->data, sizeof(err));
+	/* whose caller sees its end */
+	if (passing_end(&o->passing, m->id))
+		return 0;
 	r = link_asker(arg, LINK_LAUNCH, m->id, err.vm, ALL_ASKS, &p);
 	if (r < 0)
 		return r;
@@ -261,8 +293,7 @@ release_stranger(struct orchd *o, uint64_t vmid)
 
 	log_warn("launchd holds %016llx, which is not in the store",
 	    (unsigned long long)vmid);
-	(void)link_send(o, LINK_LAUNCH, LAUNCH_RELEASE, ++o->last_ask, &req,
-	    sizeof(req), -1);
+	(void)say(o, LAUNCH_RELEASE, ++o->last_ask, &req, sizeof(req));
 }
 
 /* On the ladder, which an orchd before us may have asked for. */
@@ -501,4 +532,5 @@ const struct link_row link_launch = { .id = LINK_LAUNCH,
 	.room = ROOM_LAUNCHD,
 	.list = LAUNCH_LIST,
 	.missing = "the launcher is not there",
+	.lost = lost,
 	.ops = { handlers, nitems(handlers), link_gone } };

@@ -78,16 +78,16 @@ unfit(const struct vm *vm, const struct stream_ask *a, char why[WHY_MAX])
 	return a->kind == STREAM_CONSOLE ? 0 : not_ready(vm, why);
 }
 
-/* To the launcher.  Takes fd.  0, or as of link_launch.h. */
-static int
-pass(const struct vm *vm, const struct stream_ask *a, int fd)
+/* The launcher is late, and has enough of his. */
+static void
+refuse_passing(const struct vm *vm, const struct stream_ask *a)
 {
-	struct orchd *o = vm->obj.orchd;
+	char words[SHARE_WORDS_MAX];
 
-	if (launch_is_log(a->kind))
-		return link_launch_log(
-		    o, vm->row.vmid, a->kind, a->flags, a->since_ns, fd);
-	return link_launch_stream(o, vm->row.vmid, a->kind, a->flags, fd);
+	share_words(&vm->obj.orchd->passing.share, a->who, words);
+	answer_error(vm->obj.orchd, a->conn, a->id, 503,
+	    "too many streams are on their way to the launcher: %s: try again",
+	    words);
 }
 
 /* kept: a copy of sv[0]. */
@@ -124,7 +124,7 @@ give(struct vm *vm, const struct stream_ask *a)
 		    "no descriptor is left for a stream: try again");
 		return false;
 	}
-	switch (pass(vm, a, sv[1])) {
+	switch (link_launch_stream(o, vm->row.vmid, a, sv[1])) {
 	case 0:
 		/* it lasts as long as the connection, which ends with it */
 		conn_has_stream(c, vm->row.vmid, a->kind, kept);
@@ -134,6 +134,9 @@ give(struct vm *vm, const struct stream_ask *a)
 		return true;
 	case -EPIPE:
 		refuse(vm, a, 503, "the launcher restarts: try again");
+		break;
+	case -EBUSY:
+		refuse_passing(vm, a);
 		break;
 	default:
 		refuse(vm, a, 503, "the launcher is busy: try again");

@@ -161,11 +161,10 @@ class Launch(Helper):
             self.attached.setdefault(a.vm, set()).add(a.role)
             os.close(fd)
             return
-        if kind == LAUNCH_STREAM:
-            self.streams.append((launch_stream.of(p), fd))
-            return
-        if kind == LAUNCH_LOG:
-            self.streams.append((launch_log.of(p), fd))
+        if kind in (LAUNCH_STREAM, LAUNCH_LOG):
+            s = (launch_log if kind == LAUNCH_LOG else launch_stream).of(p)
+            self.streams.append((s, fd))
+            self.done(ident, s.vm)
             return
         assert fd < 0
         if self.hook and self.hook(kind, ident, p):

@@ -148,19 +148,14 @@ passed(int fd)
 
 int
 link_launch_stream(
-    struct orchd *orchd, uint64_t vmid, uint32_t kind, uint32_t flags, int fd)
+    struct orchd *orchd, uint64_t vmid, const struct stream_ask *a, int fd)
 {
 	t_true(orchd == &o);
-	note("stream:%u:%u:%u", (unsigned int)vmid, kind, flags);
-	return passed(fd);
-}
-
-int
-link_launch_log(struct orchd *orchd, uint64_t vmid, uint32_t kind,
-    uint32_t flags, int64_t since_ns, int fd)
-{
-	t_true(orchd == &o);
-	note("log:%u:%u:%u:%d", (unsigned int)vmid, kind, flags, (int)since_ns);
+	if (launch_is_log(a->kind))
+		note("log:%u:%u:%u:%d", (unsigned int)vmid, a->kind, a->flags,
+		    (int)a->since_ns);
+	else
+		note("stream:%u:%u:%u", (unsigned int)vmid, a->kind, a->flags);
 	return passed(fd);
 }
 
@@ -267,6 +262,7 @@ begin(uint64_t total)
 	vm->part[0].state = PART_USED;
 	share_init(&vm->streams, total, listed);
 	share_init(&vm->signals, VM_SIGNALS_MAX, listed);
+	share_init(&o.passing.share, PASSING_MAX, listed);
 	queue_init(&vm->queue, listed);
 	for (i = 0; i < CONNS; i++)
 		conns[i] = (struct conn){ .id = i };

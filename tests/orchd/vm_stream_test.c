@@ -66,6 +66,11 @@ nopen(void)
 	return n;
 }
 
+#define PASSING                                                                \
+	"too many streams are on their way to the launcher: your user has 0 "  \
+	"of them, all users together have at most 512, and some are kept for " \
+	"others: try again"
+
 /* It has none then, and nothing is left of it. */
 static void
 test_not_given(void)
@@ -86,6 +91,9 @@ test_not_given(void)
 		{ "a busy one", false, false, false, -ENOBUFS, 0,
 		    "stream:7:1:5 1:503:the launcher is busy: try again",
 		    "stream:7:4:5 1:503:the launcher is busy: try again" },
+		{ "one of whom that one has enough", false, false, false,
+		    -EBUSY, 0, "stream:7:1:5 1:503:" PASSING,
+		    "stream:7:4:5 1:503:" PASSING },
 		{ "no third one", false, true, false, 0, 0,
 		    "1:503:no descriptor is left for a stream: try again",
 		    "1:503:no descriptor is left for a stream: try again" },

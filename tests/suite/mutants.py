@@ -53,6 +53,7 @@ KEPT = {
                           PYTHON),
     "orchd/vm/part.c": (("orchd/vm_part_test", "orchd/vm_converge_test"),
                         PYTHON),
+    "orchd/link/passing.c": (("orchd/passing_test",), ()),
     "orchd/vm/queue.c": (("orchd/queue_test",),
                          ("orchd/orchd_queue_test",)),
     "orchd/vm/stream.c": (("orchd/vm_stream_test",),
