@@ -281,6 +281,7 @@ opened(struct stream *s, int status, const char *text)
 		exec_fail(c, text);
 		return;
 	}
+	/* with 503, if an earlier suite started the VM */
 	if (strcmp(text, WARD_WENT_AWAY) == 0) {
 		answer_error(c, 502, "%s: " MAYBE_DONE, text);
 		return;

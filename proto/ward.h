@@ -102,8 +102,9 @@ int ward_dialled_check(const void *p);
  * JSON (exec; empty for a console).  The warden's first frame is
  * FRAME_OPENED: u16 big-endian HTTP status (101: go on), then text for a
  * person (a refusal may come, and the end, before FRAME_OPEN was read).
- * WARD_WENT_AWAY, with whatever status: the agent's answer to what it was asked
- * will not come.  The text of an exec's 101 is WARD_OPENED_SIGNALS if it takes
+ * 503 is of what was not done.  502 and WARD_WENT_AWAY: the agent's answer to
+ * what it was asked will not come; a warden of an earlier suite says that with
+ * 503.  The text of an exec's 101 is WARD_OPENED_SIGNALS if it takes
  * channel 5, else empty.  After 101, exec uses channels 0-4, 255 and perhaps 5;
  * a console uses 0 in and 1 out; a console log, which is launchd's
  * (launchd/history.h) but in VMs of an earlier suite, 1 out, then the end.  A

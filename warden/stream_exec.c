@@ -66,7 +66,8 @@ upgraded(struct stream *st, const struct duct *d)
 	frame_init(st->up, signals ? FRAME_FROM_USER_SIGNALS : FRAME_FROM_USER);
 	if ((st->down = malloc(sizeof(*st->down))) == NULL) {
 		exec_close(st);
-		stream_opened(st, 503, "out of memory");
+		stream_opened(st, 502,
+		    "out of memory: the command had begun, and is ended");
 		return;
 	}
 	frame_init(st->down, FRAME_FROM_GUEST);

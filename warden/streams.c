@@ -151,7 +151,8 @@ streams_agent_down(struct streams *ss)
 			continue;
 		if (st->phase == SP_CALL) {
 			st->ops->close(st);
-			stream_opened(st, 503, WARD_WENT_AWAY);
+			/* it may have been done: 503 would have it repeated */
+			stream_opened(st, 502, WARD_WENT_AWAY);
 		} else if (st->phase == SP_RUN) {
 			st->ops->close(st);
 			stream_fail(st, WARD_WENT_AWAY);
