@@ -248,6 +248,17 @@ look_ready(struct vm *v)
 	vm_arm(v, v->is_doubted ? MUTE_MS : -1);
 }
 
+/* What its hypervisor was told of KVM, and its guest cannot survive.  One that
+ * is to be stopped is on its way to the same end. */
+static void
+look_halted(struct vm *v)
+{
+	if (v->ward_state.halted && !v->is_probe && v->state != VM_STOPPING)
+		vm_end(v, EXIT_VMM_ERROR,
+		    "KVM internal error: the guest's processor cannot go on, "
+		    "the hypervisor's log says where it stood");
+}
+
 static void
 look_warden(struct vm *v)
 {
@@ -261,6 +272,7 @@ look_warden(struct vm *v)
 		wardlink_run(v);
 	if (v->state == VM_READY)
 		look_ready(v);
+	look_halted(v);
 	if (v->state != VM_WARDEN && v->state != VM_VERIFIED)
 		look_spec(v);
 }

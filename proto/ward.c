@@ -32,7 +32,8 @@ ward_state_check(const void *p)
 
 	LOAD(v, p);
 	if (v.version < 1 || v.qmp > 1 || v.running > 1 || v.agent > 1 ||
-	    v.ready > 1 || v.need_spec > 1 || v.guest_event >= EXIT_MAX)
+	    v.ready > 1 || v.need_spec > 1 || v.halted > 1 ||
+	    v.guest_event >= EXIT_MAX)
 		return -EINVAL;
 	return memchr(v.detail, '\0', sizeof(v.detail)) != NULL ? 0 : -EINVAL;
 }

@@ -82,7 +82,9 @@ struct ward_state {
 	uint8_t need_spec; /* 1: the agent has none and neither have we */
 	uint8_t mute; /* enum ward_mute: why ready is 0 again.  Of a later
 			 warden it may be more: then it is mute all the same */
-	uint8_t pad[2];
+	uint8_t halted; /* 1: the guest's CPUs stopped of an error of KVM's, and
+			   cannot go on; 0 of an earlier suite's warden */
+	uint8_t pad;
 	uint32_t guest_event; /* enum exit_reason seen on QMP: OFF, REBOOT,
 				 PANIC; 0 none */
 	char detail[112]; /* last words of the hypervisor; may be empty */

@@ -17,6 +17,7 @@ struct vmm;
 struct vmm_news {
 	bool up; /* it answers */
 	bool running; /* guest CPUs run */
+	bool halted; /* they met an error and will never run again */
 	enum exit_reason guest_event; /* OFF, REBOOT, PANIC, or NONE */
 	const char *detail; /* printable, for a person; NULL: none */
 };

@@ -67,6 +67,7 @@ on_vmm_news(void *arg, const struct vmm_news *n)
 		agent_look(w->agent); /* its clock stood */
 	w->state.qmp = n->up;
 	w->state.running = n->running;
+	w->state.halted = n->halted;
 	w->state.guest_event = (uint32_t)n->guest_event;
 	set_detail(w, n->detail);
 	if (n->guest_event == EXIT_GUEST_REBOOT ||

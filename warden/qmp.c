@@ -138,9 +138,10 @@ on_return(struct vmm *v, const struct qmp_msg *m)
 	dial_ok(&v->dial);
 	v->news.up = true;
 	v->news.running = m->running;
+	v->news.halted = m->halted;
 	if (m->running)
 		v->want_run = false;
-	else if (v->want_run)
+	else if (v->want_run && !m->halted)
 		(void)command(v, QMP_ID_CONT);
 }
 
@@ -149,8 +150,10 @@ on_event(struct vmm *v, const struct qmp_msg *m)
 {
 	if (m->event == QMP_EV_RESUME)
 		v->news.running = true;
-	if (m->event == QMP_EV_STOP)
+	if (m->event == QMP_EV_STOP) {
 		v->news.running = false;
+		(void)command(v, QMP_ID_STATUS); /* which says why */
+	}
 	/* the first reason stands: a panic is followed by its reset */
 	if (m->event == QMP_EV_GUEST && v->news.guest_event == EXIT_NONE)
 		v->news.guest_event = m->guest_event;

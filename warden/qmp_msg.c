@@ -50,6 +50,22 @@ parse_shutdown(const struct jread *o, struct qmp_msg *ret)
 	}
 }
 
+/* Of query-status.  A machine that met an error in KVM stands for good: QEMU
+ * wants it reset before it goes on (qapi/run-state.json). */
+static void
+parse_return(const struct jread *o, struct qmp_msg *ret)
+{
+	struct jread run;
+	struct jstr status;
+
+	ret->kind = ret->id == QMP_ID_NONE ? QMP_OTHER : QMP_RETURN;
+	ret->has_running = member(o, "running", JREAD_BOOL, &run) &&
+	    jread_bool(&run, &ret->running) == 0;
+	ret->halted = ret->has_running && !ret->running &&
+	    str_of(o, "status", &status) &&
+	    jstr_is(&status, "internal-error", false);
+}
+
 static void
 parse_event(const struct jread *o, const struct jstr *name, struct qmp_msg *ret)
 {
@@ -80,7 +96,7 @@ parse_id(const struct jread *o, struct qmp_msg *ret)
 static int
 parse_object(const struct jread *o, struct qmp_msg *ret)
 {
-	struct jread at, run;
+	struct jread at;
 	struct jstr s;
 
 	if (str_of(o, "event", &s)) {
@@ -95,9 +111,7 @@ parse_object(const struct jread *o, struct qmp_msg *ret)
 		return 0;
 	}
 	if (jread_find(o, "return", &at) == 0) {
-		ret->kind = ret->id == QMP_ID_NONE ? QMP_OTHER : QMP_RETURN;
-		ret->has_running = member(&at, "running", JREAD_BOOL, &run) &&
-		    jread_bool(&run, &ret->running) == 0;
+		parse_return(&at, ret);
 		return 0;
 	}
 	if (member(o, "QMP", JREAD_OBJECT, &at)) {

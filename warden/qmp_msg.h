@@ -40,6 +40,7 @@ struct qmp_msg {
 	enum qmp_event event;
 	enum exit_reason guest_event;
 	bool has_running, running;
+	bool halted; /* it stands for an internal error: never to go on */
 	char text[96]; /* printable */
 };
 

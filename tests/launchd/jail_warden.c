@@ -286,6 +286,10 @@ stream(int fd)
 		st.mute = (uint8_t)strtoul(buf + 5, NULL, 10);
 		st.ready = st.mute == WARD_HEARD;
 		tell(0);
+	} else if (strcmp(buf, "halts\n") == 0) {
+		st.halted = 1;
+		st.running = 0;
+		tell(0);
 	} else if (strncmp(buf, "version ", 8) == 0) {
 		st.version = (uint32_t)strtoul(buf + 8, NULL, 10);
 		tell(0);

@@ -43,6 +43,18 @@ static const struct {
 	    "prepare keeper go warden verify run count", VM_GONE, EXIT_KEEPER },
 	{ "an end is the guest's", RUNNING "ended off",
 	    "prepare keeper go warden verify run", VM_GONE, EXIT_GUEST_OFF },
+	{ "a processor that was given up", RUNNING "ready turn halted",
+	    "prepare keeper go warden verify run kill", VM_KILLING,
+	    EXIT_VMM_ERROR },
+	{ "and at once", RUNNING "halted",
+	    "prepare keeper go warden verify run kill", VM_KILLING,
+	    EXIT_VMM_ERROR },
+	{ "and what came before it", RUNNING "kill halted",
+	    "prepare keeper go warden verify run kill", VM_KILLING,
+	    EXIT_NO_AGENT },
+	{ "one that is being stopped", RUNNING "stop turn halted",
+	    "prepare keeper go warden verify run rung", VM_STOPPING,
+	    EXIT_NONE },
 	{ "ready in the turn of the deadline", RUNNING "late ready",
 	    "prepare keeper go warden verify run", VM_READY, EXIT_NONE },
 	{ "not ready", RUNNING "late",
@@ -145,6 +157,19 @@ test_wake(void)
 	end(v);
 }
 
+/* Of the probe of KVM that is its answer, which is probe.c's to find. */
+static void
+test_probe_halted(void)
+{
+	struct vm *v = begin();
+
+	v->is_probe = true;
+	play(v, RUNNING "halted");
+	t_eq(v->state, VM_RUNNING);
+	t_eq(v->reason, EXIT_NONE);
+	end(v);
+}
+
 /* The smaller hypervisor where it is there, and can do what the VM needs. */
 static void
 test_backend(void)
@@ -189,5 +214,6 @@ test_backend(void)
 
 const struct t_case t_cases[] = { { "turns", test_turns },
 	{ "a turn without news", test_again },
+	{ "a probe that was given up", test_probe_halted },
 	{ "which hypervisor", test_backend }, { "woken once", test_wake },
 	{ NULL, NULL } };

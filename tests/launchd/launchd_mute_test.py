@@ -4,8 +4,8 @@ import os
 import signal
 
 from callers import *  # noqa: F403
-from wire import (LE_MUTE, LE_WARDEN, LV_READY, LV_RUNNING,
-                  WARD_MUTE_NOT_READY, WARD_MUTE_SILENT, WARD_SILENT_MS)
+from wire import (EXIT_VMM_ERROR, LE_MUTE, LE_WARDEN, LV_GONE, LV_READY,
+                  LV_RUNNING, WARD_MUTE_NOT_READY, WARD_MUTE_SILENT, WARD_SILENT_MS)
 
 enter(os.path.abspath(__file__))
 SILENT = WARD_SILENT_MS / 1000 + 3  # seconds; launchd/life.c
@@ -58,6 +58,23 @@ def stopped_warden():
         clean(s)
 
 
+def halted():
+    """A guest whose processor KVM gave up never answers again: it has crashed, at
+    once and with words."""
+    with suite() as s:
+        for i in range(2):
+            s.ready(VM + i, slot=i)
+        s.stream(VM, "halts")
+        e = s.o.event(VM, LE_MUTE, LE_EXITED, deadline=2)
+        eq((e.kind, e.reason), (LE_EXITED, EXIT_VMM_ERROR))
+        assert e.detail.startswith(b"KVM internal error: "), e
+        eq(s.o.list()[VM].state, LV_GONE)
+        s.release(VM)
+        eq(s.probe(VM + 1, "passwd"), "ENOENT")
+        s.release(VM + 1)
+        clean(s)
+
+
 if __name__ == "__main__":
     run([(f.__name__.replace("_", "-"), f) for f in (
-        agent, restarted_warden, stopped_warden)])
+        agent, restarted_warden, stopped_warden, halted)])

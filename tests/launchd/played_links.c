@@ -285,6 +285,8 @@ hear(struct vm *v, const char *what)
 		v->ward_state.ready = 1;
 	else if (strcmp(what, "unready") == 0)
 		v->ward_state.ready = 0;
+	else if (strcmp(what, "halted") == 0)
+		v->ward_state.halted = 1;
 	else if (strcmp(what, "silent") == 0)
 		v->ward_silent = true;
 	else if (strcmp(what, "lost") == 0)

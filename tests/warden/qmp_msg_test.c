@@ -99,6 +99,45 @@ test_running(void)
 	t_eq(m.has_running, 0);
 }
 
+/* One status alone means that it never goes on. */
+static void
+test_halted(void)
+{
+	static const struct {
+		const char *line;
+		bool halted;
+	} says[] = {
+		{ "{\"return\": {\"status\": \"internal-error\", "
+		  "\"singlestep\": false, \"running\": false}, \"id\": 2}",
+		    true },
+		{ "{\"return\": {\"running\": false, \"status\": "
+		  "\"paused\"}, \"id\": 2}",
+		    false },
+		{ "{\"return\": {\"running\": false, \"status\": "
+		  "\"io-error\"}, \"id\": 2}",
+		    false },
+		{ "{\"return\": {\"running\": true, \"status\": "
+		  "\"internal-error\"}, \"id\": 2}",
+		    false },
+		{ "{\"return\": {\"status\": \"internal-error\"}, "
+		  "\"id\": 2}",
+		    false },
+		{ "{\"return\": {\"running\": false, \"status\": 5}, "
+		  "\"id\": 2}",
+		    false },
+		{ "{\"return\": {\"running\": false}, \"id\": 2}", false },
+	};
+	struct qmp_msg m;
+	size_t i;
+
+	for (i = 0; i < nitems(says); i++) {
+		t_row(says[i].line);
+		t_eq(qmp_msg_parse(says[i].line, strlen(says[i].line), &m), 0);
+		t_eq(m.kind, QMP_RETURN);
+		t_eq(m.halted, says[i].halted);
+	}
+}
+
 static void
 test_text(void)
 {
@@ -121,5 +160,5 @@ test_text(void)
 }
 
 const struct t_case t_cases[] = { { "qmp lines", test_rows },
-	{ "qmp running", test_running }, { "qmp text", test_text },
-	{ NULL, NULL } };
+	{ "qmp running", test_running }, { "qmp halted", test_halted },
+	{ "qmp text", test_text }, { NULL, NULL } };

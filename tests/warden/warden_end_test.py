@@ -54,6 +54,21 @@ def new_warden():
     assert fake("reset", "word", again=True)[0] == EXIT_GUEST_REBOOT
 
 
+def halted():
+    """Its hypervisor stands: why, it says when it is asked, also to a new warden."""
+    with vm(b"standin=word") as v:
+        v.boot()
+        assert not v.state.halted
+        v.exec("halt")
+        v.wait(lambda s: s.halted)
+        assert v.state.qmp and not v.state.running, v.state
+        v.kill_warden()
+        v.start_warden()
+        v.hello()
+        v.wait(lambda s: s.qmp)
+        assert v.state.halted and not v.state.running, v.state
+
+
 def guest(*cmd, args=b""):
     with vm(args, khz=w.tsc_khz()) as v:
         v.boot(PATIENCE)
@@ -73,7 +88,7 @@ def hushed():
 
 def main():
     ok = True
-    for fn in (older, without, with_word, new_warden):
+    for fn in (older, without, with_word, new_warden, halted):
         ok &= w.run("end: " + fn.__name__, fn)
     if stage.guest():
         stage.vmm(None)

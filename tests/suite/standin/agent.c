@@ -249,6 +249,14 @@ cmd_reset(struct conn *c, struct json_object *cmd)
 	exit_status(c, 0);
 }
 
+/* ["halt"]: of the machine, by an error of KVM's. */
+static void
+cmd_halt(struct conn *c, struct json_object *cmd)
+{
+	(void)cmd;
+	c->f->power = POWER_HALT;
+}
+
 /* ["status", TEXT]: the status is whatever the caller says. */
 static void
 cmd_status(struct conn *c, struct json_object *cmd)
@@ -341,6 +349,7 @@ post_exec(struct conn *c)
 		{ "unready", cmd_unready },
 		{ "lie", cmd_lie },
 		{ "reset", cmd_reset },
+		{ "halt", cmd_halt },
 	};
 	/* instead of going on */
 	static const struct {

@@ -40,7 +40,8 @@ enum mode {
 extern const char *const mode_names[MODE_COUNT];
 
 /* What the agent wants of the machine. */
-enum power { POWER_ON, POWER_OFF, POWER_REBOOT };
+/* POWER_HALT: KVM gives its processor up, and the machine stands. */
+enum power { POWER_ON, POWER_OFF, POWER_REBOOT, POWER_HALT };
 
 struct fake_agent;
 struct fake_agent *fake_new(enum mode mode);

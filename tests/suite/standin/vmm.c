@@ -18,7 +18,7 @@ enum line { L_QMP, L_SERIAL, L_AGENT, L_COUNT };
 
 struct vmm {
 	int listener[L_COUNT], conn[L_COUNT];
-	bool running, greeted;
+	bool running, halted, greeted;
 	enum mode mode;
 	struct fake_agent *agent;
 	const char *append;
@@ -224,7 +224,9 @@ command(struct vmm *v, const char *line)
 		(void)snprintf(text, sizeof(text),
 		    "{\"return\": {\"status\": \"%s\", \"singlestep\": false, "
 		    "\"running\": %s}, \"id\": %s}\r\n",
-		    v->running ? "running" : "prelaunch",
+		    v->running	    ? "running"
+			: v->halted ? "internal-error"
+				    : "prelaunch",
 		    v->running ? "true" : "false", num);
 	else
 		(void)snprintf(text, sizeof(text),
@@ -361,6 +363,15 @@ wait_for(const struct vmm *v, struct pollfd *p, enum line line)
 		p->events |= POLLOUT;
 }
 
+/* As QEMU does where KVM cannot go on: it says that it stopped, not why. */
+static void
+halt(struct vmm *v)
+{
+	v->running = false;
+	v->halted = true;
+	qmp(v, "{\"event\": \"STOP\"}\r\n");
+}
+
 static void
 turn(struct vmm *v)
 {
@@ -393,6 +404,8 @@ turn(struct vmm *v)
 		event_shutdown(v, "true", "guest-shutdown");
 	if (fake_power(v->agent) == POWER_REBOOT && !v->ends)
 		event_shutdown(v, "true", "guest-reset");
+	if (fake_power(v->agent) == POWER_HALT && !v->halted)
+		halt(v);
 }
 
 int
