@@ -31,6 +31,8 @@ $(eval $(call in_room,mews-warden,in_warden.c,warden_filter))
 evil = $(call hostile,evil,$(1),tests/hostile/$(2) tests/hostile/takeover.c,$(3))
 $(eval $(call evil,mews-orchd,evil_orchd.c,chan_new))
 $(eval $(call evil,mews-apid,evil_apid.c,client_new))
+$(eval $(call hostile,keeps,mews-apid,tests/hostile/keeps_apid.c \
+	tests/hostile/takeover.c,client_new msg_recv))
 $(eval $(call evil,mews-warden,evil_warden.c,warden_filter chan_send))
 
 # A mewsd that has no descriptors left, now and then.

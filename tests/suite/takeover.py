@@ -23,7 +23,7 @@ def message(type_, why):
     return "message 0x%04x: %s" % (type_, why)
 
 
-def programs(evil=None):
+def programs(evil=None, folder="evil"):
     """A fresh suite folder, with one room of it evil."""
     shutil.rmtree(PROGRAMS, ignore_errors=True)
     shutil.copytree(suite.BUILD, PROGRAMS, ignore=lambda d, names: [
@@ -33,7 +33,7 @@ def programs(evil=None):
     if off and (os.path.basename(off) == evil or "/evil/" not in off):
         shutil.copy2(off, PROGRAMS)
     if evil and os.path.basename(off) != evil:
-        shutil.copy2(os.path.join(suite.BUILD, "evil", evil), PROGRAMS)
+        shutil.copy2(os.path.join(suite.BUILD, folder, evil), PROGRAMS)
 
 
 def files():
@@ -129,10 +129,10 @@ def guest_says(text):
     assert p.stdout.decode().strip() == text, (p.stdout, p.stderr)
 
 
-def restarted(evil):
+def restarted(evil, folder="evil"):
     """The suite with one evil room; what it held before."""
     s.stop()
-    programs(evil)
+    programs(evil, folder)
     before = host()
     marks = {r: len(log_of(r)) for r in
              ("orchd", "apid", "apid-admin", "netd", "launchd", "spawner")

@@ -29,9 +29,10 @@ from wire import (ACCEL_KVM, ACCEL_TCG, ACCEL_UNKNOWN, API_VM_STOP, BOOT_CONF,
                   SPAWN_COUNT, SPAWN_COUNTED, SPAWN_DONE, SPAWN_ERR, SPAWN_HELD, SPAWN_KILL,
                   SPAWN_LIST, SPAWN_LIST_END, SPAWN_PREPARE, SPAWN_PREPARED,
                   SPAWN_RELEASE, SPAWN_VERIFIED, SPAWN_VERIFY, UIDS_PLANES,
-                  UINT32_MAX, VSOCK_OFF, launch_err, msg_hdr, spawn_accel, spawn_held,
+                  UINT32_MAX, VM_SIGNALS_MAX, VM_STREAMS_MAX, VSOCK_OFF, launch_err, msg_hdr, spawn_accel, spawn_held,
                   spawn_jail, spawn_verify)
 
+KEPT = VM_STREAMS_MAX + VM_SIGNALS_MAX + 8  # more than a VM has of streams
 BACK = 5  # seconds until a room that was refused is replaced
 ILLS = {  # of evil_orchd.c, one a life
     "netd": [message(t, NOT) for t in (BOOT_CONF, NET_TEARDOWN, SPAWN_KILL)]
@@ -137,6 +138,31 @@ def apid():
     vm = suite.recv_answer(admin).json()
     assert vm["status"] == "running", vm
     admin.close()
+    same(before)
+    guest_says("mine")
+
+
+def kept():
+    """I1, I13: the users' apid keeps its end of every stream and says that the
+    caller has gone: nobody lacks one, and no command goes on."""
+    before, marks = restarted("mews-apid", "keeps")
+    s.wait_up()
+    s.wait_helpers()
+    s.wait_ready("web", 30)
+    user = s.uids + suite.USER
+    helpers = pids("orchd", "netd", "launchd", "apid-admin")
+    for _ in range(KEPT):
+        c = s.connect(user)
+        assert c.recv(1) == b""  # orchd was told that it has gone
+        c.close()
+    said = since(marks, "apid").count("hostile: kept")
+    assert said == KEPT, (said, since(marks, "orchd"))
+    guest_says("mine")
+
+    def left():
+        return s.cli("exec", "web", "ps").stdout.count(b"sleep 1000")
+    suite.wait_for(lambda: left() == 0, "end of their commands", 15, 0.2)
+    assert pids("orchd", "netd", "launchd", "apid-admin") == helpers
     same(before)
     guest_says("mine")
 
@@ -343,4 +369,4 @@ def spawner():
     guest_says("mine")
 
 
-sys.exit(run((conf, orchd, apid, spawner)))
+sys.exit(run((conf, orchd, apid, kept, spawner)))
