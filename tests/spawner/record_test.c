@@ -76,6 +76,8 @@ check_vm(const struct record *rec, bool has_group)
 		t_eq(p->file.dev, 11 + 2 * i);
 		t_eq(p->file.ino, 12 + 2 * i);
 	}
+	t_eq(rec->prog[i].role, 0); /* what is none of them says nothing */
+	t_eq(rec->prog[i].uid, 0);
 }
 
 static void
@@ -190,6 +192,139 @@ test_spoilt(void)
 	}
 }
 
+static void
+load(struct record *ret)
+{
+	uint8_t buf[RECORD_LEN_MAX];
+	size_t len = golden(V3, buf, sizeof(buf));
+
+	t_eq(record_parse(buf, len, ret), 0);
+}
+
+/* What may just be. */
+static void
+test_bounds(void)
+{
+	struct record rec, got;
+	uint32_t i;
+
+	load(&rec);
+	rec.pid = 2;
+	memset(rec.boot_id, 'x', sizeof(rec.boot_id) - 1);
+	memset(rec.group, 'x', sizeof(rec.group) - 1);
+	t_row("one program");
+	rec.nprogs = 1;
+	t_eq(record_parse(&rec, sizeof(rec), &got), 0);
+	t_mem(&got, sizeof(got), &rec, sizeof(rec));
+	t_row("as many as can be");
+	rec.nprogs = RECORD_PROGS_MAX;
+	for (i = 1; i < rec.nprogs; i++)
+		rec.prog[i].role = 100 + i;
+	t_eq(record_parse(&rec, sizeof(rec), &got), 0);
+	t_eq(got.nprogs, 16);
+}
+
+/* A row is found among those there are, and nowhere else. */
+static void
+test_rows(void)
+{
+	struct {
+		struct record rec;
+		struct record_prog behind; /* of a number that lies */
+	} at;
+
+	memset(&at, 0, sizeof(at));
+	load(&at.rec);
+	at.rec.prog[3].role = 77;
+	t_true(record_prog(&at.rec, 77) == NULL);
+	at.rec.nprogs = RECORD_PROGS_MAX;
+	at.rec.prog[RECORD_PROGS_MAX - 1].role = 78;
+	t_true(record_prog(&at.rec, 78) == &at.rec.prog[15]);
+	at.rec.nprogs = RECORD_PROGS_MAX + 1;
+	at.behind.role = 79;
+	t_true(record_prog(&at.rec, 79) == NULL);
+}
+
+/* Beside what a spawner left that died as it wrote. */
+static void
+test_write(int sub, const struct record *rec)
+{
+	struct stat st;
+
+	t_row("one that was half written");
+	t_eq(close(openat(sub, "record.new", O_CREAT | O_WRONLY, 0666)), 0);
+	t_eq(record_write(sub, rec), 0);
+	t_eq(fstatat(sub, "record", &st, AT_SYMLINK_NOFOLLOW), 0);
+	t_eq(st.st_mode, S_IFREG | 0600);
+	t_eq(st.st_size, sizeof(*rec));
+	t_eq(fstatat(sub, "record.new", &st, 0), -1);
+	t_eq(unlinkat(sub, "record", 0), 0);
+	t_row("no place for it");
+	t_eq(mkdirat(sub, "record", 0700), 0);
+	t_eq(record_write(sub, rec), -EISDIR);
+	t_eq(unlinkat(sub, "record", AT_REMOVEDIR), 0);
+	t_eq(unlinkat(sub, "record.new", 0), 0);
+}
+
+/* Files of any length, below a name of any. */
+static void
+test_read(int at, int sub)
+{
+	static uint8_t buf[RECORD_LEN_MAX + 1];
+	static const struct {
+		size_t len;
+		int r;
+	} rows[] = { { 0, -EBADMSG }, { 1, -EBADMSG }, { RECORD_LEN_MAX, 0 },
+		{ RECORD_LEN_MAX + 1, -EBADMSG } };
+	char name[256];
+	struct record got;
+	size_t i;
+	int fd;
+
+	(void)golden(V3, buf, sizeof(buf));
+	buf[4] = 9; /* a later version may be longer */
+	for (i = 0; i < nitems(rows); i++) {
+		const uint32_t len = (uint32_t)rows[i].len;
+
+		t_row("a length");
+		memcpy(buf + offsetof(struct record, len), &len, sizeof(len));
+		fd = openat(sub, "record",
+		    O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
+		t_eq(write(fd, buf, rows[i].len), rows[i].len);
+		(void)close(fd);
+		t_eq(record_read(at, "vm", &got), rows[i].r);
+	}
+	t_row("the longest name");
+	memset(name, 'n', sizeof(name) - 1);
+	name[sizeof(name) - 1] = '\0';
+	t_eq(renameat(at, "vm", at, name), 0);
+	t_eq(record_read(at, name, &got), -EBADMSG);
+	t_eq(renameat(at, name, at, "vm"), 0);
+}
+
+/* Any descriptor will do, and none is left open. */
+static void
+test_numbers(int at, int sub, const struct record *rec)
+{
+	const int keep = dup(0);
+	struct record got;
+	int i, next;
+
+	next = dup(0);
+	(void)close(next);
+	for (i = 0; i < 2; i++) {
+		t_eq(record_write(sub, rec), 0);
+		t_eq(record_read(at, "vm", &got), 0);
+		if (i == 0) {
+			t_eq(dup(keep), next);
+			(void)close(next);
+			(void)close(0);
+		}
+	}
+	t_eq(dup(keep), 0);
+	(void)close(keep);
+}
+
 /* What is written is what is read, and is not anybody else's file. */
 static void
 test_file(void)
@@ -215,6 +350,9 @@ test_file(void)
 	t_eq(record_write(sub, &rec), 0);
 	t_eq(record_read(at, "vm", &got), 0);
 	t_mem(&got, sizeof(got), &rec, sizeof(rec));
+	t_row("others may read");
+	t_eq(fchmodat(sub, "record", 0645, 0), 0);
+	t_eq(record_read(at, "vm", &got), 0);
 	t_row("others may write");
 	t_eq(fchmodat(sub, "record", 0620, 0), 0);
 	t_eq(record_read(at, "vm", &got), -EBADMSG);
@@ -227,6 +365,10 @@ test_file(void)
 	t_eq(symlinkat("/etc/passwd", sub, "record"), 0);
 	t_eq(record_read(at, "vm", &got), -ELOOP);
 	(void)unlinkat(sub, "record", 0);
+	test_write(sub, &rec);
+	test_read(at, sub);
+	test_numbers(at, sub, &rec);
+	(void)unlinkat(sub, "record", 0);
 	(void)close(sub);
 	(void)unlinkat(at, "vm", AT_REMOVEDIR);
 	(void)close(at);
@@ -236,5 +378,6 @@ test_file(void)
 
 const struct t_case t_cases[] = { { "record-old", test_old },
 	{ "record-today", test_today }, { "record-cut", test_cut },
-	{ "record-spoilt", test_spoilt }, { "record-file", test_file },
+	{ "record-spoilt", test_spoilt }, { "record-bounds", test_bounds },
+	{ "record-rows", test_rows }, { "record-file", test_file },
 	{ NULL, NULL } };
