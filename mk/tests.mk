@@ -33,7 +33,7 @@ UNIT_OBJ_hold_test := $(B)/obj/agent/hold.o
 $(B)/unit/agent/hold_test: $(UNIT_OBJ_hold_test)
 UNIT_OBJ_limits_of_test := $(call obj,agent/limits.c agent/file.c)
 $(B)/unit/agent/limits_of_test: $(UNIT_OBJ_limits_of_test)
-UNIT_OBJ_oom_test := $(call obj,agent/oom.c agent/loop.c)
+UNIT_OBJ_oom_test := $(B)/obj/agent/oom.o
 $(B)/unit/agent/oom_test: $(UNIT_OBJ_oom_test)
 UNIT_OBJ_execgroup_test := $(B)/obj/agent/execgroup.o
 $(B)/unit/agent/execgroup_test: $(UNIT_OBJ_execgroup_test)
