@@ -469,6 +469,8 @@ def doctor_network():
                 assert time.monotonic() < end, "it does not look again"
                 time.sleep(0.1)
         good = (True, "bridge and rules are in place")
+        l.until(looks, "its first look")
+        l.settle()
         eq(lines(), (good, (True, "guests reach what is outside by eth7")))
         for flags, says in ((1, b"uplink eth7: No such \x1bdevice"),
                             (0, b"bridge mewsbr0: File exists")):
