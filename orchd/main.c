@@ -193,7 +193,7 @@ main(int argc, char *argv[], char *envp[])
 	RB_INIT(&o.conns.by_id);
 	TAILQ_INIT(&o.conns.parked);
 	RB_INIT(&o.asks);
-	passing_init(&o.passing, o.listed);
+	passing_init(&o.passing, o.conf.max_conns, o.listed);
 	RB_INIT(&o.idems.tree);
 	TAILQ_INIT(&o.idems.age);
 

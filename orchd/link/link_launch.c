@@ -24,7 +24,7 @@ has_room(const struct orchd *o, size_t n)
 	const struct chan *chan = o->link[LINK_LAUNCH].chan;
 
 	return chan == NULL ||
-	    chan_queued(chan) + n + PASSING_MAX - o->passing.n <=
+	    chan_queued(chan) + n + o->passing.share.total - o->passing.n <=
 	    CHAN_QUEUE_MAX;
 }
 

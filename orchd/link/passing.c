@@ -10,9 +10,13 @@ struct passing_one {
 };
 
 void
-passing_init(struct passing *p, const uint32_t listed[SHARE_KINDS])
+passing_init(
+    struct passing *p, uint32_t max_conns, const uint32_t listed[SHARE_KINDS])
 {
-	share_init(&p->share, PASSING_MAX, listed);
+	const uint64_t total = PASSING_SOCKET + max_conns / 4;
+
+	share_init(
+	    &p->share, total < PASSING_MAX ? total : PASSING_MAX, listed);
 	STAILQ_INIT(&p->list);
 	p->n = 0;
 }

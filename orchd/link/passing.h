@@ -13,10 +13,13 @@
  * who goes gives back his part of a VM's streams, and what was said of them is
  * still in the channel; so what is there is shared out for itself.
  *
- * One half of the channel's queue is theirs, the other for what orchd asks by
- * itself: neither is refused for the number of the other.
+ * At most one half of the channel's queue is theirs, the other for what orchd
+ * asks by itself: neither is refused for the number of the other.  What the
+ * socket does not take stays a descriptor of orchd's, of which mewsd gives it
+ * some for each connection: so there are more where there may be more callers.
  */
 #define PASSING_MAX 512
+#define PASSING_SOCKET 256 /* fewer than a socket takes */
 _Static_assert(2 * PASSING_MAX <= CHAN_QUEUE_MAX, "a half is orchd's own");
 
 struct passing_one;
@@ -28,7 +31,8 @@ struct passing {
 };
 
 /* listed: how many callers of each kind there can be. */
-void passing_init(struct passing *p, const uint32_t listed[SHARE_KINDS]);
+void passing_init(
+    struct passing *p, uint32_t max_conns, const uint32_t listed[SHARE_KINDS]);
 /* One more of his, with that id.  0, -EBUSY, -ENOMEM. */
 int passing_add(struct passing *p, struct share_who who, uint64_t id);
 /* It was answered, or never said.  False: it is none of these. */

@@ -8,8 +8,8 @@ import contextlib
 
 from peers import *  # noqa: F403
 
-PASSING = 512  # orchd/link/passing.h
-MINE = PASSING - 2 * 32  # that one of two users may have: both admins' are kept
+PASSING = 256 + 256 // 4  # orchd/link/passing.h, of max_connections
+MINE = PASSING - 2 * 20  # that one of two users may have: both admins' are kept
 
 
 @contextlib.contextmanager
@@ -30,7 +30,7 @@ def stream(l, uid, kind=STREAM_EXEC):
     return c, l.call(c, STREAM, "a", kind=kind)
 
 
-def comes_and_goes(l, n=2 * PASSING):
+def comes_and_goes(l, n=3 * PASSING):
     """A client that has one, and goes at once, again and again: how many it had,
     and what it was refused with."""
     for i in range(n):
@@ -85,7 +85,7 @@ def asks():
                 l.until(lambda: len(l.net.taps) == i + 2, "its tap")
                 c.sock.close()  # what it asked for goes on
                 l.until(lambda: c.id in l.gone, "API_GONE")
-            eq([stream(l, 0)[1].status for _ in range(32)], [101] * 32)
+            eq([stream(l, 0)[1].status for _ in range(16)], [101] * 16)
         l.until(lambda: all(v["status"] == "running" for v in l.vms(root)),
                 "all of them", 60)
         eq(l.leaks(root), [])

@@ -16,8 +16,8 @@ fill(struct passing *p)
 	uint64_t id;
 
 	p->n = 7; /* of whatever was there */
-	passing_init(p, listed);
-	t_eq(p->share.total, 512);
+	passing_init(p, 2000, listed);
+	t_eq(p->share.total, PASSING_MAX);
 	for (id = 1; id <= USERS; id++)
 		t_eq(passing_add(p, user, id), 0);
 	t_eq(p->n, USERS);
@@ -37,6 +37,26 @@ test_full(void)
 	t_eq(share_has(&p.share, admin), 1);
 	passing_clear(&p);
 	t_eq(t_live(), blocks);
+}
+
+/* By the connections that there may be. */
+static void
+test_total(void)
+{
+	static const struct {
+		uint32_t max_conns;
+		uint64_t total;
+	} rows[] = { { 0, 256 }, { 3, 256 }, { 64, 272 }, { 256, 320 },
+		{ 1023, 511 }, { 1024, 512 }, { 1028, 512 },
+		{ UINT32_MAX, 512 } };
+	struct passing p;
+	size_t i;
+
+	for (i = 0; i < nitems(rows); i++) {
+		passing_init(&p, rows[i].max_conns, listed);
+		t_eq(p.share.total, rows[i].total);
+		passing_clear(&p);
+	}
 }
 
 /* In any order, each once, and whose it was. */
@@ -81,7 +101,7 @@ test_memory(void)
 	unsigned int n;
 
 	for (n = 0; n < 2; n++) { /* his first, and one more */
-		passing_init(&p, listed);
+		passing_init(&p, 64, listed);
 		if (n > 0)
 			t_eq(passing_add(&p, user, 1), 0);
 		t_fail_alloc(1);
@@ -94,7 +114,7 @@ test_memory(void)
 		t_eq(t_live(), blocks);
 	}
 	for (n = 1; n <= 2; n++) {
-		passing_init(&p, listed);
+		passing_init(&p, 64, listed);
 		t_fail_alloc(n);
 		t_eq(passing_add(&p, user, 1), -ENOMEM);
 		t_true(t_alloc_failed());
@@ -104,6 +124,6 @@ test_memory(void)
 	}
 }
 
-const struct t_case t_cases[] = { { "passing, full", test_full },
-	{ "passing, ends", test_ends }, { "passing, no memory", test_memory },
-	{ NULL, NULL } };
+const struct t_case t_cases[] = { { "passing, total", test_total },
+	{ "passing, full", test_full }, { "passing, ends", test_ends },
+	{ "passing, no memory", test_memory }, { NULL, NULL } };
