@@ -181,6 +181,9 @@ child_size(const struct exec_request *req)
 	    ((size_t)req->cmd.count + req->env.count) * sizeof(char *);
 }
 
+_Static_assert(sizeof(struct child) + 4096 <= HOLD_SHORT_EACH,
+    "an ordinary command is a short one");
+
 /* Not zeroed as a whole: the stack is most of it.  NULL: with e. */
 static struct child *
 child_new(const struct work *w, struct exec_request *req, struct err *e)
