@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "proto/launch.h"
+
 struct event_base;
 struct history;
 
@@ -16,14 +18,14 @@ struct history;
  *
  * A reader who is slower than the file turns round keeps what it has open,
  * which is on the disk for as long as it reads: so their number is bounded.
+ * Whose they are orchd counts.
  */
-#define HISTORIES_MAX 64 /* at once, of all VMs */
-#define HISTORIES_OF_VM_MAX 8
+#define HISTORIES_MAX LOGS_MAX /* at once, of all VMs */
 
 struct histories {
 	struct event_base *base;
 	int dir; /* where the files are; its owner's; -1: nowhere */
-	unsigned int n;
+	unsigned int n; /* in the list, also those that have ended */
 	TAILQ_HEAD(history_list, history) list;
 };
 

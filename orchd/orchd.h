@@ -55,6 +55,7 @@ struct orchd {
 	uint64_t last_ask;
 	struct launch_caps caps; /* accel 0 until launchd told */
 	bool caps_known;
+	struct share logs; /* of LOGS_MAX: of all VMs, being read */
 	struct event *ensure; /* netd's rules are looked at again */
 	struct net_look net;
 	/* callers */

@@ -99,6 +99,8 @@ void
 conn_end(struct conn *c, bool told)
 {
 	struct orchd *o = c->orchd;
+	if (launch_is_log(c->stream_kind))
+		share_give(&c->orchd->logs, c->who, 1);
 	const struct api_conn msg = { .conn = c->id };
 
 	if (!told && conn_chan(c) != NULL)

@@ -190,6 +190,47 @@ def signals():
             assert "too many" not in r.error(), r
 
 
+def logs():
+    """Logs are read of all VMs out of one number of places: a user who follows
+    many of several VMs leaves the admins theirs, and gives back what he had,
+    also of a VM that is gone."""
+    with up() as l:
+        root = l.client()
+        for name in "abc":
+            eq(l.create(root, name).status, 201)
+
+        def log(uid, name, kind=STREAM_CONSOLE_LOG):
+            c = l.client(uid)
+            KEPT.append(c)
+            return c, l.call(c, STREAM, name, kind=kind, flags=STREAM_FOLLOW)
+        mine = []
+        while True:
+            c, r = log(l.user, "abc"[len(mine) % 3],
+                       (STREAM_CONSOLE_LOG, STREAM_VMM_LOG)[len(mine) % 2])
+            if r.status != 101:
+                break
+            mine.append(c)
+            assert len(mine) < LOGS_MAX, "no end"
+        eq((len(mine), r.status), (LOGS_MAX - 2 * 4, 503))
+        for word in ("too many logs of vms are being read", "your user has 56",
+                     "at most 64", "end a log that you follow"):
+            assert word in r.error(), r.error()
+        for uid in (0, l.admin):
+            eq([log(uid, "a")[1].status for _ in range(5)], [101] * 4 + [503])
+        # none of it is a place for a command
+        eq(stream(l, l.user)[1].status, 101)
+        mine[0].sock.close()
+        l.until(lambda: mine[0].id in l.gone, "API_GONE")
+        eq([log(l.user, "b")[1].status for _ in range(2)], [101, 503])
+        eq(l.call(root, DELETE, "c").status, 204)
+        of_c = mine[2::3]
+        for c in of_c:
+            c.sock.close()
+        l.until(lambda: all(c.id in l.gone for c in of_c), "their ends")
+        got = [log(l.user, "b")[1].status for _ in range(len(of_c) + 1)]
+        eq(got, [101] * len(of_c) + [503])
+
+
 def kept_ends():
     """A stream that is nobody's part any more is nobody's: an apid that keeps
     its end of one has nothing of it."""
@@ -274,5 +315,5 @@ def waiting():
 
 
 if __name__ == "__main__":
-    run(__file__, strangers, admins, users, streams, signals, kept_ends,
+    run(__file__, strangers, admins, users, streams, signals, logs, kept_ends,
         one_each, waiting)
