@@ -178,7 +178,10 @@ send_stream(struct orchd *o, uint32_t type, const void *p, size_t len, int fd)
 {
 	const struct chan *chan = o->link[LINK_LAUNCH].chan;
 
-	if (chan != NULL && chan_queued(chan) >= CHAN_QUEUE_MAX / 2) {
+	if (chan != NULL &&
+	    (chan_queued(chan) >= CHAN_QUEUE_MAX / 2 ||
+		(chan_queued_fds(chan) >= WAITING_FDS_MAX(o->conf.max_conns) &&
+		    RULE(UNREAD_STREAMS)))) {
 		fd_close(&fd);
 		return -ENOBUFS;
 	}

@@ -275,6 +275,57 @@ def kept_ends():
         eq(len(os.listdir("/proc/%d/fd" % l.p.pid)), before)
 
 
+SMALL = dict(max_conns=64, nofile=256 + 8 + 3 * 64)  # as mewsd gives it, of one VM
+
+
+def fds_of(l):
+    return len(os.listdir("/proc/%d/fd" % l.p.pid))
+
+
+def deaf_apid():
+    """The users' apid reads nothing more: orchd has descriptors all the same,
+    and admins are served."""
+    with up(**SMALL) as l:
+        l.client()
+        before = fds_of(l)
+        deaf = l.api.pop(ROOM_API)
+        for _ in range(900):
+            l.connect(l.user).close()
+        l.settle(0.1)
+        more = fds_of(l) - before
+        assert more <= 64, "%d descriptors more" % more
+        s = l.connect(l.user)
+        said = s.recv(1024).decode()
+        assert "no room for this connection now" in said, said
+        for uid in (0, l.admin):
+            eq(l.call(l.client(uid), LIST, doc=vm_query()).status, 200)
+        deaf.close()
+
+
+def deaf_launcher():
+    """Nor do streams that launchd does not read use them up."""
+    with up(**SMALL) as l:
+        root = l.client()
+        eq(l.create(root, "a").status, 201)
+        before, refused = fds_of(l), None
+        l.launch.chan, deaf = None, l.launch.chan
+        for _ in range(700):
+            c = l.client(l.user)
+            r = l.call(c, STREAM, "a", kind=STREAM_EXEC)
+            c.sock.close()
+            l.conns.pop(c.id)[1].close()
+            l.until(lambda: c.id in l.gone, "API_GONE")
+            if r.status != 101:
+                refused = r
+                break
+            os.close(r.fd)
+        more = fds_of(l) - before
+        assert refused and more <= 64, "%d descriptors more" % more
+        assert "the launcher is busy" in refused.error(), refused
+        eq(l.call(l.client(l.admin), LIST, doc=vm_query()).status, 200)
+        deaf.close()
+
+
 def one_each():
     """A connection has one stream, as an honest apid asks for: what ends with
     it is never more than was counted."""
@@ -316,4 +367,4 @@ def waiting():
 
 if __name__ == "__main__":
     run(__file__, strangers, admins, users, streams, signals, logs, kept_ends,
-        one_each, waiting)
+        deaf_apid, deaf_launcher, one_each, waiting)
