@@ -402,6 +402,18 @@ history_open(struct histories *hs, const char *name, bool follow,
 }
 
 void
+histories_clear(struct histories *hs)
+{
+	struct history *h;
+
+	/* nothing is unlinked in here: the dead are freed from the loop */
+	TAILQ_FOREACH (h, &hs->list, entry) {
+		if (RULE(ORPHAN_READERS))
+			kill_it(h);
+	}
+}
+
+void
 history_more(struct histories *hs, const char *name)
 {
 	struct history *h;

@@ -38,6 +38,8 @@ void histories_init(struct histories *hs, struct event_base *base, int dir);
  */
 void history_open(struct histories *hs, const char *name, bool follow,
     int64_t since_ns, int fd);
+/* All readers hang up: who asked for them is no more. */
+void histories_clear(struct histories *hs);
 /* Says the refusal of a stream to its other end, and closes sock. */
 void history_refuse(int sock, unsigned int status, const char *text);
 /* The file grew: at the end of the turn is soon enough. */
