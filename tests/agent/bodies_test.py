@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
 """What the agent holds of requests under way is bounded, all of them together."""
 import json
+import struct
 import sys
+import time
 
-from guest import Exec, call, run, run_booted
+from guest import FRAME_STDIN, Exec, call, run, run_booted
+from wire import SESS_AHEAD
 
 MANY = 60
 BODY = json.dumps({"cmd": ["sh", "-c", "echo in", "x" * 122000, "y" * 122000]}).encode()
@@ -136,8 +139,26 @@ def t_short_ones_get_in():
     assert run(M, *json.loads(BODY)["cmd"])[:2] == (0, b"in\n")
 
 
+def t_input():
+    """What commands do not read of their input is little of each, sent as a warden
+    and an apid send it."""
+    held = [Exec(M, ["sleep", "1000"], stdin=True) for _ in range(62)]
+    assert all(e.status == 101 for e in held)
+    before = free()
+    piece = struct.pack(">BI", FRAME_STDIN, 16384) + b"x" * 16384
+    left = [piece * 20] * len(held)
+    for _ in range(5):
+        left = [e.st.ahead(d, SESS_AHEAD) for e, d in zip(held, left)]
+        time.sleep(0.2)  # for what it acknowledges
+    less = before - free()
+    print("  %d KiB are held" % (less >> 10))
+    assert less < 62 * (88 << 10), less
+    for e in held:
+        e.st.rst()
+
+
 CASES = [t_by_length, t_chunked, t_all_comes_back, t_silent, t_a_refusal_ends_nothing,
-         t_short_ones_get_in]
+         t_short_ones_get_in, t_input]
 
 
 def begin(_, mux):
