@@ -15,8 +15,10 @@ body_free(struct conn *c)
 {
 	if (c->body != NULL)
 		explicit_bzero(c->body, c->body_cap);
-	free(c->body);
-	hold_give(c->body_cap);
+	if (c->body != c->short_body) {
+		free(c->body);
+		hold_give(c->body_cap);
+	}
 	c->body = NULL;
 	c->body_len = c->body_cap = 0;
 }
@@ -55,13 +57,19 @@ conn_open(void *arg, struct ystream *s)
 	return conn_new(arg, &d);
 }
 
-/* cap bytes in all; while it moves both are held.  False: no more fits. */
+/* cap bytes in all; while it moves both are held.  False: no more fits.  A
+ * short one always does: what ends a VM or its commands is always heard. */
 static bool
 body_grow(struct conn *c, size_t cap)
 {
 	const size_t len = c->body_len;
 	char *p;
 
+	if (c->body == NULL && cap <= sizeof(c->short_body)) {
+		c->body = c->short_body;
+		c->body_cap = sizeof(c->short_body);
+		return true;
+	}
 	if (!hold_take(cap))
 		return false;
 	if ((p = malloc(cap)) == NULL) {
@@ -82,7 +90,7 @@ body_grow(struct conn *c, size_t cap)
 static size_t
 body_cap(const struct conn *c, size_t len)
 {
-	size_t cap = c->body_cap == 0 ? 4096 : c->body_cap;
+	size_t cap = c->body_cap == 0 ? CONN_SHORT : c->body_cap;
 
 	if (c->http->framing == HTTP_BODY_LENGTH)
 		return (size_t)c->http->content_length + 1;

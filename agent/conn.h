@@ -13,6 +13,7 @@ struct agent;
 
 #define CONN_LINE_MAX 24 /* "CONNECT 65535\n" */
 #define CONN_BODY_MAX (1U << 20) /* a boot spec, an exec request */
+#define CONN_SHORT 1024 /* a body that takes nothing of what may be held */
 #define CONN_OUT_MAX 8192 /* an answer, with its head */
 
 /* Whose a stream is after an upgrade.  arg is what conn_upgrade was given.  All
@@ -41,8 +42,10 @@ struct conn {
 	char line[CONN_LINE_MAX + 1];
 	size_t line_len;
 	struct http *http; /* freed when the stream is taken: it is large */
-	char *body;
-	size_t body_len, body_cap; /* body_cap is held (agent/hold.h) */
+	char *body; /* NULL, short_body, or body_cap bytes that are held
+		       (agent/hold.h) */
+	size_t body_len, body_cap;
+	char short_body[CONN_SHORT];
 	bool is_dropped; /* it did not fit: 503 once it has passed */
 	char out[CONN_OUT_MAX]; /* an answer that waits to be taken */
 	size_t out_off, out_len;

@@ -21,7 +21,9 @@ hold_on_full(void (*fn)(void))
 static bool
 fits(size_t len)
 {
-	return held <= max && len <= max - held;
+	const size_t all = len <= HOLD_SHORT_EACH ? max + HOLD_SHORT : max;
+
+	return held <= all && len <= all - held;
 }
 
 bool

@@ -10,6 +10,10 @@
  * memory is the guest's, and the workload may have taken all of its own.
  */
 #define HOLD_MIN ((size_t)5 << 19) /* one request of any size fits in it */
+/* Beyond that, for short ones alone: so that long ones, however many, keep no
+ * ordinary command out.  Nearly as many as a VM has streams. */
+#define HOLD_SHORT_EACH ((size_t)24 << 10)
+#define HOLD_SHORT ((size_t)1 << 20)
 
 /* What one beyond is told, with hold_max() in KiB. */
 #define HOLD_FULL                                                           \
@@ -25,7 +29,7 @@ void hold_on_full(void (*fn)(void));
 bool hold_take(size_t len);
 /* len of what was taken. */
 void hold_give(size_t len);
-/* How much may be held. */
+/* How much may be held, but for short ones. */
 size_t hold_max(void);
 
 #endif

@@ -18,6 +18,12 @@
 #include "common/util.h"
 #include "proto/objects.h"
 
+/* Input that waits in a pipe is the agent's memory: in a guest that has not
+ * four times as much for that as all pipes come to (limits.h, own), little of
+ * each. */
+#define IN_PIPE 16384 /* bytes, of 65536 */
+#define IN_PIPE_OWN (16LL << 20)
+
 /* What a program gets before the boot spec's and the request's additions. */
 static const char *const env_base[] = {
 	"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -114,7 +120,8 @@ open_pipe(const struct user *u, int p[2])
 
 /* One for both kinds of output where nobody is there to tell them apart. */
 static int
-open_pipes(const struct exec_request *req, const struct user *u, struct ends *p)
+open_pipes(const struct work *w, const struct exec_request *req,
+    const struct user *u, struct ends *p)
 {
 	int r = 0;
 
@@ -122,6 +129,8 @@ open_pipes(const struct exec_request *req, const struct user *u, struct ends *p)
 		r = open_pipe(u, p->in);
 	else if ((p->in[0] = open("/dev/null", O_RDONLY | O_CLOEXEC)) < 0)
 		r = -errno;
+	if (r == 0 && req->stdin && w->limits.own < IN_PIPE_OWN)
+		(void)fcntl(p->in[1], F_SETPIPE_SZ, IN_PIPE);
 	if (r < 0 || (r = open_pipe(u, p->out)) < 0)
 		return r;
 	if (!req->detach)
@@ -180,6 +189,9 @@ child_size(const struct exec_request *req)
 	return sizeof(struct child) + req->cmd.len + req->env.len +
 	    ((size_t)req->cmd.count + req->env.count) * sizeof(char *);
 }
+
+_Static_assert(sizeof(struct child) + 4096 <= HOLD_SHORT_EACH,
+    "an ordinary command is a short one");
 
 /* Not zeroed as a whole: the stack is most of it.  NULL: with e. */
 static struct child *
@@ -244,7 +256,7 @@ spawn(struct work *w, const struct strs *boot_env, struct exec_request *req,
 	if ((r = child_user(ch, boot_env, e)) < 0)
 		goto out;
 	u = ch->has_user ? &ch->user : NULL;
-	r = ch->req.tty ? open_tty(w, u, &p) : open_pipes(&ch->req, u, &p);
+	r = ch->req.tty ? open_tty(w, u, &p) : open_pipes(w, &ch->req, u, &p);
 	if (r < 0) {
 		(void)err_errno(e, r, "streams");
 		goto out;

@@ -15,6 +15,7 @@
 #include "common/clock.h"
 #include "common/fds.h"
 #include "common/log.h"
+#include "common/sess.h"
 #include "common/sockq.h"
 #include "common/util.h"
 
@@ -246,11 +247,16 @@ listen_on(struct vsock *v)
 	const struct sockaddr_vm at = { .svm_family = AF_VSOCK,
 		.svm_cid = VMADDR_CID_ANY,
 		.svm_port = AGENT_PORT };
+	const uint64_t ahead = SESS_AHEAD;
 	int fd, r;
 
 	v->timer = (struct watch){ .fn = on_timer, .arg = v };
 	v->timer.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
 	fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	/* those that it accepts have it from it */
+	if (fd >= 0)
+		(void)setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_SIZE,
+		    &ahead, sizeof(ahead));
 	if (v->timer.fd < 0 || fd < 0 ||
 	    bind(fd, (const struct sockaddr *)&at, sizeof(at)) < 0 ||
 	    listen(fd, BACKLOG) < 0) {

@@ -17,6 +17,7 @@
 #include "proto/objects.h"
 #include "proto/ward.h"
 
+#define INPUT_PIECE 16384
 #define FAIL_MAX 4096 /* bytes of a status of ours: more than it can have */
 
 /* What a guest may say: a console and its log have one channel. */
@@ -147,13 +148,27 @@ exec_request(struct client *c, const char *text, size_t len)
 	jbuf_free(&b);
 }
 
+/* A command's input, in pieces: its agent keeps whole what it has of one. */
+static void
+put_input(struct stream *s, const uint8_t *p, size_t n)
+{
+	size_t len;
+
+	for (; n > 0; p += len, n -= len) {
+		len = n < INPUT_PIECE ? n : INPUT_PIECE;
+		put(s, FRAME_STDIN, p, len);
+	}
+}
+
 /* [channel][data] from an exec's client */
 static void
 exec_message(struct client *c, const uint8_t *p, size_t len)
 {
 	if (len == 0)
 		return;
-	if (p[0] == FRAME_STDIN || p[0] == FRAME_RESIZE || !RULE(API_CHANNEL)) {
+	if (p[0] == FRAME_STDIN)
+		put_input(c->stream, p + 1, len - 1);
+	else if (p[0] == FRAME_RESIZE || !RULE(API_CHANNEL)) {
 		if (len > 1) /* some clients open each channel with nothing */
 			put(c->stream, p[0], p + 1, len - 1);
 	} else if (p[0] == FRAME_SIGNAL && len == 2 && p[1] >= 1 &&

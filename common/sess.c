@@ -96,6 +96,7 @@ sess_up(struct sess *s)
 	    s->accept_max, &s->ops->mux, s->arg);
 	if (s->mux == NULL)
 		return -ENOMEM;
+	yamux_bound(s->mux, SESS_AHEAD);
 	s->state = S_UP;
 	s->ops->up(s->arg, s->mux);
 	return 0;

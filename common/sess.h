@@ -32,6 +32,9 @@
 #define SESS_ZEROS (YAMUX_HDR - 1 + YAMUX_FRAME_MAX + YAMUX_HDR)
 #define SESS_LOST_ZEROS ((size_t)2 * YAMUX_CHUNK)
 #define SESS_NONCE 16
+/* Of each stream a client sends so much ahead of what the server has taken: a
+ * guest may be small, and what its commands do not read waits in it. */
+#define SESS_AHEAD 32768
 #define SESS_HELLO (8 + 4 + SESS_NONCE)
 
 struct sess;

@@ -47,6 +47,8 @@ struct yamux {
 	const struct yamux_ops *ops;
 	void *arg;
 	size_t nours, ntheirs, accept_max;
+	uint32_t ahead; /* of a window, what is used */
+	uint32_t back; /* and is given back at a time */
 	struct ybuf out;
 	uint8_t hdr[YAMUX_HDR]; /* the header that is being collected */
 	size_t hdrlen;
@@ -539,9 +541,21 @@ yamux_new(enum yamux_side side, size_t accept_max, const struct yamux_ops *ops,
 	y->ops = ops;
 	y->arg = arg;
 	y->accept_max = accept_max;
+	y->ahead = YAMUX_WINDOW;
+	y->back = YAMUX_WINDOW / 2;
 	y->is_server = side == YAMUX_SERVER;
 	y->next_id = y->is_server ? 2 : 1;
 	return y;
+}
+
+void
+yamux_bound(struct yamux *y, uint32_t n)
+{
+	assert(n > 1 && n <= YAMUX_WINDOW);
+	if (y->is_server)
+		y->back = n / 2;
+	else
+		y->ahead = n;
 }
 
 void
@@ -637,11 +651,12 @@ size_t
 ystream_room(const struct ystream *s)
 {
 	const struct yamux *y = s->y;
+	const uint32_t used = YAMUX_WINDOW - s->send_window;
 
 	if (s->is_gone || s->has_fin_sent || y->error != 0 ||
-	    y->out.len >= YAMUX_OUT_DATA)
+	    y->out.len >= YAMUX_OUT_DATA || used >= y->ahead)
 		return 0;
-	return s->send_window < YAMUX_CHUNK ? s->send_window : YAMUX_CHUNK;
+	return y->ahead - used < YAMUX_CHUNK ? y->ahead - used : YAMUX_CHUNK;
 }
 
 size_t
@@ -704,7 +719,7 @@ ystream_consume(struct ystream *s, size_t n)
 	back = YAMUX_WINDOW - s->recv_window - (uint32_t)s->in.len;
 	if (s->y->cur == s)
 		back -= s->y->left;
-	if (back < YAMUX_WINDOW / 2)
+	if (back < s->y->back)
 		return;
 	s->recv_window += back;
 	send_must(s->y, T_WINDOW, 0, s->id, back);

@@ -60,6 +60,12 @@ struct yamux_ops {
  */
 struct yamux *yamux_new(enum yamux_side side, size_t accept_max,
     const struct yamux_ops *ops, void *arg);
+/*
+ * Of each stream, what the client sends ahead of what the server has taken is
+ * no more than n: less than the window that it may use.  To be said on both
+ * sides: the client holds itself to it, the server gives back the sooner.
+ */
+void yamux_bound(struct yamux *y, uint32_t n);
 /* Frees all streams without telling them.  NULL is fine. */
 void yamux_free(struct yamux *y);
 

@@ -364,24 +364,33 @@ history_new(struct histories *hs, const char *name, bool follow,
 	return h;
 }
 
+/* Readers who go make room at once: orchd counts them no more, and who comes in
+ * their places may be here before their ends are read. */
+static bool
+is_full(struct histories *hs)
+{
+	struct history *h;
+	unsigned int n = 0;
+
+	if (hs->n < HISTORIES_MAX)
+		return false;
+	TAILQ_FOREACH (h, &hs->list, entry) {
+		if (!h->is_dead && fd_is_hung_up(h->sock))
+			kill_it(h);
+		n += !h->is_dead;
+	}
+	return n >= HISTORIES_MAX;
+}
+
 void
 history_open(struct histories *hs, const char *name, bool follow,
     int64_t since_ns, int sock)
 {
-	const struct history *other;
-	unsigned int of_vm = 0;
 	struct history *h;
 
-	TAILQ_FOREACH (other, &hs->list, entry)
-		of_vm += strcmp(other->name, name) == 0;
-	if (RULE(HISTORIES_MAX) &&
-	    (of_vm >= HISTORIES_OF_VM_MAX || hs->n >= HISTORIES_MAX)) {
+	if (RULE(HISTORIES_MAX) && is_full(hs)) {
 		history_refuse(sock, 503,
-		    of_vm >= HISTORIES_OF_VM_MAX
-			? "8 read this log of the VM already: end one of "
-			  "them, or try again"
-			: "64 read logs of VMs on this host already: try "
-			  "again");
+		    "64 read logs of VMs on this host already: try again");
 		return;
 	}
 	if ((h = history_new(hs, name, follow, since_ns, sock)) == NULL) {
@@ -390,6 +399,18 @@ history_open(struct histories *hs, const char *name, bool follow,
 	}
 	TAILQ_INSERT_TAIL(&hs->list, h, entry);
 	hs->n++;
+}
+
+void
+histories_clear(struct histories *hs)
+{
+	struct history *h;
+
+	/* nothing is unlinked in here: the dead are freed from the loop */
+	TAILQ_FOREACH (h, &hs->list, entry) {
+		if (RULE(ORPHAN_READERS))
+			kill_it(h);
+	}
 }
 
 void

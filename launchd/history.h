@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "proto/launch.h"
+
 struct event_base;
 struct history;
 
@@ -16,14 +18,14 @@ struct history;
  *
  * A reader who is slower than the file turns round keeps what it has open,
  * which is on the disk for as long as it reads: so their number is bounded.
+ * Whose they are orchd counts.
  */
-#define HISTORIES_MAX 64 /* at once, of all VMs */
-#define HISTORIES_OF_VM_MAX 8
+#define HISTORIES_MAX LOGS_MAX /* at once, of all VMs */
 
 struct histories {
 	struct event_base *base;
 	int dir; /* where the files are; its owner's; -1: nowhere */
-	unsigned int n;
+	unsigned int n; /* in the list, also those that have ended */
 	TAILQ_HEAD(history_list, history) list;
 };
 
@@ -36,6 +38,8 @@ void histories_init(struct histories *hs, struct event_base *base, int dir);
  */
 void history_open(struct histories *hs, const char *name, bool follow,
     int64_t since_ns, int fd);
+/* All readers hang up: who asked for them is no more. */
+void histories_clear(struct histories *hs);
 /* Says the refusal of a stream to its other end, and closes sock. */
 void history_refuse(int sock, unsigned int status, const char *text);
 /* The file grew: at the end of the turn is soon enough. */

@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "common/num.h"
 #include "common/util.h"
+#include "launchd/history.h"
 #include "launchd/jaillog.h"
 #include "launchd/launchd.h"
 #include "launchd/orchd.h"
@@ -35,8 +36,9 @@ say_err(struct chan *c, uint64_t id, uint64_t vm, int code, const char *text)
 	return chan_send(c, LAUNCH_ERR, id, &e, sizeof(e), -1);
 }
 
-/* What it asked goes on; its answers have nowhere to go.  What was attached
- * but never started belongs to nobody. */
+/* What it asked goes on; its answers have nowhere to go.  Its streams end,
+ * which the next one would not count.  What was attached but never started
+ * belongs to nobody. */
 static void
 orchd_gone(void *arg, struct chan *c, enum chan_end end, const char *why)
 {
@@ -49,7 +51,9 @@ orchd_gone(void *arg, struct chan *c, enum chan_end end, const char *why)
 	boot_fault(ld->parent, ROOM_ORCHD, ld->orchd_life, end);
 	chan_free(ld->orchd);
 	ld->orchd = NULL;
+	histories_clear(&ld->logs.hist);
 	for (v = TAILQ_FIRST(&ld->vms); v != NULL; v = TAILQ_NEXT(v, entry)) {
+		wardlink_orphans(v);
 		v->nreleases = 0;
 		if (vm_is_idle(v)) {
 			v->is_cleared = true;

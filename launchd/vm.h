@@ -119,6 +119,8 @@ struct vm {
 	struct link ward;
 	bool spec_sent; /* to this warden */
 	bool spec_asked; /* orchd for it */
+	bool has_orphans; /* its warden may have streams of an orchd that is no
+			     more, and has not heard of that */
 	long long verify_ms; /* how long the next try to read it back waits */
 	struct {
 		unsigned int fds; /* descriptors that its warden has not read */

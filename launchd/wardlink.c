@@ -92,6 +92,17 @@ ward_beats(struct vm *v)
 							       : -1);
 }
 
+/* Before any stream of the next orchd goes to that warden. */
+static void
+say_orphans(struct vm *v)
+{
+	if (!v->has_orphans || v->ward.phase != LINK_UP)
+		return;
+	v->has_orphans = false;
+	if (v->ward_state.version >= WARD_VERSION_ORPHANS && RULE(ORPHANS))
+		(void)chan_send(v->ward.chan, WARD_ORPHANS, 0, NULL, 0, -1);
+}
+
 void
 wardlink_verified(struct vm *v)
 {
@@ -103,6 +114,7 @@ wardlink_verified(struct vm *v)
 		v->at_us[T_VERIFIED] = clock_us();
 		v->ward.phase = LINK_UP;
 		v->ward.said = false;
+		say_orphans(v);
 		ward_beats(v);
 		return;
 	}
@@ -161,6 +173,14 @@ wardlink_rung(struct vm *v, uint32_t grace_ms)
 		r.grace_ms = guest_grace_ms(grace_ms);
 	if (v->rung < STOP_TERM && v->ward.phase == LINK_UP)
 		(void)chan_send(v->ward.chan, WARD_RUNG, 0, &r, sizeof(r), -1);
+}
+
+void
+wardlink_orphans(struct vm *v)
+{
+	streams_clear(v);
+	v->has_orphans = true;
+	say_orphans(v);
 }
 
 int

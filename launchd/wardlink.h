@@ -28,6 +28,9 @@ void wardlink_spec(struct vm *v);
 /* The current rung of the ladder, if it is one of the warden's; so long its
  * guest has yet, 0: as long as that thinks right. */
 void wardlink_rung(struct vm *v, uint32_t grace_ms);
+/* orchd is no more: the streams that it gave end, at the latest when there is a
+ * warden to say so to. */
+void wardlink_orphans(struct vm *v);
 /* Gives fd away.  -EAGAIN: not now. */
 int wardlink_stream(struct vm *v, const struct launch_stream *s, int fd);
 

@@ -12,7 +12,8 @@
 #include "mewsd/table.h"
 
 /* Descriptors that a room may hold: for each connection orchd's, its copy of
- * a stream's end and one that is on its way to apid or launchd; for each VM
+ * a stream's end and one that is on its way to apid or launchd
+ * (WAITING_FDS_MAX, orchd/orchd.h); for each VM
  * launchd's pidfd, two channels, two FIFOs and two files of their words, and
  * one on its way; for everything else. */
 #define NOFILE_CONN 3U

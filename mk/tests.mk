@@ -181,7 +181,7 @@ $(B)/wire.json: tests/suite/layouts.c mk/layouts $(wildcard proto/*.h) \
 	$(Q)$(CC) -std=gnu17 $(CPPFLAGS_ALL) -g -O0 -fno-eliminate-unused-debug-types \
 	    -c -o $@.o $<
 	$(Q)mk/layouts $@.o $(filter %.h,$^) > $@
-$(B)/wire.json: common/frame.h common/log.h
+$(B)/wire.json: common/frame.h common/log.h common/sess.h
 $(B)/tables.json: $(B)/tests/tables
 	$(Q)$< > $@
 $(B)/tests/tables: $(call obj,tests/suite/tables.c) $(LIBPROTO) $(LIBCOMMON)

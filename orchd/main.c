@@ -186,6 +186,7 @@ main(int argc, char *argv[], char *envp[])
 	o.listed[SHARE_USER] = o.conf.nusers;
 	o.listed[SHARE_ADMIN] = o.conf.nadmins + 1; /* and root */
 	share_init(&o.temporaries, o.conf.max_vms, o.listed);
+	share_init(&o.logs, LOGS_MAX, o.listed);
 	TAILQ_INIT(&o.vms.list);
 	TAILQ_INIT(&o.vms.renames);
 	RB_INIT(&o.vms.by_vmid);

@@ -34,6 +34,13 @@ struct tenant {
 	int64_t last_id;
 };
 
+/*
+ * Of ends of streams and callers' sockets: so many wait for one room to read
+ * them, which one that was taken over need never do.  With what else orchd has
+ * for connections it is no more than mewsd gives it for them.
+ */
+#define WAITING_FDS_MAX(conns) (16U + (conns) / 4)
+
 struct orchd {
 	struct boot_common boot;
 	struct orchd_conf conf;
@@ -49,6 +56,7 @@ struct orchd {
 	struct objects objects;
 	struct vms vms;
 	struct share temporaries; /* of max_vms: VMs, by who made them */
+	struct share logs; /* of LOGS_MAX: of all VMs, being read */
 	struct idems idems;
 	/* links */
 	struct link link[LINKS];

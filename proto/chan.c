@@ -37,6 +37,7 @@ struct chan {
 	struct event *retry; /* instead of wr: poll(2) would not wait */
 	STAILQ_HEAD(out_queue, out) queue;
 	size_t nqueue;
+	size_t nfds; /* in it */
 	unsigned int depth; /* handlers of ours on the stack */
 	bool held; /* not to be read for now */
 	bool dead; /* gone() was called */
@@ -220,6 +221,7 @@ queue_run(struct chan *c)
 			return r;
 		STAILQ_REMOVE_HEAD(&c->queue, entry);
 		c->nqueue--;
+		c->nfds -= o->fd >= 0;
 		kill_point(o->type, KILL_AFTER);
 		out_free(o);
 	}
@@ -318,6 +320,12 @@ chan_queued(const struct chan *c)
 	return c->nqueue;
 }
 
+size_t
+chan_queued_fds(const struct chan *c)
+{
+	return c->nfds;
+}
+
 static int
 queue_add(struct chan *c, uint32_t type, uint64_t id, const void *data,
     size_t len, int fd)
@@ -341,6 +349,7 @@ queue_add(struct chan *c, uint32_t type, uint64_t id, const void *data,
 	}
 	STAILQ_INSERT_TAIL(&c->queue, o, entry);
 	c->nqueue++;
+	c->nfds += fd >= 0;
 	return 0;
 }
 

@@ -120,5 +120,7 @@ void chan_flush(struct chan *c);
 void chan_drain(struct chan *c);
 /* Messages in the out-queue: a source that outruns its sink stops reading. */
 size_t chan_queued(const struct chan *c);
+/* Descriptors that wait there: ours until they are sent. */
+size_t chan_queued_fds(const struct chan *c);
 
 #endif

@@ -102,6 +102,7 @@ enum launch_stream_kind {
  */
 #define VM_STREAMS_MAX 64
 #define VM_SIGNALS_MAX 8 /* STREAM_SIGNAL, beside them */
+#define LOGS_MAX 64 /* logs, of all VMs together: what launchd serves */
 struct launch_stream {
 	uint64_t vm;
 	uint32_t kind; /* enum launch_stream_kind */

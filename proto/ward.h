@@ -12,7 +12,7 @@
  * each side says its version first, and says nothing to the other that came
  * later.  One launchd at a time: a new connection replaces the old one.
  */
-#define WARD_VERSION 4
+#define WARD_VERSION 5
 /* From here on a warden may ask its launchd to dial. */
 #define WARD_VERSION_DIAL 2
 /* From here on a warden says its state at least every WARD_BEAT_MS to a launchd
@@ -22,6 +22,8 @@
 #define WARD_BEAT_MS 20000
 /* From here on a warden takes STREAM_SIGNAL and a rung's grace_ms. */
 #define WARD_VERSION_SIGNAL 4
+/* From here on a warden takes WARD_ORPHANS. */
+#define WARD_VERSION_ORPHANS 5
 #define WARD_SILENT_MS 45000
 
 enum ward_msg {
@@ -32,6 +34,8 @@ enum ward_msg {
 	WARD_STREAM = 0x0704, /* launch_stream + the guest's end */
 	WARD_RUNG = 0x0705, /* ward_rung: AGENT, ACPI or QUIT */
 	WARD_DIALLED = 0x0706, /* ward_dialled + socket: answer to DIAL */
+	WARD_ORPHANS = 0x0707, /* the orchd that gave its streams is no more,
+				  and nobody counts them: they end */
 	/* warden -> launchd */
 	WARD_STATE = 0x0781, /* ward_state: answer to HELLO, and news */
 	WARD_DIAL = 0x0782, /* ward_dial -> WARD_DIALLED */

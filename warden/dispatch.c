@@ -95,6 +95,17 @@ on_stream(void *arg, struct chan *c, struct msg *m)
 }
 
 static int
+on_orphans(void *arg, struct chan *c, struct msg *m)
+{
+	struct warden *w = arg;
+
+	(void)c;
+	(void)m;
+	streams_end(&w->streams);
+	return 0;
+}
+
+static int
 on_rung(void *arg, struct chan *c, struct msg *m)
 {
 	struct warden *w = arg;
@@ -133,6 +144,7 @@ static const struct msg_handler handlers[] = {
 	{ WARD_RUN, 0, 0, 0, PH_RUN, NULL, on_run },
 	{ WARD_STREAM, sizeof(struct launch_stream), 0, 1, PH_RUN,
 	    launch_stream_check, on_stream },
+	{ WARD_ORPHANS, 0, 0, 0, PH_RUN, NULL, on_orphans },
 	{ WARD_RUNG, sizeof(struct ward_rung), 0, 0, PH_RUN, ward_rung_check,
 	    on_rung },
 	{ WARD_DIALLED, sizeof(struct ward_dialled), 0, FD_OPT, PH_RUN,

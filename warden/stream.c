@@ -52,8 +52,8 @@ let_go(struct stream *st)
 		st->ops->close(st);
 }
 
-/* Closes everything at once; the memory goes when no caller uses it. */
-static void
+/* The memory goes when no caller uses it. */
+void
 stream_kill(struct stream *st)
 {
 	if (st->phase == SP_DEAD)

@@ -112,6 +112,8 @@ struct stream *stream_new(struct streams *ss, const struct stream_ops *ops,
 /* Its client went, and that was not read yet: it ends now.  Not while a
  * callback of it runs.  True: it has ended; its memory goes from the loop. */
 bool stream_is_over(struct stream *st);
+/* It ends at once, whatever waits to go out; its memory goes from the loop. */
+void stream_kill(struct stream *st);
 /* Not while a callback of it runs.  NULL is fine. */
 void stream_free(struct stream *st);
 /* There is no stream to answer with: one frame, at once or not at all, and

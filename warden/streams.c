@@ -124,6 +124,16 @@ streams_add(struct streams *ss, uint32_t kind, uint32_t flags, int fd)
 }
 
 void
+streams_end(struct streams *ss)
+{
+	struct stream *st;
+
+	/* nothing is unlinked in here: the dead are freed from the loop */
+	TAILQ_FOREACH (st, &ss->list, entry)
+		stream_kill(st);
+}
+
+void
 streams_console_more(struct streams *ss)
 {
 	struct stream *st;

@@ -30,6 +30,8 @@ void streams_init(struct streams *ss, struct event_base *base,
 void streams_clear(struct streams *ss);
 /* A client's end to serve; fd is ours in every case. kind: STREAM_*. */
 void streams_add(struct streams *ss, uint32_t kind, uint32_t flags, int fd);
+/* All end, whoever has their other ends. */
+void streams_end(struct streams *ss);
 /* The console has more to read, or takes more. */
 void streams_console_more(struct streams *ss);
 /* The agent's session ends: lets go of everything that is on it. */

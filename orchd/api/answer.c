@@ -29,8 +29,11 @@ void
 answer_send(struct conn *c, uint64_t id, const struct api_res *res,
     const void *tail, size_t len, int fd)
 {
-	if (chan_send2(conn_chan(c), API_RES, id, res, sizeof(*res), tail, len,
-		fd) < 0)
+	if (fd >= 0 && conn_is_unread(c)) {
+		fd_close(&fd);
+		conn_end(c, false);
+	} else if (chan_send2(conn_chan(c), API_RES, id, res, sizeof(*res),
+		       tail, len, fd) < 0)
 		conn_end(c, false); /* an apid that does not read */
 }
 

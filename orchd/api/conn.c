@@ -50,6 +50,14 @@ conn_chan(const struct conn *c)
 	return c->orchd->api[c->room == ROOM_API ? 0 : 1];
 }
 
+bool
+conn_is_unread(const struct conn *c)
+{
+	return RULE(UNREAD_FDS) &&
+	    chan_queued_fds(conn_chan(c)) >=
+	    WAITING_FDS_MAX(c->orchd->conf.max_conns);
+}
+
 static struct share *
 share_of(const struct conn *c)
 {
@@ -91,6 +99,8 @@ end_stream(struct conn *c)
 	if (RULE(STREAM_END))
 		(void)shutdown(c->stream_fd, SHUT_RDWR);
 	fd_close(&c->stream_fd);
+	if (launch_is_log(c->stream_kind))
+		share_give(&c->orchd->logs, c->who, 1);
 	vm_stream_end(
 	    vm_by_vmid(c->orchd, c->stream_of), c->who, c->stream_kind);
 }
@@ -271,7 +281,9 @@ conn_take(struct orchd *o, int sock)
 	c->stream_fd = -1;
 	c->id = ++o->conns.last;
 	identify(c, cred.uid);
-	r = conn_chan(c) == NULL ? -EBUSY : conn_start(o, sock, c, why);
+	r = conn_chan(c) == NULL || conn_is_unread(c)
+	    ? -EBUSY
+	    : conn_start(o, sock, c, why);
 	if (r == 0)
 		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): the tree has c */
 		return;

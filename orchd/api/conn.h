@@ -74,6 +74,8 @@ void conn_end_room(struct orchd *o, uint32_t room);
 void conn_has_stream(struct conn *c, uint64_t vmid, uint32_t kind, int fd);
 /* The apid that serves it, or NULL when that is gone. */
 struct chan *conn_chan(const struct conn *c);
+/* That apid has not read as many descriptors as may wait for it. */
+bool conn_is_unread(const struct conn *c);
 /* Into the list of those who wait for events, and out of it (a no-op where
  * it is not in). */
 void conn_park(struct conn *c);

@@ -147,12 +147,48 @@ give(struct vm *vm, const struct stream_ask *a)
 	return false;
 }
 
-/* A part is its already. */
+static void
+refuse_log(const struct vm *vm, const struct stream_ask *a)
+{
+	char words[SHARE_WORDS_MAX];
+
+	share_words(&vm->obj.orchd->logs, a->who, words);
+	answer_error(vm->obj.orchd, a->conn, a->id, 503,
+	    "too many logs of vms are being read: %s: end a log that you "
+	    "follow, or try again later",
+	    words);
+}
+
+/* A log is one of all VMs', too.  False: answered why not. */
+static bool
+take_log(const struct vm *vm, const struct stream_ask *a)
+{
+	if (!launch_is_log(a->kind))
+		return true;
+	switch (share_take(&vm->obj.orchd->logs, a->who, 1)) {
+	case 0:
+		return true;
+	case -ENOMEM:
+		refuse(vm, a, 500, "out of memory");
+		return false;
+	default:
+		if (!RULE(LOG_SHARE))
+			return true;
+		refuse_log(vm, a);
+		return false;
+	}
+}
+
+/* A part of the VM's is its already. */
 static void
 give_part(struct vm *vm, const struct stream_ask *a)
 {
-	if (give(vm, a))
-		return;
+	if (take_log(vm, a)) {
+		if (give(vm, a))
+			return;
+		if (launch_is_log(a->kind))
+			share_give(&vm->obj.orchd->logs, a->who, 1);
+	}
 	share_give(vm_share(vm, a->kind), a->who, 1);
 	if (!queue_is_empty(&vm->queue))
 		object_wake(&vm->obj);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/util.h"
 #include "orchd/api/answer.h"
 #include "orchd/api/conn.h"
 #include "orchd/api/req.h"
@@ -329,6 +330,11 @@ verb_vm_rename(const struct req *r)
 	else if (vm_name_is_taken(r->o, r->c->tenant, want.name))
 		answer_error(r->o, r->c->id, r->id, 409,
 		    "vm already exists: %s", want.name);
+	else if (!bucket_take(&vm->renames, 1, clock_ms()) && RULE(RENAME_PACE))
+		answer_error(r->o, r->c->id, r->id, 503,
+		    "vm %s is renamed too often: %d times at once, then once a "
+		    "second: try again shortly",
+		    vm->row.name, RENAMES_BURST);
 	else
 		rename_new(r, vm, want.name, &key);
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/num.h"
 #include "orchd/object/wait.h"
@@ -42,6 +43,7 @@ vm_new(struct orchd *o, const struct object_kind *kind,
 	share_init(&vm->streams, VM_STREAMS_MAX, o->listed);
 	share_init(&vm->signals, VM_SIGNALS_MAX, o->listed);
 	queue_init(&vm->queue, o->listed);
+	bucket_init(&vm->renames, RENAMES_PER_S, RENAMES_BURST, clock_ms());
 	vm->nparts = nparts;
 	for (i = 0; i < nparts; i++) {
 		for (index = 0, j = 0; j < i; j++)

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "common/bucket.h"
 #include "common/tree.h"
 #include "orchd/object/object.h"
 #include "orchd/store.h"
@@ -61,6 +62,11 @@ struct vm_grace {
 	uint32_t ms;
 };
 
+/* A rename costs nobody but its caller next to nothing, and all others a line
+ * of the log and an event that is kept: so many a second, and at once. */
+#define RENAMES_PER_S 1
+#define RENAMES_BURST 10
+
 struct vm {
 	struct object obj; /* first: an object is its VM */
 	RB_ENTRY(vm) by_vmid;
@@ -70,6 +76,7 @@ struct vm {
 			      the one on the disk, its request NULL */
 	char rename[STORE_NAME_MAX]; /* about to be its name; "": none is */
 	TAILQ_ENTRY(vm) renaming; /* among vms.renames, if one is */
+	struct bucket renames; /* it may have */
 	struct vm_create request; /* as checked */
 	struct run run;
 	/* VM_BROKEN: why, and the slot that helpers hold it at, if they do */

@@ -35,23 +35,46 @@ limits(void)
 	hold_give(HOLD_MIN);
 }
 
+/* Short ones have some that long ones do not get, and not more. */
+static void
+short_ones(void)
+{
+	const size_t n = HOLD_SHORT / HOLD_SHORT_EACH;
+	size_t i;
+
+	hold_limit(0);
+	t_true(hold_take(HOLD_MIN));
+	t_true(!hold_take(HOLD_SHORT_EACH + 1));
+	for (i = 0; i < n; i++)
+		t_true(hold_take(HOLD_SHORT_EACH));
+	t_true(hold_take(HOLD_SHORT - n * HOLD_SHORT_EACH));
+	t_true(!hold_take(1));
+	hold_give(HOLD_MIN);
+	/* what they have is not there for long ones */
+	t_true(!hold_take(HOLD_MIN - HOLD_SHORT + 1));
+	t_true(hold_take(HOLD_MIN - HOLD_SHORT));
+	hold_give(HOLD_MIN);
+}
+
+#define LONG (HOLD_SHORT_EACH + 1)
+
 static void
 gives(void)
 {
 	hold_limit(0);
 	hold_on_full(on_full);
-	t_true(hold_take(HOLD_MIN - 10));
+	t_true(hold_take(HOLD_MIN - LONG));
 	t_eq(asked, 0);
-	t_true(!hold_take(11));
+	t_true(!hold_take(LONG + 1));
 	t_eq(asked, 1);
-	spare = 5;
-	t_true(hold_take(11));
+	spare = 1;
+	t_true(hold_take(LONG + 1));
 	t_eq(asked, 2);
-	t_true(hold_take(4));
+	t_true(hold_take(1));
 	t_eq(asked, 2);
-	hold_give(HOLD_MIN);
+	hold_give(HOLD_MIN + 1);
 	hold_on_full(NULL);
 }
 
-const struct t_case t_cases[] = { { "limits", limits }, { "gives", gives },
-	{ NULL, NULL } };
+const struct t_case t_cases[] = { { "limits", limits },
+	{ "short ones", short_ones }, { "gives", gives }, { NULL, NULL } };

@@ -129,6 +129,55 @@ test_exec_request(void)
 	end_stream();
 }
 
+/* All that the VM gets, as fast as its socket takes it. */
+static size_t
+vm_takes(uint8_t *buf, size_t cap)
+{
+	size_t at = 0;
+	ssize_t n;
+	int i;
+
+	for (i = 0; i < 64 && at < cap; i++) {
+		client_run(c);
+		n = recvfrom(vm, buf + at, cap - at, MSG_DONTWAIT, NULL, NULL);
+		at += n > 0 ? (size_t)n : 0;
+	}
+	return at;
+}
+
+/* Input goes on in pieces: in a small guest one of each of many commands waits.
+ */
+static void
+test_exec_pieces(void)
+{
+	static const size_t rows[] = { 1, 16383, 16384, 16385, 40000, 65536 };
+	static uint8_t in[1 + 65536], got[65536 + 64];
+	size_t i, n, at, len, all;
+
+	for (i = 1; i < sizeof(in); i++)
+		in[i] = (uint8_t)(i * 7 + i / 251);
+	for (i = 0; i < nitems(rows); i++) {
+		begin_exec();
+		request();
+		SENDS(OPENED_OK);
+		ws->message(c, false, in, 1 + rows[i]);
+		all = vm_takes(got, sizeof(got));
+		for (n = 0, at = 0; n < rows[i]; n += len) {
+			len = rows[i] - n < 16384 ? rows[i] - n : 16384;
+			if (at + FRAME_HEAD_LEN + len > all)
+				break;
+			t_eq(got[at], FRAME_STDIN);
+			t_eq(frame_len(got + at), len);
+			at += FRAME_HEAD_LEN;
+			t_mem(got + at, len, in + 1 + n, len);
+			at += len;
+		}
+		t_eq(n, rows[i]);
+		t_eq(at, all);
+		end_stream();
+	}
+}
+
 /* It is as long for the agent as it was for its writer. */
 static void
 test_exec_plain(void)
@@ -387,5 +436,6 @@ const struct t_case t_cases[] = {
 	{ "a request that grows", test_exec_grows },
 	{ "messages of an exec", test_exec_messages },
 	{ "signals", test_signals },
+	{ "input in pieces", test_exec_pieces },
 	{ NULL, NULL },
 };

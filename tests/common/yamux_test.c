@@ -240,6 +240,51 @@ test_window(void)
 	close_pair(&c, &s);
 }
 
+/* One that is bounded sends less ahead, and gets as much as ever through. */
+static void
+test_bound(void)
+{
+	enum { AHEAD = 20000 };
+	static uint8_t big[3 * YAMUX_WINDOW];
+	const uint8_t *p;
+	struct end c, s;
+	struct ystream *st = open_pair(&c, &s);
+	size_t sent, got = 0, n;
+
+	yamux_bound(c.y, AHEAD);
+	yamux_bound(s.y, AHEAD);
+	t_eq(ystream_room(st), YAMUX_CHUNK);
+	sent = ystream_write(st, big, sizeof(big));
+	t_eq(sent, AHEAD);
+	settle(&c, &s, 1000);
+	t_eq(ystream_room(st), 0);
+	ystream_consume(s.last, AHEAD / 2 - 1);
+	settle(&c, &s, 1000);
+	t_eq(ystream_room(st), 0);
+	c.writes = 0;
+	ystream_consume(s.last, 1);
+	settle(&c, &s, 1000);
+	t_eq(c.writes, 1);
+	t_eq(ystream_room(st), AHEAD / 2);
+	for (got = AHEAD / 2; got < sizeof(big); got += n) {
+		sent += ystream_write(st, big + sent, sizeof(big) - sent);
+		settle(&c, &s, 1000);
+		n = ystream_peek(s.last, &p);
+		t_true(n > 0 && n <= AHEAD);
+		if (n == 0)
+			break;
+		ystream_consume(s.last, n);
+		settle(&c, &s, 1000);
+	}
+	t_eq(got, sizeof(big));
+	/* the other way all of the window is used */
+	sent = ystream_write(s.last, big, sizeof(big));
+	settle(&c, &s, 1000);
+	sent += ystream_write(s.last, big, sizeof(big));
+	t_eq(sent, YAMUX_WINDOW);
+	close_pair(&c, &s);
+}
+
 /* A stream without window does not hold up the others. */
 static void
 test_no_blocking(void)
@@ -543,7 +588,7 @@ test_torture(void)
 const struct t_case t_cases[] = { { "echo", test_echo },
 	{ "half close", test_half_close }, { "reset", test_reset },
 	{ "reset crosses data", test_reset_crossing },
-	{ "window", test_window },
+	{ "window", test_window }, { "bound", test_bound },
 	{ "no head of line blocking", test_no_blocking },
 	{ "stream limit", test_stream_limit }, { "refused", test_refused },
 	{ "freed inside its callback", test_free_inside },

@@ -261,30 +261,28 @@ hang_up(int *s, unsigned int n)
 	t_eq(hs.n, 0);
 }
 
-/* Places are few, and are given back by who goes. */
+/* Places are few, whosever log is read, and are given back by who goes: at once
+ * where another needs them. */
 static void
 places(void)
 {
 	int s[HISTORIES_MAX], more;
-	char name[32];
 	unsigned int i;
 
 	begin();
 	for (i = 0; i < HISTORIES_MAX; i++) {
-		(void)snprintf(name, sizeof(name), "%016x.console",
-		    i / HISTORIES_OF_VM_MAX);
-		s[i] = ask_of(name, true, 0);
+		s[i] = ask_of(i < 4 ? "other.console" : NAME, true, 0);
 		first(s[i], 101, "");
-		if (i % HISTORIES_OF_VM_MAX != HISTORIES_OF_VM_MAX - 1 ||
-		    i == HISTORIES_MAX - 1)
-			continue;
-		more = ask_of(name, false, 0);
-		first(more, 503,
-		    "8 read this log of the VM already: end one of them, or "
-		    "try again");
-		fd_close(&more);
 	}
 	more = ask_of("other.console", true, 0);
+	first(more, 503, "64 read logs of VMs on this host already: try again");
+	fd_close(&more);
+	for (i = 0; i < 3; i++) {
+		fd_close(&s[i]);
+		s[i] = ask(true);
+		first(s[i], 101, "");
+	}
+	more = ask(true);
 	first(more, 503, "64 read logs of VMs on this host already: try again");
 	fd_close(&more);
 	hang_up(s, HISTORIES_MAX);

@@ -334,6 +334,11 @@ handle(struct msg *m)
 		(void)snprintf(line, sizeof(line), "rung %u\n", r.rung);
 		qmp_say(line);
 		break;
+	case WARD_ORPHANS:
+		if (st.version < WARD_VERSION_ORPHANS)
+			_exit(9);
+		speak(CONSOLE, "orphans\n");
+		break;
 	case WARD_STREAM:
 		memcpy(&s, m->data, sizeof(s));
 		if (s.kind > STREAM_CONSOLE && st.version < WARD_VERSION_SIGNAL)

@@ -261,9 +261,10 @@ def full():
             eq(l.create(c, n).status, 201)
         fill(l)
         creates_refused(l, c, "n")
-        for i in range(40):
-            r = rename(l, c, "a", "z%d" % i, key="k%d" % i)
-            eq((r.status, r.error()), (507, "vm a: not done: the store is full"))
+        for i in range(30):
+            n = "abc"[i % 3]
+            r = rename(l, c, n, "z%d" % i, key="k%d" % i)
+            eq((r.status, r.error()), (507, "vm %s: not done: the store is full" % n))
         eq(l.state(c, "a"), "running")
         eq(l.get(c, "z0").status, 404)
         for n in "abc":
@@ -289,9 +290,38 @@ def death():
             eq(len([n for n in news(l) if n[0] == "VM_RENAMED"]), 1)
 
 
+def often():
+    """RENAME_PACE: names go to and fro ten times at once, then once a second: no
+    caller writes the log and the events of everybody full with them."""
+    with up() as l:
+        c = l.client(l.user)
+        for name in "ab":
+            eq(l.create(c, name).status, 201)
+        began = time.monotonic()
+        done, r = 0, None
+        while done < 200:
+            r = rename(l, c, "a%s" % "xyz"[(done - 1) % 3] if done else "a",
+                       "a%s" % "xyz"[done % 3])
+            if r.status != 200:
+                break
+            done += 1
+        took = time.monotonic() - began
+        assert 10 <= done <= 10 + took + 1, "%d renames in %.1f s" % (done, took)
+        eq(r.status, 503)
+        for word in ("renamed", "too often", "once a second", "try again"):
+            assert word in r.error(), r.error()
+        # whose name it has already is no rename, another's are its own
+        eq(rename(l, c, "a%s" % "xyz"[(done - 1) % 3],
+                  "a%s" % "xyz"[(done - 1) % 3]).status, 200)
+        eq(rename(l, c, "b", "c").status, 200)
+        l.until(lambda: rename(l, c, "a%s" % "xyz"[(done - 1) % 3], "ae").status
+                == 200, "another", 3)
+        eq(names(l, c), ["ae", "c"])
+
+
 if __name__ == "__main__":
     if CONTROLS and "MEWS_TEST_HOST" not in os.environ:
         rules.build("B=build-test", "EXTRA=-DMEWS_TEST",
                     "build-test/mews-orchd")
     run(__file__, renamed, refuses, keyed, on_its_way, without_helpers,
-        not_kept, with_others, news_before, full, death)
+        not_kept, with_others, news_before, full, often, death)

@@ -190,6 +190,47 @@ def signals():
             assert "too many" not in r.error(), r
 
 
+def logs():
+    """Logs are read of all VMs out of one number of places: a user who follows
+    many of several VMs leaves the admins theirs, and gives back what he had,
+    also of a VM that is gone."""
+    with up() as l:
+        root = l.client()
+        for name in "abc":
+            eq(l.create(root, name).status, 201)
+
+        def log(uid, name, kind=STREAM_CONSOLE_LOG):
+            c = l.client(uid)
+            KEPT.append(c)
+            return c, l.call(c, STREAM, name, kind=kind, flags=STREAM_FOLLOW)
+        mine = []
+        while True:
+            c, r = log(l.user, "abc"[len(mine) % 3],
+                       (STREAM_CONSOLE_LOG, STREAM_VMM_LOG)[len(mine) % 2])
+            if r.status != 101:
+                break
+            mine.append(c)
+            assert len(mine) < LOGS_MAX, "no end"
+        eq((len(mine), r.status), (LOGS_MAX - 2 * 4, 503))
+        for word in ("too many logs of vms are being read", "your user has 56",
+                     "at most 64", "end a log that you follow"):
+            assert word in r.error(), r.error()
+        for uid in (0, l.admin):
+            eq([log(uid, "a")[1].status for _ in range(5)], [101] * 4 + [503])
+        # none of it is a place for a command
+        eq(stream(l, l.user)[1].status, 101)
+        mine[0].sock.close()
+        l.until(lambda: mine[0].id in l.gone, "API_GONE")
+        eq([log(l.user, "b")[1].status for _ in range(2)], [101, 503])
+        eq(l.call(root, DELETE, "c").status, 204)
+        of_c = mine[2::3]
+        for c in of_c:
+            c.sock.close()
+        l.until(lambda: all(c.id in l.gone for c in of_c), "their ends")
+        got = [log(l.user, "b")[1].status for _ in range(len(of_c) + 1)]
+        eq(got, [101] * len(of_c) + [503])
+
+
 def kept_ends():
     """A stream that is nobody's part any more is nobody's: an apid that keeps
     its end of one has nothing of it."""
@@ -234,6 +275,57 @@ def kept_ends():
         eq(len(os.listdir("/proc/%d/fd" % l.p.pid)), before)
 
 
+SMALL = dict(max_conns=64, nofile=256 + 8 + 3 * 64)  # as mewsd gives it, of one VM
+
+
+def fds_of(l):
+    return len(os.listdir("/proc/%d/fd" % l.p.pid))
+
+
+def deaf_apid():
+    """The users' apid reads nothing more: orchd has descriptors all the same,
+    and admins are served."""
+    with up(**SMALL) as l:
+        l.client()
+        before = fds_of(l)
+        deaf = l.api.pop(ROOM_API)
+        for _ in range(900):
+            l.connect(l.user).close()
+        l.settle(0.1)
+        more = fds_of(l) - before
+        assert more <= 64, "%d descriptors more" % more
+        s = l.connect(l.user)
+        said = s.recv(1024).decode()
+        assert "no room for this connection now" in said, said
+        for uid in (0, l.admin):
+            eq(l.call(l.client(uid), LIST, doc=vm_query()).status, 200)
+        deaf.close()
+
+
+def deaf_launcher():
+    """Nor do streams that launchd does not read use them up."""
+    with up(**SMALL) as l:
+        root = l.client()
+        eq(l.create(root, "a").status, 201)
+        before, refused = fds_of(l), None
+        l.launch.chan, deaf = None, l.launch.chan
+        for _ in range(700):
+            c = l.client(l.user)
+            r = l.call(c, STREAM, "a", kind=STREAM_EXEC)
+            c.sock.close()
+            l.conns.pop(c.id)[1].close()
+            l.until(lambda: c.id in l.gone, "API_GONE")
+            if r.status != 101:
+                refused = r
+                break
+            os.close(r.fd)
+        more = fds_of(l) - before
+        assert refused and more <= 64, "%d descriptors more" % more
+        assert "on their way to the launcher" in refused.error(), refused
+        eq(l.call(l.client(l.admin), LIST, doc=vm_query()).status, 200)
+        deaf.close()
+
+
 def one_each():
     """A connection has one stream, as an honest apid asks for: what ends with
     it is never more than was counted."""
@@ -274,5 +366,5 @@ def waiting():
 
 
 if __name__ == "__main__":
-    run(__file__, strangers, admins, users, streams, signals, kept_ends,
-        one_each, waiting)
+    run(__file__, strangers, admins, users, streams, signals, logs, kept_ends,
+        deaf_apid, deaf_launcher, one_each, waiting)

@@ -263,6 +263,7 @@ begin(uint64_t total)
 	share_init(&vm->streams, total, listed);
 	share_init(&vm->signals, VM_SIGNALS_MAX, listed);
 	share_init(&o.passing.share, PASSING_MAX, listed);
+	share_init(&o.logs, LOGS_MAX, listed);
 	queue_init(&vm->queue, listed);
 	for (i = 0; i < CONNS; i++)
 		conns[i] = (struct conn){ .id = i };
@@ -283,6 +284,7 @@ end(void)
 	queue_clear(&vm->queue);
 	share_clear(&vm->streams);
 	share_clear(&vm->signals);
+	share_clear(&o.logs);
 	object_clear(&vm->obj);
 	free(vm);
 	event_free(o.objects.turn);

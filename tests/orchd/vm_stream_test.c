@@ -394,12 +394,75 @@ test_signals(void)
 	end();
 }
 
+#define LOGS_ARE_FULL                                                      \
+	":503:too many logs of vms are being read: your user has 56 of "   \
+	"them, all users together have at most 64, and some are kept for " \
+	"others: end a log that you follow, or try again later"
+
+/* Logs are all VMs': of those callers have shares as well. */
+static void
+test_logs(void)
+{
+	unsigned int n;
+
+	begin(200);
+	for (n = 0; share_can(&o.logs, user(1), 1); n++) {
+		conns[1].id = 1;
+		ask(1, 1, n % 2 == 0 ? STREAM_VMM_LOG : STREAM_CONSOLE_LOG);
+		close_ends();
+		said[0] = '\0';
+	}
+	t_eq(n, 56);
+	conns[1].id = 1;
+	ask(1, 1, STREAM_CONSOLE_LOG);
+	SAYS("1" LOGS_ARE_FULL);
+	t_eq(share_has(&vm->streams, user(1)), 56);
+	conns[1].id = 1;
+	ask(1, 1, STREAM_EXEC);
+	SAYS("stream:7:1:5 hold 1:stream");
+	end();
+	/* not given: nothing of either is kept */
+	for (n = 0; n < 2; n++) {
+		begin(3);
+		play.pass_r = n == 0 ? -EPIPE : 0;
+		t_fail_alloc(n == 0 ? 0 : 2);
+		ask(1, 1, STREAM_VMM_LOG);
+		t_fail_alloc(0);
+		SAYS(n == 0
+			? "log:7:5:5:9 1:503:the launcher restarts: try again"
+			: "1:500:out of memory");
+		t_eq(share_has(&vm->streams, user(1)), 0);
+		t_eq(share_has(&o.logs, user(1)), 0);
+		end();
+	}
+}
+
+/* Also where it waited for one of the VM's streams. */
+static void
+test_log_waits(void)
+{
+	begin_waiting(3);
+	ask(4, 1, STREAM_CONSOLE_LOG);
+	SAYS("");
+	while (share_take(&o.logs, user(1), 1) == 0)
+		continue;
+	share_give(&vm->streams, user(1), 2);
+	serve();
+	SAYS("stream:7:1:5 hold 3:stream "
+	     "4" LOGS_ARE_FULL);
+	t_true(queue_is_empty(&vm->queue));
+	t_eq(share_has(&vm->streams, user(1)), 1);
+	end();
+}
+
 const struct t_case t_cases[] = {
 	{ "given", test_given },
 	{ "not given", test_not_given },
 	{ "not given, beside others", test_not_given_more },
 	{ "what the vm is", test_unfit },
 	{ "signals", test_signals },
+	{ "logs", test_logs },
+	{ "a log that waited", test_log_waits },
 	{ "who waits", test_waits },
 	{ "whose turn it is", test_turn },
 	{ "no place to wait", test_no_place },

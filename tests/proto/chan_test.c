@@ -272,6 +272,7 @@ test_queue(void)
 	}
 	t_eq(r, -ENOBUFS);
 	t_eq(chan_queued(s.c), CHAN_QUEUE_MAX);
+	t_eq(chan_queued_fds(s.c), CHAN_QUEUE_MAX);
 	while (got < sent) {
 		r = msg_recv(peer, buf, &m);
 		if (r == -EAGAIN) {
@@ -288,6 +289,11 @@ test_queue(void)
 		got++;
 	}
 	t_eq(chan_queued(s.c), 0);
+	t_eq(chan_queued_fds(s.c), 0);
+	while (chan_send(s.c, T_PLAIN, 1, &b, sizeof(b), -1) == 0)
+		continue;
+	t_eq(chan_queued(s.c), CHAN_QUEUE_MAX);
+	t_eq(chan_queued_fds(s.c), 0);
 	close_side(&s, &peer);
 	t_eq(count_fds(), before);
 }

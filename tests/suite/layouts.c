@@ -4,6 +4,7 @@
  */
 #include "common/frame.h"
 #include "common/log.h"
+#include "common/sess.h"
 #include "proto/api.h"
 #include "proto/boot.h"
 #include "proto/boot_room.h"
