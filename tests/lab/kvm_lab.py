@@ -126,7 +126,7 @@ CASES = {f.__name__.replace("_", "-"): f for f in (
 def main():
     global S
     suite.enter()
-    S = suite.Suite(accel="auto", log_level="debug", ready_timeout=60)
+    S = suite.Suite(accel="auto", log_level="debug", ready_timeout=10)
     S.start()
     bad = suite.run(CASES)
     if bad:
