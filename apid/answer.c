@@ -93,7 +93,7 @@ answer_text(struct client *c, const struct refusal *no)
 		http_out_field(&o, "Upgrade", "websocket");
 		http_out_field(&o, "Sec-WebSocket-Version", WS_VERSION);
 	}
-	if (no->status == 503)
+	if (no->status == 503 || no->status == 429)
 		http_out_field(&o, "Retry-After", "1");
 	if (head_end(c, &o) == 0)
 		answer_body(c, b.p, b.len);

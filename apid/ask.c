@@ -12,6 +12,7 @@
 #include "proto/chan.h"
 #include "proto/jbuf.h"
 #include "proto/objects.h"
+#include "proto/right.h"
 
 /*
  * Questions to orchd and what comes back.  An answer names the connection
@@ -64,7 +65,7 @@ ask_request(struct client *c)
 		return;
 	}
 	c->phase = CP_ASK;
-	if (ask(c, c->q.route->verb, &c->q.req) < 0)
+	if (ask(c, c->q.route->right->verb, &c->q.req) < 0)
 		return;
 	if (c->q.route->kind != ROUTE_CALL)
 		client_release(c); /* the body is gone */
@@ -157,7 +158,7 @@ res_ask(struct client *c, const struct api_res *res, struct msg *m)
 
 	if (res->status >= 400)
 		return res_error(c, res, m);
-	if (rt->verb == API_STREAM) {
+	if (rt->right->verb == API_STREAM) {
 		if (res->status != 101 || res->doc != API_DOC_NONE ||
 		    m->fd == -1 || m->len != sizeof(*res))
 			return -EBADMSG;

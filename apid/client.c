@@ -46,11 +46,11 @@ client_share(struct apid *a)
 {
 	/* each apid serves callers of one kind */
 	const bool admins = a->boot.room == ROOM_API_ADMIN;
-	const uint32_t listed[SHARE_KINDS] = { [SHARE_USER] =
-						   admins ? 0 : a->conf.nusers,
+	const uint32_t listed[SHARE_LISTED] = { [SHARE_USER] =
+						    admins ? 0 : a->conf.nusers,
 		[SHARE_ADMIN] = admins ? a->conf.nadmins : 0 };
 	/* so many that nothing is kept for any of them */
-	const uint32_t anybody[SHARE_KINDS] = { UINT32_MAX, 0 };
+	const uint32_t anybody[SHARE_LISTED] = { UINT32_MAX, 0 };
 
 	share_init(&a->held, a->conf.held_max, listed);
 	share_init(&a->strangers, STRANGERS_HELD, anybody);
@@ -398,8 +398,7 @@ client_new(struct apid *a, const struct api_caller *who, int fd)
 	c->apid = a;
 	c->id = who->conn;
 	c->role = (enum api_role)who->role;
-	c->who = (struct share_who){ who->uid,
-		c->role == ROLE_ADMIN ? SHARE_ADMIN : SHARE_USER };
+	c->who = (struct share_who){ who->uid, (enum share_kind)who->share };
 	c->fd = fd;
 	c->rd = event_new(a->base, fd, EV_READ | EV_PERSIST, on_readable, c);
 	c->wr = event_new(a->base, fd, EV_WRITE | EV_PERSIST, on_writable, c);

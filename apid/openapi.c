@@ -6,6 +6,7 @@
 #include "common/util.h"
 #include "proto/jbuf.h"
 #include "proto/objects.h"
+#include "proto/right.h"
 
 /* "/a/{name:vm}" becomes "/a/{name}" */
 static void
@@ -70,6 +71,13 @@ parameters(struct jbuf *b, const struct route *r)
 		jbuf_text(b, "]");
 }
 
+/* Who may, as docs/api.md has it. */
+static const char *
+role_words(const struct right *r)
+{
+	return r->of == OF_ANYBODY ? "anybody" : tenant_role_names[r->role];
+}
+
 static void
 operation(struct jbuf *b, const struct route *r)
 {
@@ -78,6 +86,9 @@ operation(struct jbuf *b, const struct route *r)
 	jbuf_str(b, r->op, strlen(r->op));
 	jbuf_text(b, ",\"summary\":");
 	jbuf_str(b, r->about, strlen(r->about));
+	jbuf_text(b, ",\"x-role\":\"");
+	jbuf_text(b, role_words(r->right));
+	jbuf_text(b, "\"");
 	parameters(b, r);
 	if (r->in != NULL) {
 		jbuf_text(

@@ -16,6 +16,7 @@
 #include "common/when.h"
 #include "proto/launch.h"
 #include "proto/objects.h"
+#include "proto/right.h"
 #include "proto/ward.h"
 
 int
@@ -158,6 +159,24 @@ take_key(struct request *q, const struct http *h, struct refusal *no)
 			    no, 400, "Idempotency-Key: printable ASCII only");
 	}
 	memcpy(q->req.key, key, len + 1);
+	return 0;
+}
+
+/* Whose things it is about. */
+static int
+take_tenant(struct request *q, const struct http *h, struct refusal *no)
+{
+	const char *name = NULL;
+	struct err e = { 0 };
+	const int r = http_get(h, "X-Mews-Tenant", &name);
+
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0)
+		return request_refuse(no, 400, "X-Mews-Tenant: one only");
+	if (name_check(name, strlen(name), &e) < 0)
+		return request_refuse(no, 400, "X-Mews-Tenant: %s", e.msg);
+	(void)snprintf(q->req.tenant, sizeof(q->req.tenant), "%s", name);
 	return 0;
 }
 
@@ -317,9 +336,10 @@ request_head(struct request *q, const struct route_table *routes,
 	no->allow[0] = no->location[0] = '\0';
 	if ((r = check_credentials(h, no)) < 0 ||
 	    (r = find_route(q, routes, h, &u, vars, no)) < 0 ||
-	    (r = take_vars(q, vars, no)) < 0 || (r = take_key(q, h, no)) < 0)
+	    (r = take_vars(q, vars, no)) < 0 || (r = take_key(q, h, no)) < 0 ||
+	    (r = take_tenant(q, h, no)) < 0)
 		return r;
-	q->req.kind = q->route->stream;
+	q->req.kind = q->route->right->stream;
 	/* said at once: nobody needs to send what nobody will read */
 	if (h->framing == HTTP_BODY_LENGTH &&
 	    h->content_length > route_body_max(q->route))

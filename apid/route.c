@@ -8,9 +8,12 @@
 #include "common/util.h"
 #include "proto/launch.h"
 #include "proto/objects.h"
+#include "proto/right.h"
 
 #define VMS "/api/v1/vms"
 #define VM VMS "/{name:vm}"
+#define TENANTS "/api/v1/tenants"
+#define TENANT TENANTS "/{name:tenant}"
 
 static uint32_t
 stop_more_ms(const void *query)
@@ -31,57 +34,74 @@ exec_detached(void *in, struct err *e)
 	return 0;
 }
 
+/* Without a right there is no route. */
+#define ROUTE(m, path, kind, right, ...)                                  \
+	{                                                                 \
+		HTTP_##m, path, ROUTE_##kind, &api_rights[RIGHT_##right], \
+		    __VA_ARGS__                                           \
+	}
 static const struct route rows[] = {
-	{ HTTP_GET, "/healthz", ROUTE_HEALTH, .ok = 200, .op = "getHealth",
-	    .about = "Does the suite serve?" },
-	{ HTTP_GET, "/openapi", ROUTE_OPENAPI, .ok = 200, .op = "getOpenAPI",
-	    .about = "This description." },
+	ROUTE(GET, "/healthz", HEALTH, HEALTH, .ok = 200, .op = "getHealth",
+	    .about = "Does the suite serve?"),
+	ROUTE(GET, "/openapi", OPENAPI, OPENAPI, .ok = 200, .op = "getOpenAPI",
+	    .about = "This description."),
 
-	{ HTTP_GET, VMS, ROUTE_ASK, API_VM_LIST, .query = &vm_query_table,
+	ROUTE(GET, VMS, ASK, VM_LIST, .query = &vm_query_table,
 	    .out = &vm_table, .list = true, .ok = 200, .op = "listVMs",
-	    .about = "VMs." },
-	{ HTTP_POST, VMS, ROUTE_ASK, API_VM_CREATE, .in = &vm_create_table,
+	    .about = "VMs."),
+	ROUTE(POST, VMS, ASK, VM_CREATE, .in = &vm_create_table,
 	    .out = &vm_table, .ok = 201, .op = "createVM",
-	    .about = "Makes a VM and starts it." },
-	{ HTTP_GET, VM, ROUTE_ASK, API_VM_GET, .out = &vm_table, .ok = 200,
-	    .op = "getVMByName", .about = "One VM." },
-	{ HTTP_DELETE, VM, ROUTE_ASK, API_VM_DELETE, .ok = 204,
-	    .op = "destroyVM", .about = "Stops and removes a VM." },
-	{ HTTP_POST, VM "/start", ROUTE_ASK, API_VM_START, .out = &vm_table,
-	    .ok = 200, .op = "startVM", .about = "Starts a VM." },
-	{ HTTP_POST, VM "/stop", ROUTE_ASK, API_VM_STOP,
-	    .query = &vm_stop_table, .out = &vm_table, .more_ms = stop_more_ms,
-	    .ok = 200, .op = "stopVM", .about = "Stops a VM." },
-	{ HTTP_POST, VM "/kill", ROUTE_CALL, API_STREAM, STREAM_SIGNAL,
-	    .in = &vm_signal_table, .out = &vm_signalled_table, .ok = 200,
-	    .op = "signalVM",
-	    .about = "Sends a signal to the commands that run in a VM." },
-	{ HTTP_POST, VM "/rename", ROUTE_ASK, API_VM_RENAME,
-	    .in = &vm_rename_table, .out = &vm_table, .ok = 200,
-	    .op = "renameVM", .about = "Gives a VM another name." },
-	{ HTTP_GET, VM "/exec", ROUTE_EXEC, API_STREAM, STREAM_EXEC, .ok = 101,
-	    .op = "vmExecWebSocket",
-	    .about = "Runs a program: WebSocket v5.channel.k8s.io." },
-	{ HTTP_POST, VM "/exec", ROUTE_CALL, API_STREAM, STREAM_EXEC,
-	    .in = &exec_request_table, .imply = exec_detached,
-	    .out = &exec_started_table, .ok = 201, .op = "vmExecDetached",
-	    .about = "Starts a program that goes on by itself." },
-	{ HTTP_GET, "/ws/v1/vms/{name:vm}/console", ROUTE_CONSOLE, API_STREAM,
-	    STREAM_CONSOLE, .ok = 101, .op = "vmConsoleWebSocket",
-	    .about = "The serial console: WebSocket, binary frames." },
-	{ HTTP_GET, VM "/console-log", ROUTE_LOG, API_STREAM,
-	    STREAM_CONSOLE_LOG, .ok = 200, .op = "getVMConsoleLog",
-	    .query = &log_query_table,
-	    .about = "What the serial console said; ?follow=1 goes on." },
-	{ HTTP_GET, VM "/vmm-log", ROUTE_LOG, API_STREAM, STREAM_VMM_LOG,
-	    .query = &log_query_table, .ok = 200, .op = "getVMMLog",
-	    .about = "What the hypervisor and its helpers said." },
+	    .about = "Makes a VM and starts it."),
+	ROUTE(GET, VM, ASK, VM_GET, .out = &vm_table, .ok = 200,
+	    .op = "getVMByName", .about = "One VM."),
+	ROUTE(DELETE, VM, ASK, VM_DELETE, .ok = 204, .op = "destroyVM",
+	    .about = "Stops and removes a VM."),
+	ROUTE(POST, VM "/start", ASK, VM_START, .out = &vm_table, .ok = 200,
+	    .op = "startVM", .about = "Starts a VM."),
+	ROUTE(POST, VM "/stop", ASK, VM_STOP, .query = &vm_stop_table,
+	    .out = &vm_table, .more_ms = stop_more_ms, .ok = 200,
+	    .op = "stopVM", .about = "Stops a VM."),
+	ROUTE(POST, VM "/kill", CALL, SIGNAL, .in = &vm_signal_table,
+	    .out = &vm_signalled_table, .ok = 200, .op = "signalVM",
+	    .about = "Sends a signal to the commands that run in a VM."),
+	ROUTE(POST, VM "/rename", ASK, VM_RENAME, .in = &vm_rename_table,
+	    .out = &vm_table, .ok = 200, .op = "renameVM",
+	    .about = "Gives a VM another name."),
+	ROUTE(GET, VM "/exec", EXEC, EXEC, .ok = 101, .op = "vmExecWebSocket",
+	    .about = "Runs a program: WebSocket v5.channel.k8s.io."),
+	ROUTE(POST, VM "/exec", CALL, EXEC, .in = &exec_request_table,
+	    .imply = exec_detached, .out = &exec_started_table, .ok = 201,
+	    .op = "vmExecDetached",
+	    .about = "Starts a program that goes on by itself."),
+	ROUTE(GET, "/ws/v1/vms/{name:vm}/console", CONSOLE, CONSOLE, .ok = 101,
+	    .op = "vmConsoleWebSocket",
+	    .about = "The serial console: WebSocket, binary frames."),
+	ROUTE(GET, VM "/console-log", LOG, CONSOLE_LOG, .ok = 200,
+	    .op = "getVMConsoleLog", .query = &log_query_table,
+	    .about = "What the serial console said; ?follow=1 goes on."),
+	ROUTE(GET, VM "/vmm-log", LOG, VMM_LOG, .query = &log_query_table,
+	    .ok = 200, .op = "getVMMLog",
+	    .about = "What the hypervisor and its helpers said."),
 
-	{ HTTP_GET, "/api/v1/events/vms", ROUTE_EVENTS, API_EVENTS, .ok = 200,
-	    .op = "streamVMEvents", .about = "Events, as server-sent events." },
-	{ HTTP_GET, "/api/v1/system/doctor", ROUTE_ASK, API_DOCTOR,
-	    .out = &check_table, .list = true, .ok = 200, .op = "getDoctor",
-	    .about = "What this host can do." },
+	ROUTE(GET, TENANTS, ASK, TENANT_LIST, .out = &tenant_table,
+	    .list = true, .ok = 200, .op = "listTenants",
+	    .about = "Tenants that you are in."),
+	ROUTE(POST, TENANTS, ASK, TENANT_CREATE, .in = &tenant_create_table,
+	    .out = &tenant_table, .ok = 201, .op = "createTenant",
+	    .about = "Makes a tenant."),
+	ROUTE(GET, TENANT, ASK, TENANT_GET, .out = &tenant_table, .ok = 200,
+	    .op = "getTenantByName", .about = "One tenant."),
+	ROUTE(PATCH, TENANT, ASK, TENANT_CHANGE, .in = &tenant_change_table,
+	    .out = &tenant_table, .ok = 200, .op = "changeTenant",
+	    .about = "Changes what is given of a tenant."),
+	ROUTE(DELETE, TENANT, ASK, TENANT_DELETE, .query = &tenant_delete_table,
+	    .ok = 204, .op = "deleteTenant", .about = "Removes a tenant."),
+
+	ROUTE(GET, "/api/v1/events/vms", EVENTS, EVENTS, .ok = 200,
+	    .op = "streamVMEvents", .about = "Events, as server-sent events."),
+	ROUTE(GET, "/api/v1/system/doctor", ASK, DOCTOR, .out = &check_table,
+	    .list = true, .ok = 200, .op = "getDoctor",
+	    .about = "What this host can do."),
 };
 const struct route_table api_routes = { rows, nitems(rows) };
 

@@ -9,6 +9,7 @@
 #include "proto/api.h"
 
 struct err;
+struct right;
 struct table;
 struct url_path;
 
@@ -39,8 +40,7 @@ struct route {
 	 */
 	const char *path;
 	enum route_kind kind;
-	uint32_t verb; /* enum api_msg */
-	uint32_t stream; /* STREAM: enum launch_stream_kind */
+	const struct right *right; /* the verb, and who may */
 	/* of the query string; NULL: ignored.  One that says nothing is sent
 	 * for a list alone; that of a log goes in the message's head */
 	const struct table *query;

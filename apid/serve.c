@@ -10,6 +10,7 @@
 #include "common/log.h"
 #include "common/util.h"
 #include "proto/jbuf.h"
+#include "proto/right.h"
 
 /*
  * What a connection's bytes, its silence and its end lead to: the floor
@@ -56,7 +57,7 @@ on_fault(struct client *c)
 static bool
 is_open(const struct route *r)
 {
-	return r->kind == ROUTE_HEALTH;
+	return r->right->of == OF_ANYBODY;
 }
 
 /* Its body is gone; what the VM will get of it is held until that has ended. */

@@ -15,6 +15,7 @@
 #include "proto/jbuf.h"
 #include "proto/launch.h"
 #include "proto/objects.h"
+#include "proto/right.h"
 #include "proto/ward.h"
 
 #define INPUT_PIECE 16384
@@ -487,7 +488,8 @@ stream_start(struct client *c, int fd)
 		client_deadline(c, HEAD_MS); /* for the request */
 		return;
 	}
-	if (c->q.route->kind == ROUTE_CALL && c->q.route->stream == STREAM_EXEC)
+	if (c->q.route->kind == ROUTE_CALL &&
+	    c->q.route->right->stream == STREAM_EXEC)
 		c->stream->newer = "detach";
 	open_vm(
 	    c->stream, c->q.call.p != NULL ? c->q.call.p : "", c->q.call.len);

@@ -24,12 +24,13 @@ keep(uint64_t total, uint64_t part, uint32_t listed)
 }
 
 void
-share_init(struct share *s, uint64_t total, const uint32_t listed[SHARE_KINDS])
+share_init(struct share *s, uint64_t total, const uint32_t listed[SHARE_LISTED])
 {
 	s->total = total;
 	s->kept[SHARE_USER] = keep(total, SHARE_KEPT_USERS, listed[SHARE_USER]);
 	s->kept[SHARE_ADMIN] =
 	    keep(total, SHARE_KEPT_ADMINS, listed[SHARE_ADMIN]);
+	s->kept[SHARE_MEMBER] = 0;
 	s->common = total - s->kept[SHARE_USER] * listed[SHARE_USER] -
 	    s->kept[SHARE_ADMIN] * listed[SHARE_ADMIN];
 	s->is_scarce = (listed[SHARE_USER] > 0 && s->kept[SHARE_USER] == 0) ||
@@ -90,7 +91,8 @@ would_take(
 		return -EBUSY;
 	had = of_common(s, who, has);
 	gets = of_common(s, who, has + n);
-	if (gets - had > left || (s->is_scarce && gets > left))
+	if (gets - had > left ||
+	    ((s->is_scarce || who.kind == SHARE_MEMBER) && gets > left))
 		return -EBUSY;
 	*ret = gets - had;
 	return 0;

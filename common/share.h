@@ -15,7 +15,14 @@
  * Where more callers are listed than something can be kept for, a caller gets
  * more of what is common only while more is left of it than it has itself.
  */
-enum share_kind { SHARE_USER, SHARE_ADMIN, SHARE_KINDS };
+enum share_kind {
+	SHARE_USER, /* that mews.conf lists */
+	SHARE_ADMIN, /* likewise, and root */
+	SHARE_MEMBER, /* of a tenant, and not listed: nothing is kept for it,
+			 and it is as where callers are too many */
+	SHARE_KINDS
+};
+#define SHARE_LISTED SHARE_MEMBER /* kinds that mews.conf lists */
 
 /* A caller: all that comes from one uid. */
 struct share_who {
@@ -41,7 +48,7 @@ struct share {
 
 /* listed: how many callers of each kind there can be. */
 void share_init(
-    struct share *s, uint64_t total, const uint32_t listed[SHARE_KINDS]);
+    struct share *s, uint64_t total, const uint32_t listed[SHARE_LISTED]);
 /* Forgets all; s may be zero. */
 void share_clear(struct share *s);
 /* Would share_take() have that for it now? */

@@ -114,11 +114,15 @@ THING_TESTS := write_test write_fails_test wait_test
 $(foreach t,$(THING_TESTS),$(eval UNIT_OBJ_$t := $(OBJECT_OBJ) \
 	$(B)/obj/tests/orchd/thing.o $(B)/obj/tests/suite/ev.o))
 $(foreach t,$(THING_TESTS),$(eval $(B)/unit/orchd/$t: $(UNIT_OBJ_$t)))
+TENANT_OBJ := $(call obj,$(addprefix orchd/tenant/,tenant.c member.c))
+UNIT_OBJ_tenant_test := $(TENANT_OBJ) $(call obj,tests/suite/ev.c \
+	$(addprefix orchd/object/,object.c wait.c))
+$(B)/unit/orchd/tenant_test: $(UNIT_OBJ_tenant_test)
 VM_TESTS := vm_converge_test vm_facts_test vm_part_test vm_temporary_test
 $(foreach t,$(VM_TESTS),$(eval UNIT_OBJ_$t := $(OBJECT_OBJ) $(call obj, \
 	orchd/text.c orchd/who.c tests/orchd/vm_played.c tests/suite/ev.c \
 	$(addprefix orchd/vm/,part.c vm.c vm_step.c vm_fsm.c vm_converge.c \
-	temporary.c queue.c))))
+	temporary.c queue.c)) $(TENANT_OBJ)))
 $(foreach t,$(VM_TESTS),$(eval $(B)/unit/orchd/$t: $(UNIT_OBJ_$t)))
 
 UNIT_OBJ_launchd_fsm_test := $(B)/obj/launchd/fsm.o

@@ -19,6 +19,7 @@
 #include "orchd/link/link_net.h"
 #include "orchd/orchd.h"
 #include "orchd/stored.h"
+#include "orchd/tenant/tenant_kind.h"
 #include "orchd/turn.h"
 #include "orchd/vm/vm_kind.h"
 
@@ -35,9 +36,14 @@ load_vm(void *arg, const struct vm_row *row, struct err *e)
 		return -ENOMEM;
 	vm->row = *row;
 	vm->row.request = (struct store_doc){ 0 };
+	vm->obj.tenant = tenant_by_id(&o->tenants, row->tenant);
 	vm->obj.life = OBJECT_STORED;
-	r = table_restore(&stored_request, row->request.version,
-	    row->request.text, row->request.len, &vm->request, e);
+	r = vm->obj.tenant != NULL
+	    ? 0
+	    : err_set(e, -EBADMSG, "tenant: there is none of this number");
+	r = r < 0 ? r
+		  : table_restore(&stored_request, row->request.version,
+			row->request.text, row->request.len, &vm->request, e);
 	if (r == 0)
 		r = vm_add(vm);
 	if (r < 0)
@@ -74,7 +80,13 @@ load_broken(void *arg, const struct vm_broken *b)
 	if (vm == NULL)
 		return -ENOMEM;
 	vm->row = b->row;
-	vm->row.tenant = o->tenant.id; /* the one there is */
+	if ((vm->obj.tenant = tenant_by_id(&o->tenants, b->row.tenant)) == NULL)
+		vm->obj.tenant = tenant_by_name(&o->tenants, TENANT_DEFAULT);
+	if (vm->obj.tenant == NULL) {
+		vm_free(vm);
+		return -ENOENT;
+	}
+	vm->row.tenant = vm->obj.tenant->row.id;
 	if (!b->has_slot)
 		vm->row.slot = UINT32_MAX; /* nobody's */
 	vm->obj.life = OBJECT_STORED;
@@ -94,18 +106,9 @@ load_idem(void *arg, const struct idem_row *row)
 }
 
 static int
-load_tenant(
-    void *arg, int64_t tenant, const char *name, uint64_t seq, int64_t last_id)
+load_tenant(void *arg, const struct tenant_row *row, struct err *e)
 {
-	struct orchd *o = arg;
-
-	if (o->tenant.id != 0)
-		return 0; /* one tenant so far */
-	o->tenant.id = tenant;
-	(void)strncat(o->tenant.name, name, sizeof(o->tenant.name) - 1);
-	o->tenant.last_seq = o->tenant.told_seq = seq;
-	o->tenant.last_id = last_id;
-	return 0;
+	return tenant_load(arg, row, e);
 }
 
 static const struct store_load loader = { load_vm, load_broken, load_idem,
@@ -144,6 +147,7 @@ events_set(struct orchd *o)
 static void
 orchd_close(struct orchd *o)
 {
+	struct tenant *t;
 	struct vm *vm;
 	size_t i;
 
@@ -163,6 +167,8 @@ orchd_close(struct orchd *o)
 	conn_end_room(o, ROOM_API_ADMIN);
 	while ((vm = TAILQ_FIRST(&o->vms.list)) != NULL)
 		vm_free(vm);
+	while ((t = tenant_first(&o->tenants)) != NULL)
+		tenant_free(t);
 	log_info("stopped");
 }
 
@@ -187,6 +193,7 @@ main(int argc, char *argv[], char *envp[])
 	o.listed[SHARE_ADMIN] = o.conf.nadmins + 1; /* and root */
 	share_init(&o.temporaries, o.conf.max_vms, o.listed);
 	share_init(&o.logs, LOGS_MAX, o.listed);
+	tenants_init(&o.tenants);
 	TAILQ_INIT(&o.vms.list);
 	TAILQ_INIT(&o.vms.renames);
 	RB_INIT(&o.vms.by_vmid);
@@ -204,16 +211,17 @@ main(int argc, char *argv[], char *envp[])
 	if (store_open(STORE_PATH, &o.store, &e) < 0 ||
 	    store_read(o.store, &loader, &o, &e) < 0)
 		fatal("%s", e.msg);
+	if (tenant_by_name(&o.tenants, TENANT_DEFAULT) == NULL)
+		fatal("store: no tenant " TENANT_DEFAULT);
 	if ((r = store_try(o.store)) < 0)
 		log_error("store: cannot be written: %s; VMs live on, and what "
 			  "is asked of them is refused",
 		    strerrordesc_np(-r));
 	if (store_start(o.store, o.base, &e) < 0)
 		fatal("%s", e.msg);
-	if (o.tenant.id == 0)
-		fatal("store: no tenant");
 	orchd_filter();
 	turn_init(&o);
+	tenants_begin(&o);
 	boot_ready();
 	if (event_base_dispatch(o.base) < 0)
 		fatal("event loop");

@@ -11,6 +11,7 @@
 #include "orchd/object/idem.h"
 #include "orchd/object/object.h"
 #include "orchd/store.h"
+#include "orchd/tenant/tenant.h"
 #include "orchd/vm/part.h"
 #include "orchd/vm/vm.h"
 #include "proto/boot_room.h"
@@ -26,14 +27,6 @@ struct event_base;
  * All that orchd is, in the order of its floors: a file calls downwards;
  * upwards goes a row of a table, a list or a callback (docs/architecture.md).
  */
-struct tenant {
-	int64_t id;
-	char name[STORE_NAME_MAX];
-	uint64_t last_seq; /* last event number given */
-	uint64_t told_seq; /* last one on the disk: what "now" is to a reader */
-	int64_t last_id;
-};
-
 /*
  * Of ends of streams and callers' sockets: so many wait for one room to read
  * them, which one that was taken over need never do.  With what else orchd has
@@ -51,8 +44,8 @@ struct orchd {
 	uint32_t life[ROOM_MAX]; /* of each room: which one is there */
 	/* rows and store */
 	struct store *store;
-	struct tenant tenant; /* "default": the one there is so far */
 	/* objects */
+	struct tenants tenants;
 	struct objects objects;
 	struct vms vms;
 	struct share temporaries; /* of max_vms: VMs, by who made them */
@@ -70,7 +63,7 @@ struct orchd {
 	/* callers */
 	struct chan *api[2]; /* users, admins */
 	struct conns conns;
-	uint32_t listed[SHARE_KINDS]; /* in mews.conf, root too */
+	uint32_t listed[SHARE_LISTED]; /* in mews.conf, root too */
 };
 
 /* confine.c */

@@ -85,6 +85,9 @@ static const struct col tenant_cols[] = {
 	{ COL(T, name, COL_TEXT), .flags = COL_SHOW, .check = name_check },
 	{ COL(T, last_seq, COL_INT), FROM_0 },
 	{ COL(T, last_id, COL_INT), FROM_0 },
+	{ COL(T, spec, COL_DOC), .flags = COL_SET },
+	{ COL_AS(T, spec.version, COL_INT, "spec_v"), .flags = COL_SET,
+	    .max = INT32_MAX },
 };
 #undef T
 

@@ -79,6 +79,9 @@ static const char *const migrations[] = {
 	"ALTER TABLE event DROP COLUMN wire;",
 	/* 4: the state says what is wanted */
 	"ALTER TABLE vm DROP COLUMN desired;",
+	/* 5: who is in a tenant, and what it may have */
+	("ALTER TABLE tenant ADD COLUMN spec TEXT NOT NULL DEFAULT '{}';"
+	 "ALTER TABLE tenant ADD COLUMN spec_v INTEGER NOT NULL DEFAULT 1;"),
 };
 
 /* Each is made from its type's columns, or written here (store_int.h). */
@@ -104,6 +107,13 @@ static const struct {
 	    " WHERE id = :tenant" },
 	[STMT_IDEM_PUT] = { &idem_rows, row_upsert, NULL },
 	[STMT_IDEM_DEL] = { &idem_rows, row_delete, NULL },
+	[STMT_TENANT_PUT] = { &tenant_rows, row_insert, NULL },
+	[STMT_TENANT_SET] = { &tenant_rows, row_update, NULL },
+	[STMT_TENANT_EVENTS] = { &tenant_rows, NULL,
+	    "DELETE FROM event WHERE tenant = :id" },
+	[STMT_TENANT_IDEMS] = { &tenant_rows, NULL,
+	    "DELETE FROM idem WHERE tenant = :id" },
+	[STMT_TENANT_DEL] = { &tenant_rows, row_delete, NULL },
 };
 
 static const char events_tail[] =
@@ -377,6 +387,29 @@ sql_idem_del(sqlite3_stmt *stmt[STMT_MAX], const struct idem_row *row)
 	return run_row(stmt, STMT_IDEM_DEL, row);
 }
 
+int
+sql_tenant_put(sqlite3_stmt *stmt[STMT_MAX], const struct tenant_row *row)
+{
+	return run_row(stmt, STMT_TENANT_PUT, row);
+}
+
+int
+sql_tenant_set(sqlite3_stmt *stmt[STMT_MAX], const struct tenant_row *row)
+{
+	return run_row(stmt, STMT_TENANT_SET, row);
+}
+
+int
+sql_tenant_del(sqlite3_stmt *stmt[STMT_MAX], const struct tenant_row *row)
+{
+	int r;
+
+	if ((r = run_row(stmt, STMT_TENANT_EVENTS, row)) < 0 ||
+	    (r = run_row(stmt, STMT_TENANT_IDEMS, row)) < 0)
+		return r;
+	return run_row(stmt, STMT_TENANT_DEL, row);
+}
+
 union any_row {
 	struct vm_row vm;
 	struct idem_row idem;
@@ -402,10 +435,7 @@ static int
 give_tenant(const union any_row *row, const struct store_load *cb, void *arg,
     struct err *e)
 {
-	const struct tenant_row *t = &row->tenant;
-
-	(void)e;
-	return cb->tenant(arg, t->id, t->name, t->last_seq, t->last_id);
+	return cb->tenant(arg, &row->tenant, e);
 }
 
 /* A VM that cannot be read; given when all others are. */

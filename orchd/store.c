@@ -30,6 +30,7 @@ struct op {
 		struct vm_row vm;
 		struct event_row event;
 		struct idem_row idem;
+		struct tenant_row tenant;
 	} u;
 	size_t textlen;
 	char text[];
@@ -195,6 +196,37 @@ txn_idem_del(struct txn *t, const struct idem_row *row)
 		o->u.idem = *row;
 }
 
+static void
+add_tenant(struct txn *t, enum op_kind kind, const struct tenant_row *row)
+{
+	struct op *o = op_add(t, kind, row->spec.text, row->spec.len);
+
+	if (o == NULL)
+		return;
+	o->u.tenant = *row;
+	o->u.tenant.spec.text = o->text;
+}
+
+void
+txn_tenant_put(struct txn *t, const struct tenant_row *row)
+{
+	add_tenant(t, OP_TENANT_PUT, row);
+}
+
+void
+txn_tenant_set(struct txn *t, const struct tenant_row *row)
+{
+	add_tenant(t, OP_TENANT_SET, row);
+}
+
+void
+txn_tenant_del(struct txn *t, int64_t id)
+{
+	const struct tenant_row row = { .id = id };
+
+	add_tenant(t, OP_TENANT_DEL, &row);
+}
+
 static int
 op_run(struct store *s, const struct op *o)
 {
@@ -213,6 +245,12 @@ op_run(struct store *s, const struct op *o)
 		return sql_idem(s->stmt, &o->u.idem);
 	case OP_IDEM_DEL:
 		return sql_idem_del(s->stmt, &o->u.idem);
+	case OP_TENANT_PUT:
+		return sql_tenant_put(s->stmt, &o->u.tenant);
+	case OP_TENANT_SET:
+		return sql_tenant_set(s->stmt, &o->u.tenant);
+	case OP_TENANT_DEL:
+		return sql_tenant_del(s->stmt, &o->u.tenant);
 	}
 	return -EINVAL;
 }

@@ -31,6 +31,15 @@ struct store_doc {
 	int32_t version; /* of the object */
 };
 
+/* Whose things are, and the last numbers given in it. */
+struct tenant_row {
+	int64_t id;
+	char name[STORE_NAME_MAX];
+	uint64_t last_seq; /* of events */
+	int64_t last_id; /* of VMs */
+	struct store_doc spec; /* a struct tenant_spec */
+};
+
 /* A VM as it survives everything. */
 struct vm_row {
 	uint64_t vmid;
@@ -80,9 +89,8 @@ struct store_load {
 	/* After all others.  -EBADMSG of vm() makes it one of these too. */
 	int (*broken)(void *arg, const struct vm_broken *);
 	int (*idem)(void *arg, const struct idem_row *);
-	/* Last sequence number and last VM id of a tenant. */
-	int (*tenant)(void *arg, int64_t tenant, const char *name, uint64_t seq,
-	    int64_t last_id);
+	/* First, all of them. */
+	int (*tenant)(void *arg, const struct tenant_row *, struct err *e);
 };
 
 /*
@@ -118,6 +126,11 @@ void txn_vm_set(struct txn *t, const struct vm_row *row);
 /* Another name for a row that is there; -EEXIST when it is another VM's. */
 void txn_vm_name(struct txn *t, uint64_t vmid, const char *name);
 void txn_vm_del(struct txn *t, uint64_t vmid);
+/* Its spec alone, of one that is there. */
+void txn_tenant_set(struct txn *t, const struct tenant_row *row);
+void txn_tenant_put(struct txn *t, const struct tenant_row *row);
+/* With its events and keys; -EEXIST: it still has a VM. */
+void txn_tenant_del(struct txn *t, int64_t id);
 void txn_event(struct txn *t, const struct event_row *row);
 void txn_idem(struct txn *t, const struct idem_row *row);
 /* Forgets the key of row. */

@@ -34,12 +34,6 @@ struct row_type {
 	const struct col *cols;
 	size_t ncols;
 };
-struct tenant_row {
-	int64_t id;
-	char name[STORE_NAME_MAX];
-	uint64_t last_seq;
-	int64_t last_id;
-};
 extern const struct row_type vm_rows, event_rows, idem_rows, tenant_rows;
 
 /*
@@ -78,7 +72,10 @@ enum op_kind {
 	OP_VM_DEL,
 	OP_EVENT,
 	OP_IDEM,
-	OP_IDEM_DEL
+	OP_IDEM_DEL,
+	OP_TENANT_PUT,
+	OP_TENANT_SET,
+	OP_TENANT_DEL
 };
 
 enum stmt {
@@ -92,6 +89,11 @@ enum stmt {
 	STMT_EVENT_SEQ,
 	STMT_IDEM_PUT,
 	STMT_IDEM_DEL,
+	STMT_TENANT_PUT,
+	STMT_TENANT_SET,
+	STMT_TENANT_EVENTS,
+	STMT_TENANT_IDEMS,
+	STMT_TENANT_DEL,
 	STMT_MAX
 };
 
@@ -112,6 +114,9 @@ int sql_vm_del(sqlite3_stmt *stmt[STMT_MAX], const struct vm_row *row);
 int sql_event(sqlite3_stmt *stmt[STMT_MAX], const struct event_row *row);
 int sql_idem(sqlite3_stmt *stmt[STMT_MAX], const struct idem_row *row);
 int sql_idem_del(sqlite3_stmt *stmt[STMT_MAX], const struct idem_row *row);
+int sql_tenant_put(sqlite3_stmt *stmt[STMT_MAX], const struct tenant_row *row);
+int sql_tenant_set(sqlite3_stmt *stmt[STMT_MAX], const struct tenant_row *row);
+int sql_tenant_del(sqlite3_stmt *stmt[STMT_MAX], const struct tenant_row *row);
 int sql_oldest(sqlite3_stmt *st, int64_t tenant, uint64_t *ret);
 int sql_events(sqlite3_stmt *st, int64_t tenant, uint64_t after,
     unsigned int max, int (*cb)(void *arg, const struct event_row *),

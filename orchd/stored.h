@@ -10,6 +10,7 @@
  * is a new version, and `make golden` adds its line.
  */
 extern const struct stored stored_request; /* struct vm_create; vm.request */
+extern const struct stored stored_tenant; /* struct tenant_spec; tenant.spec */
 extern const struct stored stored_event; /* struct event_view; event.body */
 
 #endif

@@ -27,6 +27,9 @@ who_role(const struct orchd_conf *conf, uid_t uid)
 struct share_who
 who_shares(const struct orchd_conf *conf, uid_t uid)
 {
-	return (struct share_who){ uid,
-		who_role(conf, uid) == ROLE_ADMIN ? SHARE_ADMIN : SHARE_USER };
+	static const enum share_kind kinds[] = { [ROLE_NONE] = SHARE_MEMBER,
+		[ROLE_USER] = SHARE_USER,
+		[ROLE_ADMIN] = SHARE_ADMIN };
+
+	return (struct share_who){ uid, kinds[who_role(conf, uid)] };
 }

@@ -21,7 +21,9 @@ api_caller_check(const void *p)
 	struct api_caller v;
 
 	LOAD(v, p);
-	return v.conn != 0 && v.role <= ROLE_ADMIN ? 0 : -EINVAL;
+	return v.conn != 0 && v.role <= ROLE_ADMIN && v.share < SHARE_KINDS
+	    ? 0
+	    : -EINVAL;
 }
 
 int
@@ -38,7 +40,10 @@ api_req_check(const void *p)
 	for (i = 0; i < API_VARS_MAX; i++)
 		if (memchr(v.var[i], '\0', sizeof(v.var[i])) == NULL)
 			return -EINVAL;
-	return memchr(v.key, '\0', sizeof(v.key)) != NULL ? 0 : -EINVAL;
+	return memchr(v.key, '\0', sizeof(v.key)) != NULL &&
+		memchr(v.tenant, '\0', sizeof(v.tenant)) != NULL
+	    ? 0
+	    : -EINVAL;
 }
 
 int

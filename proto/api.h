@@ -3,6 +3,8 @@
 
 #include <stdint.h>
 
+#include "common/share.h"
+
 /*
  * apid <-> orchd.  apid holds no right (I1): every request names a
  * connection that orchd accepted and identified, and orchd decides.
@@ -30,6 +32,11 @@ enum api_msg {
 				also with none */
 	API_DOCTOR = 0x0219, /* -> checks of this host */
 	API_VM_RENAME = 0x021a, /* var, key; tail: vm_rename */
+	API_TENANT_LIST = 0x021b, /* those that the caller is in */
+	API_TENANT_GET = 0x021c, /* var: the tenant */
+	API_TENANT_CREATE = 0x021d, /* key; tail: tenant_create */
+	API_TENANT_CHANGE = 0x021e, /* var, key; tail: tenant_change */
+	API_TENANT_DELETE = 0x021f, /* var, key; tail: tenant_delete, or none */
 };
 
 struct api_conn {
@@ -42,13 +49,15 @@ enum api_role { ROLE_NONE, ROLE_USER, ROLE_ADMIN };
 /* For a caller without one. */
 #define API_NOT_LISTED                                         \
 	"access denied: your user is not listed in mews.conf " \
-	"(users, admins)"
+	"(users, admins), and is in no tenant"
 
 /* apid shares out what it has by that; what a caller may do orchd decides. */
 struct api_caller {
 	uint64_t conn;
 	uint32_t uid;
 	uint32_t role; /* enum api_role */
+	uint32_t share; /* enum share_kind */
+	uint32_t pad;
 };
 
 #define API_VARS_MAX 2 /* variables of a path */
@@ -64,6 +73,7 @@ struct api_req {
 	char var[API_VARS_MAX][API_NAME_MAX]; /* of the path, in its order; ""
 						 behind the last */
 	char key[API_KEY_MAX]; /* "" when none was sent */
+	char tenant[API_NAME_MAX]; /* chosen by the caller; "": none was */
 };
 #define API_NOW UINT64_MAX
 #define API_AT_ONCE 1U

@@ -268,6 +268,115 @@ static const struct field event_gap_fields[] = {
 };
 #undef G
 
+const char *const tenant_role_names[] = { "none", "viewer", "operator", "admin",
+	"host admin", NULL };
+/* Those that can be given. */
+static const char *const member_role_names[] = { "none", "viewer", "operator",
+	"admin", NULL };
+static const char *const member_kind_names[] = { "user", "group", NULL };
+static const char *const tenant_status_names[] = { "active", "suspended",
+	"deleting", NULL };
+static const char *const no_yes_names[] = { "0", "1", NULL };
+
+#define M struct tenant_member
+static const struct field tenant_member_fields[] = {
+	{ F_(M, kind, FT_ENUM), .flags = REQ, .names = member_kind_names,
+	    .doc = "a user of the host, or all who are in a group of it" },
+	{ F_INTF(M, id, REQ), .max = UINT32_MAX - 1,
+	    .doc = "its number on the host" },
+	{ F_(M, role, FT_ENUM), .flags = REQ, .names = member_role_names,
+	    .doc = "what it may do; none takes it out" },
+};
+#undef M
+
+#define A struct tenant_amounts
+#define AMOUNT(m, text)                                              \
+	{                                                            \
+		F_INTF(A, m, FF_OPTIONAL), .max = TENANT_AMOUNT_MAX, \
+					   .doc = (text)             \
+	}
+static const struct field tenant_amounts_fields[] = {
+	AMOUNT(vms, "VMs"),
+	AMOUNT(cpus, "virtual CPUs of all of them"),
+	AMOUNT(memory_mb, "memory of all of them, in MiB"),
+	AMOUNT(operations, "requests under way that change something"),
+	AMOUNT(streams, "commands, consoles and logs that are open"),
+	AMOUNT(readers, "readers of events"),
+	AMOUNT(requests, "requests a second"),
+};
+_Static_assert(
+    nitems(tenant_amounts_fields) == TENANT_AMOUNTS, "in the enum's order");
+#undef A
+
+#define MEMBERS(T, text)                                       \
+	{                                                      \
+		F_(T, members, FT_OBJS),                       \
+		    .flags = OMIT, .max = TENANT_MEMBERS_MAX,  \
+		    .sub = &tenant_member_table, .doc = (text) \
+	}
+#define QUOTAS(T)                                                      \
+	{                                                              \
+		F_(T, quotas, FT_OBJ),                                 \
+		    .sub = &tenant_amounts_table,                      \
+		    .doc = "the most that it may have; 0: as the host" \
+	}
+#define SUSPENDED(T, fl)                                                      \
+	{                                                                     \
+		F_(T, suspended, FT_BOOL), .flags = (fl),                     \
+					   .doc = "its members may only look" \
+	}
+
+#define S struct tenant_spec
+static const struct field tenant_spec_fields[] = {
+	SUSPENDED(S, OMIT),
+	{ F_(S, deleting, FT_BOOL), .flags = OMIT, .doc = "it is to go" },
+	{ F_(S, created_at, FT_TIME), .flags = OMIT, .doc = "when created" },
+	QUOTAS(S),
+	MEMBERS(S, "who is in it"),
+};
+#undef S
+
+#define C struct tenant_create
+static const struct field tenant_create_fields[] = {
+	{ F_(C, name, FT_STR), .flags = REQ, .min = 1, .max = NAME_LEN_MAX,
+	    .rule = &rule_name, .doc = "name, unique on the host" },
+	SUSPENDED(C, OMIT),
+	QUOTAS(C),
+	MEMBERS(C, "who is in it"),
+};
+#undef C
+
+#define C struct tenant_change
+static const struct field tenant_change_fields[] = {
+	SUSPENDED(C, FF_OPTIONAL),
+	{ F_(C, quotas, FT_OBJ), .flags = FF_OPTIONAL,
+	    .sub = &tenant_amounts_table,
+	    .doc = "those that are given, 0: as the host" },
+	MEMBERS(C, "those that come, go or have another role"),
+};
+#undef C
+
+static const struct field tenant_delete_fields[] = {
+	{ F_(struct tenant_delete, force, FT_ENUM), .names = no_yes_names,
+	    .doc = "1: its VMs go with it" },
+};
+
+#define V struct tenant_view
+static const struct field tenant_fields[] = {
+	{ F_(V, name, FT_STR), .flags = REQ, .min = 1, .max = NAME_LEN_MAX,
+	    .rule = &rule_name, .doc = "name, unique on the host" },
+	{ F_(V, status, FT_ENUM), .flags = REQ, .names = tenant_status_names,
+	    .doc = "suspended: its members may only look" },
+	{ F_(V, role, FT_ENUM), .flags = REQ, .names = tenant_role_names,
+	    .doc = "what you may do in it" },
+	{ F_(V, created_at, FT_TIME), .flags = OMIT, .doc = "when created" },
+	QUOTAS(V),
+	{ F_(V, used, FT_OBJ), .sub = &tenant_amounts_table,
+	    .doc = "what it has of that" },
+	MEMBERS(V, "who is in it, but for those that mews.conf lists"),
+};
+#undef V
+
 #define C struct check_view
 static const struct field check_fields[] = {
 	{ F_(C, name, FT_STR), .flags = REQ, .min = 1, .max = 63,
@@ -347,6 +456,13 @@ TABLE(exec_details, "ExecDetails", "The causes of a status.");
 TABLE(exec_status, "ExecStatus", "How a program in a VM ended.");
 TABLE_OF(event, struct event_view, "Event", "Something that happened to a VM.");
 TABLE(event_gap, "EventGap", "Events that a reader does not get.");
+TABLE(tenant_member, "TenantMember", "Who is in a tenant, and as what.");
+TABLE(tenant_amounts, "TenantAmounts", "What a tenant has, or may have.");
+TABLE(tenant_spec, "TenantSpec", "A tenant, as it is stored.");
+TABLE(tenant_create, "TenantCreate", "What a tenant is to be.");
+TABLE(tenant_change, "TenantChange", "What changes about a tenant.");
+TABLE(tenant_delete, "TenantDelete", "How a tenant goes.");
+TABLE_OF(tenant, struct tenant_view, "Tenant", "Whose things are.");
 TABLE_OF(check, struct check_view, "Check", "What was found of one thing.");
 TABLE(api_error, "Error", "Every answer that is not what was asked for.");
 TABLE(boot_ipv4, "BootIPv4", "A guest's IPv4 settings.");
@@ -373,12 +489,32 @@ const struct object_info objects[] = {
 	{ &exec_status_table, 0, true },
 	{ &event_table, 0, true },
 	{ &event_gap_table, 0, true },
+	{ &tenant_member_table, TABLE_STRICT, true },
+	{ &tenant_amounts_table, TABLE_STRICT, true },
+	{ &tenant_spec_table, TABLE_STRICT, false },
+	{ &tenant_create_table, TABLE_STRICT, true },
+	{ &tenant_change_table, TABLE_STRICT, true },
+	{ &tenant_delete_table, 0, false },
+	{ &tenant_table, 0, true },
 	{ &check_table, 0, true },
 	{ &api_error_table, 0, true },
 	{ &boot_ipv4_table, TABLE_STRICT, false },
 	{ &boot_spec_table, TABLE_STRICT, false },
 	{ NULL, 0, false },
 };
+
+uint64_t *
+tenant_amount(struct tenant_amounts *a, enum tenant_amount which)
+{
+	return (uint64_t *)(void *)((char *)a +
+	    tenant_amounts_fields[which].offset);
+}
+
+const char *
+tenant_amount_name(enum tenant_amount which)
+{
+	return tenant_amounts_fields[which].name;
+}
 
 unsigned int
 object_flags(const struct table *t)

@@ -272,6 +272,104 @@ struct event_gap {
 	char message[256];
 };
 
+/* What somebody may do in a tenant, each more than the one before; the numbers
+ * are also the store's.  A host admin's is never given. */
+enum tenant_role {
+	TENANT_NONE,
+	TENANT_VIEWER,
+	TENANT_OPERATOR,
+	TENANT_ADMIN,
+	TENANT_HOST
+};
+extern const char *const tenant_role_names[];
+
+enum member_kind { MEMBER_USER, MEMBER_GROUP };
+#define TENANT_MEMBERS_MAX 128
+struct tenant_member {
+	uint64_t has;
+	uint8_t kind; /* enum member_kind */
+	uint32_t id; /* uid or gid of this host */
+	uint8_t role; /* enum tenant_role; NONE in a change: it goes */
+};
+
+/*
+ * What a tenant has, or may have: VMs, their processors and memory, running or
+ * not; requests that change something and are not answered; streams (commands,
+ * consoles, logs) and readers of events that are open; requests a second.  As a
+ * quota 0 is none of its own.  All are uint64_t, in the order of the enum.
+ */
+enum tenant_amount {
+	TENANT_VMS,
+	TENANT_CPUS,
+	TENANT_MEMORY_MB,
+	TENANT_OPERATIONS,
+	TENANT_STREAMS,
+	TENANT_READERS,
+	TENANT_REQUESTS,
+	TENANT_AMOUNTS
+};
+struct tenant_amounts {
+	uint64_t has;
+	uint64_t vms;
+	uint64_t cpus;
+	uint64_t memory_mb;
+	uint64_t operations;
+	uint64_t streams;
+	uint64_t readers;
+	uint64_t requests;
+};
+#define TENANT_AMOUNT_MAX (INT64_C(1) << 40)
+/* One of them; NULL has none. */
+uint64_t *tenant_amount(struct tenant_amounts *a, enum tenant_amount which);
+/* Their names. */
+const char *tenant_amount_name(enum tenant_amount which);
+
+/* What is stored of one, and what its makers say. */
+struct tenant_spec {
+	uint64_t has;
+	bool suspended; /* its members may only look */
+	bool deleting; /* stored only */
+	int64_t created_at; /* stored only */
+	struct tenant_amounts quotas;
+	struct objs members; /* struct tenant_member */
+};
+
+/* POST /api/v1/tenants */
+struct tenant_create {
+	uint64_t has;
+	char name[NAME_LEN_MAX + 1];
+	bool suspended;
+	struct tenant_amounts quotas;
+	struct objs members;
+};
+
+/* PATCH /api/v1/tenants/NAME: what is not given stays, also of a list. */
+struct tenant_change {
+	uint64_t has;
+	bool suspended;
+	struct tenant_amounts quotas;
+	struct objs members;
+};
+enum { TENANT_CHANGE_SUSPENDED, TENANT_CHANGE_QUOTAS, TENANT_CHANGE_MEMBERS };
+
+/* DELETE /api/v1/tenants/NAME?... */
+struct tenant_delete {
+	uint64_t has;
+	uint8_t force; /* 1: with all that it has */
+};
+
+enum tenant_status { TENANT_ACTIVE, TENANT_SUSPENDED, TENANT_DELETING };
+struct tenant_view {
+	uint64_t has;
+	char name[NAME_LEN_MAX + 1];
+	uint8_t status; /* enum tenant_status */
+	uint8_t role; /* enum tenant_role: of who asks */
+	int64_t created_at;
+	struct tenant_amounts quotas;
+	struct tenant_amounts used;
+	struct objs members;
+};
+
 /* GET /api/v1/system/doctor: what this host can do, a line each. */
 struct check_view {
 	uint64_t has;
@@ -322,6 +420,10 @@ extern const struct table vm_signalled_table, exec_request_table;
 extern const struct table exec_started_table, exec_cause_table,
     exec_details_table, empty_table;
 extern const struct table exec_status_table, event_table, event_gap_table;
+extern const struct table tenant_member_table, tenant_amounts_table;
+extern const struct table tenant_spec_table, tenant_create_table;
+extern const struct table tenant_change_table, tenant_delete_table;
+extern const struct table tenant_table;
 extern const struct table check_table, api_error_table;
 extern const struct table boot_ipv4_table, boot_spec_table;
 

@@ -4,9 +4,11 @@
 
 #include "common/cur.h"
 #include "common/fds.h"
+#include "orchd/api/access.h"
 #include "orchd/api/answer.h"
 #include "orchd/api/conn.h"
 #include "orchd/orchd.h"
+#include "orchd/tenant/tenant_view.h"
 #include "orchd/vm/vm.h"
 #include "orchd/vm/vm_view.h"
 
@@ -21,7 +23,7 @@ request_of(struct orchd *o, uint64_t conn, uint64_t id)
 	c->waits = NULL;
 	if (conn_chan(c) == NULL)
 		return NULL;
-	c->req = 0;
+	conn_answered(c);
 	return c;
 }
 
@@ -89,6 +91,33 @@ answer_vm(struct orchd *o, uint64_t conn, uint64_t id, unsigned int status,
 		return;
 	}
 	answer_send(c, id, &res, buf, w.used, -1);
+}
+
+void
+answer_tenant(struct orchd *o, uint64_t conn, uint64_t id, unsigned int status,
+    const struct tenant *t)
+{
+	struct api_res res = {
+		.conn = conn, .status = status, .doc = API_DOC_OBJECT
+	};
+	const struct conn *c = conn_find(o, conn);
+	uint8_t buf[API_TAIL_MAX];
+	struct tenant_view view;
+	struct wcur w;
+	int r;
+
+	if (c == NULL)
+		return;
+	wcur_init(&w, buf, sizeof(buf));
+	r = tenant_view(t, access_role(c, t), &view);
+	if (r == 0)
+		r = table_pack(&tenant_table, &view, &w);
+	table_clear(&tenant_table, &view);
+	if (r < 0)
+		answer_error(o, conn, id, 500,
+		    "tenant %s does not fit an answer", t->row.name);
+	else
+		answer_doc(o, id, &res, buf, w.used);
 }
 
 void

@@ -8,6 +8,7 @@
 
 struct conn;
 struct orchd;
+struct tenant;
 struct vm;
 
 /*
@@ -21,6 +22,9 @@ void answer_empty(
     struct orchd *o, uint64_t conn, uint64_t id, unsigned int status);
 void answer_vm(struct orchd *o, uint64_t conn, uint64_t id, unsigned int status,
     const struct vm *vm);
+/* What it shows depends on who asks. */
+void answer_tenant(struct orchd *o, uint64_t conn, uint64_t id,
+    unsigned int status, const struct tenant *t);
 /* buf as a document of any size; res as it is to be sent. */
 void answer_doc(struct orchd *o, uint64_t id, struct api_res *res,
     const void *buf, size_t len);

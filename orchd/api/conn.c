@@ -12,11 +12,14 @@
 #include "common/fds.h"
 #include "common/log.h"
 #include "common/util.h"
+#include "orchd/api/access.h"
 #include "orchd/api/conn.h"
+#include "orchd/api/peer.h"
 #include "orchd/object/wait.h"
 #include "orchd/orchd.h"
 #include "orchd/vm/vm.h"
 #include "orchd/who.h"
+#include "proto/right.h"
 
 /*
  * Connections of the Unix listener.  orchd accepts, reads from the kernel
@@ -105,6 +108,41 @@ end_stream(struct conn *c)
 	    vm_by_vmid(c->orchd, c->stream_of), c->who, c->stream_kind);
 }
 
+int
+conn_charge(
+    struct conn *c, struct tenant *t, enum tenant_amount what, struct err *e)
+{
+	struct charge *ch = what == TENANT_OPERATIONS ? &c->op : &c->open;
+	int r;
+
+	if (ch->tenant != 0)
+		return -EBUSY;
+	if ((r = tenant_take(t, what, e)) < 0)
+		return r;
+	ch->tenant = t->row.id;
+	ch->what = what;
+	return 0;
+}
+
+static void
+discharge(struct conn *c, struct charge *ch)
+{
+	struct tenant *t = tenant_by_id(&c->orchd->tenants, ch->tenant);
+
+	if (ch->tenant != 0 && t != NULL)
+		tenant_give(t, ch->what);
+	ch->tenant = 0;
+}
+
+void
+conn_answered(struct conn *c)
+{
+	c->req = 0;
+	discharge(c, &c->op);
+	if (c->open.what == TENANT_STREAMS && c->stream_of == 0)
+		discharge(c, &c->open);
+}
+
 void
 conn_end(struct conn *c, bool told)
 {
@@ -119,6 +157,8 @@ conn_end(struct conn *c, bool told)
 	if (c->queued_at != 0)
 		vm_queue_drop(vm_by_vmid(o, c->queued_at), c->id);
 	conn_unpark(c);
+	discharge(c, &c->op);
+	discharge(c, &c->open);
 	(void)RB_REMOVE(conn_tree, &o->conns.by_id, c);
 	if (c->is_counted)
 		share_give(share_of(c), c->who, 1);
@@ -129,6 +169,7 @@ conn_end(struct conn *c, bool told)
 	/* apid's copy too: nobody serves a caller without an identity */
 	(void)shutdown(c->sock, SHUT_RDWR);
 	fd_close(&c->sock);
+	peer_clear(&c->creds);
 	free(c);
 }
 
@@ -141,6 +182,48 @@ conn_end_room(struct orchd *o, uint32_t room)
 		next = RB_NEXT(conn_tree, &o->conns.by_id, c);
 		if (c->room == room)
 			conn_end(c, true);
+	}
+}
+
+/* What it has open needs more than its caller may. */
+static bool
+is_over(const struct conn *c, const struct tenant *t)
+{
+	const struct right *right = right_find(API_STREAM, c->stream_kind);
+	const struct vm *vm;
+
+	if (c->is_parked && c->tenant == t &&
+	    access_role(c, t) < api_rights[RIGHT_EVENTS].role)
+		return true;
+	if (c->stream_of == 0 && c->queued_at == 0)
+		return false;
+	vm = vm_by_vmid(
+	    c->orchd, c->stream_of != 0 ? c->stream_of : c->queued_at);
+	return vm != NULL && vm->obj.tenant == t &&
+	    (right == NULL || access_role(c, t) < right->role);
+}
+
+void
+conn_tenant_changed(struct orchd *o, const struct tenant *t)
+{
+	struct conn *c, *next;
+
+	for (c = RB_MIN(conn_tree, &o->conns.by_id); c != NULL; c = next) {
+		next = RB_NEXT(conn_tree, &o->conns.by_id, c);
+		if (RULE(TENANT_LEFT) && is_over(c, t))
+			conn_end(c, false);
+	}
+}
+
+void
+conn_tenant_gone(struct orchd *o, const struct tenant *t)
+{
+	struct conn *c, *next;
+
+	for (c = RB_MIN(conn_tree, &o->conns.by_id); c != NULL; c = next) {
+		next = RB_NEXT(conn_tree, &o->conns.by_id, c);
+		if (c->tenant == t)
+			conn_end(c, false);
 	}
 }
 
@@ -176,17 +259,14 @@ watch_hup(const struct conn *c)
 	    : 0;
 }
 
+/* What it is as a connection: who serves it, and of what it has a share.  What
+ * it may do is looked up with each request. */
 static void
-identify(struct conn *c, uid_t uid)
+identify(struct conn *c)
 {
-	const struct orchd_conf *conf = &c->orchd->conf;
-
-	c->uid = uid;
-	c->role = who_role(conf, uid);
-	c->who = who_shares(conf, uid);
+	c->role = access_kind(c);
+	c->who = who_shares(&c->orchd->conf, c->creds.uid);
 	c->room = c->role == ROLE_ADMIN ? ROOM_API_ADMIN : ROOM_API;
-	if (c->role != ROLE_NONE)
-		c->tenant = c->orchd->tenant.id;
 }
 
 /* The listener stays silent for a moment, so as not to spin. */
@@ -241,7 +321,10 @@ conn_start(struct orchd *o, int sock, struct conn *c, char why[BUSY_TEXT_MAX])
 {
 	const int dup = fcntl(sock, F_DUPFD_CLOEXEC, 3);
 	const struct api_caller msg = {
-		.conn = c->id, .uid = c->uid, .role = c->role
+		.conn = c->id,
+		.uid = c->creds.uid,
+		.role = c->role,
+		.share = c->who.kind,
 	};
 	int r;
 
@@ -265,22 +348,20 @@ conn_take(struct orchd *o, int sock)
 {
 	char why[BUSY_TEXT_MAX] = "the suite has no room for this connection "
 				  "now: try again shortly";
-	struct ucred cred;
-	socklen_t len = sizeof(cred);
-	struct conn *c = NULL;
+	struct conn *c = calloc(1, sizeof(*c));
 	int r;
 
-	if (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0 ||
-	    len != sizeof(cred) || (c = calloc(1, sizeof(*c))) == NULL) {
+	if (c == NULL || peer_creds(sock, &c->creds) < 0) {
 		busy_say(sock, why);
 		fd_close(&sock);
+		free(c);
 		return;
 	}
 	c->orchd = o;
 	c->sock = sock;
 	c->stream_fd = -1;
 	c->id = ++o->conns.last;
-	identify(c, cred.uid);
+	identify(c);
 	r = conn_chan(c) == NULL || conn_is_unread(c)
 	    ? -EBUSY
 	    : conn_start(o, sock, c, why);
@@ -290,9 +371,11 @@ conn_take(struct orchd *o, int sock)
 	busy_say(sock, why);
 	/* but not on the last descriptors */
 	if (r == -EBUSY)
-		busy_linger(&o->conns.busy, sock, c->uid, c->role == ROLE_NONE);
+		busy_linger(
+		    &o->conns.busy, sock, c->creds.uid, c->role == ROLE_NONE);
 	else
 		fd_close(&sock);
+	peer_clear(&c->creds);
 	free(c);
 }
 
@@ -331,7 +414,7 @@ static void
 share_out(struct conns *all, uint32_t max, const uint32_t *listed)
 {
 	/* so many that nothing is kept for any of them */
-	static const uint32_t anybody[SHARE_KINDS] = { UINT32_MAX, 0 };
+	static const uint32_t anybody[SHARE_LISTED] = { UINT32_MAX, 0 };
 	uint32_t n = max / 8;
 
 	n = n < 1 ? 1 : n > STRANGERS_MAX ? STRANGERS_MAX : n;

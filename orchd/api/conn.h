@@ -9,28 +9,41 @@
 #include "common/share.h"
 #include "common/tree.h"
 #include "orchd/api/busy.h"
+#include "orchd/tenant/member.h"
 #include "proto/api.h"
 
 struct chan;
+struct err;
 struct event;
 struct object;
 struct orchd;
+struct tenant;
+
+/* What counts for a tenant. */
+struct charge {
+	int64_t tenant; /* its number; 0: nothing does */
+	enum tenant_amount what;
+};
 
 struct conn {
 	RB_ENTRY(conn) by_id;
 	uint64_t id;
 	uint32_t room; /* the apid that serves it */
-	uid_t uid; /* as the kernel said at accept */
+	struct creds creds; /* as the kernel said at accept; owns its groups */
 	enum api_role role;
 	struct share_who who; /* the same, where things are shared */
 	bool is_counted; /* it has a part of conns.share or .strangers */
 	uint64_t queued_at; /* its request waits for a stream of that VM; 0 */
 	uint64_t stream_of; /* it has a stream to that VM; 0: none */
-	uint32_t stream_kind; /* STREAM_* */
+	uint32_t stream_kind; /* STREAM_*, of either */
 	int stream_fd; /* our copy of apid's end, never read; -1 */
-	int64_t tenant; /* 0: none */
+	struct tenant *tenant; /* whose events it reads; NULL */
+	int64_t own; /* the only tenant that it is in, as of: */
+	uint64_t own_as_of; /* tenants.change */
 	int sock; /* our copy: watched, never read */
 	uint64_t req; /* request under way; 0: none */
+	struct charge op; /* its request */
+	struct charge open; /* its stream, or that it reads events */
 	struct object *waits; /* its request's answer waits for it; NULL */
 	bool is_parked; /* its request waits for events */
 	TAILQ_ENTRY(conn) parked;
@@ -70,6 +83,18 @@ struct conn *conn_find(struct orchd *o, uint64_t id);
 /* Shuts it down, tells its apid unless told is set, frees it. */
 void conn_end(struct conn *c, bool told);
 void conn_end_room(struct orchd *o, uint32_t room);
+/* Who may do less in it from now on: streams and readers of events that need
+ * more are over. */
+void conn_tenant_changed(struct orchd *o, const struct tenant *t);
+/* It is no more: nobody reads its events. */
+void conn_tenant_gone(struct orchd *o, const struct tenant *t);
+/* Its request is answered: what it did counts no more, but for a stream and a
+ * reader of events, who count as long as it lasts. */
+void conn_answered(struct conn *c);
+/* What it asks for is one of t's: 0, or -EDQUOT with words; -EBUSY: it has
+ * another open. */
+int conn_charge(
+    struct conn *c, struct tenant *t, enum tenant_amount what, struct err *e);
 /* It has that stream now; fd, ours, is a copy of apid's end. */
 void conn_has_stream(struct conn *c, uint64_t vmid, uint32_t kind, int fd);
 /* The apid that serves it, or NULL when that is gone. */

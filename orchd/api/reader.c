@@ -69,12 +69,12 @@ find_gap(const struct conn *c, uint64_t first, uint64_t *pos)
 	int r;
 
 	if (after == 0 || first == after + 1 ||
-	    (first == 0 && after >= c->orchd->tenant.told_seq))
+	    (first == 0 && after >= c->tenant->told_seq))
 		return 0;
-	if ((r = store_oldest(c->orchd->store, c->tenant, &oldest)) < 0)
+	if ((r = store_oldest(c->orchd->store, c->tenant->row.id, &oldest)) < 0)
 		return r;
 	if (oldest == 0)
-		*pos = c->orchd->tenant.told_seq;
+		*pos = c->tenant->told_seq;
 	else if (oldest > after + 1)
 		*pos = (first != 0 && first < oldest ? first : oldest) - 1;
 	return *pos > after;
@@ -97,8 +97,8 @@ answer(struct conn *c, bool at_once, bool anew)
 	wcur_init(&b.w, buf, sizeof(buf));
 	(void)wcur_u32(&b.w, 0);
 	do { /* past a batch of which none can be read, for one that can */
-		r = store_events(
-		    o->store, c->tenant, b.last, EVENTS_BATCH, batch_add, &b);
+		r = store_events(o->store, c->tenant->row.id, b.last,
+		    EVENTS_BATCH, batch_add, &b);
 	} while (r > 0 && b.count == 0);
 	if (b.skipped > 0)
 		log_error("%u events left out; the first, %llu: %s", b.skipped,
@@ -126,8 +126,8 @@ answer(struct conn *c, bool at_once, bool anew)
 int
 reader_ask(struct conn *c, uint64_t after, bool at_once)
 {
-	const struct tenant *t = &c->orchd->tenant;
-	const bool anew = after != API_NOW && after > t->last_seq;
+	const struct tenant *t = c->tenant;
+	const bool anew = after != API_NOW && after > t->row.last_seq;
 	int r;
 
 	/*
@@ -136,7 +136,7 @@ reader_ask(struct conn *c, uint64_t after, bool at_once)
 	 * told and given is ours: the store shows what is committed before
 	 * orchd knows, and its reader must not get it twice.
 	 */
-	c->events_after = after > t->last_seq ? t->told_seq : after;
+	c->events_after = after > t->row.last_seq ? t->told_seq : after;
 	if ((r = answer(c, at_once, anew)) < 0)
 		return r;
 	if (r == 0)
@@ -154,7 +154,8 @@ reader_wake(struct orchd *o)
 
 	for (c = TAILQ_FIRST(&o->conns.parked); c != NULL; c = next) {
 		next = TAILQ_NEXT(c, parked);
-		if (conn_chan(c) == NULL || (r = answer(c, false, false)) == 0)
+		if (c->tenant->told_seq <= c->events_after ||
+		    conn_chan(c) == NULL || (r = answer(c, false, false)) == 0)
 			continue;
 		conn_unpark(c);
 		if (r < 0) /* it may end the connection, and free c */

@@ -19,7 +19,7 @@ struct vm *
 req_vm(const struct req *r)
 {
 	struct vm *vm = NULL;
-	int e = vm_find(r->o, r->c->tenant, r->head.var[0], &vm);
+	int e = vm_find(r->o, r->tenant, r->head.var[0], &vm);
 
 	if (e == -EEXIST) {
 		req_refuse(r, 409, "more than one vm begins with that id");
@@ -99,8 +99,8 @@ req_join(
 enum idem_verdict
 req_key(const struct req *r, struct idem_row *key)
 {
-	const enum idem_verdict v = idem_look(r->o, r->c->tenant, r->c->uid,
-	    &r->head, r->verb, r->doc, r->len, key);
+	const enum idem_verdict v = idem_look(r->o, r->tenant->row.id,
+	    r->c->creds.uid, &r->head, r->verb, r->doc, r->len, key);
 
 	if (v == IDEM_OTHER)
 		req_refuse(r, 422,

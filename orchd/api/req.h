@@ -10,6 +10,7 @@
 
 struct conn;
 struct orchd;
+struct tenant;
 
 /* The largest request: a vm_create with all the environment it may have. */
 #define REQ_DOC_MAX (ENV_BYTES_MAX + 16384)
@@ -18,6 +19,10 @@ struct orchd;
 struct req {
 	struct orchd *o;
 	struct conn *c;
+	struct tenant *tenant; /* whose things it is about, and its key */
+	struct tenant *named; /* that the path names; NULL: none, or none that
+				 is there (for host admins alone) */
+	enum tenant_role role; /* of its caller in that */
 	struct api_req head;
 	uint32_t verb;
 	uint64_t id; /* message id: the answer repeats it */

@@ -10,6 +10,11 @@ struct req;
 
 void verb_doctor(const struct req *r);
 void verb_events(const struct req *r);
+void verb_tenant_change(const struct req *r);
+void verb_tenant_create(const struct req *r);
+void verb_tenant_delete(const struct req *r);
+void verb_tenant_get(const struct req *r);
+void verb_tenant_list(const struct req *r);
 void verb_vm_create(const struct req *r);
 void verb_vm_delete(const struct req *r);
 void verb_vm_get(const struct req *r);

@@ -6,11 +6,13 @@
 
 #include "common/clock.h"
 #include "common/cur.h"
+#include "orchd/api/access.h"
 #include "orchd/api/answer.h"
 #include "orchd/api/conn.h"
 #include "orchd/api/req.h"
 #include "orchd/api/verb.h"
 #include "orchd/orchd.h"
+#include "orchd/tenant/tenant.h"
 #include "orchd/vm/doubt.h"
 #include "orchd/vm/vm.h"
 
@@ -56,7 +58,8 @@ trouble_words(const struct vm *vm, char *ret, size_t len)
 	return true;
 }
 
-/* VMs of which nothing can be said: a line each, up to DOUBTS_MAX. */
+/* VMs that he sees and of which nothing can be said: a line each, up to
+ * DOUBTS_MAX. */
 #define DOUBTS_MAX 8
 /* A look is at all of netd's rules, and any caller asks for one: netd has not
  * more than a hundredth of its time for them. */
@@ -65,14 +68,15 @@ trouble_words(const struct vm *vm, char *ret, size_t len)
 #define LOOK_MAX_MS 60000
 #define DISK_LOW_MIB 256 /* some logs' worth */
 static void
-check_doubts(struct checks *ck, const struct orchd *o)
+check_doubts(struct checks *ck, const struct req *r)
 {
 	unsigned int n = 0;
 	const struct vm *vm;
 	char why[200];
 
-	TAILQ_FOREACH (vm, &o->vms.list, entry) {
-		if (!trouble_words(vm, why, sizeof(why)))
+	TAILQ_FOREACH (vm, &r->o->vms.list, entry) {
+		if (access_role(r->c, vm->obj.tenant) == TENANT_NONE ||
+		    !trouble_words(vm, why, sizeof(why)))
 			continue;
 		if (++n <= DOUBTS_MAX)
 			check_add(
@@ -138,9 +142,10 @@ check_network(struct checks *ck, struct orchd *o)
 		    "guests reach what is outside by %s", o->conf.uplink);
 }
 
-/* Where the store is, which is orchd's root. */
+/* Where the store is, which is orchd's root.  How much there is of what all
+ * tenants use is for host admins: it tells what others do. */
 static void
-check_disk(struct checks *ck)
+check_disk(struct checks *ck, const struct req *r)
 {
 	struct statvfs fs;
 	uint64_t left, all;
@@ -149,9 +154,35 @@ check_disk(struct checks *ck)
 		return;
 	left = (uint64_t)fs.f_bavail * fs.f_frsize >> 20;
 	all = (uint64_t)fs.f_blocks * fs.f_frsize >> 20;
-	check_add(ck, "disk", left >= DISK_LOW_MIB,
-	    "%" PRIu64 " MiB of %" PRIu64 " are free where the store is%s",
-	    left, all, left >= DISK_LOW_MIB ? "" : ": make room");
+	if (r->role == TENANT_HOST)
+		check_add(ck, "disk", left >= DISK_LOW_MIB,
+		    "%" PRIu64 " MiB of %" PRIu64
+		    " are free where the store is%s",
+		    left, all, left >= DISK_LOW_MIB ? "" : ": make room");
+	else
+		check_add(ck, "disk", left >= DISK_LOW_MIB, "%s",
+		    left >= DISK_LOW_MIB
+			? "there is room where the store is"
+			: "there is little room where the store is");
+}
+
+/* Likewise. */
+static void
+check_room(struct checks *ck, const struct req *r)
+{
+	const struct orchd_conf *conf = &r->o->conf;
+	const unsigned int n = r->o->vms.n;
+
+	if (r->role == TENANT_HOST)
+		check_add(ck, "room for vms", n < conf->max_vms,
+		    "%u of %u vms, at most %u cpus and %u MiB each", n,
+		    conf->max_vms, conf->max_vcpus, conf->max_mem_mib);
+	else
+		check_add(ck, "room for vms", n < conf->max_vms,
+		    "%s at most %u cpus and %u MiB each",
+		    n < conf->max_vms ? "for one more,"
+				      : "this host runs as many as it may,",
+		    conf->max_vcpus, conf->max_mem_mib);
 }
 
 void
@@ -194,11 +225,9 @@ verb_doctor(const struct req *r)
 	    o->link[LINK_LAUNCH].listed ? "answers"
 					: o->link[LINK_LAUNCH].row->missing);
 	check_store(&ck, o);
-	check_disk(&ck);
-	check_add(&ck, "room for vms", o->vms.n < o->conf.max_vms,
-	    "%u of %u vms, at most %u cpus and %u MiB each", o->vms.n,
-	    o->conf.max_vms, o->conf.max_vcpus, o->conf.max_mem_mib);
-	check_doubts(&ck, o);
+	check_disk(&ck, r);
+	check_room(&ck, r);
+	check_doubts(&ck, r);
 	memcpy(buf, &ck.n, sizeof(ck.n));
 	answer_doc(r->o, r->id, &res, buf, ck.w.used);
 }

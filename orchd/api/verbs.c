@@ -2,38 +2,46 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/fds.h"
 #include "common/log.h"
 #include "common/util.h"
+#include "orchd/api/access.h"
+#include "orchd/api/choose.h"
 #include "orchd/api/conn.h"
 #include "orchd/api/req.h"
 #include "orchd/api/verb.h"
 #include "orchd/api/verbs.h"
 #include "orchd/orchd.h"
 #include "proto/chan.h"
+#include "proto/right.h"
 
 /*
- * All an apid may ask for, a line each: the message, who does it, the least
- * role, and the most bytes of a document (0: none).  Only where a document
- * belongs may a descriptor bring it.
+ * All an apid may ask for, a line each: the message, who does it, and the most
+ * bytes of a document (0: none).  Only where a document belongs may a
+ * descriptor bring it.  Who may is in proto/right.h.
  */
-#define VERBS(V)                                                  \
-	V(API_VM_LIST, verb_vm_list, ROLE_USER, API_TAIL_MAX)     \
-	V(API_VM_GET, verb_vm_get, ROLE_USER, 0)                  \
-	V(API_VM_CREATE, verb_vm_create, ROLE_USER, API_TAIL_MAX) \
-	V(API_VM_DELETE, verb_vm_delete, ROLE_USER, 0)            \
-	V(API_VM_START, verb_vm_start, ROLE_USER, 0)              \
-	V(API_VM_STOP, verb_vm_stop, ROLE_USER, API_TAIL_MAX)     \
-	V(API_VM_RENAME, verb_vm_rename, ROLE_USER, API_TAIL_MAX) \
-	V(API_STREAM, verb_vm_stream, ROLE_USER, 0)               \
-	V(API_EVENTS, verb_events, ROLE_USER, 0)                  \
-	V(API_DOCTOR, verb_doctor, ROLE_USER, 0)
+#define VERBS(V)                                               \
+	V(API_VM_LIST, verb_vm_list, API_TAIL_MAX)             \
+	V(API_VM_GET, verb_vm_get, 0)                          \
+	V(API_VM_CREATE, verb_vm_create, API_TAIL_MAX)         \
+	V(API_VM_DELETE, verb_vm_delete, 0)                    \
+	V(API_VM_START, verb_vm_start, 0)                      \
+	V(API_VM_STOP, verb_vm_stop, API_TAIL_MAX)             \
+	V(API_VM_RENAME, verb_vm_rename, API_TAIL_MAX)         \
+	V(API_STREAM, verb_vm_stream, 0)                       \
+	V(API_EVENTS, verb_events, 0)                          \
+	V(API_DOCTOR, verb_doctor, 0)                          \
+	V(API_TENANT_LIST, verb_tenant_list, 0)                \
+	V(API_TENANT_GET, verb_tenant_get, 0)                  \
+	V(API_TENANT_CREATE, verb_tenant_create, API_TAIL_MAX) \
+	V(API_TENANT_CHANGE, verb_tenant_change, API_TAIL_MAX) \
+	V(API_TENANT_DELETE, verb_tenant_delete, API_TAIL_MAX)
 
-#define VERB_ROW(type, fn, role, tail) { (type), (fn), (role) },
+#define VERB_ROW(type, fn, tail) { (type), (fn) },
 static const struct {
 	uint32_t verb;
 	void (*fn)(const struct req *r);
-	enum api_role role; /* at least */
 } verbs[] = { VERBS(VERB_ROW) };
 
 static int
@@ -74,27 +82,92 @@ document(struct req *r, const struct msg *m, void **tofree)
 	return 0;
 }
 
+/* What a member's request is counted as; TENANT_AMOUNTS: as nothing. */
+static enum tenant_amount
+amount_of(const struct right *right)
+{
+	if (right->verb == API_EVENTS)
+		return TENANT_READERS;
+	if (right->verb == API_STREAM && right->stream != STREAM_SIGNAL)
+		return TENANT_STREAMS;
+	return right->of == OF_CHOSEN && right->role >= TENANT_OPERATOR
+	    ? TENANT_OPERATIONS
+	    : TENANT_AMOUNTS;
+}
+
+/* Within its tenant's quotas; a host admin's is not counted.  False: answered.
+ */
+static bool
+charge(const struct req *r, const struct right *right)
+{
+	struct tenant *t = right->of == OF_NAMED ? r->named : r->tenant;
+	const enum tenant_amount what = amount_of(right);
+	struct err err = { 0 };
+	int e;
+
+	if (right->of == OF_CALLER || r->role == TENANT_HOST || t == NULL ||
+	    !RULE(TENANT_RUNNING))
+		return true;
+	/* a reader goes on; a second stream its verb refuses */
+	if (r->c->open.tenant != 0 && r->c->open.what == what)
+		return true;
+	e = tenant_ask(t, clock_ms(), &err);
+	if (e == 0 && what != TENANT_AMOUNTS)
+		e = conn_charge(r->c, t, what, &err);
+	if (e == -EBUSY)
+		req_refuse(
+		    r, 409, "this connection has a stream, or reads events");
+	else if (e < 0)
+		req_refuse(r, 429, err.msg);
+	return e == 0;
+}
+
+/* Whose things it is about, and whether its caller may.  False: answered. */
+static bool
+may(struct req *r, const struct right **ret)
+{
+	const struct right *right = right_find(r->verb, r->head.kind);
+	enum tenant_role role = TENANT_NONE;
+
+	*ret = right;
+
+	if (right == NULL) {
+		req_refuse(r, r->verb == API_STREAM ? 400 : 404,
+		    r->verb == API_STREAM ? "no such stream" : "no such verb");
+		return false;
+	}
+	/* keys of what is about tenants outlive those */
+	r->tenant = tenant_by_name(&r->o->tenants, TENANT_DEFAULT);
+	if ((right->of == OF_CHOSEN &&
+		(r->tenant = choose_tenant(r, &role)) == NULL) ||
+	    (right->of == OF_NAMED && !choose_named(r, &r->named, &role)))
+		return false;
+	if (right->of == OF_CALLER)
+		role = access_most(r->c);
+	r->role = role;
+	if (role >= right->role || !RULE(API_ROLE))
+		return true;
+	if (role == TENANT_NONE)
+		req_refuse(r, 403, API_NOT_LISTED);
+	else
+		choose_refuse(r, right->role);
+	return false;
+}
+
 static void
-run(const struct req *r)
+run(struct req *r)
 {
 	size_t i;
 
-	for (i = 0; i < nitems(verbs); i++) {
-		if (verbs[i].verb != r->verb)
-			continue;
-		if (RULE(API_ROLE) && r->c->role < verbs[i].role) {
-			req_refuse(r, 403, API_NOT_LISTED);
-			return;
-		}
-		verbs[i].fn(r);
-		return;
-	}
-	req_refuse(r, 404, "no such verb");
+	for (i = 0; i < nitems(verbs); i++)
+		if (verbs[i].verb == r->verb)
+			verbs[i].fn(r);
 }
 
 static int
 on_req(void *arg, struct chan *chan, struct msg *m)
 {
+	const struct right *right;
 	struct req r = { .o = arg, .verb = m->type, .id = m->id };
 	void *tofree = NULL;
 	int e;
@@ -115,7 +188,7 @@ on_req(void *arg, struct chan *chan, struct msg *m)
 	if (e < 0)
 		req_refuse(&r, e == -E2BIG ? 413 : 500,
 		    e == -E2BIG ? "the request is too large" : "out of memory");
-	else
+	else if (may(&r, &right) && charge(&r, right))
 		run(&r);
 	if (tofree != NULL)
 		explicit_bzero(tofree, r.len); /* env may be in it */
@@ -143,7 +216,7 @@ on_gone(void *arg, struct chan *c, enum chan_end end, const char *why)
 	conn_accept(o);
 }
 
-#define CHAN_ROW(type, fn, role, tail)                                     \
+#define CHAN_ROW(type, fn, tail)                                           \
 	{ (type), sizeof(struct api_req), (tail), (tail) > 0 ? FD_OPT : 0, \
 		PH_ANY, api_req_check, on_req },
 static const struct msg_handler handlers[] = {

@@ -11,7 +11,7 @@ struct passing_one {
 
 void
 passing_init(
-    struct passing *p, uint32_t max_conns, const uint32_t listed[SHARE_KINDS])
+    struct passing *p, uint32_t max_conns, const uint32_t listed[SHARE_LISTED])
 {
 	const uint64_t total = PASSING_SOCKET + max_conns / 4;
 

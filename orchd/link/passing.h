@@ -32,7 +32,7 @@ struct passing {
 
 /* listed: how many callers of each kind there can be. */
 void passing_init(
-    struct passing *p, uint32_t max_conns, const uint32_t listed[SHARE_KINDS]);
+    struct passing *p, uint32_t max_conns, const uint32_t listed[SHARE_LISTED]);
 /* One more of his, with that id.  0, -EBUSY, -ENOMEM. */
 int passing_add(struct passing *p, struct share_who who, uint64_t id);
 /* It was answered, or never said.  False: it is none of these. */

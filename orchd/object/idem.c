@@ -188,6 +188,18 @@ idem_forget(struct orchd *o, const struct idem_row *row)
 		idem_drop(o, hit);
 }
 
+void
+idem_forget_tenant(struct orchd *o, int64_t tenant)
+{
+	struct idem *i, *next;
+
+	for (i = TAILQ_FIRST(&o->idems.age); i != NULL; i = next) {
+		next = TAILQ_NEXT(i, age);
+		if (i->row.tenant == tenant)
+			idem_drop(o, i);
+	}
+}
+
 int
 idem_load(struct orchd *o, const struct idem_row *row)
 {

@@ -56,6 +56,8 @@ bool idem_put(struct orchd *o, struct txn *t, const struct idem_row *row,
     struct idem_row *old);
 /* A key out of the store. */
 int idem_load(struct orchd *o, const struct idem_row *row);
+/* All of a tenant that is no more. */
+void idem_forget_tenant(struct orchd *o, int64_t tenant);
 /* The write failed: the key was not used after all; or another took its
  * place. */
 void idem_forget(struct orchd *o, const struct idem_row *row);

@@ -18,6 +18,7 @@
 struct event;
 struct object;
 struct orchd;
+struct tenant;
 struct waiter;
 
 /* An event of the API that goes to the disk with the row it tells of. */
@@ -97,7 +98,7 @@ struct object {
 	const struct object_kind *kind;
 	struct orchd *orchd;
 	uint64_t key; /* among its kind; a VM's vmid */
-	int64_t tenant;
+	struct tenant *tenant; /* whose it is */
 	enum object_life life;
 	bool woken;
 	TAILQ_ENTRY(object) woke;

@@ -281,8 +281,8 @@ succeeded(struct object *obj)
 	else if (obj->sent.op == WRITE_DEL)
 		obj->life = OBJECT_GONE;
 	if (obj->sent.nnotes > 0) {
-		if (obj->last_seq > o->tenant.told_seq)
-			o->tenant.told_seq = obj->last_seq;
+		if (obj->last_seq > obj->tenant->told_seq)
+			obj->tenant->told_seq = obj->last_seq;
 		o->objects.told = true;
 	}
 	if (obj->kind->kept != NULL)

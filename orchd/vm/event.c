@@ -28,13 +28,12 @@ put_names(const struct vm *vm, const struct note *n, struct event_view *ev)
 uint64_t
 event_vm(struct txn *t, const struct vm *vm, const struct note *n)
 {
-	struct orchd *o = vm->obj.orchd;
 	struct event_row row = { .tenant = vm->row.tenant };
 	struct event_view ev = { 0 };
 	struct jbuf b;
 	struct err e = { 0 };
 
-	row.seq = ++o->tenant.last_seq;
+	row.seq = ++vm->obj.tenant->row.last_seq;
 	row.at_ns = clock_wall_ns();
 	ev.type = n->type;
 	ev.status = n->status;

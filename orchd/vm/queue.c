@@ -8,7 +8,7 @@
 #include "orchd/vm/queue.h"
 
 void
-queue_init(struct queue *q, const uint32_t listed[SHARE_KINDS])
+queue_init(struct queue *q, const uint32_t listed[SHARE_LISTED])
 {
 	TAILQ_INIT(&q->list);
 	share_init(&q->places, QUEUE_MAX, listed);

@@ -43,7 +43,7 @@ struct queue {
 	struct event *timer; /* wakes the object when the first has waited */
 };
 
-void queue_init(struct queue *q, const uint32_t listed[SHARE_KINDS]);
+void queue_init(struct queue *q, const uint32_t listed[SHARE_LISTED]);
 /* Those that are in it are forgotten. */
 void queue_clear(struct queue *q);
 bool queue_is_empty(const struct queue *q);

@@ -254,8 +254,10 @@ enqueue(struct vm *vm, const struct stream_ask *a)
 
 	switch (queue_add(&vm->queue, &vm->obj, a)) {
 	case 0:
-		if (c != NULL)
+		if (c != NULL) {
 			c->queued_at = vm->row.vmid;
+			c->stream_kind = a->kind;
+		}
 		/* it may be its turn before that of those it stands behind */
 		object_wake(&vm->obj);
 		break;

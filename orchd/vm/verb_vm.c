@@ -327,7 +327,7 @@ verb_vm_rename(const struct req *r)
 		    vm->row.name, vm->rename);
 	else if (strcmp(vm->row.name, want.name) == 0)
 		(void)join(r, vm, FOR_RENAMED, &key);
-	else if (vm_name_is_taken(r->o, r->c->tenant, want.name))
+	else if (vm_name_is_taken(r->o, r->tenant, want.name))
 		answer_error(r->o, r->c->id, r->id, 409,
 		    "vm already exists: %s", want.name);
 	else if (!bucket_take(&vm->renames, 1, clock_ms()) && RULE(RENAME_PACE))

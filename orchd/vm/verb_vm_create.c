@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/util.h"
+#include "orchd/api/answer.h"
 #include "orchd/api/conn.h"
 #include "orchd/api/req.h"
 #include "orchd/api/verb.h"
@@ -91,7 +93,8 @@ create_fill(const struct req *r, struct vm *vm)
 	struct vm_row *row = &vm->row;
 	int e;
 
-	row->tenant = r->c->tenant;
+	row->tenant = r->tenant->row.id;
+	vm->obj.tenant = r->tenant;
 	(void)snprintf(row->name, sizeof(row->name), "%s", vm->request.name);
 	row->state = VM_PENDING;
 	row->created_ns = row->updated_ns = clock_wall_ns();
@@ -135,13 +138,23 @@ create_new(const struct req *r, struct vm_create *want, struct idem_row *key)
 {
 	struct orchd *o = r->o;
 	struct vm *vm = NULL;
+	struct err err = { 0 };
 	char text[160];
 	int e;
 
-	if (vm_name_is_taken(o, r->c->tenant, want->name)) {
+	if (vm_name_is_taken(o, r->tenant, want->name)) {
 		(void)snprintf(text, sizeof(text),
 		    "orchestrator: vm already exists: %s", want->name);
 		req_refuse(r, 409, text);
+		return;
+	}
+	if (r->tenant->want.deleting) {
+		answer_error(o, r->c->id, r->id, 409,
+		    "tenant %s is being deleted", r->tenant->row.name);
+		return;
+	}
+	if (RULE(TENANT_QUOTA) && tenant_fits(r->tenant, want, &err) < 0) {
+		req_refuse(r, 403, err.msg);
 		return;
 	}
 	if (o->vms.n >= o->conf.max_vms) {
@@ -155,12 +168,12 @@ create_new(const struct req *r, struct vm_create *want, struct idem_row *key)
 	}
 	vm->request = *want; /* vm owns its lists now */
 	memset(want, 0, sizeof(*want));
-	vm->request.owner = r->c->uid;
+	vm->request.owner = r->c->creds.uid;
 	if (create_count(r, vm) < 0) {
 		vm_free(vm);
 		return;
 	}
-	vm->row.id = o->tenant.last_id + 1;
+	vm->row.id = r->tenant->row.last_id + 1;
 	if ((e = create_fill(r, vm)) < 0 || (e = vm_add(vm)) < 0) {
 		req_refuse(r, e == -ENOSPC ? 503 : 500,
 		    e == -ENOSPC ? "no free address or slot is left"
@@ -168,7 +181,7 @@ create_new(const struct req *r, struct vm_create *want, struct idem_row *key)
 		vm_free(vm);
 		return;
 	}
-	o->tenant.last_id = vm->row.id;
+	r->tenant->row.last_id = vm->row.id;
 	key->vm = vm->row.vmid;
 	if (req_wait(r, &vm->obj, FOR_RUNNING, 201) < 0) {
 		vm_free(vm);

@@ -127,7 +127,7 @@ verb_vm_list(const struct req *r)
 		goto nomem;
 	TAILQ_FOREACH (vm, &r->o->vms.list, entry) {
 		if (vm->obj.life != OBJECT_STORED ||
-		    vm->row.tenant != r->c->tenant || !query_fits(&q, vm))
+		    vm->obj.tenant != r->tenant || !query_fits(&q, vm))
 			continue;
 		items[n].vm = vm;
 		items[n++].q = &q;

@@ -114,6 +114,9 @@ vm_free(struct vm *vm)
 		(void)RB_REMOVE(vm_name_tree, &all->by_name, vm);
 		TAILQ_REMOVE(&all->list, vm, entry);
 		all->n--;
+		tenant_discharge(vm->obj.tenant, &vm->request);
+		if (vm->obj.tenant->want.deleting) /* it waits for that */
+			object_wake(&vm->obj.tenant->obj);
 	}
 	for (i = 0; i < vm->nparts; i++)
 		part_clear(&vm->part[i]);
@@ -141,8 +144,8 @@ vm_add(struct vm *vm)
 	(void)RB_INSERT(vm_name_tree, &all->by_name, vm);
 	TAILQ_INSERT_TAIL(&all->list, vm, entry); /* ids only grow */
 	all->n++;
+	tenant_charge(vm->obj.tenant, &vm->request);
 	vm->obj.key = vm->row.vmid;
-	vm->obj.tenant = vm->row.tenant;
 	return 0;
 }
 
@@ -213,23 +216,23 @@ vm_by_vmid(struct orchd *o, uint64_t vmid)
 }
 
 struct vm *
-vm_by_name(struct orchd *o, int64_t tenant, const char *name)
+vm_by_name(struct orchd *o, const struct tenant *t, const char *name)
 {
-	struct vm key = { .row = { .tenant = tenant } };
+	struct vm key = { .row = { .tenant = t->row.id } };
 
 	(void)snprintf(key.row.name, sizeof(key.row.name), "%s", name);
 	return RB_FIND(vm_name_tree, &o->vms.by_name, &key);
 }
 
 bool
-vm_name_is_taken(struct orchd *o, int64_t tenant, const char *name)
+vm_name_is_taken(struct orchd *o, const struct tenant *t, const char *name)
 {
 	const struct vm *vm;
 
-	if (vm_by_name(o, tenant, name) != NULL)
+	if (vm_by_name(o, t, name) != NULL)
 		return true;
 	TAILQ_FOREACH (vm, &o->vms.renames, renaming) {
-		if (vm->row.tenant == tenant && strcmp(vm->rename, name) == 0)
+		if (vm->obj.tenant == t && strcmp(vm->rename, name) == 0)
 			return true;
 	}
 	return false;
@@ -278,9 +281,10 @@ prefix_range(const char *s, uint64_t *lo, uint64_t *hi)
 }
 
 int
-vm_find(struct orchd *o, int64_t tenant, const char *name, struct vm **ret)
+vm_find(
+    struct orchd *o, const struct tenant *t, const char *name, struct vm **ret)
 {
-	struct vm *vm = vm_by_name(o, tenant, name), *hit = NULL;
+	struct vm *vm = vm_by_name(o, t, name), *hit = NULL;
 	struct vm key = { 0 };
 	uint64_t lo, hi;
 
@@ -294,7 +298,7 @@ vm_find(struct orchd *o, int64_t tenant, const char *name, struct vm **ret)
 	vm = RB_NFIND(vm_id_tree, &o->vms.by_vmid, &key);
 	for (; vm != NULL && vm->row.vmid <= hi;
 	     vm = RB_NEXT(vm_id_tree, &o->vms.by_vmid, vm)) {
-		if (vm->row.tenant != tenant)
+		if (vm->obj.tenant != t)
 			continue;
 		if (hit != NULL)
 			return -EEXIST;

@@ -142,9 +142,11 @@ uint64_t vm_end_ms(const struct vm *vm);
 
 struct vm *vm_by_vmid(struct orchd *o, uint64_t vmid);
 /* By exact name. */
-struct vm *vm_by_name(struct orchd *o, int64_t tenant, const char *name);
+struct vm *vm_by_name(
+    struct orchd *o, const struct tenant *t, const char *name);
 /* No other VM can have it: it is one's name, or is about to be. */
-bool vm_name_is_taken(struct orchd *o, int64_t tenant, const char *name);
+bool vm_name_is_taken(
+    struct orchd *o, const struct tenant *t, const char *name);
 /*
  * A name that is not taken is kept for it; one at a time.  vm_rename_end: it is
  * its name from now on, or is free again.
@@ -154,6 +156,7 @@ void vm_rename_end(struct vm *vm, bool is_kept);
 /* By name, else by a prefix of the vmid of at least VM_PREFIX_MIN digits.
  * -ENOENT, or -EEXIST when a prefix fits several. */
 #define VM_PREFIX_MIN 4
-int vm_find(struct orchd *o, int64_t tenant, const char *name, struct vm **ret);
+int vm_find(
+    struct orchd *o, const struct tenant *t, const char *name, struct vm **ret);
 
 #endif

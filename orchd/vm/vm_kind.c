@@ -232,6 +232,8 @@ kept(struct object *obj, uint32_t asked)
 {
 	struct vm *vm = (struct vm *)obj;
 
+	if (obj->tenant->want.deleting) /* it was too new to go */
+		object_wake(&obj->tenant->obj);
 	if ((asked & RENAMES) == 0 || vm->rename[0] == '\0')
 		return;
 	log_info("vm %s: renamed to %s", vm->row.name, vm->rename);

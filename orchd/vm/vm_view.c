@@ -11,8 +11,6 @@
 void
 vm_view(const struct vm *vm, struct vm_view *v)
 {
-	const struct orchd *o = vm->obj.orchd;
-
 	memset(v, 0, sizeof(*v));
 	v->id = vm->row.id;
 	(void)snprintf(v->name, sizeof(v->name), "%s", vm->row.name);
@@ -30,7 +28,8 @@ vm_view(const struct vm *vm, struct vm_view *v)
 	v->updated_at = vm->row.updated_ns;
 	v->uid = vm->row.vmid;
 	(void)snprintf(v->image, sizeof(v->image), "%s", vm->request.image);
-	(void)snprintf(v->tenant, sizeof(v->tenant), "%s", o->tenant.name);
+	(void)snprintf(
+	    v->tenant, sizeof(v->tenant), "%s", vm->obj.tenant->row.name);
 	v->ready = vm->run.ready && vm->row.state != VM_STARTING &&
 	    vm->row.state != VM_BROKEN;
 	if (vm->broken.why[0] != '\0')

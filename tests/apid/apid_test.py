@@ -114,6 +114,29 @@ def t_create():
          dict(create("web", ["A=1"]), temporary=True), "document")
 
 
+def t_tenant():
+    """Which one was chosen, as it was said; and a tenant's own documents."""
+    for text, name in ((req("GET /api/v1/vms", "X-Mews-Tenant: team"), "team"),
+                       (req("GET /api/v1/vms"), "")):
+        cl = H.client().send(text)
+        m = H.expect(LIST, cl)
+        want(m.tenant, name)
+        H.answer(m, 403, ERROR, b"you are nobody")
+        want(cl.answer()[0], 403)
+    body = (b'{"quotas":{"vms":0},"members":[{"kind":"group","id":7,'
+            b'"role":"none"}]}')
+    cl = H.client().send(req("PATCH /api/v1/tenants/team",
+                             "Content-Length: %d" % len(body), body=body))
+    m = H.expect(API_TENANT_CHANGE, cl)
+    want((m.name, m.tenant), ("team", ""))
+    d = unpack("TenantChange", m.tail)
+    want((d["quotas"]["vms"], [(x["kind"], x["id"], x["role"])
+                               for x in d["members"]]),
+         (0, [("group", 7, "none")]))
+    H.answer(m, 404, ERROR, b"there is no tenant team")
+    want(cl.answer()[0], 404)
+
+
 def t_create_chunked():
     body = b"5\r\n{\"nam\r\n15;x=y\r\ne\":\"web\",\"image\":\"b\"}\r\n0\r\n\r\n"
     cl = H.client().send(req("POST /api/v1/vms",

@@ -187,7 +187,10 @@ start(uint32_t room)
 struct client *
 add(uint64_t id, uint32_t role, int *end)
 {
-	const struct api_caller who = { .conn = id, .uid = 7, .role = role };
+	const struct api_caller who = { .conn = id,
+		.uid = 7,
+		.role = role,
+		.share = role == ROLE_ADMIN ? SHARE_ADMIN : SHARE_USER };
 
 	t_eq(client_new(&a, &who, pair(end)), 0);
 	return client_find(&a, id);

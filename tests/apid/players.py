@@ -125,6 +125,7 @@ class Msg:
             self.since_ns = r.since_ns
             self.name = bytes(r.var).rstrip(b"\0").decode()
             self.key = r.key.decode()
+            self.tenant = r.tenant.decode()
             self.tail = self.body[api_req.SIZE:]
 
     def __repr__(self):
@@ -225,7 +226,8 @@ class Harness:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self.conn += 1
         send(self.chan, CONN, 0,
-             bytes(api_caller(conn=self.conn, uid=uid, role=role)),
+             bytes(api_caller(conn=self.conn, uid=uid, role=role,
+                              share=int(role == ROLE_ADMIN))),
              theirs.fileno())
         if keep:
             self.kept[self.conn] = theirs

@@ -8,6 +8,7 @@
 #include "common/err.h"
 #include "common/util.h"
 #include "proto/objects.h"
+#include "proto/right.h"
 #include "tests/suite/t.h"
 
 /* An object that only this test has: a table, a row a route, a verb each. */
@@ -29,14 +30,17 @@ static const struct table part_table = { .name = "Part",
 
 enum { PART_LIST = 0x2f0, PART_PUT, PART_DELETE };
 #define PARTS "/api/v1/things/{thing}/parts"
+static const struct right part_list = { .verb = PART_LIST };
+static const struct right part_put = { .verb = PART_PUT };
+static const struct right part_delete = { .verb = PART_DELETE };
 static const struct route rows[] = {
-	{ HTTP_GET, PARTS, ROUTE_ASK, PART_LIST, .query = &part_table,
+	{ HTTP_GET, PARTS, ROUTE_ASK, &part_list, .query = &part_table,
 	    .out = &part_table, .list = true, .ok = 200, .op = "listParts",
 	    .about = "Parts." },
-	{ HTTP_PUT, PARTS "/{name:part}", ROUTE_ASK, PART_PUT,
+	{ HTTP_PUT, PARTS "/{name:part}", ROUTE_ASK, &part_put,
 	    .in = &part_table, .out = &part_table, .ok = 200, .op = "putPart",
 	    .about = "Puts one." },
-	{ HTTP_DELETE, PARTS "/{name:part}", ROUTE_ASK, PART_DELETE, .ok = 204,
+	{ HTTP_DELETE, PARTS "/{name:part}", ROUTE_ASK, &part_delete, .ok = 204,
 	    .op = "dropPart", .about = "Drops one." },
 };
 static const struct route_table parts = { rows, nitems(rows) };
@@ -73,7 +77,7 @@ test_vars(void)
 
 	t_eq(take(&q, &no, HEAD("DELETE /api/v1/things/car/parts/wheel", "")),
 	    0);
-	t_eq(q.route->verb, PART_DELETE);
+	t_eq(q.route->right->verb, PART_DELETE);
 	t_str(q.req.var[0], "car");
 	t_str(q.req.var[1], "wheel");
 	q.req.conn = 1;
@@ -186,7 +190,7 @@ test_answers(void)
 	"{\"$ref\":\"#/components/schemas/Error\"}}}}}}"
 static const char described[] =
     "\"paths\":{\"/api/v1/things/{thing}/parts\":{"
-    "\"get\":{\"operationId\":\"listParts\",\"summary\":\"Parts.\","
+    "\"get\":{\"operationId\":\"listParts\",\"summary\":\"Parts.\",\"x-role\":\"anybody\","
     "\"parameters\":[" VAR(
 	"thing") ",{\"name\":\"name\",\"in\":\"query\","
 		 "\"description\":\"name\",\"schema\":{\"type\":\"string\","
@@ -198,7 +202,7 @@ static const char described[] =
 		     "{\"type\":\"array\",\"items\":" REF
 		     "}") "}," OTHERWISE
 			  "},\"/api/v1/things/{thing}/parts/{name}\":{"
-			  "\"put\":{\"operationId\":\"putPart\",\"summary\":\"Puts one.\","
+			  "\"put\":{\"operationId\":\"putPart\",\"summary\":\"Puts one.\",\"x-role\":\"anybody\","
 			  "\"parameters\":[" VAR("thing") "," VAR(
 			      "name") "],"
 				      "\"requestBody\":{\"required\":true,\"content\":" JSON(
@@ -206,7 +210,7 @@ static const char described[] =
 					       "\"responses\":{\"200\":{\"description\":\"OK\",\"content\":" JSON(
 						   REF) "}," OTHERWISE
 							",\"delete\":{\"operationId\":\"dropPart\","
-							"\"summary\":\"Drops one.\",\"parameters\":[" VAR(
+							"\"summary\":\"Drops one.\",\"x-role\":\"anybody\",\"parameters\":[" VAR(
 							    "thing") "," VAR("name") "],\"responses\":{\"204\":{\"description\":\"No Content\"}," OTHERWISE
 										     "}},\"components\":";
 
@@ -237,8 +241,14 @@ test_rows(void)
 
 		t_row(r->op);
 		t_true(r->about != NULL && r->ok >= 100);
-		t_true((r->kind == ROUTE_ASK) == (r->verb != 0) ||
-		    r->verb == API_STREAM || r->verb == API_EVENTS);
+		t_true((r->kind == ROUTE_ASK) == (r->right->verb != 0) ||
+		    r->right->verb == API_STREAM ||
+		    r->right->verb == API_EVENTS);
+		/* what only tells is for who may look */
+		t_true(
+		    r->method == HTTP_GET || r->right->role >= TENANT_OPERATOR);
+		t_true((r->right->of == OF_NAMED) ==
+		    (strstr(r->path, ":tenant}") != NULL));
 		t_true(r->out == NULL || r->kind == ROUTE_ASK ||
 		    r->kind == ROUTE_CALL);
 		t_true(r->kind != ROUTE_CALL ||

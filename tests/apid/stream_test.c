@@ -8,6 +8,7 @@
 
 #include "common/util.h"
 #include "proto/objects.h"
+#include "proto/right.h"
 #include "tests/apid/streamed.h"
 #include "tests/suite/t.h"
 
@@ -423,9 +424,10 @@ begin_call_of(const struct route *r)
 static void
 begin_call(void)
 {
-	static const struct route r = {
-		.kind = ROUTE_CALL, .out = &vm_signalled_table, .ok = 200
-	};
+	static const struct route r = { .kind = ROUTE_CALL,
+		.right = &api_rights[RIGHT_SIGNAL],
+		.out = &vm_signalled_table,
+		.ok = 200 };
 
 	begin_call_of(&r);
 }
@@ -461,9 +463,10 @@ test_call(void)
 static void
 test_call_answer(void)
 {
-	static const struct route r = {
-		.kind = ROUTE_CALL, .out = &exec_request_table, .ok = 201
-	};
+	static const struct route r = { .kind = ROUTE_CALL,
+		.right = &api_rights[RIGHT_SIGNAL],
+		.out = &exec_request_table,
+		.ok = 201 };
 	static const char says[] = "\xfd\0\0\0\x23\0\xc9"
 				   "{\"cmd\":[\"ls\"],\"env\":[\"A=f00ba5\"]}";
 	unsigned int n;
@@ -514,11 +517,13 @@ test_call_newer(void)
 	struct route r = {
 		.kind = ROUTE_CALL, .out = &vm_signalled_table, .ok = 200
 	};
+	struct right right = { .verb = API_STREAM };
 	size_t i;
 
 	for (i = 0; i < nitems(rows); i++) {
 		t_row(rows[i].name);
-		r.stream = rows[i].stream;
+		right.stream = rows[i].stream;
+		r.right = &right;
 		begin_call_of(&r);
 		vm_sends(rows[i].first, FRAME_HEAD_LEN + 4);
 		SAYS(rows[i].says);

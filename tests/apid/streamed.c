@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "proto/right.h"
 #include "tests/apid/streamed.h"
 #include "tests/suite/t.h"
 
@@ -175,7 +176,8 @@ begin_any(enum route_kind kind)
 	a.conf.held_max = 8 * STREAM_HELD;
 	client_share(&a);
 	a.client_ops = &ops;
-	route = (struct route){ .kind = kind };
+	route =
+	    (struct route){ .kind = kind, .right = &api_rights[RIGHT_EXEC] };
 	c->q.route = &route;
 	c->keep = true;
 	c->phase = CP_ASK;

@@ -419,7 +419,7 @@ def streams():
 
 def doctor():
     with up() as l:
-        c = l.client(l.user)
+        c = l.client()
         l.launch.chan.send(LAUNCH_CAPS, bytes(launch_caps(
             accel=ACCEL_TCG, why=b"no \x1b[1mc", vsock_why=b"no \x1bv")))
         l.settle()

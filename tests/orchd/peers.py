@@ -259,17 +259,20 @@ class Peers:
             assert (head.conn, ident) not in self.res, "answered twice"
             self.res[head.conn, ident] = Res(head, p[head.SIZE:], fd)
 
-    def connect(self, uid=0):
+    def connect(self, uid=0, groups=()):
         s = socket.socket(socket.AF_UNIX)
+        before = os.getgroups()
+        os.setgroups(groups)
         os.seteuid(uid)
         try:
             s.connect(self.path)
         finally:
             os.seteuid(0)
+            os.setgroups(before)
         return s
 
-    def client(self, uid=0):
-        s = self.connect(uid)
+    def client(self, uid=0, groups=()):
+        s = self.connect(uid, groups)
         word = os.urandom(16)  # others may come out of the backlog
         try:
             s.send(word)
@@ -288,10 +291,11 @@ class Peers:
         return Client(s, ident, room, peer)
 
     def ask(self, c, verb, name="", key="", doc=b"", after=0, kind=0, flags=0,
-            since=0, fd=None, room=None):
+            since=0, fd=None, room=None, tenant=""):
         self.seq += 1
         head = bytes(api_req(conn=c.id, after=after, since_ns=since, kind=kind, flags=flags,
-                             var=[name.encode()], key=key.encode()))
+                             var=[name.encode()], key=key.encode(),
+                             tenant=tenant.encode()))
         fds = []
         if fd is None and len(doc) > API_TAIL_MAX:
             fd, doc = memfd(doc), b""

@@ -357,6 +357,29 @@ sql_idem_del(sqlite3_stmt *stmt[STMT_MAX], const struct idem_row *row)
 }
 
 int
+sql_tenant_put(sqlite3_stmt *stmt[STMT_MAX], const struct tenant_row *row)
+{
+	t_true(stmt == stmts);
+	return did(
+	    "tenant:%s:%.*s", row->name, (int)row->spec.len, row->spec.text);
+}
+
+int
+sql_tenant_set(sqlite3_stmt *stmt[STMT_MAX], const struct tenant_row *row)
+{
+	t_true(stmt == stmts);
+	return did("retenant:%d:%.*s", (int)row->id, (int)row->spec.len,
+	    row->spec.text);
+}
+
+int
+sql_tenant_del(sqlite3_stmt *stmt[STMT_MAX], const struct tenant_row *row)
+{
+	t_true(stmt == stmts);
+	return did("notenant:%d", (int)row->id);
+}
+
+int
 sql_read(sqlite3 *db, const struct store_load *cb, void *arg, struct err *e)
 {
 	t_true(db == (sqlite3 *)(void *)&wdb);

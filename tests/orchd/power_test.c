@@ -263,14 +263,14 @@ on_idem(void *arg, const struct idem_row *row)
 }
 
 static int
-on_tenant(void *arg, int64_t tenant, const char *name, uint64_t seq, int64_t id)
+on_tenant(void *arg, const struct tenant_row *row, struct err *e)
 {
 	char *out = arg;
 	size_t n = strlen(out);
 
-	(void)tenant;
-	(void)snprintf(out + n, DUMP_MAX - n, "%s %llu %lld\n", name,
-	    (unsigned long long)seq, (long long)id);
+	(void)e;
+	(void)snprintf(out + n, DUMP_MAX - n, "%s %llu %lld\n", row->name,
+	    (unsigned long long)row->last_seq, (long long)row->last_id);
 	return 0;
 }
 

@@ -14,7 +14,7 @@
 
 static int64_t now_ms;
 static long blocks;
-static const uint32_t listed[SHARE_KINDS] = { 3, 1 };
+static const uint32_t listed[SHARE_LISTED] = { 3, 1 };
 static const struct object_kind kind = { .name = "thing" };
 static struct orchd o;
 static struct object obj;

@@ -180,14 +180,15 @@ answer_error(struct orchd *orchd, uint64_t conn, uint64_t id,
 }
 
 static struct orchd o;
+static struct tenant tenant = { .row = { .id = 4 } };
 static struct conn c;
 
 /* Numbers up to given are given, up to disk on the disk, up to told known. */
 static void
 at(uint64_t given, uint64_t disk, uint64_t told)
 {
-	o.tenant.last_seq = given;
-	o.tenant.told_seq = told;
+	tenant.row.last_seq = given;
+	tenant.told_seq = told;
 	on_disk = disk;
 }
 
@@ -198,7 +199,7 @@ begin(void)
 	TAILQ_INIT(&o.conns.parked);
 	kept = 1;
 	memset(&play, 0, sizeof(play));
-	c = (struct conn){ .id = 1, .req = 9, .tenant = 4, .orchd = &o };
+	c = (struct conn){ .id = 1, .req = 9, .tenant = &tenant, .orchd = &o };
 	answers = errors = 0;
 }
 
@@ -558,7 +559,8 @@ test_wake(void)
 	begin();
 	at(5, 5, 5);
 	ask(5, false);
-	other = (struct conn){ .id = 1, .req = 9, .tenant = 4, .orchd = &o };
+	other =
+	    (struct conn){ .id = 1, .req = 9, .tenant = &tenant, .orchd = &o };
 	t_eq(reader_ask(&other, 5, false), 0);
 	t_true(other.is_parked);
 	reader_wake(&o); /* none came */
@@ -572,6 +574,9 @@ test_wake(void)
 	play.no_apid = false;
 	play.events = -EIO;
 	at(6, 5, 5);
+	reader_wake(&o); /* nor is the store asked for what is not told */
+	t_eq(errors, 0);
+	at(6, 5, 6);
 	reader_wake(&o);
 	t_eq(errors, 2);
 	t_true(!c.is_parked);

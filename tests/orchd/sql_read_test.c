@@ -58,11 +58,12 @@ on_idem(void *arg, const struct idem_row *row)
 }
 
 static int
-on_tenant(void *arg, int64_t id, const char *name, uint64_t seq, int64_t last)
+on_tenant(void *arg, const struct tenant_row *row, struct err *why)
 {
+	(void)why;
 	t_true(arg == &got);
-	say("tenant %lld %s %llu %lld;", (long long)id, name,
-	    (unsigned long long)seq, (long long)last);
+	say("tenant %lld %s %llu %lld;", (long long)row->id, row->name,
+	    (unsigned long long)row->last_seq, (long long)row->last_id);
 	return got.tenant;
 }
 
@@ -213,10 +214,10 @@ test_read_memory(void)
 	begin_full();
 	faulty_set("column_text", 1, 0);
 	READS(-ENOMEM, "");
-	faulty_set("column_text", 2, 0);
+	faulty_set("column_text", 3, 0);
 	READS(-ENOMEM, TENANT);
 	end();
-	for (n = 2; n < 6; n++) { /* of one that cannot be, read once more */
+	for (n = 3; n < 7; n++) { /* of one that cannot be, read once more */
 		begin_full();
 		sql("UPDATE vm SET state = 77");
 		faulty_set("column_text", n, 0);
@@ -226,7 +227,7 @@ test_read_memory(void)
 	}
 	begin_full();
 	sql("UPDATE vm SET state = 77");
-	faulty_set("column_text", 2, FAULTY_MEMORY);
+	faulty_set("column_text", 3, FAULTY_MEMORY);
 	READS(-ENOMEM, TENANT);
 	t_str(e.msg,
 	    "store: vm uid 0000000000000007 name a: "

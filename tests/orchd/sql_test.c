@@ -11,7 +11,7 @@
 #include "tests/orchd/sqlstore.h"
 
 /* The store's statements that change it, and what a failure of each leaves. */
-#define VERSION "4" /* of a store that is new */
+#define VERSION "5" /* of a store that is new */
 
 /* --- open --- */
 
@@ -147,6 +147,7 @@ test_migrate(void)
 	    "BEGIN EXCLUSIVE|ALTER TABLE vm AD|PRAGMA user_versi|COMMIT|"
 	    "BEGIN EXCLUSIVE|ALTER TABLE vm AD|PRAGMA user_versi|COMMIT|"
 	    "BEGIN EXCLUSIVE|ALTER TABLE vm DR|PRAGMA user_versi|COMMIT|"
+	    "BEGIN EXCLUSIVE|ALTER TABLE tenan|PRAGMA user_versi|COMMIT|"
 	    "PRAGMA temp_store|");
 	t_str(value("PRAGMA user_version"), VERSION);
 	t_str(value("PRAGMA temp_store"), "2");
@@ -161,10 +162,10 @@ static void
 test_newer(void)
 {
 	begin();
-	sql("PRAGMA user_version = 5");
+	sql("PRAGMA user_version = 6");
 	t_eq(sql_migrate(db, &e), -EPROTO);
 	t_eq(e.code, -EPROTO);
-	t_str(e.msg, "store: version 5 is newer than this program knows (4)");
+	t_str(e.msg, "store: version 6 is newer than this program knows (5)");
 	end();
 }
 
@@ -255,6 +256,11 @@ test_prepare(void)
 		[STMT_EVENT_SEQ] = "UPDATE tenant SET last_seq ",
 		[STMT_IDEM_PUT] = "INSERT INTO idem (",
 		[STMT_IDEM_DEL] = "DELETE FROM idem WHERE ",
+		[STMT_TENANT_PUT] = "INSERT INTO tenant (",
+		[STMT_TENANT_SET] = "UPDATE tenant SET spec ",
+		[STMT_TENANT_EVENTS] = "DELETE FROM event WHERE tenant = :id",
+		[STMT_TENANT_IDEMS] = "DELETE FROM idem WHERE tenant = :id",
+		[STMT_TENANT_DEL] = "DELETE FROM tenant WHERE id = :id",
 	};
 	size_t i;
 

@@ -17,7 +17,7 @@
  * Which statements a batch of transactions becomes, and what each is told,
  * whatever fails; what is below is played.
  */
-#define FREED "fin:10 fin:1 fin:1 close:r close:w unreserve"
+#define FREED "fin:15 fin:1 fin:1 close:r close:w unreserve"
 
 static struct event_base *base;
 static struct store *st;
@@ -495,14 +495,14 @@ test_open_fails(void)
 		const char *what;
 		const char *says; /* up to the failure, and from there */
 	} steps[] = {
-		{ "open:w", "open:w fin:10 fin:1 fin:1" },
-		{ "migrate", "open:w migrate fin:10 fin:1 fin:1 close:w" },
+		{ "open:w", "open:w fin:15 fin:1 fin:1" },
+		{ "migrate", "open:w migrate fin:15 fin:1 fin:1 close:w" },
 		{ "prepare",
-		    "open:w migrate prepare fin:10 fin:1 fin:1 close:w" },
+		    "open:w migrate prepare fin:15 fin:1 fin:1 close:w" },
 		{ "open:r",
-		    "open:w migrate prepare open:r fin:10 fin:1 fin:1 close:w" },
+		    "open:w migrate prepare open:r fin:15 fin:1 fin:1 close:w" },
 		{ "events",
-		    "open:w migrate prepare open:r events fin:10 fin:1 fin:1 "
+		    "open:w migrate prepare open:r events fin:15 fin:1 fin:1 "
 		    "close:r close:w" },
 	};
 	static const int codes[] = { -EIO, -ENOSPC, -EPROTO, -ENOMEM };
@@ -523,7 +523,7 @@ test_open_fails(void)
 			t_eq(store_open("p", &st, &e), codes[k]);
 			t_true(st == NULL);
 			(void)snprintf(want, sizeof(want),
-			    "reserve %s%s%s%s fin:10 fin:1 fin:1 unreserve",
+			    "reserve %s%s%s%s fin:15 fin:1 fin:1 unreserve",
 			    steps[i].says, tries ? " give " : "",
 			    tries ? steps[i].says : "", tries ? " give" : "");
 			SAYS(want);
@@ -535,7 +535,7 @@ test_open_fails(void)
 	play.gives = 1;
 	play.fail[0] = (struct failing){ "migrate", 1, -EIO, false };
 	t_eq(store_open("p", &st, &e), 0);
-	SAYS("reserve open:w migrate fin:10 fin:1 fin:1 close:w give open:w "
+	SAYS("reserve open:w migrate fin:15 fin:1 fin:1 close:w give open:w "
 	     "migrate prepare open:r events");
 	t_eq(play.heap, 64ULL << 20);
 	end();

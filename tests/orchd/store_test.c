@@ -52,16 +52,16 @@ on_idem(void *arg, const struct idem_row *row)
 }
 
 static int
-on_tenant(
-    void *arg, int64_t tenant, const char *name, uint64_t seq, int64_t last_id)
+on_tenant(void *arg, const struct tenant_row *row, struct err *e)
 {
 	struct seen *s = arg;
 
-	t_eq(tenant, 1);
-	t_str(name, "default");
+	(void)e;
+	t_eq(row->id, 1);
+	t_str(row->name, "default");
 	s->tenants++;
-	s->last_seq = seq;
-	s->last_id = last_id;
+	s->last_seq = row->last_seq;
+	s->last_id = row->last_id;
 	return 0;
 }
 

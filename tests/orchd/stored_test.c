@@ -172,11 +172,16 @@ on_idem(void *arg, const struct idem_row *r)
 }
 
 static int
-on_tenant(void *arg, int64_t tenant, const char *name, uint64_t seq, int64_t id)
+on_tenant(void *arg, const struct tenant_row *row, struct err *e)
 {
+	(void)e;
 	(void)arg;
-	say("tenant %lld %s %llu %lld\n", (long long)tenant, name,
-	    (unsigned long long)seq, (long long)id);
+	say("tenant %lld %s %llu %lld", (long long)row->id, row->name,
+	    (unsigned long long)row->last_seq, (long long)row->last_id);
+	if (row->spec.len > sizeof("{}") - 1) /* since version 5 */
+		say_doc(&stored_tenant, &row->spec);
+	else
+		say("\n");
 	return 0;
 }
 
@@ -209,6 +214,7 @@ say_all(void)
 	t_str(e.msg, "");
 	t_eq(store_start(s, base, &e), 0);
 	t_true(store_events(s, 1, 0, 100, on_event, NULL) > 0);
+	(void)store_events(s, 2, 0, 100, on_event, NULL);
 	store_free(s);
 	event_base_free(base);
 }
@@ -226,6 +232,7 @@ test_old(void)
 		{ GOLDEN "store_v4.sql", GOLDEN "store_v4.txt" },
 		{ GOLDEN "store_v4_renamed.sql",
 		    GOLDEN "store_v4_renamed.txt" },
+		{ GOLDEN "store_v5.sql", GOLDEN "store_v5.txt" },
 	};
 	size_t i;
 
@@ -319,13 +326,11 @@ no_idem(void *arg, const struct idem_row *r)
 }
 
 static int
-no_tenant(void *arg, int64_t tenant, const char *name, uint64_t seq, int64_t id)
+no_tenant(void *arg, const struct tenant_row *row, struct err *e)
 {
+	(void)e;
 	(void)arg;
-	(void)tenant;
-	(void)name;
-	(void)seq;
-	(void)id;
+	(void)row;
 	return 0;
 }
 

@@ -27,7 +27,7 @@ char said[1024];
 int up, down, kept;
 struct stream_play play;
 
-static const uint32_t listed[SHARE_KINDS] = { 1, 1 };
+static const uint32_t listed[SHARE_LISTED] = { 1, 1 };
 static long blocks;
 
 static void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -11,6 +11,7 @@
 
 char said[512];
 struct orchd o;
+struct tenant tenant;
 struct thing th;
 struct txn *last;
 struct play play;
@@ -223,6 +224,8 @@ begin(int row, enum object_life life)
 	o.objects.turn = event_new(o.base, -1, 0, on_turn, NULL);
 	turns = 0;
 	object_init(&th.obj, &kind, &o);
+	tenant.told_seq = 0;
+	th.obj.tenant = &tenant;
 	th.row = row;
 	th.obj.life = life;
 	said[0] = '\0';

@@ -27,6 +27,7 @@ extern unsigned int turns; /* of the loop's turn event */
 extern char said[512];
 #define FOLLOWER 5 /* a type of events */
 extern struct orchd o;
+extern struct tenant tenant;
 extern struct thing th;
 /* A kind that hears what becomes of what was asked, and has the row that comes
  * back be 100 more. */

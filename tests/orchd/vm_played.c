@@ -233,6 +233,7 @@ const struct object_kind kind = { .name = "vm",
 	.converge = vm_converge };
 
 struct orchd o;
+static struct tenant tenant;
 struct vm *vm;
 
 static long blocks;
@@ -263,6 +264,7 @@ begin(enum vm_state s)
 	forgotten = 0;
 	if ((vm = vm_new(&o, &kind, parts, nitems(parts))) == NULL)
 		abort();
+	vm->obj.tenant = &tenant;
 	vm->obj.life = OBJECT_STORED;
 	vm->row.state = s;
 }

@@ -197,6 +197,8 @@ test_count(void)
 	static const struct share_who who = { 7, SHARE_USER };
 
 	begin_temporary(VM_RUNNING, true);
+	o.conf.nusers = 1;
+	o.conf.users[0] = who.uid;
 	share_init(&o.temporaries, 2, o.listed);
 	vm->request.owner = 7;
 	t_eq(share_take(&o.temporaries, who, 1), 0); /* of another VM */

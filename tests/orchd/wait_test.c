@@ -80,7 +80,7 @@ test_many(void)
 static void
 test_listed(void)
 {
-	const uint32_t listed[SHARE_KINDS] = { 2, 0 };
+	const uint32_t listed[SHARE_LISTED] = { 2, 0 };
 	uint64_t n;
 
 	begin(1, OBJECT_STORED);

@@ -151,7 +151,7 @@ test_told_seq(void)
 		play.seq = seqs[i];
 		fact(2, "news");
 		commit(0);
-		t_eq(o.tenant.told_seq, want[i]);
+		t_eq(tenant.told_seq, want[i]);
 	}
 	end();
 }

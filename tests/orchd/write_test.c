@@ -27,7 +27,7 @@ test_kept(void)
 	commit(0);
 	t_str(said, "set:2 k set:3 news");
 	t_true(o.objects.told);
-	t_eq(o.tenant.told_seq, 7);
+	t_eq(tenant.told_seq, 7);
 	commit(0); /* and nothing more */
 	t_str(said, "set:2 k set:3 news");
 	end();
