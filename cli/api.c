@@ -24,6 +24,7 @@ struct api {
 	bool sent; /* in the last call */
 	int status; /* of the last call's answer */
 	char path[ADDR_PATH_MAX];
+	char tenant[NAME_LEN_MAX + 1]; /* "": none is chosen */
 };
 
 /* One try of one request. */
@@ -43,15 +44,24 @@ try {
 #define KEY_LEN 32 /* 128 random bits in hex */
 
 int
-api_open(const char *host, struct api **ret, struct err *e)
+api_open(const char *host, const char *tenant, struct api **ret, struct err *e)
 {
 	struct api *a = calloc(1, sizeof(*a));
+	struct err why = { 0 };
 	int r;
 
 	if (a == NULL)
 		return err_set(e, -ENOMEM, "out of memory");
 	if ((r = addr_parse(host, a->path, e)) < 0)
 		goto out;
+	if (tenant != NULL &&
+	    (r = name_check(tenant, strlen(tenant), &why)) < 0) {
+		r = err_set(e, r, "%.70s is no name of a tenant: %.120s",
+		    tenant, why.msg);
+		goto out;
+	}
+	if (tenant != NULL)
+		(void)snprintf(a->tenant, sizeof(a->tenant), "%s", tenant);
 	if ((a->multi = curl_multi_init()) == NULL ||
 	    (a->easy = curl_easy_init()) == NULL) {
 		r = err_set(e, -ENOMEM, "out of memory");
@@ -74,6 +84,12 @@ api_close(struct api *a)
 	if (a->multi != NULL)
 		curl_multi_cleanup(a->multi);
 	free(a);
+}
+
+const char *
+api_tenant(const struct api *a)
+{
+	return a->tenant[0] != '\0' ? a->tenant : NULL;
 }
 
 const char *
@@ -182,9 +198,12 @@ header_add(struct curl_slist **list, const char *name, const char *value)
 }
 
 static int
-headers(const struct api_request *rq, const char *key, struct curl_slist **ret)
+headers(const struct api *a, const struct api_request *rq, const char *key,
+    struct curl_slist **ret)
 {
-	if ((rq->body != NULL &&
+	if ((api_tenant(a) != NULL &&
+		!header_add(ret, "X-Mews-Tenant", a->tenant)) ||
+	    (rq->body != NULL &&
 		!header_add(ret, "Content-Type", "application/json")) ||
 	    (rq->keyed && !header_add(ret, "Idempotency-Key", key)) ||
 	    (rq->last_event_id != NULL &&
@@ -374,7 +393,7 @@ try_once(struct api *a, const struct api_request *rq, const char *key,
 	jbuf_free(&rp->body);
 	jbuf_init(&rp->body, API_BODY_MAX);
 	rp->status = a->status = 0;
-	if ((r = headers(rq, key, &list)) < 0 || (r = setup(&t, list)) < 0) {
+	if ((r = headers(a, rq, key, &list)) < 0 || (r = setup(&t, list)) < 0) {
 		err_set(e, r, "out of memory");
 		goto out;
 	}
@@ -397,7 +416,8 @@ retry_after_ms(const struct api *a, const struct api_reply *rp)
 	const char *v;
 	long long s;
 
-	if (rp->status != 503 || (v = api_header(a, "Retry-After")) == NULL ||
+	if ((rp->status != 503 && rp->status != 429) ||
+	    (v = api_header(a, "Retry-After")) == NULL ||
 	    num_parse(v, 0, 3600, &s) < 0)
 		return -1;
 	return s == 0 ? 50 : (int)s * 1000;

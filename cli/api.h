@@ -10,8 +10,8 @@
 struct err;
 
 /*
- * Requests to the API.  One that breaks, or is answered with 503 and
- * Retry-After, is sent again, with the same Idempotency-Key, for
+ * Requests to the API.  One that breaks, or is answered with 503 or
+ * 429 and Retry-After, is sent again, with the same Idempotency-Key, for
  * API_RETRY_MS: a restart of the suite is not seen from here.  What came
  * to 503 after a longer wait, and has no key, is not.
  */
@@ -54,10 +54,14 @@ struct api_reply {
 	struct jbuf body; /* but what went to the sink */
 };
 
-/* host as in -H.  0 or a negative errno with e; api_close(NULL) is fine. */
-int api_open(const char *host, struct api **ret, struct err *e);
+/* host as in -H; tenant: whose things all requests are about, NULL: the API
+ * chooses.  0 or a negative errno with e; api_close(NULL) is fine. */
+int api_open(
+    const char *host, const char *tenant, struct api **ret, struct err *e);
 void api_close(struct api *a);
 const char *api_path(const struct api *a);
+/* NULL: none was chosen. */
+const char *api_tenant(const struct api *a);
 /* The API answered at least once: what breaks now is worth waiting for. */
 bool api_was_reached(const struct api *a);
 

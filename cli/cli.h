@@ -23,6 +23,7 @@ struct cmd;
 
 struct cli {
 	const char *host; /* -H, else $MEWS_API, else the default */
+	const char *tenant; /* --tenant, else $MEWS_TENANT, else NULL */
 	bool json;
 	struct api *api;
 	const struct cmd *cmd; /* what runs, for usage lines */
@@ -73,6 +74,7 @@ int cmd_rm(struct cli *c, int argc, char *argv[]);
 int cmd_inspect(struct cli *c, int argc, char *argv[]);
 int cmd_console(struct cli *c, int argc, char *argv[]);
 int cmd_events(struct cli *c, int argc, char *argv[]);
+int cmd_tenant(struct cli *c, int argc, char *argv[]);
 int cmd_doctor(struct cli *c, int argc, char *argv[]);
 
 #endif

@@ -3,7 +3,7 @@
 #include "cli/cmds.h"
 
 const char cmds_head[] =
-    "usage: mews [--json] [-H unix:///PATH] COMMAND [ARG...]\n"
+    "usage: mews [--json] [-H unix:///PATH] [--tenant NAME] COMMAND [ARG...]\n"
     "\n"
     "Runs microVMs.  Commands:\n"
     "\n";
@@ -11,6 +11,7 @@ const char cmds_tail[] =
     "\n"
     "  --json          for programs: JSON on stdout, errors as JSON on stderr\n"
     "  -H, --host URL  where the API is: unix:///run/mews/api.sock, $MEWS_API\n"
+    "  --tenant NAME   whose VMs: $MEWS_TENANT, else your own\n"
     "  -v, --version\n"
     "\n"
     "A VM goes by its name or the beginning of its uid.  An option without a\n"
@@ -174,6 +175,34 @@ const struct cmd cmds[] = {
 	    "With --json: one object a line.\n"
 	    "\n"
 	    "  mews events\n" },
+	{ "tenant", cmd_tenant,
+	    "ls\n"
+	    "       mews tenant show [NAME]\n"
+	    "       mews tenant create|set [--quota WHAT=N]...\n"
+	    "           [--user USER[:ROLE]]... [--group GROUP[:ROLE]]...\n"
+	    "           [--suspend|--resume] NAME\n"
+	    "       mews tenant rm [-f] NAME",
+	    "Says who is in a tenant, and what that may have",
+	    "  --quota WHAT=N[,WHAT=N]...  the most that it may have; 0: as much as\n"
+	    "                    the host lets it.  vms, cpus, memory (2g), of all its\n"
+	    "                    VMs; at once: operations, streams (commands, consoles,\n"
+	    "                    logs), readers (of events); requests a second\n"
+	    "  --user, --group NAME[:ROLE]  comes, or has another role: viewer,\n"
+	    "                    operator (default), admin; none: goes\n"
+	    "  --suspend, --resume  its members may only look; and do as before\n"
+	    "  -f, --force       rm: with all that it has\n"
+	    "\n"
+	    "VMs and events belong to a tenant, and names count in it: who is in\n"
+	    "none of another knows nothing of that.  A viewer looks, an operator has\n"
+	    "VMs, an admin says who is in it.  What it may have, and whether it is\n"
+	    "there, is said by host admins: root, and the admins of mews.conf.  The\n"
+	    "users of mews.conf are operators of the tenant default.\n"
+	    "\n"
+	    "  mews tenant create --quota vms=10,memory=16g --group dev team\n"
+	    "  mews tenant set --user alice:admin --user bob:none team\n"
+	    "  mews --tenant team ps\n"
+	    "  mews tenant show team\n"
+	    "  mews tenant rm team\n" },
 	{ "doctor", cmd_doctor, "[--no-wait]", "Says what this host can do",
 	    "  --no-wait  do not wait for what a suite that has just started\n"
 	    "             still looks at (10 s at most)\n"

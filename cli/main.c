@@ -61,6 +61,7 @@ globals(struct cli *c, int argc, char *argv[])
 {
 	static const struct option longs[] = {
 		{ "host", required_argument, NULL, 'H' },
+		{ "tenant", required_argument, NULL, 'T' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'v' },
@@ -73,6 +74,9 @@ globals(struct cli *c, int argc, char *argv[])
 		switch (o) {
 		case 'H':
 			c->host = optarg;
+			break;
+		case 'T':
+			c->tenant = optarg;
 			break;
 		case 'j':
 			c->json = true;
@@ -108,7 +112,7 @@ run(struct cli *c, int argc, char *argv[])
 		return strcmp(argv[0], "help") == 0 ? help(c, argv[optind])
 						    : version(c);
 	}
-	if ((status = api_open(c->host, &c->api, &e)) < 0)
+	if ((status = api_open(c->host, c->tenant, &c->api, &e)) < 0)
 		return cli_fail(c, status, &e);
 	status = c->cmd->run(c, argc, argv);
 	api_close(c->api);
@@ -134,12 +138,19 @@ have_stdio(void)
 	return 0;
 }
 
+static const char *
+from_env(const char *name, const char *otherwise)
+{
+	const char *v = secure_getenv(name);
+
+	return v != NULL && v[0] != '\0' ? v : otherwise;
+}
+
 int
 main(int argc, char *argv[])
 {
-	const char *env = secure_getenv("MEWS_API");
-	struct cli c = { .host = env != NULL && env[0] != '\0' ? env
-							       : ADDR_DEFAULT };
+	struct cli c = { .host = from_env("MEWS_API", ADDR_DEFAULT),
+		.tenant = from_env("MEWS_TENANT", NULL) };
 	int r, status = EXIT_OURS;
 
 	if (have_stdio() < 0 || out_begin() < 0 ||

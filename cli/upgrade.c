@@ -124,8 +124,8 @@ retry_after(const struct http *h)
 	const char *v;
 	long long s;
 
-	if (h->status != 503 || http_get(h, "Retry-After", &v) < 0 ||
-	    num_parse(v, 0, 3600, &s) < 0)
+	if ((h->status != 503 && h->status != 429) ||
+	    http_get(h, "Retry-After", &v) < 0 || num_parse(v, 0, 3600, &s) < 0)
 		return -1;
 	return s == 0 ? 50 : (int)s * 1000;
 }
@@ -170,6 +170,8 @@ try_once(struct cli *c, const char *target, const char *protocols,
 	ws_out_request(
 	    &out, head, sizeof(head), target, "localhost", up->key, protocols);
 	http_out_field(&out, "User-Agent", "mews/" CLI_VERSION);
+	if (api_tenant(c->api) != NULL)
+		http_out_field(&out, "X-Mews-Tenant", api_tenant(c->api));
 	if ((r = http_out_end(&out, &len)) < 0)
 		return err_set(e, r, "this name cannot be sent");
 	if ((r = dial(api_path(c->api), fd)) < 0 ||
