@@ -11,7 +11,6 @@
 #include "common/clock.h"
 #include "common/num.h"
 
-#define JSON_MAX ((size_t)256 << 20)
 #define LAST_MAX 1000000
 
 struct ps {
@@ -47,27 +46,6 @@ narrow(const struct ps *ps, struct objs *list)
 }
 
 static int
-show_json(const struct objs *list, struct err *e)
-{
-	const struct vm_view *vms = list->items;
-	struct jbuf b;
-	uint32_t i;
-	int r;
-
-	jbuf_init(&b, JSON_MAX);
-	jbuf_text(&b, "[");
-	for (i = 0; i < list->count; i++) {
-		jbuf_text(&b, i > 0 ? "," : "");
-		table_encode(&vm_table, 0, &vms[i], &b);
-	}
-	jbuf_text(&b, "]");
-	r = b.r < 0 ? err_set(e, b.r, "too many VMs to show")
-		    : out_json(stdout, b.p, b.len, e);
-	jbuf_free(&b);
-	return r;
-}
-
-static int
 show(const struct cli *c, const struct ps *ps, const struct objs *list,
     struct err *e)
 {
@@ -76,7 +54,7 @@ show(const struct cli *c, const struct ps *ps, const struct objs *list,
 	uint32_t i;
 
 	if (c->json)
-		return show_json(list, e);
+		return out_objs(stdout, &vm_table, list, e);
 	if (!ps->quiet && ps->format == NULL)
 		return out_ps(stdout, vms, list->count, ps->now) < 0
 		    ? err_set(e, -ENOMEM, "out of memory")

@@ -10,7 +10,6 @@
 #include "cli/size.h"
 #include "cli/tenant.h"
 #include "common/util.h"
-#include "proto/jbuf.h"
 
 #define NUMBER_MAX 24
 
@@ -22,6 +21,16 @@ struct said {
 };
 
 /* --- what is shown --- */
+
+/* Prints it unless r < 0; it goes. */
+static int
+print(struct out_table *t, int r)
+{
+	if (r == 0)
+		r = out_table_print(t);
+	out_table_free(t);
+	return r;
+}
 
 static void
 amount(char buf[NUMBER_MAX], uint64_t n, bool is_mib)
@@ -66,10 +75,7 @@ show_amounts(const struct tenant_view *t)
 		    (const char *[]){ tenant_amount_text(i), used, quota, bar },
 		    nitems(heads));
 	}
-	if (r == 0)
-		r = out_table_print(out);
-	out_table_free(out);
-	return r;
+	return print(out, r);
 }
 
 static int
@@ -88,24 +94,7 @@ show_members(const struct tenant_view *t)
 		    (const char *[]){ name, tenant_role_names[m[i].role] },
 		    nitems(heads));
 	}
-	if (r == 0)
-		r = out_table_print(out);
-	out_table_free(out);
-	return r;
-}
-
-static int
-show_json(const struct table *t, const void *obj, struct err *e)
-{
-	struct jbuf b;
-	int r;
-
-	jbuf_init(&b, TABLE_JSON_MAX);
-	table_encode(t, 0, obj, &b);
-	r = b.r < 0 ? err_set(e, b.r, "out of memory")
-		    : out_json(stdout, b.p, b.len, e);
-	jbuf_free(&b);
-	return r;
+	return print(out, r);
 }
 
 static int
@@ -115,7 +104,7 @@ show_one(const struct cli *c, const struct tenant_view *t, struct err *e)
 	int r;
 
 	if (c->json)
-		return show_json(&tenant_table, t, e);
+		return out_obj(stdout, &tenant_table, t, e);
 	(void)snprintf(line, sizeof(line), "%s: %s; you: %s", t->name,
 	    t->status == TENANT_SUSPENDED      ? "suspended"
 		: t->status == TENANT_DELETING ? "being deleted"
@@ -141,23 +130,11 @@ show_list(const struct cli *c, const struct objs *list, struct err *e)
 	struct out_table *out;
 	char vms[NUMBER_MAX], cpus[NUMBER_MAX], mem[NUMBER_MAX],
 	    members[NUMBER_MAX];
-	struct jbuf b;
 	uint32_t i;
 	int r;
 
-	if (c->json) {
-		jbuf_init(&b, TABLE_LIST_MAX);
-		jbuf_text(&b, "[");
-		for (i = 0; i < list->count; i++) {
-			jbuf_text(&b, i > 0 ? "," : "");
-			table_encode(&tenant_table, 0, &t[i], &b);
-		}
-		jbuf_text(&b, "]");
-		r = b.r < 0 ? err_set(e, b.r, "out of memory")
-			    : out_json(stdout, b.p, b.len, e);
-		jbuf_free(&b);
-		return r;
-	}
+	if (c->json)
+		return out_objs(stdout, &tenant_table, list, e);
 	out = out_table_new(stdout, heads, nitems(heads));
 	r = out != NULL ? 0 : -ENOMEM;
 	for (i = 0; r == 0 && i < list->count; i++) {
@@ -170,9 +147,7 @@ show_list(const struct cli *c, const struct objs *list, struct err *e)
 			tenant_role_names[t[i].role], vms, cpus, mem, members },
 		    nitems(heads));
 	}
-	if (r == 0)
-		r = out_table_print(out);
-	out_table_free(out);
+	r = print(out, r);
 	return r < 0 ? err_set(e, r, "out of memory") : 0;
 }
 
@@ -212,7 +187,7 @@ static int
 done(const struct cli *c, int r, struct tenant_view *t, struct err *e)
 {
 	if (r == 0 && c->json)
-		r = show_json(&tenant_table, t, e);
+		r = out_obj(stdout, &tenant_table, t, e);
 	else if (r == 0)
 		out_line(stdout, t->name);
 	table_clear(&tenant_table, t);

@@ -15,6 +15,8 @@
 #include "proto/jread.h"
 #include "proto/objects.h"
 
+#define LIST_MAX ((size_t)256 << 20) /* bytes: of all VMs there can be */
+
 #define JSON_DEPTH 32
 
 /* `mews ps` without a format. */
@@ -265,6 +267,45 @@ out_json(FILE *to, const char *text, size_t len, struct err *e)
 		out_json_line(to, s, n);
 	json_object_put(o);
 	return s == NULL ? err_set(e, -ENOMEM, "out of memory") : 0;
+}
+
+/* Gives b away. */
+static int
+out_made(FILE *to, struct jbuf *b, struct err *e)
+{
+	int r = b->r < 0 ? err_set(e, b->r, "there is too much to show")
+			 : out_json(to, b->p, b->len, e);
+
+	jbuf_free(b);
+	return r;
+}
+
+int
+out_objs(
+    FILE *to, const struct table *t, const struct objs *list, struct err *e)
+{
+	const char *items = list->items;
+	struct jbuf b;
+	uint32_t i;
+
+	jbuf_init(&b, LIST_MAX);
+	jbuf_text(&b, "[");
+	for (i = 0; i < list->count; i++) {
+		jbuf_text(&b, i > 0 ? "," : "");
+		table_encode(t, 0, items + i * t->size, &b);
+	}
+	jbuf_text(&b, "]");
+	return out_made(to, &b, e);
+}
+
+int
+out_obj(FILE *to, const struct table *t, const void *obj, struct err *e)
+{
+	struct jbuf b;
+
+	jbuf_init(&b, TABLE_JSON_MAX);
+	table_encode(t, 0, obj, &b);
+	return out_made(to, &b, e);
 }
 
 void

@@ -8,6 +8,8 @@
 
 struct cli;
 struct err;
+struct objs;
+struct table;
 struct vm_view;
 
 /*
@@ -42,6 +44,11 @@ int out_ps(FILE *to, const struct vm_view *vms, size_t n, int64_t now);
 
 /* JSON text as it came, laid out for people; -EBADMSG with e if it is none. */
 int out_json(FILE *to, const char *text, size_t len, struct err *e);
+/* Objects of that table, laid out likewise: a list, or the one.  0, or
+ * -EMSGSIZE, -ENOMEM with e. */
+int out_objs(
+    FILE *to, const struct table *t, const struct objs *list, struct err *e);
+int out_obj(FILE *to, const struct table *t, const void *obj, struct err *e);
 /* One line of JSON that we made. */
 void out_json_line(FILE *to, const char *text, size_t len);
 /* {"name": name, "ok": ok, "error": error or left out} */
