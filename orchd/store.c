@@ -43,6 +43,7 @@ struct txn {
 	void (*done)(void *arg, int r);
 	void *arg;
 	bool needs_room;
+	bool kept; /* committed: whatever becomes of others of its batch */
 	int result;
 };
 STAILQ_HEAD(txn_list, txn);
@@ -262,6 +263,8 @@ txn_run(struct store *s, struct txn *t)
 	const struct op *o;
 	int r = t->result; /* an -ENOMEM while it was filled */
 
+	if (t->kept)
+		return;
 	if (r == 0)
 		r = sql_exec(s->wdb, "SAVEPOINT t");
 	if (r < 0) {
@@ -320,8 +323,10 @@ batch_once(struct store *s, struct txn_list *batch)
 	}
 	STAILQ_FOREACH(t, batch, entry)
 	{
-		if (t->result == 0)
+		if (t->result == 0 && !t->kept) {
 			t->result = r;
+			t->kept = r == 0;
+		}
 		again |= t->result == -ENOSPC && !t->needs_room;
 	}
 	return again;
@@ -347,7 +352,7 @@ refuse_new(struct txn_list *batch)
 
 	STAILQ_FOREACH(t, batch, entry)
 	{
-		if (t->needs_room && t->result == 0)
+		if (t->needs_room && t->result == 0 && !t->kept)
 			t->result = -ENOSPC;
 	}
 }

@@ -288,13 +288,23 @@ test_full(void)
 	play.fail[0] = (struct failing){ "set:1", 3, -ENOSPC, false };
 	play.gives = 2;
 	both();
+	/* what takes something in is in it, and so it is told */
 	SAYS("make BEGIN SAVEPOINT t set:1 ROLLBACK TO t RELEASE t " PUT(
 	    2) " COMMIT "
 	       "checkpoint BEGIN SAVEPOINT t set:1 ROLLBACK TO t RELEASE t "
 	       "COMMIT give "
 	       "checkpoint BEGIN SAVEPOINT t set:1 ROLLBACK TO t RELEASE t "
 	       "COMMIT give "
-	       "checkpoint BEGIN " SET(1) " COMMIT make a=0 b=-28");
+	       "checkpoint BEGIN " SET(1) " COMMIT make a=0 b=0");
+	end();
+	begin(); /* nor is another written twice */
+	play.fail[0] = (struct failing){ "set:1", 1, -ENOSPC, false };
+	ask("a", 1);
+	ask("c", 3);
+	told(2);
+	SAYS("make BEGIN SAVEPOINT t set:1 ROLLBACK TO t RELEASE t " SET(
+	    3) " COMMIT checkpoint "
+	       "BEGIN " SET(1) " COMMIT make a=0 c=0");
 	end();
 	begin(); /* and none */
 	play.fail[0] = (struct failing){ "COMMIT", 2, -ENOSPC, false };
