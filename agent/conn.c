@@ -76,7 +76,7 @@ body_grow(struct conn *c, size_t cap)
 		hold_give(cap);
 		return false;
 	}
-	if (len > 0)
+	if (c->body != NULL)
 		memcpy(p, c->body, len);
 	body_free(c); /* wiped where it was */
 	c->body = p;

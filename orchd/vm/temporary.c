@@ -91,7 +91,7 @@ phase_ms(const struct vm *vm, enum temporary_phase p)
 		return TEMPORARY_ENDED_MS;
 	/* beyond what anybody waits for it */
 	return p == TEMP_COMING
-	    ? ms + vm->obj.kind->patience_ms(&vm->obj, FOR_GONE)
+	    ? ms + vm->obj.kind->patience_ms(&vm->obj, FOR_STOPPED)
 	    : ms;
 }
 

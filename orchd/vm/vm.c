@@ -179,18 +179,29 @@ vm_slot(const struct vm *vm)
 	return vm->broken.has_slot ? vm->broken.slot : vm->row.slot;
 }
 
-uint64_t
-vm_stop_ms(const struct vm *vm)
+static uint64_t
+rungs_ms(const struct vm *vm, size_t from)
 {
 	const uint32_t *ms = vm->obj.orchd->conf.stop_ms;
 	uint64_t sum = 0;
 	size_t i;
 
-	for (i = 0; i < STOP_RUNGS; i++) {
-		if (!vm->grace.is_said || i >= STOP_QUIT)
-			sum += ms[i];
-	}
-	return vm->grace.is_said ? sum + vm->grace.ms : sum;
+	for (i = from; i < STOP_RUNGS; i++)
+		sum += ms[i];
+	return sum;
+}
+
+uint64_t
+vm_stop_ms(const struct vm *vm)
+{
+	return vm->grace.is_said ? vm->grace.ms + rungs_ms(vm, STOP_QUIT)
+				 : vm_end_ms(vm);
+}
+
+uint64_t
+vm_end_ms(const struct vm *vm)
+{
+	return rungs_ms(vm, 0);
 }
 
 struct vm *

@@ -137,6 +137,8 @@ uint32_t vm_slot(const struct vm *vm);
 
 /* What its guest and hypervisor may take to stop, all rungs together. */
 uint64_t vm_stop_ms(const struct vm *vm);
+/* And to go, which gives nobody's guest a time of its own. */
+uint64_t vm_end_ms(const struct vm *vm);
 
 struct vm *vm_by_vmid(struct orchd *o, uint64_t vmid);
 /* By exact name. */

@@ -121,7 +121,10 @@ patience_ms(const struct object *obj, uint32_t what)
 
 	if ((WAITS(what) & RENAMES) != 0)
 		return PATIENCE_MIN_MS; /* for the store alone */
-	return for_running(what) ? ms : ms + vm_stop_ms(vm_of(obj));
+	if (for_running(what))
+		return ms;
+	return ms +
+	    (what == FOR_GONE ? vm_end_ms(vm_of(obj)) : vm_stop_ms(vm_of(obj)));
 }
 
 static bool

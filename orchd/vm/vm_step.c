@@ -51,6 +51,9 @@ step_to(struct vm *vm, int to, enum vm_event ev, int news, const char *why)
 	    why != NULL ? why : vm->row.detail);
 	if (vm->deadline != NULL && vm->row.state != (uint32_t)to)
 		(void)evtimer_del(vm->deadline);
+	/* that stop's own time is over with it */
+	if (vm->row.state == VM_STOPPING && to != VM_STOPPING)
+		vm->grace = (struct vm_grace){ 0 };
 	vm->row.state = (uint32_t)to;
 	vm->row.updated_ns = clock_wall_ns();
 	vm->row.told_ready =

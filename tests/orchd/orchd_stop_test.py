@@ -200,5 +200,25 @@ def asked_anew():
                 eq(l.answer(rid).status, 200)
 
 
+def deleted():
+    """Who deletes it hears in time why that does not end, whatever time a stop gave
+    its guest: a delete gives none."""
+    with up(ready_ms=1000) as l:
+        c = l.client()
+        stopping(l, c, timeout(3600))
+        held = held_up(l, l.launch, LAUNCH_RELEASE)
+        began = time.monotonic()
+        rid = l.ask(kept(l), DELETE, "a")
+        l.until(lambda: held, "RELEASE")
+        r = l.answer(rid, 30)
+        took = time.monotonic() - began
+        eq(r.status, 503)
+        assert "vm a is still deleting" in r.error(), r.error()
+        assert 15 < took < 25, took
+        let_go(l.launch, held)
+        l.await_state(c, "a", 404)
+
+
 if __name__ == "__main__":
-    run(__file__, refused, refused_first, undone_first, forgotten, temporary, begun_anew, asked_anew)
+    run(__file__, refused, refused_first, undone_first, forgotten, temporary,
+        begun_anew, asked_anew, deleted)

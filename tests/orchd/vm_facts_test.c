@@ -67,6 +67,36 @@ test_step(void)
 	end();
 }
 
+/* The time of a stop is that stop's: who waits for something later waits no
+ * longer for it. */
+static void
+test_step_grace(void)
+{
+	static const struct {
+		enum vm_event ev;
+		enum vm_state to;
+	} rows[] = {
+		{ EV_ENDED, VM_STOPPED },
+		{ EV_DELETE, VM_DELETING },
+	};
+	const struct vm_grace grace = { true, true, 3600000 };
+	uint64_t plain;
+	size_t i;
+
+	for (i = 0; i < nitems(rows); i++) {
+		begin(VM_STOPPING);
+		plain = vm_stop_ms(vm);
+		vm->grace = grace;
+		t_eq(vm_step(vm, EV_READY, "vm ready"), 0);
+		t_true(vm->grace.is_said);
+		t_eq(vm_step(vm, rows[i].ev, "over"), 0);
+		t_eq(vm->row.state, rows[i].to);
+		t_true(!vm->grace.is_said && !vm->grace.is_known);
+		t_eq(vm_stop_ms(vm), plain);
+		end();
+	}
+}
+
 /* What a person asks for goes with its key, or is not done. */
 static void
 test_step_asked(void)
@@ -444,6 +474,7 @@ test_waits(void)
 const struct t_case t_cases[] = {
 	{ "news once", test_news_once },
 	{ "a step", test_step },
+	{ "a stop's own time", test_step_grace },
 	{ "a step that is asked for", test_step_asked },
 	{ "ends", test_ends },
 	{ "ends that nobody saw", test_unseen },

@@ -219,7 +219,7 @@ static uint64_t
 patience_ms(const struct object *obj, uint32_t what)
 {
 	(void)obj;
-	t_eq(what, FOR_GONE);
+	t_eq(what, FOR_STOPPED);
 	return 500000;
 }
 
