@@ -163,20 +163,18 @@ refuse_log(const struct vm *vm, const struct stream_ask *a)
 static bool
 take_log(const struct vm *vm, const struct stream_ask *a)
 {
+	int r;
+
 	if (!launch_is_log(a->kind))
 		return true;
-	switch (share_take(&vm->obj.orchd->logs, a->who, 1)) {
-	case 0:
+	r = share_take(&vm->obj.orchd->logs, a->who, 1);
+	if (r == 0 || (r == -EBUSY && !RULE(LOG_SHARE)))
 		return true;
-	case -ENOMEM:
+	if (r == -ENOMEM)
 		refuse(vm, a, 500, "out of memory");
-		return false;
-	default:
-		if (!RULE(LOG_SHARE))
-			return true;
+	else
 		refuse_log(vm, a);
-		return false;
-	}
+	return false;
 }
 
 /* A part of the VM's is its already. */

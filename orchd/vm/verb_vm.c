@@ -171,11 +171,8 @@ verb_vm_start(const struct req *r)
 	case VM_STOPPED:
 	case VM_CRASHED:
 		if (change(r, vm, EV_START, "vm started", FOR_RUNNING, &key) ==
-		    0) {
+		    0)
 			vm->retried = false;
-			/* that of its former life's stop */
-			vm->grace = (struct vm_grace){ 0 };
-		}
 		return;
 	case VM_PENDING:
 	case VM_STARTING:
