@@ -81,7 +81,7 @@ load_broken(void *arg, const struct vm_broken *b)
 		return -ENOMEM;
 	vm->row = b->row;
 	if ((vm->obj.tenant = tenant_by_id(&o->tenants, b->row.tenant)) == NULL)
-		vm->obj.tenant = tenant_by_name(&o->tenants, TENANT_DEFAULT);
+		vm->obj.tenant = o->tenants.by_default;
 	if (vm->obj.tenant == NULL) {
 		vm_free(vm);
 		return -ENOENT;
@@ -211,7 +211,7 @@ main(int argc, char *argv[], char *envp[])
 	if (store_open(STORE_PATH, &o.store, &e) < 0 ||
 	    store_read(o.store, &loader, &o, &e) < 0)
 		fatal("%s", e.msg);
-	if (tenant_by_name(&o.tenants, TENANT_DEFAULT) == NULL)
+	if (o.tenants.by_default == NULL)
 		fatal("store: no tenant " TENANT_DEFAULT);
 	if ((r = store_try(o.store)) < 0)
 		log_error("store: cannot be written: %s; VMs live on, and what "

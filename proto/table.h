@@ -139,6 +139,8 @@ int table_unpack(
     const struct table *t, struct cur *c, void *obj, struct err *e);
 /* The most bytes that an object within its limits packs to. */
 size_t table_wire_max(const struct table *t);
+/* As an item of a list: its length, 32 bits, before it.  As table_pack. */
+int table_pack_item(const struct table *t, const void *obj, struct wcur *w);
 /* One object in exactly len bytes. */
 int table_unpack_all(const struct table *t, const void *buf, size_t len,
     void *obj, struct err *e);

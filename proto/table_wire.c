@@ -83,6 +83,23 @@ table_pack(const struct table *t, const void *obj, struct wcur *w)
 	return w->bad ? -EMSGSIZE : 0;
 }
 
+int
+table_pack_item(const struct table *t, const void *obj, struct wcur *w)
+{
+	uint8_t *lenp = w->p;
+	uint32_t len;
+	size_t before;
+	int r;
+
+	(void)wcur_u32(w, 0);
+	before = w->used;
+	if ((r = table_pack(t, obj, w)) < 0)
+		return r;
+	len = (uint32_t)(w->used - before);
+	memcpy(lenp, &len, sizeof(len));
+	return 0;
+}
+
 static size_t
 field_wire_max(const struct field *f)
 {

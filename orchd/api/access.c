@@ -1,5 +1,3 @@
-#include <string.h>
-
 #include "orchd/api/access.h"
 #include "orchd/api/conn.h"
 #include "orchd/orchd.h"
@@ -10,7 +8,7 @@
 static enum tenant_role
 base_role(const struct conn *c, const struct tenant *t)
 {
-	return strcmp(t->row.name, TENANT_DEFAULT) == 0 &&
+	return t == c->orchd->tenants.by_default &&
 		who_role(&c->orchd->conf, c->creds.uid) == ROLE_USER
 	    ? TENANT_OPERATOR
 	    : TENANT_NONE;

@@ -10,19 +10,13 @@
 #include "orchd/orchd.h"
 #include "orchd/tenant/tenant.h"
 
-static void
-refuse(const struct req *r, unsigned int status, const char *text)
-{
-	answer_error(r->o, r->c->id, r->id, status, "%s", text);
-}
-
 void
 choose_refuse(const struct req *r, enum tenant_role least)
 {
 	const struct tenant *t = r->named != NULL ? r->named : r->tenant;
 
 	if (least == TENANT_HOST)
-		refuse(r, 403,
+		req_refuse(r, 403,
 		    "this is for host admins: root, and the admins of mews.conf");
 	else if (t->want.deleting || t->want.suspended)
 		answer_error(r->o, r->c->id, r->id, 403,
@@ -41,7 +35,7 @@ static struct tenant *
 own(struct conn *c, unsigned int *n)
 {
 	struct tenants *all = &c->orchd->tenants;
-	struct tenant *t = tenant_by_name(all, TENANT_DEFAULT), *hit = NULL;
+	struct tenant *t = all->by_default, *hit = NULL;
 
 	*n = 1;
 	if (access_role(c, t) != TENANT_NONE)
@@ -120,7 +114,7 @@ choose_tenant(const struct req *r, enum tenant_role *role)
 		return t;
 	}
 	if (n == 0) {
-		refuse(r, 403, API_NOT_LISTED);
+		req_refuse(r, 403, API_NOT_LISTED);
 		return NULL;
 	}
 	list_own(r->c, names, sizeof(names));

@@ -28,22 +28,14 @@ static void
 check_add(struct checks *ck, const char *name, bool ok, const char *fmt, ...)
 {
 	struct check_view v = { .ok = ok };
-	uint8_t *lenp = ck->w.p;
-	size_t before;
-	uint32_t len;
 	va_list ap;
 
 	(void)snprintf(v.name, sizeof(v.name), "%s", name);
 	va_start(ap, fmt);
 	(void)vsnprintf(v.detail, sizeof(v.detail), fmt, ap);
 	va_end(ap);
-	(void)wcur_u32(&ck->w, 0);
-	before = ck->w.used;
-	if (table_pack(&check_table, &v, &ck->w) < 0)
-		return;
-	len = (uint32_t)(ck->w.used - before);
-	memcpy(lenp, &len, sizeof(len));
-	ck->n++;
+	if (table_pack_item(&check_table, &v, &ck->w) == 0)
+		ck->n++;
 }
 
 static bool

@@ -130,14 +130,13 @@ may(struct req *r, const struct right **ret)
 	enum tenant_role role = TENANT_NONE;
 
 	*ret = right;
-
 	if (right == NULL) {
 		req_refuse(r, r->verb == API_STREAM ? 400 : 404,
 		    r->verb == API_STREAM ? "no such stream" : "no such verb");
 		return false;
 	}
 	/* keys of what is about tenants outlive those */
-	r->tenant = tenant_by_name(&r->o->tenants, TENANT_DEFAULT);
+	r->tenant = r->o->tenants.by_default;
 	if ((right->of == OF_CHOSEN &&
 		(r->tenant = choose_tenant(r, &role)) == NULL) ||
 	    (right->of == OF_NAMED && !choose_named(r, &r->named, &role)))
@@ -155,7 +154,7 @@ may(struct req *r, const struct right **ret)
 }
 
 static void
-run(struct req *r)
+run(const struct req *r)
 {
 	size_t i;
 

@@ -30,6 +30,7 @@ tenants_init(struct tenants *all)
 {
 	RB_INIT(&all->by_id);
 	RB_INIT(&all->by_name);
+	all->by_default = NULL;
 	all->n = 0;
 	all->last_id = 0;
 	all->change = 1;
@@ -54,6 +55,8 @@ tenant_new(struct orchd *o, const struct object_kind *kind,
 	t->told_seq = row->last_seq;
 	(void)RB_INSERT(tenant_id_tree, &all->by_id, t);
 	(void)RB_INSERT(tenant_name_tree, &all->by_name, t);
+	if (strcmp(row->name, TENANT_DEFAULT) == 0)
+		all->by_default = t;
 	all->n++;
 	if (all->last_id < row->id)
 		all->last_id = row->id;
@@ -67,6 +70,8 @@ tenant_free(struct tenant *t)
 
 	(void)RB_REMOVE(tenant_id_tree, &all->by_id, t);
 	(void)RB_REMOVE(tenant_name_tree, &all->by_name, t);
+	if (all->by_default == t)
+		all->by_default = NULL;
 	all->n--;
 	all->change++;
 	wait_clear(&t->obj);

@@ -20,8 +20,6 @@
 #include "orchd/tenant/tenant_kind.h"
 #include "orchd/tenant/tenant_view.h"
 
-#define TENANT_WIRE_MAX 4096
-
 void
 verb_tenant_get(const struct req *r)
 {
@@ -31,27 +29,16 @@ verb_tenant_get(const struct req *r)
 		choose_none(r, r->head.var[0]);
 }
 
-/* One item of a list: its length, and it.  0 or a negative errno. */
 static int
 pack_item(const struct tenant *t, enum tenant_role role, struct wcur *w)
 {
-	uint8_t *lenp = w->p;
 	struct tenant_view v;
-	size_t before;
-	uint32_t len;
-	int r;
+	int r = tenant_view(t, role, &v);
 
-	(void)wcur_u32(w, 0);
-	before = w->used;
-	r = tenant_view(t, role, &v);
 	if (r == 0)
-		r = table_pack(&tenant_table, &v, w);
+		r = table_pack_item(&tenant_table, &v, w);
 	table_clear(&tenant_table, &v);
-	if (r < 0 || w->bad)
-		return -E2BIG;
-	len = (uint32_t)(w->used - before);
-	memcpy(lenp, &len, sizeof(len));
-	return 0;
+	return r;
 }
 
 void
@@ -60,7 +47,9 @@ verb_tenant_list(const struct req *r)
 	struct api_res res = {
 		.conn = r->c->id, .status = 200, .doc = API_DOC_LIST
 	};
-	const size_t cap = 64 + (size_t)r->o->tenants.n * TENANT_WIRE_MAX;
+	const size_t cap = sizeof(uint32_t) +
+	    r->o->tenants.n *
+		(sizeof(uint32_t) + table_wire_max(&tenant_table));
 	enum tenant_role role;
 	struct tenant *t;
 	struct wcur w;
@@ -273,7 +262,7 @@ delete_new(const struct req *r, bool force, struct idem_row *key)
 		choose_none(r, r->head.var[0]);
 		return;
 	}
-	if (strcmp(t->row.name, TENANT_DEFAULT) == 0) {
+	if (t == r->o->tenants.by_default) {
 		req_refuse(r, 409, "the tenant " TENANT_DEFAULT " stays");
 		return;
 	}

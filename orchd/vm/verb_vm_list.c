@@ -90,17 +90,9 @@ list_pack(const struct sorted *items, size_t first, size_t end, struct wcur *w)
 
 	(void)wcur_u32(w, (uint32_t)(end - first));
 	for (i = first; i < end; i++) {
-		uint8_t *lenp = w->p;
-		size_t before;
-		uint32_t len;
-
-		(void)wcur_u32(w, 0);
-		before = w->used;
 		vm_view(items[i].vm, &view);
-		if (table_pack(&vm_table, &view, w) < 0)
+		if (table_pack_item(&vm_table, &view, w) < 0)
 			return -E2BIG;
-		len = (uint32_t)(w->used - before);
-		memcpy(lenp, &len, sizeof(len));
 	}
 	return w->bad ? -E2BIG : 0;
 }
