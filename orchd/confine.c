@@ -36,7 +36,8 @@ orchd_confine(const struct boot_common *bc)
 static const struct seccomp_rule policy[] = {
 	/* callers of the API */
 	SC_ALLOW(accept4), /* conn.c: the Unix listener */
-	SC_ALLOW_IF(getsockopt, 1, UINT32_MAX, SOL_SOCKET), /* SO_PEERCRED */
+	/* peer.c: SO_PEERCRED, SO_PEERGROUPS */
+	SC_ALLOW_IF(getsockopt, 1, UINT32_MAX, SOL_SOCKET),
 	SC_ALLOW(shutdown), /* conn.c: where an identity ends */
 	SC_ALLOW(sendto), /* conn.c: "too many connections" */
 	SC_ALLOW_IF(socketpair, 0, UINT32_MAX, AF_UNIX), /* req.c: streams */
