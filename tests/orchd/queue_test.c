@@ -257,7 +257,9 @@ out_of_memory(void)
 
 	for (n = 1; fails_at(n, 0); n++)
 		;
-	t_true(n > 3); /* a timer, his user's part, his place */
+	/* his user's part, his place; a timer, too, but where a sanitizer has
+	 * the allocator: there the library's own calls do not fail */
+	t_true(n > 2);
 	for (n = 1; fails_at(n, 1); n++)
 		;
 	t_eq(n, 2);
