@@ -61,21 +61,21 @@ $(foreach t,$(STREAM_TESTS),$(eval UNIT_OBJ_$t := $(UNIT_OBJ_client_test) \
 $(foreach t,$(CONN_TESTS) $(STREAM_TESTS),$(eval $(B)/unit/apid/$t: \
 	$(UNIT_OBJ_$t)))
 
-UNIT_OBJ_store_test := $(call obj,orchd/store.c orchd/sql.c orchd/rows.c \
-	orchd/reserve.c orchd/wire_v2.c)
-UNIT_LIBS_store_test := -lsqlite3 -lpthread
+UNIT_OBJ_store_test := $(call obj,$(addprefix orchd/,store.c txn.c sql.c \
+	sql_audit.c rows.c reserve.c wire_v2.c))
+UNIT_LIBS_store_test := -lsqlite3 -lpthread -lmd
 $(B)/unit/orchd/store_test: $(UNIT_OBJ_store_test)
 # Its statements on an SQLite of which one call fails.
-SQL_TESTS := sql_test sql_read_test
-$(foreach t,$(SQL_TESTS),$(eval UNIT_LIBS_$t := -lsqlite3) \
-	$(eval UNIT_OBJ_$t := $(call obj,$(addprefix orchd/,sql.c rows.c \
-	wire_v2.c) $(addprefix tests/orchd/,faulty_sql.c sqlstore.c))))
+SQL_TESTS := sql_test sql_read_test sql_audit_test
+$(foreach t,$(SQL_TESTS),$(eval UNIT_LIBS_$t := -lsqlite3 -lmd) \
+	$(eval UNIT_OBJ_$t := $(call obj,$(addprefix orchd/,sql.c sql_audit.c \
+	rows.c wire_v2.c) $(addprefix tests/orchd/,faulty_sql.c sqlstore.c))))
 $(foreach t,$(SQL_TESTS),$(eval $(B)/unit/orchd/$t: $(UNIT_OBJ_$t)))
 UNIT_OBJ_rows_test := $(B)/obj/orchd/rows.o
 UNIT_LIBS_rows_test := -lsqlite3
 $(B)/unit/orchd/rows_test: $(UNIT_OBJ_rows_test)
 # The store on SQL that is played.
-UNIT_OBJ_store_batch_test := $(call obj,orchd/store.c \
+UNIT_OBJ_store_batch_test := $(call obj,orchd/store.c orchd/txn.c \
 	tests/orchd/played_sql.c tests/suite/ev.c)
 UNIT_LIBS_store_batch_test := -lpthread
 $(B)/unit/orchd/store_batch_test: $(UNIT_OBJ_store_batch_test)

@@ -91,11 +91,36 @@ static const struct col tenant_cols[] = {
 };
 #undef T
 
+#define A struct audit_row
+static const struct col audit_cols[] = {
+	{ COL(A, seq, COL_INT), .flags = COL_KEY, FROM_0 },
+	{ COL(A, tenant, COL_INT), .flags = COL_SHOW, FROM_0 },
+	{ COL(A, n, COL_INT), .flags = COL_SHOW, FROM_0 },
+	{ COL(A, at_ns, COL_INT), ANY },
+	{ COL(A, entry, COL_DOC) },
+	{ COL_AS(A, entry.version, COL_INT, "entry_v"), .max = INT32_MAX },
+	{ COL(A, prev, COL_BYTES) },
+	{ COL(A, hash, COL_BYTES) },
+};
+#undef A
+
+#define H struct audit_head
+static const struct col audit_head_cols[] = {
+	{ COL(H, tenant, COL_INT), .flags = COL_KEY, FROM_0 },
+	{ COL(H, first, COL_INT), .flags = COL_SET, FROM_0 },
+	{ COL(H, last, COL_INT), .flags = COL_SET, FROM_0 },
+	{ COL(H, hash, COL_BYTES), .flags = COL_SET },
+};
+#undef H
+
 const struct row_type vm_rows = { "vm", vm_cols, nitems(vm_cols) };
 const struct row_type event_rows = { "event", event_cols, nitems(event_cols) };
 const struct row_type idem_rows = { "idem", idem_cols, nitems(idem_cols) };
 const struct row_type tenant_rows = { "tenant", tenant_cols,
 	nitems(tenant_cols) };
+const struct row_type audit_rows = { "audit", audit_cols, nitems(audit_cols) };
+const struct row_type audit_head_rows = { "audit_head", audit_head_cols,
+	nitems(audit_head_cols) };
 
 /* "a = :a, c = :c" of the columns that have one of flags. */
 static void

@@ -82,7 +82,30 @@ static const char *const migrations[] = {
 	/* 5: who is in a tenant, and what it may have */
 	("ALTER TABLE tenant ADD COLUMN spec TEXT NOT NULL DEFAULT '{}';"
 	 "ALTER TABLE tenant ADD COLUMN spec_v INTEGER NOT NULL DEFAULT 1;"),
+	/* 6: who did what.  Both outlive their tenant; 0 is the host's own */
+	("CREATE TABLE audit ("
+	 " seq INTEGER PRIMARY KEY," /* over all of them */
+	 " tenant INTEGER NOT NULL,"
+	 " n INTEGER NOT NULL,"
+	 " at_ns INTEGER NOT NULL,"
+	 " entry TEXT NOT NULL,"
+	 " entry_v INTEGER NOT NULL,"
+	 " prev BLOB NOT NULL,"
+	 " hash BLOB NOT NULL,"
+	 " UNIQUE (tenant, n)"
+	 ") STRICT;"
+	 "CREATE TABLE audit_head ("
+	 " tenant INTEGER PRIMARY KEY,"
+	 " first INTEGER NOT NULL," /* that is kept */
+	 " last INTEGER NOT NULL,"
+	 " hash BLOB NOT NULL" /* of that */
+	 ") STRICT;"),
 };
+
+#define GONE_CHAINS                                                           \
+	"SELECT tenant FROM audit_head WHERE tenant > 0 AND tenant NOT IN"    \
+	" (SELECT id FROM tenant) ORDER BY tenant DESC LIMIT -1 OFFSET " STR( \
+	    STORE_AUDIT_GONE_MAX)
 
 /* Each is made from its type's columns, or written here (store_int.h). */
 static const struct {
@@ -114,13 +137,27 @@ static const struct {
 	[STMT_TENANT_IDEMS] = { &tenant_rows, NULL,
 	    "DELETE FROM idem WHERE tenant = :id" },
 	[STMT_TENANT_DEL] = { &tenant_rows, row_delete, NULL },
+	[STMT_AUDIT_HEAD] = { &audit_head_rows, NULL,
+	    "SELECT tenant, first, last, hash FROM audit_head"
+	    " WHERE tenant = :tenant" },
+	[STMT_AUDIT_PUT] = { &audit_rows, NULL,
+	    "INSERT INTO audit (tenant, n, at_ns, entry, entry_v, prev, hash)"
+	    " VALUES (:tenant, :n, :at_ns, :entry, :entry_v, :prev, :hash)" },
+	[STMT_AUDIT_SET] = { &audit_head_rows, row_upsert, NULL },
+	[STMT_AUDIT_TRIM] = { &audit_head_rows, NULL,
+	    "DELETE FROM audit WHERE tenant = :tenant AND n < :first" },
+	/* of those whose tenant is no more, all but the newest */
+	[STMT_AUDIT_GONE] = { &tenant_rows, NULL,
+	    "DELETE FROM audit WHERE tenant IN (" GONE_CHAINS ")" },
+	[STMT_AUDIT_GONE_HEAD] = { &tenant_rows, NULL,
+	    "DELETE FROM audit_head WHERE tenant IN (" GONE_CHAINS ")" },
 };
 
 static const char events_tail[] =
     "WHERE tenant = :tenant AND seq > :after ORDER BY seq LIMIT :max";
 
-static int
-errno_of(int rc)
+int
+sql_errno(int rc)
 {
 	switch (rc & 0xff) {
 	case SQLITE_OK:
@@ -143,10 +180,10 @@ errno_of(int rc)
 	}
 }
 
-static int
+int
 sql_err(sqlite3 *db, int rc, const char *what, struct err *e)
 {
-	return err_set(e, errno_of(rc) == 0 ? -EIO : errno_of(rc),
+	return err_set(e, sql_errno(rc) == 0 ? -EIO : sql_errno(rc),
 	    "store: %s: %s", what,
 	    db == NULL ? sqlite3_errstr(rc) : sqlite3_errmsg(db));
 }
@@ -154,7 +191,7 @@ sql_err(sqlite3 *db, int rc, const char *what, struct err *e)
 int
 sql_exec(sqlite3 *db, const char *text)
 {
-	return errno_of(sqlite3_exec(db, text, NULL, NULL, NULL));
+	return sql_errno(sqlite3_exec(db, text, NULL, NULL, NULL));
 }
 
 int
@@ -264,8 +301,8 @@ prepare_made(sqlite3 *db, struct jbuf *b, sqlite3_stmt **ret, struct err *e)
 	return r;
 }
 
-static int
-prepare_select(sqlite3 *db, const struct row_type *t, const char *tail,
+int
+sql_prepare_select(sqlite3 *db, const struct row_type *t, const char *tail,
     sqlite3_stmt **ret, struct err *e)
 {
 	struct jbuf text;
@@ -298,7 +335,7 @@ int
 sql_prepare_events(
     sqlite3 *db, sqlite3_stmt **events, sqlite3_stmt **oldest, struct err *e)
 {
-	int r = prepare_select(db, &event_rows, events_tail, events, e);
+	int r = sql_prepare_select(db, &event_rows, events_tail, events, e);
 
 	return r < 0
 	    ? r
@@ -317,23 +354,23 @@ sql_finalize(sqlite3_stmt **stmt, size_t n)
 	}
 }
 
-/* Runs a statement that returns no rows and makes it ready again. */
-static int
-run(sqlite3_stmt *st)
+void
+sql_reset(sqlite3_stmt *st)
 {
-	int rc = sqlite3_step(st);
-
 	(void)sqlite3_reset(st);
 	(void)sqlite3_clear_bindings(st);
-	return rc == SQLITE_DONE ? 0 : errno_of(rc);
 }
 
-/* One of the statements of a row's type. */
+/* One of the statements of a row's type, which returns no rows. */
 static int
 run_row(sqlite3_stmt *stmt[STMT_MAX], enum stmt which, const void *row)
 {
+	int rc;
+
 	row_bind(stmts[which].type, stmt[which], row);
-	return run(stmt[which]);
+	rc = sqlite3_step(stmt[which]);
+	sql_reset(stmt[which]);
+	return rc == SQLITE_DONE ? 0 : sql_errno(rc);
 }
 
 int
@@ -405,9 +442,55 @@ sql_tenant_del(sqlite3_stmt *stmt[STMT_MAX], const struct tenant_row *row)
 	int r;
 
 	if ((r = run_row(stmt, STMT_TENANT_EVENTS, row)) < 0 ||
-	    (r = run_row(stmt, STMT_TENANT_IDEMS, row)) < 0)
+	    (r = run_row(stmt, STMT_TENANT_IDEMS, row)) < 0 ||
+	    (r = run_row(stmt, STMT_TENANT_DEL, row)) < 0 ||
+	    (r = run_row(stmt, STMT_AUDIT_GONE, row)) < 0)
 		return r;
-	return run_row(stmt, STMT_TENANT_DEL, row);
+	return run_row(stmt, STMT_AUDIT_GONE_HEAD, row);
+}
+
+/* The chain's head; of one that begins: nothing. */
+static int
+audit_head(
+    sqlite3_stmt *stmt[STMT_MAX], int64_t tenant, struct audit_head *ret)
+{
+	sqlite3_stmt *st = stmt[STMT_AUDIT_HEAD];
+	int rc, r;
+
+	*ret = (struct audit_head){ .tenant = tenant, .first = 1 };
+	row_bind(&audit_head_rows, st, ret);
+	rc = sqlite3_step(st);
+	if (rc == SQLITE_ROW)
+		r = row_get(&audit_head_rows, st, ret, NULL);
+	else
+		r = rc == SQLITE_DONE ? 0 : sql_errno(rc);
+	sql_reset(st);
+	return r;
+}
+
+int
+sql_audit(sqlite3_stmt *stmt[STMT_MAX], const struct audit_row *row)
+{
+	struct audit_row a = *row;
+	struct audit_head h;
+	const uint64_t kept = STORE_AUDIT_MAX;
+	int r;
+
+	if ((r = audit_head(stmt, row->tenant, &h)) < 0)
+		return r;
+	a.n = h.last + 1;
+	memcpy(a.prev, h.hash, sizeof(a.prev));
+	audit_hash(&a, a.hash);
+	if ((r = run_row(stmt, STMT_AUDIT_PUT, &a)) < 0)
+		return r;
+	h.last = a.n;
+	memcpy(h.hash, a.hash, sizeof(h.hash));
+	if (h.last - h.first >= kept) {
+		h.first = h.last - kept + 1;
+		if ((r = run_row(stmt, STMT_AUDIT_TRIM, &h)) < 0)
+			return r;
+	}
+	return run_row(stmt, STMT_AUDIT_SET, &h);
 }
 
 union any_row {
@@ -532,7 +615,7 @@ sql_read(sqlite3 *db, const struct store_load *cb, void *arg, struct err *e)
 		sqlite3_stmt *st = NULL;
 		int rc = SQLITE_DONE;
 
-		r = prepare_select(db, reads[i].type, reads[i].tail, &st, e);
+		r = sql_prepare_select(db, reads[i].type, reads[i].tail, &st, e);
 		while (r == 0 && (rc = sqlite3_step(st)) == SQLITE_ROW)
 			r = read_row(st, reads[i].type, reads[i].give, cb, arg,
 			    &broken, e);
@@ -558,9 +641,8 @@ sql_oldest(sqlite3_stmt *st, int64_t tenant, uint64_t *ret)
 	rc = sqlite3_step(st);
 	if (rc == SQLITE_ROW) /* NULL, where there is none, reads as 0 */
 		*ret = (uint64_t)sqlite3_column_int64(st, 0);
-	(void)sqlite3_reset(st);
-	(void)sqlite3_clear_bindings(st);
-	return rc == SQLITE_ROW ? 0 : errno_of(rc);
+	sql_reset(st);
+	return rc == SQLITE_ROW ? 0 : sql_errno(rc);
 }
 
 int
@@ -584,9 +666,8 @@ sql_events(sqlite3_stmt *st, int64_t tenant, uint64_t after, unsigned int max,
 			break;
 		n++;
 	}
-	(void)sqlite3_reset(st);
-	(void)sqlite3_clear_bindings(st);
+	sql_reset(st);
 	if (r < 0)
 		return r;
-	return rc == SQLITE_DONE ? n : errno_of(rc);
+	return rc == SQLITE_DONE ? n : sql_errno(rc);
 }

@@ -22,38 +22,13 @@
 #define CLOSE_ROUNDS 8
 #define HEAP_MAX (64LL * 1024 * 1024)
 
-/* One change, with its own copy of everything behind pointers. */
-struct op {
-	STAILQ_ENTRY(op) entry;
-	enum op_kind kind;
-	union {
-		struct vm_row vm;
-		struct event_row event;
-		struct idem_row idem;
-		struct tenant_row tenant;
-	} u;
-	size_t textlen;
-	char text[];
-};
-
-struct txn {
-	STAILQ_ENTRY(txn) entry;
-	STAILQ_HEAD(op_list, op) ops;
-	struct store *store;
-	void (*done)(void *arg, int r);
-	void *arg;
-	bool needs_room;
-	bool kept; /* committed: whatever becomes of others of its batch */
-	int result;
-};
-STAILQ_HEAD(txn_list, txn);
-
 struct store {
 	sqlite3 *wdb; /* the worker's; the loop's before store_start */
 	sqlite3 *rdb; /* the loop's, reads only */
 	sqlite3_stmt *stmt[STMT_MAX]; /* on wdb */
 	sqlite3_stmt *events; /* on rdb */
 	sqlite3_stmt *oldest; /* likewise */
+	sqlite3_stmt *audit[AUDIT_STMTS]; /* likewise */
 	struct event *turn; /* hands the turn's transactions over */
 	struct event *wake; /* the worker has finished a batch */
 	int efd;
@@ -73,194 +48,10 @@ struct store {
 	bool full; /* the reserve is not whole */
 };
 
-static void
-op_free(struct op *o)
-{
-	explicit_bzero(o->text, o->textlen); /* a request holds secrets */
-	free(o);
-}
-
-void
-txn_free(struct txn *t)
-{
-	struct op *o;
-
-	if (t == NULL)
-		return;
-	while ((o = STAILQ_FIRST(&t->ops)) != NULL) {
-		STAILQ_REMOVE_HEAD(&t->ops, entry);
-		op_free(o);
-	}
-	free(t);
-}
-
-struct txn *
-txn_new(struct store *s, void (*done)(void *arg, int r), void *arg)
-{
-	struct txn *t = calloc(1, sizeof(*t));
-
-	if (t == NULL)
-		return NULL;
-	STAILQ_INIT(&t->ops);
-	t->store = s;
-	t->done = done;
-	t->arg = arg;
-	return t;
-}
-
-static struct op *
-op_add(struct txn *t, enum op_kind kind, const char *text, size_t len)
-{
-	struct op *o = calloc(1, sizeof(*o) + len);
-
-	if (o == NULL) {
-		t->result = -ENOMEM;
-		return NULL;
-	}
-	o->kind = kind;
-	o->textlen = len;
-	if (len > 0)
-		memcpy(o->text, text, len);
-	STAILQ_INSERT_TAIL(&t->ops, o, entry);
-	return o;
-}
-
-void
-txn_vm_put(struct txn *t, const struct vm_row *row)
-{
-	struct op *o =
-	    op_add(t, OP_VM_PUT, row->request.text, row->request.len);
-
-	if (o == NULL)
-		return;
-	o->u.vm = *row;
-	o->u.vm.request.text = o->text;
-}
-
-void
-txn_vm_set(struct txn *t, const struct vm_row *row)
-{
-	struct op *o = op_add(t, OP_VM_SET, NULL, 0);
-
-	if (o == NULL)
-		return;
-	o->u.vm = *row;
-	o->u.vm.request = (struct store_doc){ 0 };
-}
-
-void
-txn_vm_name(struct txn *t, uint64_t vmid, const char *name)
-{
-	struct op *o = op_add(t, OP_VM_NAME, NULL, 0);
-
-	if (o == NULL)
-		return;
-	o->u.vm.vmid = vmid;
-	(void)snprintf(o->u.vm.name, sizeof(o->u.vm.name), "%s", name);
-}
-
-void
-txn_vm_del(struct txn *t, uint64_t vmid)
-{
-	struct op *o = op_add(t, OP_VM_DEL, NULL, 0);
-
-	if (o != NULL)
-		o->u.vm.vmid = vmid;
-}
-
-void
-txn_event(struct txn *t, const struct event_row *row)
-{
-	struct op *o = op_add(t, OP_EVENT, row->body.text, row->body.len);
-
-	if (o == NULL)
-		return;
-	o->u.event = *row;
-	o->u.event.body.text = o->text;
-}
-
-void
-txn_idem(struct txn *t, const struct idem_row *row)
-{
-	struct op *o = op_add(t, OP_IDEM, NULL, 0);
-
-	if (o != NULL)
-		o->u.idem = *row;
-}
-
-void
-txn_idem_del(struct txn *t, const struct idem_row *row)
-{
-	struct op *o = op_add(t, OP_IDEM_DEL, NULL, 0);
-
-	if (o != NULL)
-		o->u.idem = *row;
-}
-
-static void
-add_tenant(struct txn *t, enum op_kind kind, const struct tenant_row *row)
-{
-	struct op *o = op_add(t, kind, row->spec.text, row->spec.len);
-
-	if (o == NULL)
-		return;
-	o->u.tenant = *row;
-	o->u.tenant.spec.text = o->text;
-}
-
-void
-txn_tenant_put(struct txn *t, const struct tenant_row *row)
-{
-	add_tenant(t, OP_TENANT_PUT, row);
-}
-
-void
-txn_tenant_set(struct txn *t, const struct tenant_row *row)
-{
-	add_tenant(t, OP_TENANT_SET, row);
-}
-
-void
-txn_tenant_del(struct txn *t, int64_t id)
-{
-	const struct tenant_row row = { .id = id };
-
-	add_tenant(t, OP_TENANT_DEL, &row);
-}
-
-static int
-op_run(struct store *s, const struct op *o)
-{
-	switch (o->kind) {
-	case OP_VM_PUT:
-		return sql_vm_put(s->stmt, &o->u.vm);
-	case OP_VM_SET:
-		return sql_vm_set(s->stmt, &o->u.vm);
-	case OP_VM_NAME:
-		return sql_vm_name(s->stmt, &o->u.vm);
-	case OP_VM_DEL:
-		return sql_vm_del(s->stmt, &o->u.vm);
-	case OP_EVENT:
-		return sql_event(s->stmt, &o->u.event);
-	case OP_IDEM:
-		return sql_idem(s->stmt, &o->u.idem);
-	case OP_IDEM_DEL:
-		return sql_idem_del(s->stmt, &o->u.idem);
-	case OP_TENANT_PUT:
-		return sql_tenant_put(s->stmt, &o->u.tenant);
-	case OP_TENANT_SET:
-		return sql_tenant_set(s->stmt, &o->u.tenant);
-	case OP_TENANT_DEL:
-		return sql_tenant_del(s->stmt, &o->u.tenant);
-	}
-	return -EINVAL;
-}
-
 /* Within the batch's transaction; a failure undoes this txn alone. */
 static void
 txn_run(struct store *s, struct txn *t)
 {
-	const struct op *o;
 	int r = t->result; /* an -ENOMEM while it was filled */
 
 	if (t->kept)
@@ -271,21 +62,10 @@ txn_run(struct store *s, struct txn *t)
 		t->result = r;
 		return;
 	}
-	STAILQ_FOREACH(o, &t->ops, entry)
-	{
-		if ((r = op_run(s, o)) < 0)
-			break;
-	}
-	if (r < 0)
+	if ((r = txn_apply(t, s->stmt)) < 0)
 		(void)sql_exec(s->wdb, "ROLLBACK TO t");
 	(void)sql_exec(s->wdb, "RELEASE t");
 	t->result = r;
-}
-
-void
-txn_needs_room(struct txn *t)
-{
-	t->needs_room = true;
 }
 
 /* The end of a transaction that came to r: on the disk, or undone. */
@@ -496,6 +276,7 @@ dbs_close(struct store *s)
 	sql_finalize(s->stmt, STMT_MAX);
 	sql_finalize(&s->events, 1);
 	sql_finalize(&s->oldest, 1);
+	sql_finalize(s->audit, AUDIT_STMTS);
 	(void)sqlite3_close(s->rdb);
 	(void)sqlite3_close(s->wdb);
 	s->rdb = s->wdb = NULL;
@@ -510,7 +291,8 @@ dbs_open(struct store *s, const char *path, struct err *e)
 	    (r = sql_migrate(s->wdb, e)) < 0 ||
 	    (r = sql_prepare(s->wdb, s->stmt, e)) < 0 ||
 	    (r = sql_open(path, true, &s->rdb, e)) < 0 ||
-	    (r = sql_prepare_events(s->rdb, &s->events, &s->oldest, e)) < 0)
+	    (r = sql_prepare_events(s->rdb, &s->events, &s->oldest, e)) < 0 ||
+	    (r = sql_prepare_audit(s->rdb, s->audit, e)) < 0)
 		dbs_close(s);
 	return r;
 }
@@ -663,4 +445,18 @@ store_events(struct store *s, int64_t tenant, uint64_t after, unsigned int max,
     int (*cb)(void *arg, const struct event_row *), void *arg)
 {
 	return sql_events(s->events, tenant, after, max, cb, arg);
+}
+
+int
+store_audit(struct store *s, const struct audit_query *q, store_audit_fn *cb,
+    void *arg)
+{
+	return sql_audit_read(s->rdb, s->audit, q, cb, arg);
+}
+
+int
+store_audit_heads(
+    struct store *s, int64_t from, store_audit_head_fn *cb, void *arg)
+{
+	return sql_audit_heads(s->audit, from, cb, arg);
 }

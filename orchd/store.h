@@ -84,6 +84,32 @@ struct vm_broken {
 	char why[STORE_DETAIL_MAX]; /* the column, and what is wrong with it */
 };
 
+/*
+ * Who did what: of each tenant, and of the host as tenant 0, a chain of rows
+ * that are numbered from 1, each with the hash of the one before (of the first:
+ * of zeros).  Of a chain STORE_AUDIT_MAX rows are kept, the oldest go; chains
+ * of the last STORE_AUDIT_GONE_MAX tenants that are no more are kept, too.
+ */
+#define STORE_AUDIT_MAX 10000
+#define STORE_AUDIT_GONE_MAX 64
+#define AUDIT_HASH_LEN 32
+#define AUDIT_HOST 0
+struct audit_row {
+	int64_t seq; /* over all chains */
+	int64_t tenant;
+	uint64_t n; /* in its chain */
+	int64_t at_ns;
+	struct store_doc entry; /* a struct audit_entry */
+	uint8_t prev[AUDIT_HASH_LEN];
+	uint8_t hash[AUDIT_HASH_LEN];
+};
+/* Of a chain that has at least one row. */
+struct audit_head {
+	int64_t tenant;
+	uint64_t first, last; /* of its rows that are kept */
+	uint8_t hash[AUDIT_HASH_LEN]; /* of the last */
+};
+
 struct store_load {
 	int (*vm)(void *arg, const struct vm_row *, struct err *e);
 	/* After all others.  -EBADMSG of vm() makes it one of these too. */
@@ -132,6 +158,9 @@ void txn_tenant_put(struct txn *t, const struct tenant_row *row);
 /* With its events and keys; -EEXIST: it still has a VM. */
 void txn_tenant_del(struct txn *t, int64_t id);
 void txn_event(struct txn *t, const struct event_row *row);
+/* One more row of its tenant's chain; number and hashes are given as it is
+ * written. */
+void txn_audit(struct txn *t, const struct audit_row *row);
 void txn_idem(struct txn *t, const struct idem_row *row);
 /* Forgets the key of row. */
 void txn_idem_del(struct txn *t, const struct idem_row *row);
@@ -155,5 +184,27 @@ int store_oldest(struct store *s, int64_t tenant, uint64_t *ret);
 int store_events(struct store *s, int64_t tenant, uint64_t after,
     unsigned int max, int (*cb)(void *arg, const struct event_row *),
     void *arg);
+
+/*
+ * The trail, oldest rows first: those of one chain (q->tenant) behind number
+ * q->after of it, or of all (AUDIT_ANY) behind that seq, at most q->max of
+ * them.  intact: a row is what its hash says and follows the one before it.
+ * Number given to cb, or a negative errno.
+ * store_audit_heads: of all chains from tenant number `from` on, ascending, as
+ * long as cb returns 0; 0, what cb returned, or a negative errno.
+ */
+#define AUDIT_ANY (-1)
+struct audit_query {
+	int64_t tenant;
+	uint64_t after;
+	unsigned int max;
+};
+typedef int store_audit_fn(
+    void *arg, const struct audit_row *row, bool is_intact);
+typedef int store_audit_head_fn(void *arg, const struct audit_head *head);
+int store_audit(struct store *s, const struct audit_query *q,
+    store_audit_fn *cb, void *arg);
+int store_audit_heads(
+    struct store *s, int64_t from, store_audit_head_fn *cb, void *arg);
 
 #endif

@@ -1,11 +1,12 @@
 #ifndef MEWS_STORE_INT_H
 #define MEWS_STORE_INT_H
 
-/* Between store.c (transactions, the worker), sql.c (statements, migrations)
- * and rows.c (what a row is). */
+/* Between store.c (the worker), txn.c (what a transaction holds), sql.c
+ * (statements, migrations) and rows.c (what a row is). */
 
 #include <sqlite3.h>
 #include <stdbool.h>
+#include <sys/queue.h>
 
 #include "orchd/store.h"
 
@@ -35,6 +36,7 @@ struct row_type {
 	size_t ncols;
 };
 extern const struct row_type vm_rows, event_rows, idem_rows, tenant_rows;
+extern const struct row_type audit_rows, audit_head_rows;
 
 /*
  * rows.c: statements of a type.  A parameter has the name of the column whose
@@ -65,19 +67,6 @@ void row_label(
 /* wire_v2.c: the SQL functions v2_request(spec, name), v2_event(body). */
 int wire_v2_functions(sqlite3 *db);
 
-enum op_kind {
-	OP_VM_PUT,
-	OP_VM_SET,
-	OP_VM_NAME,
-	OP_VM_DEL,
-	OP_EVENT,
-	OP_IDEM,
-	OP_IDEM_DEL,
-	OP_TENANT_PUT,
-	OP_TENANT_SET,
-	OP_TENANT_DEL
-};
-
 enum stmt {
 	STMT_VM_PUT,
 	STMT_VM_SET,
@@ -94,8 +83,30 @@ enum stmt {
 	STMT_TENANT_EVENTS,
 	STMT_TENANT_IDEMS,
 	STMT_TENANT_DEL,
+	STMT_AUDIT_HEAD,
+	STMT_AUDIT_PUT,
+	STMT_AUDIT_SET,
+	STMT_AUDIT_TRIM,
+	STMT_AUDIT_GONE,
+	STMT_AUDIT_GONE_HEAD,
 	STMT_MAX
 };
+
+struct op;
+struct txn {
+	STAILQ_ENTRY(txn) entry;
+	STAILQ_HEAD(op_list, op) ops;
+	struct store *store;
+	void (*done)(void *arg, int r);
+	void *arg;
+	bool needs_room;
+	bool kept; /* committed: whatever becomes of others of its batch */
+	int result;
+};
+STAILQ_HEAD(txn_list, txn);
+
+/* txn.c: all of it, in order; the first failure ends it. */
+int txn_apply(const struct txn *t, sqlite3_stmt *stmt[STMT_MAX]);
 
 int sql_open(const char *path, bool readonly, sqlite3 **ret, struct err *e);
 int sql_migrate(sqlite3 *db, struct err *e);
@@ -104,6 +115,13 @@ int sql_prepare_events(
     sqlite3 *db, sqlite3_stmt **events, sqlite3_stmt **oldest, struct err *e);
 void sql_finalize(sqlite3_stmt **stmt, size_t n);
 int sql_exec(sqlite3 *db, const char *text);
+/* Of an SQLite code: 0 or a negative errno; the same with words in e. */
+int sql_errno(int rc);
+int sql_err(sqlite3 *db, int rc, const char *what, struct err *e);
+int sql_prepare_select(sqlite3 *db, const struct row_type *t, const char *tail,
+    sqlite3_stmt **ret, struct err *e);
+/* Ready to be bound and run again. */
+void sql_reset(sqlite3_stmt *st);
 int sql_read(
     sqlite3 *db, const struct store_load *cb, void *arg, struct err *e);
 
@@ -117,9 +135,29 @@ int sql_idem_del(sqlite3_stmt *stmt[STMT_MAX], const struct idem_row *row);
 int sql_tenant_put(sqlite3_stmt *stmt[STMT_MAX], const struct tenant_row *row);
 int sql_tenant_set(sqlite3_stmt *stmt[STMT_MAX], const struct tenant_row *row);
 int sql_tenant_del(sqlite3_stmt *stmt[STMT_MAX], const struct tenant_row *row);
+int sql_audit(sqlite3_stmt *stmt[STMT_MAX], const struct audit_row *row);
 int sql_oldest(sqlite3_stmt *st, int64_t tenant, uint64_t *ret);
 int sql_events(sqlite3_stmt *st, int64_t tenant, uint64_t after,
     unsigned int max, int (*cb)(void *arg, const struct event_row *),
     void *arg);
+
+/* sql_audit.c: reading the trail, on a database that is read only. */
+enum audit_stmt {
+	AUDIT_ALL, /* behind a number over all chains */
+	AUDIT_OF, /* of one chain, behind a number of it */
+	AUDIT_ONE, /* one row of one chain */
+	AUDIT_HEADS, /* from a tenant's on */
+	AUDIT_STMTS
+};
+int sql_prepare_audit(
+    sqlite3 *db, sqlite3_stmt *stmt[AUDIT_STMTS], struct err *e);
+/* As store_audit(), store_audit_heads(). */
+int sql_audit_read(sqlite3 *db, sqlite3_stmt *stmt[AUDIT_STMTS],
+    const struct audit_query *q, store_audit_fn *cb, void *arg);
+int sql_audit_heads(sqlite3_stmt *stmt[AUDIT_STMTS], int64_t from,
+    store_audit_head_fn *cb, void *arg);
+/* SHA-256 of a row: of its chain and place there, its time, its entry and the
+ * hash of the row before. */
+void audit_hash(const struct audit_row *row, uint8_t hash[AUDIT_HASH_LEN]);
 
 #endif

@@ -380,6 +380,40 @@ sql_tenant_del(sqlite3_stmt *stmt[STMT_MAX], const struct tenant_row *row)
 }
 
 int
+sql_audit(sqlite3_stmt *stmt[STMT_MAX], const struct audit_row *row)
+{
+	t_true(stmt == stmts);
+	return did("audit:%d:%.*s", (int)row->tenant, (int)row->entry.len,
+	    row->entry.text);
+}
+
+int
+sql_prepare_audit(
+    sqlite3 *db, sqlite3_stmt *stmt[AUDIT_STMTS], struct err *err)
+{
+	t_true(db == (sqlite3 *)(void *)&rdb && stmt != NULL);
+	(void)err;
+	return did("trail");
+}
+
+int
+sql_audit_read(sqlite3 *db, sqlite3_stmt *stmt[AUDIT_STMTS],
+    const struct audit_query *q, store_audit_fn *cb, void *arg)
+{
+	t_true(db == (sqlite3 *)(void *)&rdb && stmt != NULL);
+	t_true(cb != NULL && arg == said);
+	return did("audits:%d:%d:%u", (int)q->tenant, (int)q->after, q->max);
+}
+
+int
+sql_audit_heads(sqlite3_stmt *stmt[AUDIT_STMTS], int64_t from,
+    store_audit_head_fn *cb, void *arg)
+{
+	t_true(stmt != NULL && cb != NULL && arg == said);
+	return did("heads:%d", (int)from);
+}
+
+int
 sql_read(sqlite3 *db, const struct store_load *cb, void *arg, struct err *e)
 {
 	t_true(db == (sqlite3 *)(void *)&wdb);

@@ -17,7 +17,7 @@
  * Which statements a batch of transactions becomes, and what each is told,
  * whatever fails; what is below is played.
  */
-#define FREED "fin:15 fin:1 fin:1 close:r close:w unreserve"
+#define FREED "fin:21 fin:1 fin:1 fin:4 close:r close:w unreserve"
 
 static struct event_base *base;
 static struct store *st;
@@ -41,7 +41,7 @@ begin(void)
 
 	begin_closed();
 	t_eq(store_open("p", &st, &e), 0);
-	SAYS("reserve open:w migrate prepare open:r events");
+	SAYS("reserve open:w migrate prepare open:r events trail");
 	t_eq(store_start(st, base, &e), 0);
 }
 
@@ -126,6 +126,7 @@ test_rows(void)
 	struct vm_row vm = { .vmid = 7, .request = { text, 2, 1 } };
 	struct event_row event = { .seq = 8, .body = { body, 1, 1 } };
 	struct idem_row key = { .key = "k" };
+	const struct audit_row act = { .tenant = 3, .entry = { text, 2, 1 } };
 	struct txn *t;
 
 	begin();
@@ -137,6 +138,7 @@ test_rows(void)
 	txn_event(t, &event);
 	txn_idem(t, &key);
 	txn_idem_del(t, &key);
+	txn_audit(t, &act);
 	memset(text, 'x', 2);
 	memset(body, 'x', 1);
 	memset(&key, 0, sizeof(key));
@@ -146,7 +148,7 @@ test_rows(void)
 	t_true(!t_spilled());
 	t_secret(NULL, 0);
 	SAYS("make BEGIN SAVEPOINT t put:7:ab set:7 name:7:b del:9 event:8:e "
-	     "key:k nokey:k RELEASE t COMMIT a=0");
+	     "key:k nokey:k audit:3:ab RELEASE t COMMIT a=0");
 	t = txn_new(st, NULL, NULL); /* nobody waits for it */
 	txn_vm_del(t, 1);
 	txn_commit(t);
@@ -505,15 +507,18 @@ test_open_fails(void)
 		const char *what;
 		const char *says; /* up to the failure, and from there */
 	} steps[] = {
-		{ "open:w", "open:w fin:15 fin:1 fin:1" },
-		{ "migrate", "open:w migrate fin:15 fin:1 fin:1 close:w" },
+		{ "open:w", "open:w fin:21 fin:1 fin:1 fin:4" },
+		{ "migrate", "open:w migrate fin:21 fin:1 fin:1 fin:4 close:w" },
 		{ "prepare",
-		    "open:w migrate prepare fin:15 fin:1 fin:1 close:w" },
+		    "open:w migrate prepare fin:21 fin:1 fin:1 fin:4 close:w" },
 		{ "open:r",
-		    "open:w migrate prepare open:r fin:15 fin:1 fin:1 close:w" },
+		    "open:w migrate prepare open:r fin:21 fin:1 fin:1 fin:4 close:w" },
 		{ "events",
-		    "open:w migrate prepare open:r events fin:15 fin:1 fin:1 "
-		    "close:r close:w" },
+		    "open:w migrate prepare open:r events fin:21 fin:1 fin:1 "
+		    "fin:4 close:r close:w" },
+		{ "trail",
+		    "open:w migrate prepare open:r events trail fin:21 fin:1 "
+		    "fin:1 fin:4 close:r close:w" },
 	};
 	static const int codes[] = { -EIO, -ENOSPC, -EPROTO, -ENOMEM };
 	char want[512];
@@ -533,7 +538,7 @@ test_open_fails(void)
 			t_eq(store_open("p", &st, &e), codes[k]);
 			t_true(st == NULL);
 			(void)snprintf(want, sizeof(want),
-			    "reserve %s%s%s%s fin:15 fin:1 fin:1 unreserve",
+			    "reserve %s%s%s%s fin:21 fin:1 fin:1 fin:4 unreserve",
 			    steps[i].says, tries ? " give " : "",
 			    tries ? steps[i].says : "", tries ? " give" : "");
 			SAYS(want);
@@ -545,8 +550,8 @@ test_open_fails(void)
 	play.gives = 1;
 	play.fail[0] = (struct failing){ "migrate", 1, -EIO, false };
 	t_eq(store_open("p", &st, &e), 0);
-	SAYS("reserve open:w migrate fin:15 fin:1 fin:1 close:w give open:w "
-	     "migrate prepare open:r events");
+	SAYS("reserve open:w migrate fin:21 fin:1 fin:1 fin:4 close:w give open:w "
+	     "migrate prepare open:r events trail");
 	t_eq(play.heap, 64ULL << 20);
 	end();
 	begin_closed();
@@ -663,10 +668,28 @@ on_event(void *arg, const struct event_row *row)
 	return 0;
 }
 
+static int
+on_row(void *arg, const struct audit_row *row, bool is_intact)
+{
+	(void)arg;
+	(void)row;
+	(void)is_intact;
+	return 0;
+}
+
+static int
+on_head(void *arg, const struct audit_head *head)
+{
+	(void)arg;
+	(void)head;
+	return 0;
+}
+
 static void
 test_reads(void)
 {
 	static const struct store_load cb = { 0 };
+	const struct audit_query some = { 1, 2, 3 };
 	struct err e = { 0 };
 	uint64_t n = 0;
 
@@ -675,7 +698,9 @@ test_reads(void)
 	t_eq(store_oldest(st, 7, &n), 0);
 	t_eq(n, 7);
 	t_eq(store_events(st, 1, 2, 3, on_event, said), 0);
-	SAYS("read oldest events:1:2:3");
+	t_eq(store_audit(st, &some, on_row, said), 0);
+	t_eq(store_audit_heads(st, 4, on_head, said), 0);
+	SAYS("read oldest events:1:2:3 audits:1:2:3 heads:4");
 	store_free(NULL);
 	end();
 }
