@@ -451,8 +451,7 @@ sql_tenant_del(sqlite3_stmt *stmt[STMT_MAX], const struct tenant_row *row)
 
 /* The chain's head; of one that begins: nothing. */
 static int
-audit_head(
-    sqlite3_stmt *stmt[STMT_MAX], int64_t tenant, struct audit_head *ret)
+audit_head(sqlite3_stmt *stmt[STMT_MAX], int64_t tenant, struct audit_head *ret)
 {
 	sqlite3_stmt *st = stmt[STMT_AUDIT_HEAD];
 	int rc, r;
@@ -615,7 +614,8 @@ sql_read(sqlite3 *db, const struct store_load *cb, void *arg, struct err *e)
 		sqlite3_stmt *st = NULL;
 		int rc = SQLITE_DONE;
 
-		r = sql_prepare_select(db, reads[i].type, reads[i].tail, &st, e);
+		r = sql_prepare_select(
+		    db, reads[i].type, reads[i].tail, &st, e);
 		while (r == 0 && (rc = sqlite3_step(st)) == SQLITE_ROW)
 			r = read_row(st, reads[i].type, reads[i].give, cb, arg,
 			    &broken, e);

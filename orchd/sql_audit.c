@@ -14,8 +14,7 @@ static const char *const tails[AUDIT_STMTS] = {
 };
 
 int
-sql_prepare_audit(
-    sqlite3 *db, sqlite3_stmt *stmt[AUDIT_STMTS], struct err *e)
+sql_prepare_audit(sqlite3 *db, sqlite3_stmt *stmt[AUDIT_STMTS], struct err *e)
 {
 	int i, r = 0;
 
@@ -63,8 +62,8 @@ bind_int(sqlite3_stmt *st, const char *name, int64_t v)
 
 /* The hash of row n of a chain.  0, -ENOENT, or another negative errno. */
 static int
-hash_of(sqlite3_stmt *st, int64_t tenant, uint64_t n,
-    uint8_t hash[AUDIT_HASH_LEN])
+hash_of(
+    sqlite3_stmt *st, int64_t tenant, uint64_t n, uint8_t hash[AUDIT_HASH_LEN])
 {
 	struct audit_row row = { 0 };
 	int rc, r;
@@ -142,8 +141,7 @@ static int
 read_rows(sqlite3_stmt *stmt[AUDIT_STMTS], const struct audit_query *q,
     store_audit_fn *cb, void *arg)
 {
-	sqlite3_stmt *st =
-	    stmt[q->tenant == AUDIT_ANY ? AUDIT_ALL : AUDIT_OF];
+	sqlite3_stmt *st = stmt[q->tenant == AUDIT_ANY ? AUDIT_ALL : AUDIT_OF];
 	int rc, r = 0, n = 0;
 
 	bind_int(st, ":tenant", q->tenant);

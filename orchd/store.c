@@ -448,8 +448,8 @@ store_events(struct store *s, int64_t tenant, uint64_t after, unsigned int max,
 }
 
 int
-store_audit(struct store *s, const struct audit_query *q, store_audit_fn *cb,
-    void *arg)
+store_audit(
+    struct store *s, const struct audit_query *q, store_audit_fn *cb, void *arg)
 {
 	return sql_audit_read(s->rdb, s->audit, q, cb, arg);
 }

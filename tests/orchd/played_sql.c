@@ -388,8 +388,7 @@ sql_audit(sqlite3_stmt *stmt[STMT_MAX], const struct audit_row *row)
 }
 
 int
-sql_prepare_audit(
-    sqlite3 *db, sqlite3_stmt *stmt[AUDIT_STMTS], struct err *err)
+sql_prepare_audit(sqlite3 *db, sqlite3_stmt *stmt[AUDIT_STMTS], struct err *err)
 {
 	t_true(db == (sqlite3 *)(void *)&rdb && stmt != NULL);
 	(void)err;

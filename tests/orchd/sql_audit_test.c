@@ -26,9 +26,9 @@ finish(void)
 static int
 put(int64_t tenant, const char *text)
 {
-	const struct audit_row row = { .tenant = tenant,
-		.at_ns = 5,
-		.entry = { text, strlen(text), 1 } };
+	const struct audit_row row = {
+		.tenant = tenant, .at_ns = 5, .entry = { text, strlen(text), 1 }
+	};
 
 	return sql_audit(stmt, &row);
 }
@@ -68,11 +68,11 @@ say_head(void *arg, const struct audit_head *h)
 		t_eq(sql_audit_read(db, rd, &q, say_row, NULL), (n));      \
 		t_str(said, (want));                                       \
 	} while (0)
-#define HEADS(from, want)                                          \
-	do {                                                       \
-		said[0] = '\0';                                    \
+#define HEADS(from, want)                                           \
+	do {                                                        \
+		said[0] = '\0';                                     \
 		t_eq(sql_audit_heads(rd, from, say_head, NULL), 0); \
-		t_str(said, (want));                               \
+		t_str(said, (want));                                \
 	} while (0)
 
 static void
@@ -198,8 +198,8 @@ gone(void)
 	}
 	HEADS(STORE_AUDIT_GONE_MAX + 2, "66 1-1;67 1-1;");
 	t_str(value("SELECT min(tenant) FROM audit WHERE tenant > 1"), "4");
-	t_str(value("SELECT min(tenant) FROM audit_head WHERE tenant > 1"),
-	    "4");
+	t_str(
+	    value("SELECT min(tenant) FROM audit_head WHERE tenant > 1"), "4");
 	t_str(value("SELECT count(*) FROM audit WHERE tenant < 2"), "2");
 	t_str(value("SELECT count(*) FROM audit_head WHERE tenant < 2"), "2");
 	finish();

@@ -508,7 +508,8 @@ test_open_fails(void)
 		const char *says; /* up to the failure, and from there */
 	} steps[] = {
 		{ "open:w", "open:w fin:21 fin:1 fin:1 fin:4" },
-		{ "migrate", "open:w migrate fin:21 fin:1 fin:1 fin:4 close:w" },
+		{ "migrate",
+		    "open:w migrate fin:21 fin:1 fin:1 fin:4 close:w" },
 		{ "prepare",
 		    "open:w migrate prepare fin:21 fin:1 fin:1 fin:4 close:w" },
 		{ "open:r",
@@ -550,8 +551,9 @@ test_open_fails(void)
 	play.gives = 1;
 	play.fail[0] = (struct failing){ "migrate", 1, -EIO, false };
 	t_eq(store_open("p", &st, &e), 0);
-	SAYS("reserve open:w migrate fin:21 fin:1 fin:1 fin:4 close:w give open:w "
-	     "migrate prepare open:r events trail");
+	SAYS(
+	    "reserve open:w migrate fin:21 fin:1 fin:1 fin:4 close:w give open:w "
+	    "migrate prepare open:r events trail");
 	t_eq(play.heap, 64ULL << 20);
 	end();
 	begin_closed();
