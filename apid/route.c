@@ -97,6 +97,9 @@ static const struct route rows[] = {
 	ROUTE(DELETE, TENANT, ASK, TENANT_DELETE, .query = &tenant_delete_table,
 	    .ok = 204, .op = "deleteTenant", .about = "Removes a tenant."),
 
+	ROUTE(GET, "/api/v1/audit", ASK, AUDIT, .query = &audit_query_table,
+	    .out = &audit_page_table, .ok = 200, .op = "getAudit",
+	    .about = "Who did what, or was not let."),
 	ROUTE(GET, "/api/v1/events/vms", EVENTS, EVENTS, .ok = 200,
 	    .op = "streamVMEvents", .about = "Events, as server-sent events."),
 	ROUTE(GET, "/api/v1/system/doctor", ASK, DOCTOR, .out = &check_table,

@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/clock.h"
@@ -124,6 +125,26 @@ on_oneshot_fd(void *arg, struct chan *chan, struct msg *m)
 				     : -EPERM;
 }
 
+/* mewsd's standard error is the system journal's, where there is one. */
+static int
+on_audit(void *arg, struct chan *chan, struct msg *m)
+{
+	const struct child *c = arg;
+	struct boot_audit a;
+	char hash[2 * sizeof(a.hash) + 1];
+	size_t i;
+
+	(void)chan;
+	if (c->room != ROOM_ORCHD)
+		return -EPERM;
+	memcpy(&a, m->data, sizeof(a));
+	for (i = 0; i < sizeof(a.hash); i++)
+		(void)snprintf(hash + 2 * i, 3, "%02x", a.hash[i]);
+	log_info("audit: tenant %lld row %llu hash %s", (long long)a.tenant,
+	    (unsigned long long)a.row, hash);
+	return 0;
+}
+
 /* netd's answers to NET_TEARDOWN: one. */
 static int
 on_torn_down(void *arg, struct chan *chan, struct msg *m)
@@ -177,13 +198,15 @@ static const struct msg_handler handlers[] = {
 	{ BOOT_ONESHOT_FD, sizeof(struct boot_oneshot_fd), 0, 1, PH_ANY,
 	    boot_oneshot_fd_check, on_message },
 	{ BOOT_PONG, 0, 0, 0, PH_ANY, NULL, on_message },
+	{ BOOT_AUDIT, sizeof(struct boot_audit), 0, 0, PH_ANY, boot_audit_check,
+	    on_message },
 	{ NET_DONE, 0, 0, 0, PH_ANY, NULL, on_message },
 	{ NET_ERR, sizeof(struct net_err), 0, 0, PH_ANY, net_err_check,
 	    on_message },
 };
 static int (*const hears[nitems(handlers)])(void *arg, struct chan *chan,
     struct msg *m) = { on_room_ready, on_fault, on_ended, on_oneshot,
-	on_oneshot_fd, on_pong, on_torn_down, on_not_torn_down };
+	on_oneshot_fd, on_pong, on_audit, on_torn_down, on_not_torn_down };
 
 /* What a room says costs mewsd work: no more than so much, whatever it says.
  * The rest waits in its socket, at last in the room. */

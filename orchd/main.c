@@ -156,6 +156,7 @@ orchd_close(struct orchd *o)
 		link_close(&o->link[i]);
 	/* what is under way is written, and who waited for only that is told */
 	turn_now(o);
+	audit_end(o);
 	store_free(o->store);
 	o->store = NULL;
 	turn_last(o);
@@ -221,6 +222,7 @@ main(int argc, char *argv[], char *envp[])
 		fatal("%s", e.msg);
 	orchd_filter();
 	turn_init(&o);
+	audit_begin(&o);
 	tenants_begin(&o);
 	boot_ready();
 	if (event_base_dispatch(o.base) < 0)

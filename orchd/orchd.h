@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "orchd/api/conn.h"
+#include "orchd/audit/audit.h"
 #include "orchd/link/link.h"
 #include "orchd/link/link_net.h"
 #include "orchd/link/passing.h"
@@ -44,6 +45,7 @@ struct orchd {
 	uint32_t life[ROOM_MAX]; /* of each room: which one is there */
 	/* rows and store */
 	struct store *store;
+	struct audit audit;
 	/* objects */
 	struct tenants tenants;
 	struct objects objects;

@@ -159,20 +159,6 @@ read_rows(sqlite3_stmt *stmt[AUDIT_STMTS], const struct audit_query *q,
 }
 
 int
-sql_audit_read(sqlite3 *db, sqlite3_stmt *stmt[AUDIT_STMTS],
-    const struct audit_query *q, store_audit_fn *cb, void *arg)
-{
-	int r;
-
-	/* rows and what they are held against are of one moment */
-	if ((r = sql_exec(db, "BEGIN")) < 0)
-		return r;
-	r = read_rows(stmt, q, cb, arg);
-	(void)sql_exec(db, "COMMIT");
-	return r;
-}
-
-int
 sql_audit_heads(sqlite3_stmt *stmt[AUDIT_STMTS], int64_t from,
     store_audit_head_fn *cb, void *arg)
 {
@@ -191,4 +177,24 @@ sql_audit_heads(sqlite3_stmt *stmt[AUDIT_STMTS], int64_t from,
 	if (r != 0)
 		return r;
 	return rc == SQLITE_DONE ? 0 : sql_errno(rc);
+}
+
+int
+sql_audit_read(sqlite3 *db, sqlite3_stmt *stmt[AUDIT_STMTS],
+    const struct audit_query *q, store_audit_fn *cb, void *arg)
+{
+	int r;
+
+	/* rows and what they are held against are of one moment */
+	if ((r = sql_exec(db, "BEGIN")) < 0)
+		return r;
+	r = read_rows(stmt, q, cb, arg);
+	if (r >= 0 && (unsigned int)r < q->max && q->heads != NULL) {
+		const int e = sql_audit_heads(stmt,
+		    q->tenant == AUDIT_ANY ? 0 : q->tenant, q->heads, arg);
+
+		r = e < 0 ? e : r;
+	}
+	(void)sql_exec(db, "COMMIT");
+	return r;
 }

@@ -194,14 +194,18 @@ int store_events(struct store *s, int64_t tenant, uint64_t after,
  * long as cb returns 0; 0, what cb returned, or a negative errno.
  */
 #define AUDIT_ANY (-1)
+typedef int store_audit_fn(
+    void *arg, const struct audit_row *row, bool is_intact);
+typedef int store_audit_head_fn(void *arg, const struct audit_head *head);
 struct audit_query {
 	int64_t tenant;
 	uint64_t after;
 	unsigned int max;
+	/* When these were the last rows: gets the heads, of the same moment,
+	 * of all chains from that one (of the first) on, as long as it returns
+	 * 0.  NULL: none. */
+	store_audit_head_fn *heads;
 };
-typedef int store_audit_fn(
-    void *arg, const struct audit_row *row, bool is_intact);
-typedef int store_audit_head_fn(void *arg, const struct audit_head *head);
 int store_audit(struct store *s, const struct audit_query *q,
     store_audit_fn *cb, void *arg);
 int store_audit_heads(

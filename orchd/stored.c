@@ -9,5 +9,6 @@ static const struct stored_step request_steps[] = {
 };
 const struct stored stored_request = { &vm_create_table, 3, request_steps };
 const struct stored stored_tenant = { &tenant_spec_table, 1, NULL };
+const struct stored stored_audit = { &audit_entry_table, 1, NULL };
 /* 2: a status more; 3: VM_RENAMED */
 const struct stored stored_event = { &event_table, 3, NULL };

@@ -11,6 +11,7 @@
  */
 extern const struct stored stored_request; /* struct vm_create; vm.request */
 extern const struct stored stored_tenant; /* struct tenant_spec; tenant.spec */
+extern const struct stored stored_audit; /* struct audit_entry; audit.entry */
 extern const struct stored stored_event; /* struct event_view; event.body */
 
 #endif

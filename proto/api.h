@@ -37,6 +37,8 @@ enum api_msg {
 	API_TENANT_CREATE = 0x021d, /* key; tail: tenant_create */
 	API_TENANT_CHANGE = 0x021e, /* var, key; tail: tenant_change */
 	API_TENANT_DELETE = 0x021f, /* var, key; tail: tenant_delete, or none */
+	API_AUDIT = 0x0220, /* tail: audit_query, or none; of the chosen tenant;
+			       none chosen by a host admin: of all */
 };
 
 struct api_conn {

@@ -62,3 +62,12 @@ boot_oneshot_fd_check(const void *payload)
 	memcpy(&a, payload, sizeof(a));
 	return a.index < ONESHOT_FDS_MAX && a.pad == 0 ? 0 : -EINVAL;
 }
+
+int
+boot_audit_check(const void *payload)
+{
+	struct boot_audit a;
+
+	memcpy(&a, payload, sizeof(a));
+	return a.tenant < 0 || a.row == 0 || a.row > INT64_MAX ? -EINVAL : 0;
+}

@@ -41,6 +41,8 @@ enum boot_msg {
 	 * with its id; a room that does not is replaced (mewsd/watch.c) */
 	BOOT_PING = 0x010b,
 	BOOT_PONG = 0x010c,
+	/* orchd -> mewsd: struct boot_audit, for the system journal */
+	BOOT_AUDIT = 0x010d,
 };
 
 struct boot_common {
@@ -77,6 +79,15 @@ struct boot_oneshot_fd {
 	uint32_t pad;
 };
 
+/* Where a chain of the audit trail is, so that what its owner keeps of it can
+ * be held against what he does not keep. */
+struct boot_audit {
+	int64_t tenant; /* its number; 0: the host's own */
+	uint64_t row; /* its last */
+	uint8_t hash[32]; /* of that */
+};
+_Static_assert(sizeof(struct boot_audit) == 48, "wire layout");
+
 enum oneshot_how {
 	ONESHOT_EXITED, /* status: what it exited with */
 	ONESHOT_KILLED, /* status: the signal */
@@ -107,5 +118,6 @@ void boot_ready(void);
 int boot_peer_check(const void *payload);
 int boot_oneshot_check(const void *payload);
 int boot_oneshot_fd_check(const void *payload);
+int boot_audit_check(const void *payload);
 
 #endif

@@ -377,6 +377,92 @@ static const struct field tenant_fields[] = {
 };
 #undef V
 
+static const char *const audit_result_names[] = { "allowed", "refused",
+	"failed", NULL };
+
+#define A struct audit_entry
+static const struct field audit_entry_fields[] = {
+	{ F_(A, tenant, FT_STR), .flags = OMIT, .max = NAME_LEN_MAX,
+	    .rule = &rule_name, .doc = "whose things; absent: the host's" },
+	{ F_INTF(A, user, FF_OPTIONAL), .max = UINT32_MAX,
+	    .doc = "who asked, a uid of the host; absent: nobody, the suite "
+		   "did it" },
+	{ F_INTF(A, pid, OMIT), .max = INT32_MAX,
+	    .doc = "the process that connected" },
+	{ F_(A, role, FT_ENUM), .flags = OMIT, .names = tenant_role_names,
+	    .doc = "as what" },
+	{ F_(A, credential, FT_STR), .flags = OMIT, .max = 15,
+	    .rule = &rule_word, .doc = "how that was known" },
+	{ F_(A, action, FT_STR), .flags = REQ, .min = 1, .max = 31,
+	    .rule = &rule_word, .doc = "what was asked for" },
+	{ F_(A, object, FT_STR), .flags = OMIT, .max = 63, .rule = &rule_line,
+	    .doc = "on what, as it is called or was named" },
+	{ F_(A, uid, FT_UID), .flags = OMIT,
+	    .doc = "its uid; a tenant's number" },
+	{ F_(A, result, FT_ENUM), .flags = REQ, .names = audit_result_names,
+	    .doc = "whether it was done" },
+	{ F_(A, room, FT_STR), .flags = OMIT, .max = 15, .rule = &rule_word,
+	    .doc = "which part of the suite refused it, or could not" },
+	{ F_INTF(A, status, OMIT), .max = 599,
+	    .doc = "HTTP status of the answer, where it was not done" },
+	{ F_(A, detail, FT_STR), .flags = OMIT, .max = 255, .rule = &rule_line,
+	    .doc = "why, for a person" },
+};
+#undef A
+
+#define A struct audit_view
+static const struct field audit_fields[] = {
+	{ F_INTF(A, cursor, REQ), .max = INT64_MAX,
+	    .doc = "after: what comes behind this row" },
+	{ F_INTF(A, number, REQ), .max = INT64_MAX,
+	    .doc = "its tenant's number; 0 is the host" },
+	{ F_INTF(A, n, REQ), .max = INT64_MAX,
+	    .doc = "its place in its tenant's chain" },
+	{ F_(A, at, FT_TIME), .flags = REQ | FF_NANOS, .doc = "when" },
+	{ F_(A, intact, FT_BOOL), .flags = REQ,
+	    .doc = "it is what its hash says and follows the row before" },
+	{ F_(A, prev, FT_HEX), .flags = REQ,
+	    .doc = "hash of the row before, zeros of the first" },
+	{ F_(A, hash, FT_HEX), .flags = REQ, .doc = "SHA-256 of the row" },
+	{ F_(A, entry, FT_OBJ), .flags = FF_OPTIONAL, .sub = &audit_entry_table,
+	    .doc = "who did what; absent: it cannot be read" },
+};
+#undef A
+
+#define H struct audit_head_view
+static const struct field audit_head_fields[] = {
+	{ F_INTF(H, number, REQ), .max = INT64_MAX,
+	    .doc = "the tenant's; 0 is the host" },
+	{ F_(H, tenant, FT_STR), .flags = OMIT, .max = NAME_LEN_MAX,
+	    .rule = &rule_name, .doc = "absent: the host, or it is no more" },
+	{ F_INTF(H, first, REQ), .max = INT64_MAX,
+	    .doc = "oldest row that is kept" },
+	{ F_INTF(H, last, REQ), .max = INT64_MAX, .doc = "newest row" },
+	{ F_(H, hash, FT_HEX), .flags = REQ, .doc = "that row's" },
+};
+#undef H
+
+#define Q struct audit_query_view
+static const struct field audit_query_fields[] = {
+	{ F_(Q, since, FT_STR), .max = 63, .rule = &rule_line,
+	    .doc = "how long ago (10m, 2d) or an RFC 3339 time" },
+	{ F_INT(Q, after), .max = INT64_MAX,
+	    .doc = "only what comes behind this row's cursor" },
+};
+#undef Q
+
+#define P struct audit_page
+static const struct field audit_page_fields[] = {
+	{ F_(P, rows, FT_OBJS), .flags = REQ, .max = AUDIT_PAGE_MAX,
+	    .sub = &audit_table, .doc = "oldest first" },
+	{ F_INTF(P, next, OMIT), .max = INT64_MAX,
+	    .doc = "after: to go on with; absent: these were the last" },
+	{ F_(P, heads, FT_OBJS), .flags = OMIT, .max = AUDIT_HEADS_MAX,
+	    .sub = &audit_head_table,
+	    .doc = "where each chain begins and ends, with the last rows" },
+};
+#undef P
+
 #define C struct check_view
 static const struct field check_fields[] = {
 	{ F_(C, name, FT_STR), .flags = REQ, .min = 1, .max = 63,
@@ -463,6 +549,13 @@ TABLE(tenant_create, "TenantCreate", "What a tenant is to be.");
 TABLE(tenant_change, "TenantChange", "What changes about a tenant.");
 TABLE(tenant_delete, "TenantDelete", "How a tenant goes.");
 TABLE_OF(tenant, struct tenant_view, "Tenant", "Whose things are.");
+TABLE(audit_entry, "AuditEntry", "Who did what, or was not let.");
+TABLE_OF(audit, struct audit_view, "AuditRow", "A row of the audit trail.");
+TABLE_OF(audit_head, struct audit_head_view, "AuditHead",
+    "Where a chain of the audit trail begins and ends.");
+TABLE_OF(audit_query, struct audit_query_view, "AuditQuery",
+    "What of the audit trail.");
+TABLE(audit_page, "AuditPage", "A part of the audit trail.");
 TABLE_OF(check, struct check_view, "Check", "What was found of one thing.");
 TABLE(api_error, "Error", "Every answer that is not what was asked for.");
 TABLE(boot_ipv4, "BootIPv4", "A guest's IPv4 settings.");
@@ -496,6 +589,11 @@ const struct object_info objects[] = {
 	{ &tenant_change_table, TABLE_STRICT, true },
 	{ &tenant_delete_table, 0, false },
 	{ &tenant_table, 0, true },
+	{ &audit_entry_table, TABLE_STRICT, true },
+	{ &audit_table, 0, true },
+	{ &audit_head_table, 0, true },
+	{ &audit_query_table, 0, false },
+	{ &audit_page_table, 0, true },
 	{ &check_table, 0, true },
 	{ &api_error_table, 0, true },
 	{ &boot_ipv4_table, TABLE_STRICT, false },

@@ -370,6 +370,65 @@ struct tenant_view {
 	struct objs members;
 };
 
+/* Who did what, or was not let: a row of the audit trail, as it is stored. */
+enum audit_result { TRAIL_ALLOWED, TRAIL_REFUSED, TRAIL_FAILED };
+struct audit_entry {
+	uint64_t has;
+	char tenant[NAME_LEN_MAX + 1]; /* "": the host */
+	uint32_t user; /* only if has TABLE_HAS(TRAIL_USER) */
+	int32_t pid;
+	uint8_t role; /* enum tenant_role */
+	char credential[16];
+	char action[32];
+	char object[64];
+	uint64_t uid;
+	uint8_t result; /* enum audit_result */
+	char room[16];
+	uint32_t status;
+	char detail[256];
+};
+enum { TRAIL_USER = 1 };
+
+struct audit_view {
+	uint64_t has;
+	int64_t cursor;
+	int64_t number; /* of its tenant; 0: the host's own */
+	int64_t n;
+	int64_t at;
+	bool intact;
+	uint8_t prev[32];
+	uint8_t hash[32];
+	struct audit_entry entry;
+};
+
+enum { AUDIT_VIEW_ENTRY = 7 };
+
+/* Where a chain begins and ends. */
+struct audit_head_view {
+	uint64_t has;
+	int64_t number; /* of its tenant; 0: the host's own */
+	char tenant[NAME_LEN_MAX + 1]; /* "": the host, or it is no more */
+	int64_t first;
+	int64_t last;
+	uint8_t hash[32]; /* of last */
+};
+
+/* GET /api/v1/audit?... */
+struct audit_query_view {
+	uint64_t has;
+	char since[64]; /* as in common/when.h */
+	int64_t after;
+};
+
+#define AUDIT_PAGE_MAX 200
+#define AUDIT_HEADS_MAX 1100
+struct audit_page {
+	uint64_t has;
+	struct objs rows; /* struct audit_view */
+	int64_t next; /* 0: these were the last */
+	struct objs heads; /* struct audit_head_view, on the last page */
+};
+
 /* GET /api/v1/system/doctor: what this host can do, a line each. */
 struct check_view {
 	uint64_t has;
@@ -424,6 +483,8 @@ extern const struct table tenant_member_table, tenant_amounts_table;
 extern const struct table tenant_spec_table, tenant_create_table;
 extern const struct table tenant_change_table, tenant_delete_table;
 extern const struct table tenant_table;
+extern const struct table audit_entry_table, audit_table, audit_head_table;
+extern const struct table audit_query_table, audit_page_table;
 extern const struct table check_table, api_error_table;
 extern const struct table boot_ipv4_table, boot_spec_table;
 

@@ -3,7 +3,8 @@
 #include "common/util.h"
 #include "proto/right.h"
 
-#define RIGHT_ROW(name, verb, kind, of, role) { (verb), (kind), (of), (role) },
+#define RIGHT_ROW(name, verb, kind, of, role, does) \
+	{ (verb), (kind), (of), (role), (does), #name },
 const struct right api_rights[RIGHTS] = { API_RIGHTS(RIGHT_ROW) };
 
 const struct right *

@@ -19,32 +19,38 @@ enum right_of {
 	OF_NAMED, /* in the tenant that the path names */
 };
 
-/* verb, kind of stream, in which tenant, the least role there */
-#define API_RIGHTS(R)                                                      \
-	R(HEALTH, 0, 0, OF_ANYBODY, TENANT_NONE)                           \
-	R(OPENAPI, 0, 0, OF_CALLER, TENANT_VIEWER)                         \
-	R(VM_LIST, API_VM_LIST, 0, OF_CHOSEN, TENANT_VIEWER)               \
-	R(VM_GET, API_VM_GET, 0, OF_CHOSEN, TENANT_VIEWER)                 \
-	R(VM_CREATE, API_VM_CREATE, 0, OF_CHOSEN, TENANT_OPERATOR)         \
-	R(VM_DELETE, API_VM_DELETE, 0, OF_CHOSEN, TENANT_OPERATOR)         \
-	R(VM_START, API_VM_START, 0, OF_CHOSEN, TENANT_OPERATOR)           \
-	R(VM_STOP, API_VM_STOP, 0, OF_CHOSEN, TENANT_OPERATOR)             \
-	R(VM_RENAME, API_VM_RENAME, 0, OF_CHOSEN, TENANT_OPERATOR)         \
-	R(EXEC, API_STREAM, STREAM_EXEC, OF_CHOSEN, TENANT_OPERATOR)       \
-	R(SIGNAL, API_STREAM, STREAM_SIGNAL, OF_CHOSEN, TENANT_OPERATOR)   \
-	R(CONSOLE, API_STREAM, STREAM_CONSOLE, OF_CHOSEN, TENANT_OPERATOR) \
-	R(CONSOLE_LOG, API_STREAM, STREAM_CONSOLE_LOG, OF_CHOSEN,          \
-	    TENANT_VIEWER)                                                 \
-	R(VMM_LOG, API_STREAM, STREAM_VMM_LOG, OF_CHOSEN, TENANT_VIEWER)   \
-	R(EVENTS, API_EVENTS, 0, OF_CHOSEN, TENANT_VIEWER)                 \
-	R(DOCTOR, API_DOCTOR, 0, OF_CALLER, TENANT_VIEWER)                 \
-	R(TENANT_LIST, API_TENANT_LIST, 0, OF_CALLER, TENANT_VIEWER)       \
-	R(TENANT_GET, API_TENANT_GET, 0, OF_NAMED, TENANT_VIEWER)          \
-	R(TENANT_CREATE, API_TENANT_CREATE, 0, OF_CALLER, TENANT_HOST)     \
-	R(TENANT_CHANGE, API_TENANT_CHANGE, 0, OF_NAMED, TENANT_ADMIN)     \
-	R(TENANT_DELETE, API_TENANT_DELETE, 0, OF_NAMED, TENANT_HOST)
+enum right_does { READS, ACTS };
 
-#define RIGHT_NUMBER(name, verb, kind, of, role) RIGHT_##name,
+/* verb, kind of stream, in which tenant, the least role there; ACTS: the audit
+ * trail tells of it, also when it was let */
+#define API_RIGHTS(R)                                                          \
+	R(HEALTH, 0, 0, OF_ANYBODY, TENANT_NONE, READS)                        \
+	R(OPENAPI, 0, 0, OF_CALLER, TENANT_VIEWER, READS)                      \
+	R(VM_LIST, API_VM_LIST, 0, OF_CHOSEN, TENANT_VIEWER, READS)            \
+	R(VM_GET, API_VM_GET, 0, OF_CHOSEN, TENANT_VIEWER, READS)              \
+	R(VM_CREATE, API_VM_CREATE, 0, OF_CHOSEN, TENANT_OPERATOR, ACTS)       \
+	R(VM_DELETE, API_VM_DELETE, 0, OF_CHOSEN, TENANT_OPERATOR, ACTS)       \
+	R(VM_START, API_VM_START, 0, OF_CHOSEN, TENANT_OPERATOR, ACTS)         \
+	R(VM_STOP, API_VM_STOP, 0, OF_CHOSEN, TENANT_OPERATOR, ACTS)           \
+	R(VM_RENAME, API_VM_RENAME, 0, OF_CHOSEN, TENANT_OPERATOR, ACTS)       \
+	R(EXEC, API_STREAM, STREAM_EXEC, OF_CHOSEN, TENANT_OPERATOR, ACTS)     \
+	R(SIGNAL, API_STREAM, STREAM_SIGNAL, OF_CHOSEN, TENANT_OPERATOR, ACTS) \
+	R(CONSOLE, API_STREAM, STREAM_CONSOLE, OF_CHOSEN, TENANT_OPERATOR,     \
+	    ACTS)                                                              \
+	R(CONSOLE_LOG, API_STREAM, STREAM_CONSOLE_LOG, OF_CHOSEN,              \
+	    TENANT_VIEWER, READS)                                              \
+	R(VMM_LOG, API_STREAM, STREAM_VMM_LOG, OF_CHOSEN, TENANT_VIEWER,       \
+	    READS)                                                             \
+	R(EVENTS, API_EVENTS, 0, OF_CHOSEN, TENANT_VIEWER, READS)              \
+	R(DOCTOR, API_DOCTOR, 0, OF_CALLER, TENANT_VIEWER, READS)              \
+	R(AUDIT, API_AUDIT, 0, OF_CHOSEN, TENANT_ADMIN, READS)                 \
+	R(TENANT_LIST, API_TENANT_LIST, 0, OF_CALLER, TENANT_VIEWER, READS)    \
+	R(TENANT_GET, API_TENANT_GET, 0, OF_NAMED, TENANT_VIEWER, READS)       \
+	R(TENANT_CREATE, API_TENANT_CREATE, 0, OF_CALLER, TENANT_HOST, ACTS)   \
+	R(TENANT_CHANGE, API_TENANT_CHANGE, 0, OF_NAMED, TENANT_ADMIN, ACTS)   \
+	R(TENANT_DELETE, API_TENANT_DELETE, 0, OF_NAMED, TENANT_HOST, ACTS)
+
+#define RIGHT_NUMBER(name, verb, kind, of, role, acts) RIGHT_##name,
 enum right_number { API_RIGHTS(RIGHT_NUMBER) RIGHTS };
 
 struct right {
@@ -52,6 +58,8 @@ struct right {
 	uint32_t stream; /* API_STREAM: enum launch_stream_kind */
 	enum right_of of;
 	enum tenant_role role; /* at least */
+	enum right_does does;
+	const char *name; /* VM_CREATE */
 };
 extern const struct right api_rights[RIGHTS];
 

@@ -12,15 +12,18 @@
 #include "orchd/vm/vm.h"
 #include "orchd/vm/vm_view.h"
 
-/* The connection a late answer is for; NULL: nobody waits any more. */
+/* The connection a late answer is for; NULL: nobody waits any more.  why: of
+ * a refusal. */
 static struct conn *
-request_of(struct orchd *o, uint64_t conn, uint64_t id)
+request_of(struct orchd *o, uint64_t conn, uint64_t id, unsigned int status,
+    const char *why)
 {
 	struct conn *c = conn_find(o, conn);
 
 	if (c == NULL || c->req != id)
 		return NULL;
 	c->waits = NULL;
+	audit_answered(o, &c->ask, status, why);
 	if (conn_chan(c) == NULL)
 		return NULL;
 	conn_answered(c);
@@ -46,23 +49,22 @@ answer_error(struct orchd *o, uint64_t conn, uint64_t id, unsigned int status,
 	struct api_res res = {
 		.conn = conn, .status = status, .doc = API_DOC_ERROR
 	};
-	struct conn *c = request_of(o, conn, id);
+	struct conn *c;
 	char text[256];
 	va_list ap;
 
-	if (c == NULL)
-		return;
 	va_start(ap, fmt);
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	answer_send(c, id, &res, text, strlen(text), -1);
+	if ((c = request_of(o, conn, id, status, text)) != NULL)
+		answer_send(c, id, &res, text, strlen(text), -1);
 }
 
 void
 answer_empty(struct orchd *o, uint64_t conn, uint64_t id, unsigned int status)
 {
 	struct api_res res = { .conn = conn, .status = status };
-	struct conn *c = request_of(o, conn, id);
+	struct conn *c = request_of(o, conn, id, status, "");
 
 	if (c != NULL)
 		answer_send(c, id, &res, NULL, 0, -1);
@@ -75,7 +77,7 @@ answer_vm(struct orchd *o, uint64_t conn, uint64_t id, unsigned int status,
 	struct api_res res = {
 		.conn = conn, .status = status, .doc = API_DOC_OBJECT
 	};
-	struct conn *c = request_of(o, conn, id);
+	struct conn *c = request_of(o, conn, id, status, "");
 	uint8_t buf[API_TAIL_MAX];
 	struct vm_view view;
 	struct wcur w;
@@ -124,7 +126,7 @@ void
 answer_stream(struct orchd *o, uint64_t conn, uint64_t id, int fd)
 {
 	struct api_res res = { .conn = conn, .status = 101 };
-	struct conn *c = request_of(o, conn, id);
+	struct conn *c = request_of(o, conn, id, 101, "");
 
 	if (c == NULL)
 		fd_close(&fd);
@@ -146,7 +148,7 @@ answer_doc(struct orchd *o, uint64_t id, struct api_res *res, const void *buf,
 			return;
 		}
 	}
-	if ((c = request_of(o, res->conn, id)) == NULL) {
+	if ((c = request_of(o, res->conn, id, res->status, "")) == NULL) {
 		fd_close(&fd);
 		return;
 	}

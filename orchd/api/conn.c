@@ -157,6 +157,8 @@ conn_end(struct conn *c, bool told)
 	if (c->queued_at != 0)
 		vm_queue_drop(vm_by_vmid(o, c->queued_at), c->id);
 	conn_unpark(c);
+	if (o->audit.asking == &c->ask)
+		o->audit.asking = NULL;
 	discharge(c, &c->op);
 	discharge(c, &c->open);
 	(void)RB_REMOVE(conn_tree, &o->conns.by_id, c);

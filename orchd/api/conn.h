@@ -9,6 +9,7 @@
 #include "common/share.h"
 #include "common/tree.h"
 #include "orchd/api/busy.h"
+#include "orchd/audit/audit.h"
 #include "orchd/tenant/member.h"
 #include "proto/api.h"
 
@@ -42,6 +43,7 @@ struct conn {
 	uint64_t own_as_of; /* tenants.change */
 	int sock; /* our copy: watched, never read */
 	uint64_t req; /* request under way; 0: none */
+	struct audit_ask ask; /* what the trail is to tell of it */
 	struct charge op; /* its request */
 	struct charge open; /* its stream, or that it reads events */
 	struct object *waits; /* its request's answer waits for it; NULL */

@@ -58,6 +58,7 @@ peer_creds(int sock, struct creds *ret)
 	if (len != sizeof(cred))
 		return -EINVAL;
 	ret->uid = cred.uid;
+	ret->pid = cred.pid;
 	return take_groups(sock, ret);
 }
 

@@ -8,6 +8,7 @@
  */
 struct req;
 
+void verb_audit(const struct req *r);
 void verb_doctor(const struct req *r);
 void verb_events(const struct req *r);
 void verb_tenant_change(const struct req *r);

@@ -32,6 +32,7 @@
 	V(API_STREAM, verb_vm_stream, 0)                       \
 	V(API_EVENTS, verb_events, 0)                          \
 	V(API_DOCTOR, verb_doctor, 0)                          \
+	V(API_AUDIT, verb_audit, API_TAIL_MAX)                 \
 	V(API_TENANT_LIST, verb_tenant_list, 0)                \
 	V(API_TENANT_GET, verb_tenant_get, 0)                  \
 	V(API_TENANT_CREATE, verb_tenant_create, API_TAIL_MAX) \
@@ -122,6 +123,39 @@ charge(const struct req *r, const struct right *right)
 	return e == 0;
 }
 
+/* The trail tells of it, if it is worth that: so far in the host's chain. */
+static void
+asked(const struct req *r, const struct right *right)
+{
+	struct audit_ask *a = &r->c->ask;
+
+	*a = (struct audit_ask){
+		.right = right,
+		.chain = AUDIT_HOST,
+		.user = r->c->creds.uid,
+		.pid = r->c->creds.pid,
+	};
+	memcpy(a->object, r->head.var[0], sizeof(a->object));
+}
+
+/* Its tenant is known, and what he is there. */
+static void
+asked_of(const struct req *r, const struct right *right)
+{
+	const struct tenant *t = right->of == OF_NAMED ? r->named
+	    : right->of == OF_CHOSEN		       ? r->tenant
+						       : NULL;
+	struct audit_ask *a = &r->c->ask;
+
+	a->role = (uint8_t)r->role;
+	/* what only the host may is in its own chain: that of a tenant which
+	 * goes goes with it */
+	if (t == NULL || right->role == TENANT_HOST || r->role == TENANT_NONE)
+		return;
+	a->chain = t->row.id;
+	memcpy(a->tenant, t->row.name, sizeof(a->tenant));
+}
+
 /* Whose things it is about, and whether its caller may.  False: answered. */
 static bool
 may(struct req *r, const struct right **ret)
@@ -135,6 +169,7 @@ may(struct req *r, const struct right **ret)
 		    r->verb == API_STREAM ? "no such stream" : "no such verb");
 		return false;
 	}
+	asked(r, right);
 	/* keys of what is about tenants outlive those */
 	r->tenant = r->o->tenants.by_default;
 	if ((right->of == OF_CHOSEN &&
@@ -144,6 +179,7 @@ may(struct req *r, const struct right **ret)
 	if (right->of == OF_CALLER)
 		role = access_most(r->c);
 	r->role = role;
+	asked_of(r, right);
 	if (role >= right->role || !RULE(API_ROLE))
 		return true;
 	if (role == TENANT_NONE)
@@ -187,8 +223,11 @@ on_req(void *arg, struct chan *chan, struct msg *m)
 	if (e < 0)
 		req_refuse(&r, e == -E2BIG ? 413 : 500,
 		    e == -E2BIG ? "the request is too large" : "out of memory");
-	else if (may(&r, &right) && charge(&r, right))
+	else if (may(&r, &right) && charge(&r, right)) {
+		r.o->audit.asking = &r.c->ask;
 		run(&r);
+		r.o->audit.asking = NULL;
+	}
 	if (tofree != NULL)
 		explicit_bzero(tofree, r.len); /* env may be in it */
 	free(tofree);

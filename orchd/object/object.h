@@ -15,6 +15,7 @@
  * is not on the disk yet is kept in one place.  What is particular to a kind
  * is its row of functions, all called from the turn (turn.c).
  */
+struct audit_note;
 struct event;
 struct object;
 struct orchd;
@@ -79,6 +80,7 @@ struct write {
 	struct note note[WRITE_NOTES_MAX]; /* past it the oldest is lost */
 	unsigned int nnotes;
 	struct used_key *keys;
+	struct audit_note *audits; /* rows of the trail that go with it */
 	/* of a person: what a failure undoes, and who is told */
 	uint32_t asked; /* bits of waiter.what; 0: nobody asked */
 	unsigned int notes_was;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "orchd/audit/audit.h"
 #include "orchd/object/idem.h"
 #include "orchd/object/wait.h"
 #include "orchd/object/write.h"
@@ -26,6 +27,22 @@ was_free(struct write *w, size_t len)
 	w->was = NULL;
 }
 
+/* Those that were asked alone, or all. */
+static void
+audits_free(struct write *w, bool asked)
+{
+	struct audit_note *n, **at = &w->audits;
+
+	while ((n = *at) != NULL) {
+		if (asked && !n->asked) {
+			at = &n->next;
+			continue;
+		}
+		*at = n->next;
+		free(n);
+	}
+}
+
 /* What it holds goes. */
 static void
 discard(struct object *obj, struct write *w)
@@ -36,6 +53,7 @@ discard(struct object *obj, struct write *w)
 		w->keys = k->next;
 		free(k);
 	}
+	audits_free(w, false);
 	was_free(w, obj->kind->rowlen);
 }
 
@@ -81,6 +99,72 @@ write_note(struct object *obj, uint8_t type, uint32_t status, const char *why)
 	note_add(&obj->open, &n);
 	object_wake(obj);
 }
+
+/* --- the trail --- */
+
+/* Where the next row goes; how many there are, in *n. */
+static struct audit_note **
+audits_end(struct write *w, unsigned int *n)
+{
+	struct audit_note **at = &w->audits;
+
+	while (*at != NULL) {
+		at = &(*at)->next;
+		++*n;
+	}
+	return at;
+}
+
+void
+write_audit(struct object *obj, struct audit_note *n)
+{
+	unsigned int count = 0;
+	struct audit_note **at = audits_end(&obj->open, &count);
+
+	if (n == NULL || count >= WRITE_AUDITS_MAX) {
+		log_error("%s %s: what happened is not in the audit trail",
+		    obj->kind->name, obj->kind->title(obj));
+		free(n);
+		return;
+	}
+	*at = n;
+	obj->open.dirty = true;
+}
+
+/* The row of the request that asks, if it has none yet: NULL where there is
+ * none to write. */
+static int
+audit_new(struct object *obj, bool asked, struct audit_note **ret)
+{
+	const struct audit_ask *a = obj->orchd->audit.asking;
+	unsigned int n = 0;
+
+	*ret = NULL;
+	if (a == NULL || a->right == NULL || a->is_noted)
+		return 0;
+	(void)audits_end(&obj->open, &n);
+	(void)audits_end(&obj->sent, &n);
+	if (n >= WRITE_AUDITS_MAX)
+		return -EBUSY;
+	if ((*ret = audit_note(a)) == NULL)
+		return -ENOMEM;
+	(*ret)->asked = asked;
+	audit_about(*ret, obj->kind->title(obj), obj->key);
+	return 0;
+}
+
+static void
+audit_add(struct object *obj, struct audit_note *n)
+{
+	unsigned int count = 0;
+
+	if (n == NULL)
+		return;
+	*audits_end(&obj->open, &count) = n;
+	obj->orchd->audit.asking->is_noted = true;
+}
+
+/* --- keys --- */
 
 /* Where the next key goes. */
 static struct used_key **
@@ -130,10 +214,25 @@ key_add(struct object *obj, const struct idem_row *key, bool asked)
 	return 0;
 }
 
+/* The key and the row of the trail, both or none. */
+static int
+ask_add(struct object *obj, const struct idem_row *key, bool asked)
+{
+	struct audit_note *n;
+	int r = audit_new(obj, asked, &n);
+
+	if (r == 0 && (r = key_add(obj, key, asked)) < 0)
+		free(n);
+	else if (r == 0)
+		audit_add(obj, n);
+	return r;
+}
+
 int
 write_key(struct object *obj, const struct idem_row *key)
 {
-	return key_add(obj, key, false);
+	/* without one nothing is written: its answer tells the trail */
+	return key->key[0] == '\0' ? 0 : ask_add(obj, key, false);
 }
 
 int
@@ -145,7 +244,7 @@ write_ask(struct object *obj, uint32_t asked, const struct idem_row *key)
 
 	if (w->was == NULL && (was = malloc(obj->kind->rowlen)) == NULL)
 		return -ENOMEM;
-	if ((r = key_add(obj, key, true)) < 0) {
+	if ((r = ask_add(obj, key, true)) < 0) {
 		free(was);
 		return r;
 	}
@@ -165,7 +264,7 @@ write_ask(struct object *obj, uint32_t asked, const struct idem_row *key)
 int
 write_new(struct object *obj, uint32_t asked, const struct idem_row *key)
 {
-	int r = key_add(obj, key, true);
+	int r = ask_add(obj, key, true);
 
 	if (r < 0)
 		return r;
@@ -234,13 +333,17 @@ send_txn(struct object *obj)
 {
 	struct write *w = &obj->sent;
 	struct txn *t = txn_new(obj->orchd->store, on_done, obj);
+	const struct audit_note *a;
 	struct used_key *k;
 	unsigned int i;
 	int r;
 
 	if (t == NULL)
 		return -ENOMEM;
-	if ((r = obj->kind->save(t, obj, w->op)) < 0) {
+	r = obj->kind->save(t, obj, w->op);
+	for (a = w->audits; r == 0 && a != NULL; a = a->next)
+		r = audit_put(obj->orchd, t, a);
+	if (r < 0) {
 		txn_free(t);
 		return r;
 	}
@@ -316,6 +419,8 @@ undo(struct object *obj, int r)
 		idem_forget(obj->orchd, &k->row);
 		free(k);
 	}
+	if (w->op != WRITE_DEL)
+		audits_free(w, true);
 	w->asked = 0;
 	wait_undone(obj, asked, r);
 }
@@ -336,6 +441,7 @@ merge(struct object *obj)
 	for (i = 0; i < next.nnotes; i++)
 		note_add(old, &next.note[i]);
 	*keys_end(old) = next.keys;
+	*audits_end(old, &i) = next.audits;
 	old->asked |= next.asked;
 	old->facts = old->facts || next.facts;
 	obj->open = *old;
@@ -347,7 +453,7 @@ static bool
 is_void(const struct write *w)
 {
 	return w->op != WRITE_NEW && !w->facts && w->keys == NULL &&
-	    w->was == NULL;
+	    w->audits == NULL && w->was == NULL;
 }
 
 static void

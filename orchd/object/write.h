@@ -9,6 +9,8 @@
  * nothing.
  */
 #define WRITE_KEYS_MAX 128
+/* Of what is to be in the audit trail likewise. */
+#define WRITE_AUDITS_MAX 128
 
 /*
  * The one owner of what is not on the disk yet.  Handlers and steps change an
@@ -24,11 +26,16 @@ void write_fact(struct object *obj);
 /* An event that goes with the change. */
 void write_note(
     struct object *obj, uint8_t type, uint32_t status, const char *why);
+/* A row of the trail that goes with the change.  Takes n; NULL is fine. */
+void write_audit(struct object *obj, struct audit_note *n);
 /*
+ * What follows takes the request that is asking (orchd.audit) into the trail,
+ * once.
+ *
  * Before the row is changed as a person asked: the key (one without text is
  * none) goes with it, and if it fails who waits for one of asked (bits of
- * waiter.what) is told.  -ENOMEM, -EBUSY (WRITE_KEYS_MAX, IDEM_SPARE): nothing
- * was noted.
+ * waiter.what) is told.  -ENOMEM, -EBUSY (WRITE_KEYS_MAX,
+ * WRITE_AUDITS_MAX, IDEM_SPARE): nothing was noted.
  */
 int write_ask(struct object *obj, uint32_t asked, const struct idem_row *key);
 /* Nothing was to be done for this key, and a retry of it shall not do it

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "common/tree.h"
+#include "orchd/audit/audit.h"
 #include "orchd/object/object.h"
 #include "orchd/store.h"
 #include "orchd/tenant/member.h"
@@ -50,6 +51,8 @@ struct tenant {
 		uint64_t left; /* thousandths of a request */
 		int64_t at_ms; /* of clock_ms() */
 	} rate; /* of its members' requests */
+	struct audit_pace free_rows; /* of its chain of the trail */
+	uint64_t told_row; /* the last of it that went to the journal */
 };
 RB_HEAD(tenant_id_tree, tenant);
 RB_HEAD(tenant_name_tree, tenant);

@@ -78,6 +78,14 @@ unfit(const struct vm *vm, const struct stream_ask *a, char why[WHY_MAX])
 	return a->kind == STREAM_CONSOLE ? 0 : not_ready(vm, why);
 }
 
+bool
+stream_fits(const struct vm *vm, const struct stream_ask *a)
+{
+	char why[WHY_MAX];
+
+	return unfit(vm, a, why) == 0;
+}
+
 /* The launcher is late, and has enough of his. */
 static void
 refuse_passing(const struct vm *vm, const struct stream_ask *a)

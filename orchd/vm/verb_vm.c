@@ -1,19 +1,23 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/clock.h"
 #include "common/util.h"
+#include "orchd/api/access.h"
 #include "orchd/api/answer.h"
 #include "orchd/api/conn.h"
 #include "orchd/api/req.h"
 #include "orchd/api/verb.h"
 #include "orchd/object/wait.h"
 #include "orchd/object/write.h"
+#include "orchd/orchd.h"
 #include "orchd/vm/doubt.h"
 #include "orchd/vm/stream.h"
 #include "orchd/vm/vm_step.h"
+#include "proto/right.h"
 
 void
 verb_vm_get(const struct req *r)
@@ -338,6 +342,62 @@ verb_vm_rename(const struct req *r)
 
 /* --- streams --- */
 
+/* One that the trail tells of before it begins. */
+struct begun {
+	struct orchd *o;
+	uint64_t vmid;
+	enum tenant_role least; /* that it takes */
+	struct stream_ask a;
+};
+
+/* It is on the disk, or cannot be; its caller may be gone, or may no more. */
+static void
+on_recorded(void *arg, int e)
+{
+	struct begun *b = arg;
+	struct conn *c = conn_find(b->o, b->a.conn);
+	struct vm *vm = vm_by_vmid(b->o, b->vmid);
+
+	if (c == NULL || c->req != b->a.id)
+		vm = NULL;
+	else if (e < 0)
+		answer_error(b->o, b->a.conn, b->a.id, e == -ENOSPC ? 507 : 503,
+		    "not done: it cannot be recorded in the audit trail: %s",
+		    e == -ENOSPC ? "the store is full"
+				 : "the store cannot be written");
+	else if (vm == NULL)
+		answer_error(b->o, b->a.conn, b->a.id, 404, "vm not found");
+	else if (access_role(c, vm->obj.tenant) < b->least)
+		answer_error(b->o, b->a.conn, b->a.id, 403,
+		    "your role in tenant %s changed meanwhile",
+		    vm->obj.tenant->row.name);
+	else
+		stream_ask(vm, &b->a);
+	free(b);
+}
+
+/* What reaches into a guest is recorded first. */
+static void
+record(const struct req *r, const struct vm *vm, const struct stream_ask *a)
+{
+	struct audit_ask *ask = &r->c->ask;
+	struct begun *b = calloc(1, sizeof(*b));
+	struct audit_note *n = b != NULL ? audit_note(ask) : NULL;
+
+	if (n != NULL) {
+		*b = (struct begun){ r->o, vm->row.vmid, ask->right->role, *a };
+		audit_about(n, vm->row.name, vm->row.vmid);
+		if (audit_first(r->o, n, on_recorded, b) == 0) {
+			ask->is_begun = true;
+			b = NULL;
+		}
+	}
+	free(n);
+	if (b != NULL || n == NULL)
+		req_refuse(r, 500, "out of memory");
+	free(b);
+}
+
 void
 verb_vm_stream(const struct req *r)
 {
@@ -355,6 +415,9 @@ verb_vm_stream(const struct req *r)
 		req_refuse(r, 400, "no such stream");
 	else if (r->c->stream_of != 0)
 		req_refuse(r, 409, "this connection has a stream already");
+	else if (r->c->ask.right->does == ACTS && RULE(AUDIT_FIRST) &&
+	    stream_fits(vm, &a))
+		record(r, vm, &a);
 	else
 		stream_ask(vm, &a);
 }

@@ -77,21 +77,39 @@ is_up(const struct vm *vm)
 	return s == VM_STARTING || s == VM_RUNNING || s == VM_STOPPING;
 }
 
+/* What a helper would not, or could not, do. */
+static void
+tell_trail(struct vm *vm, const struct part *p, int fault)
+{
+	struct audit_note *n = audit_fact(vm->obj.tenant, "vm-start",
+	    fault == -EPERM || fault == -EACCES ? TRAIL_REFUSED : TRAIL_FAILED,
+	    p->kind->link == LINK_NET ? "netd" : "launchd", p->why);
+
+	if (n != NULL)
+		audit_about(n, vm->row.name, vm->row.vmid);
+	write_audit(&vm->obj, n);
+}
+
 /* The part that cannot be made, if a VM that is to run has one. */
 static void
 tell_fault(struct vm *vm)
 {
 	struct part *p, *bad = NULL;
 	unsigned int i;
+	int fault = 0;
 
 	for (i = 0; i < vm->nparts; i++) {
 		p = &vm->part[i];
-		if (p->fault != 0)
+		if (p->fault != 0) {
 			bad = p;
+			fault = p->fault;
+		}
 		p->fault = 0;
 	}
-	if (bad != NULL && (is_up(vm) || vm->row.state == VM_PENDING))
-		failed(vm, bad->why);
+	if (bad == NULL || (!is_up(vm) && vm->row.state != VM_PENDING))
+		return;
+	tell_trail(vm, bad, fault);
+	failed(vm, bad->why);
 }
 
 /* The end of its life, as far as that is news in the state it is in. */

@@ -61,12 +61,13 @@ say_head(void *arg, const struct audit_head *h)
 	return arg != NULL ? *(int *)arg : 0;
 }
 
-#define SHOWS(tenant, after, max, n, want)                                 \
-	do {                                                               \
-		const struct audit_query q = { (tenant), (after), (max) }; \
-		said[0] = '\0';                                            \
-		t_eq(sql_audit_read(db, rd, &q, say_row, NULL), (n));      \
-		t_str(said, (want));                                       \
+#define SHOWS(tenant, after, max, n, want)                               \
+	do {                                                             \
+		const struct audit_query q = { (tenant), (after), (max), \
+			NULL };                                          \
+		said[0] = '\0';                                          \
+		t_eq(sql_audit_read(db, rd, &q, say_row, NULL), (n));    \
+		t_str(said, (want));                                     \
 	} while (0)
 #define HEADS(from, want)                                           \
 	do {                                                        \
@@ -88,6 +89,9 @@ two_chains(void)
 static void
 chains(void)
 {
+	const struct audit_query all = { AUDIT_ANY, 0, 9, say_head };
+	struct audit_query own = { 1, 1, 9, say_head };
+
 	start();
 	SHOWS(AUDIT_ANY, 0, 9, 0, "");
 	HEADS(0, "");
@@ -102,6 +106,17 @@ chains(void)
 	SHOWS(2, 0, 9, 0, "");
 	HEADS(0, "0 1-1;1 1-3;");
 	HEADS(1, "1 1-3;");
+	/* with the last rows, of that moment */
+	said[0] = '\0';
+	t_eq(sql_audit_read(db, rd, &all, say_row, NULL), 4);
+	t_str(said, "1/1 a;0/1 b;1/2 c;1/3 d;0 1-1;1 1-3;");
+	said[0] = '\0';
+	t_eq(sql_audit_read(db, rd, &own, say_row, NULL), 2);
+	t_str(said, "1/2 c;1/3 d;1 1-3;");
+	own.max = 2;
+	said[0] = '\0';
+	t_eq(sql_audit_read(db, rd, &own, say_row, NULL), 2);
+	t_str(said, "1/2 c;1/3 d;");
 	finish();
 }
 
@@ -209,7 +224,7 @@ gone(void)
 static void
 failing(void)
 {
-	const struct audit_query two = { 1, 0, 2 };
+	const struct audit_query two = { 1, 0, 2, NULL };
 	unsigned int n;
 	int stop = -ELOOP;
 

@@ -691,7 +691,7 @@ static void
 test_reads(void)
 {
 	static const struct store_load cb = { 0 };
-	const struct audit_query some = { 1, 2, 3 };
+	const struct audit_query some = { 1, 2, 3, NULL };
 	struct err e = { 0 };
 	uint64_t n = 0;
 

@@ -1,0 +1,312 @@
+#include <ctype.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/util.h"
+#include "orchd/audit/audit.h"
+#include "orchd/orchd.h"
+#include "orchd/stored.h"
+#include "orchd/text.h"
+#include "proto/jbuf.h"
+#include "proto/right.h"
+
+#define MINUTE_MS 60000
+#define OURS "orchd" /* the room that refuses, where no other did */
+
+/* --- what a row says --- */
+
+/* VM_CREATE is vm-create. */
+static void
+action_of(const struct right *right, char *buf, size_t cap)
+{
+	size_t i;
+
+	(void)snprintf(buf, cap, "%s", right->name);
+	for (i = 0; buf[i] != '\0'; i++)
+		buf[i] =
+		    buf[i] == '_' ? '-' : (char)tolower((unsigned char)buf[i]);
+}
+
+struct audit_note *
+audit_note(const struct audit_ask *a)
+{
+	struct audit_note *n = calloc(1, sizeof(*n));
+
+	if (n == NULL)
+		return NULL;
+	n->chain = a->chain;
+	n->at_ns = clock_wall_ns();
+	n->e.has = TABLE_HAS(TRAIL_USER);
+	n->e.user = a->user;
+	n->e.pid = a->pid;
+	n->e.role = a->role;
+	(void)snprintf(n->e.tenant, sizeof(n->e.tenant), "%.63s", a->tenant);
+	(void)snprintf(n->e.credential, sizeof(n->e.credential), "unix");
+	action_of(a->right, n->e.action, sizeof(n->e.action));
+	audit_about(n, a->object, 0);
+	return n;
+}
+
+struct audit_note *
+audit_fact(const struct tenant *t, const char *action, enum audit_result result,
+    const char *room, const char *why)
+{
+	struct audit_note *n = calloc(1, sizeof(*n));
+
+	if (n == NULL)
+		return NULL;
+	n->chain = t->row.id;
+	n->at_ns = clock_wall_ns();
+	n->e.result = (uint8_t)result;
+	(void)snprintf(n->e.tenant, sizeof(n->e.tenant), "%s", t->row.name);
+	(void)snprintf(n->e.action, sizeof(n->e.action), "%s", action);
+	(void)snprintf(n->e.room, sizeof(n->e.room), "%s", room);
+	text_clean(n->e.detail, sizeof(n->e.detail), why);
+	return n;
+}
+
+void
+audit_about(struct audit_note *n, const char *object, uint64_t uid)
+{
+	text_clean(n->e.object, sizeof(n->e.object), object);
+	n->e.uid = uid;
+}
+
+/* --- to the store --- */
+
+static void
+arm(struct orchd *o)
+{
+	const struct timeval tv = { .tv_sec = AUDIT_TELL_S };
+
+	if (o->audit.tell != NULL && !evtimer_pending(o->audit.tell, NULL) &&
+	    event_add(o->audit.tell, &tv) < 0)
+		log_error("audit: no timer");
+}
+
+int
+audit_put(struct orchd *o, struct txn *t, const struct audit_note *n)
+{
+	struct audit_row row = { .tenant = n->chain, .at_ns = n->at_ns };
+	struct jbuf b;
+	int r;
+
+	jbuf_init(&b, TABLE_JSON_MAX);
+	if ((r = table_store(&stored_audit, &n->e, &b, NULL)) == 0) {
+		row.entry =
+		    (struct store_doc){ b.p, b.len, stored_audit.version };
+		txn_audit(t, &row);
+		arm(o);
+	}
+	jbuf_free(&b);
+	return r;
+}
+
+int
+audit_first(struct orchd *o, const struct audit_note *n,
+    void (*done)(void *arg, int r), void *arg)
+{
+	struct txn *t = txn_new(o->store, done, arg);
+	int r;
+
+	if (t == NULL)
+		return -ENOMEM;
+	if ((r = audit_put(o, t, n)) < 0) {
+		txn_free(t);
+		return r;
+	}
+	txn_needs_room(t); /* what it tells of can be refused */
+	txn_commit(t);
+	return 0;
+}
+
+static void
+on_free_done(void *arg, int r)
+{
+	struct orchd *o = arg;
+
+	o->audit.waiting--;
+	if (r < 0)
+		log_error(
+		    "audit: a row was not written: %s", strerrordesc_np(-r));
+}
+
+static struct audit_pace *
+pace_of(struct orchd *o, int64_t chain)
+{
+	struct tenant *t = tenant_by_id(&o->tenants, chain);
+
+	return t != NULL ? &t->free_rows : &o->audit.host;
+}
+
+/* One row more that no change pays for? */
+static bool
+may_say(struct orchd *o, struct audit_pace *p)
+{
+	const int64_t minute = clock_ms() / MINUTE_MS;
+
+	if (minute != p->minute) {
+		p->minute = minute;
+		p->n = 0;
+	}
+	if (RULE(AUDIT_PACE) &&
+	    (p->n >= AUDIT_FREE_A_MINUTE ||
+		o->audit.waiting >= AUDIT_WAITING_MAX)) {
+		p->lost++;
+		return false;
+	}
+	p->n++;
+	return true;
+}
+
+static void
+say(struct orchd *o, const struct audit_ask *a, unsigned int status,
+    const char *why)
+{
+	struct audit_pace *p = pace_of(o, a->chain);
+	struct audit_note *n;
+	char more[64] = "";
+
+	if (!may_say(o, p))
+		return;
+	if (p->lost > 0)
+		(void)snprintf(more, sizeof(more),
+		    "(%" PRIu64 " like this are not recorded) ", p->lost);
+	if ((n = audit_note(a)) == NULL) {
+		p->lost++;
+		return;
+	}
+	n->e.result = status < 400 ? TRAIL_ALLOWED
+	    : status < 500	   ? TRAIL_REFUSED
+				   : TRAIL_FAILED;
+	if (status >= 400) {
+		n->e.status = status;
+		(void)snprintf(n->e.room, sizeof(n->e.room), OURS);
+	}
+	(void)snprintf(n->e.detail, sizeof(n->e.detail), "%s%.180s", more, why);
+	text_clean(n->e.detail, sizeof(n->e.detail), n->e.detail);
+	if (audit_first(o, n, on_free_done, o) < 0)
+		p->lost++;
+	else {
+		o->audit.waiting++;
+		p->lost = 0;
+	}
+	free(n);
+}
+
+void
+audit_answered(
+    struct orchd *o, struct audit_ask *a, unsigned int status, const char *why)
+{
+	const struct right *right = a->right;
+
+	a->right = NULL;
+	if (right == NULL || a->is_noted || (a->is_begun && status < 400) ||
+	    (right->does != ACTS && status != 403))
+		return;
+	a->right = right;
+	say(o, a, status, why);
+	a->right = NULL;
+}
+
+/* --- heads --- */
+
+static uint64_t *
+told_of(struct orchd *o, int64_t chain)
+{
+	struct tenant *t = tenant_by_id(&o->tenants, chain);
+
+	if (chain == AUDIT_HOST)
+		return &o->audit.host_told;
+	return t != NULL ? &t->told_row : NULL;
+}
+
+struct telling {
+	struct orchd *o;
+	unsigned int n;
+};
+
+static int
+tell_head(void *arg, const struct audit_head *h)
+{
+	struct telling *w = arg;
+	uint64_t *told = told_of(w->o, h->tenant);
+	struct boot_audit msg = { .tenant = h->tenant, .row = h->last };
+
+	if (w->n == AUDIT_TELL_MAX)
+		return 1;
+	w->o->audit.told_to = h->tenant;
+	if (told == NULL || *told == h->last)
+		return 0;
+	memcpy(msg.hash, h->hash, sizeof(msg.hash));
+	if (chan_send(w->o->parent, BOOT_AUDIT, 0, &msg, sizeof(msg), -1) < 0)
+		return 1;
+	*told = h->last;
+	w->n++;
+	return 0;
+}
+
+/* Those behind the last one that was told. */
+static void
+tell(struct orchd *o)
+{
+	struct telling w = { .o = o };
+	int r =
+	    store_audit_heads(o->store, o->audit.told_to + 1, tell_head, &w);
+
+	if (r < 0)
+		log_error(
+		    "audit: heads cannot be read: %s", strerrordesc_np(-r));
+	if (r == 0)
+		o->audit.told_to = -1; /* from the host's own on */
+	else
+		arm(o);
+}
+
+static void
+on_tell(int fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	tell(arg);
+}
+
+/* A number is never given to another tenant while the chain of an earlier one
+ * of that number is kept. */
+static int
+see_number(void *arg, const struct audit_head *h)
+{
+	struct tenants *all = arg;
+
+	if (h->tenant > all->last_id)
+		all->last_id = h->tenant;
+	return 0;
+}
+
+void
+audit_begin(struct orchd *o)
+{
+	o->audit.told_to = -1;
+	o->audit.tell = evtimer_new(o->base, on_tell, o);
+	if (o->audit.tell == NULL)
+		fatal("audit: out of memory");
+	if (store_audit_heads(o->store, 0, see_number, &o->tenants) < 0)
+		log_error("audit: heads cannot be read");
+	arm(o);
+}
+
+void
+audit_end(struct orchd *o)
+{
+	if (o->audit.tell == NULL)
+		return;
+	tell(o);
+	event_free(o->audit.tell);
+	o->audit.tell = NULL;
+}
