@@ -203,6 +203,23 @@ const struct cmd cmds[] = {
 	    "  mews --tenant team ps\n"
 	    "  mews tenant show team\n"
 	    "  mews tenant rm team\n" },
+	{ "audit", cmd_audit,
+	    "[--since WHEN] [--verify] [--head TENANT:ROW:HASH]",
+	    "Says who did what, or was not let",
+	    "  --since WHEN  90s, 10m, 2h, 3d ago, or an RFC 3339 time\n"
+	    "  --verify      show nothing, but look whether a row was changed, removed\n"
+	    "                or moved; exit status 1 when the trail is not whole\n"
+	    "  --head TENANT:ROW:HASH  and that this row has that hash, as the\n"
+	    "                system journal has it (audit: tenant 2 row 17 hash ...)\n"
+	    "\n"
+	    "What changes something, or reaches into a guest, is recorded before it is\n"
+	    "done; what was refused, and what came to nothing, after, at most 6 times a\n"
+	    "minute.  Of each tenant 10,000 rows are kept.  An admin of a tenant sees\n"
+	    "that one's, a host admin all, or those of --tenant.\n"
+	    "\n"
+	    "  mews audit --since 1h\n"
+	    "  mews --tenant team audit --json\n"
+	    "  mews audit --verify\n" },
 	{ "doctor", cmd_doctor, "[--no-wait]", "Says what this host can do",
 	    "  --no-wait  do not wait for what a suite that has just started\n"
 	    "             still looks at (10 s at most)\n"

@@ -109,7 +109,8 @@ UNIT_LIBS_idem_test := -lmd
 $(B)/unit/orchd/idem_test: $(UNIT_OBJ_idem_test)
 
 # orchd's turn, without store and helpers: the tests play them.
-OBJECT_OBJ := $(call obj,$(addprefix orchd/object/,object.c wait.c write.c))
+OBJECT_OBJ := $(call obj,$(addprefix orchd/object/,object.c wait.c write.c) \
+	tests/orchd/played_audit.c)
 THING_TESTS := write_test write_fails_test wait_test
 $(foreach t,$(THING_TESTS),$(eval UNIT_OBJ_$t := $(OBJECT_OBJ) \
 	$(B)/obj/tests/orchd/thing.o $(B)/obj/tests/suite/ev.o))

@@ -23,9 +23,9 @@ struct members {
 /* Who somebody is, as the kernel says (unix(7): SO_PEERCRED, SO_PEERGROUPS). */
 struct creds {
 	uid_t uid;
-	pid_t pid; /* that connected */
 	uint32_t ngroups;
 	const gid_t *groups; /* ascending */
+	pid_t pid; /* that connected */
 };
 
 /* It comes, has another role, or goes (TENANT_NONE).  -E2BIG. */

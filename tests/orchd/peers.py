@@ -119,6 +119,7 @@ class Peers:
         self.life, self.lives = 0, {}  # of the room plumbed last, of each
         self.faults = []  # rooms that mewsd is to replace
         self.ended = []  # rooms whose channel ended
+        self.audits = []  # heads of the trail: tenant, row, hash
         self.conns, self.gone, self.res = {}, set(), {}
         self.callers = {}  # connection: uid, role
         self.api = {}
@@ -151,6 +152,10 @@ class Peers:
             return
         if kind == BOOT_ENDED:
             self.ended.append(tuple(boot_peer.of(p).list()))
+            return
+        if kind == BOOT_AUDIT:
+            a = boot_audit.of(p)
+            self.audits.append((a.tenant, a.row, bytes(a.hash)))
             return
         assert kind == BOOT_READY
         self.ready = True

@@ -267,7 +267,7 @@ static void
 test_unchanged(void)
 {
 	static const struct stored *const all[] = { &stored_request,
-		&stored_event, &stored_tenant };
+		&stored_event, &stored_tenant, &stored_audit };
 	static char file[TEXT_MAX];
 	size_t i;
 

@@ -78,8 +78,8 @@ static void
 test_member(void)
 {
 	static const gid_t gids[] = { 5, 50, 500 };
-	const struct creds alice = { 1000, nitems(gids), gids };
-	const struct creds bob = { 1001, 0, NULL };
+	const struct creds alice = { 1000, nitems(gids), gids, 0 };
+	const struct creds bob = { 1001, 0, NULL, 0 };
 	struct members all = { .n = 0 };
 
 	t_eq(member_role(&all, &alice), TENANT_NONE);
@@ -108,7 +108,7 @@ static void
 test_groups(void)
 {
 	gid_t gids[9];
-	struct creds c = { 1, 0, gids };
+	struct creds c = { 1, 0, gids, 0 };
 	struct members all = { .n = 0 };
 	uint32_t n, i;
 
@@ -156,7 +156,7 @@ test_full(void)
 static void
 test_role(void)
 {
-	const struct creds alice = { 1000, 0, NULL };
+	const struct creds alice = { 1000, 0, NULL, 0 };
 	struct tenant *t;
 
 	tenants_init(&o.tenants);

@@ -10,6 +10,7 @@
 #include "orchd/object/wait.h"
 #include "orchd/vm/vm_converge.h"
 #include "orchd/vm/vm_step.h"
+#include "tests/orchd/played_audit.h"
 #include "tests/orchd/vm_played.h"
 #include "tests/suite/t.h"
 
@@ -273,8 +274,10 @@ test_fault(void)
 {
 	begin(VM_PENDING);
 	ASKS("make:tap");
+	trail[0] = '\0';
 	answer(0, -EIO);
 	ASKS("event:VM_CRASHED release:tap");
+	t_str(trail, "vm-start  failed netd: because;");
 	t_eq(vm->row.reason, EXIT_START_FAILED);
 	answer(0, 0);
 	ASKS("");

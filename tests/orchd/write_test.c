@@ -1,10 +1,13 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
 
 #include "common/util.h"
+#include "proto/right.h"
+#include "tests/orchd/played_audit.h"
 #include "tests/orchd/thing.h"
 #include "tests/suite/t.h"
 
@@ -510,27 +513,175 @@ test_follows(void)
 	end();
 }
 
+static const struct right acts = { .does = ACTS, .name = "ACT" };
+
+/* A request asks from here on. */
+static void
+asks(struct audit_ask *a)
+{
+	*a = (struct audit_ask){ .right = &acts };
+	o.audit.asking = a;
+	trail[0] = '\0';
+}
+
+/* What changes something and the row that tells of it are one write. */
+static void
+test_trail(void)
+{
+	struct audit_ask a;
+
+	begin(1, OBJECT_STORED);
+	asks(&a);
+	ask(2, 3, "k");
+	t_true(a.is_noted);
+	ask(3, 3, ""); /* one row a request */
+	o.audit.asking = NULL;
+	commit(0);
+	t_str(trail, "ACT thing;");
+	fact(4, "news");
+	commit(0);
+	t_str(trail, "ACT thing;");
+	asks(&a);
+	a.right = NULL; /* of none */
+	ask(5, 3, "");
+	commit(0);
+	t_str(trail, "");
+	end();
+	begin(1, OBJECT_NEW);
+	asks(&a);
+	t_eq(write_new(&th.obj, WAITS(0), &(struct idem_row){ .vm = 1 }), 0);
+	commit(0);
+	t_str(trail, "ACT thing;");
+	end();
+}
+
+/* It goes with what is undone, and stays with what is written later. */
+static void
+test_trail_fails(void)
+{
+	struct idem_row k = { .key = "k" };
+	struct audit_ask a, b;
+
+	begin(1, OBJECT_STORED);
+	asks(&a);
+	ask(2, 3, "");
+	commit(-EIO);
+	t_true(th.obj.sent.audits == NULL && th.obj.open.audits == NULL);
+	t_true(object_settled(&th.obj));
+	/* what is so already is so, and its key and its row come later */
+	asks(&b);
+	t_eq(write_key(&th.obj, &k), 0);
+	commit(-EIO);
+	t_str(trail, "ACT thing;");
+	(void)evtimer_del(th.obj.again);
+	commit(0);
+	t_str(trail, "ACT thing;ACT thing;");
+	/* nothing is written of one without a key */
+	asks(&b);
+	k.key[0] = '\0';
+	t_eq(write_key(&th.obj, &k), 0);
+	t_true(!b.is_noted);
+	/* more has been asked meanwhile: both go on */
+	ask(3, 3, "");
+	write_send(&th.obj);
+	t_true(b.is_noted);
+	asks(&a);
+	ask(4, 3, "");
+	answered(-EIO);
+	write_settle(&th.obj);
+	trail[0] = '\0';
+	commit(0);
+	t_str(trail, "ACT thing;ACT thing;");
+	/* a row that goes */
+	asks(&a);
+	t_eq(write_ask(&th.obj, WAITS(2), &k), 0);
+	write_del(&th.obj, WAITS(2));
+	commit(-ENOSPC);
+	(void)evtimer_del(th.obj.again);
+	trail[0] = '\0';
+	commit(0);
+	t_str(trail, "ACT thing;");
+	end();
+}
+
+/* What cannot be recorded is not written. */
+static void
+test_trail_first(void)
+{
+	struct audit_ask a;
+
+	begin(1, OBJECT_STORED);
+	asks(&a);
+	trail_r = -EINVAL;
+	ask(2, 3, "");
+	commit(0);
+	trail_r = 0;
+	write_settle(&th.obj);
+	t_str(said, "set:2 undone:3:-22");
+	t_eq(th.row, 1);
+	end();
+}
+
+static void
+test_trail_bound(void)
+{
+	struct idem_row k = { .vm = 1 };
+	struct audit_ask a;
+	unsigned int i;
+
+	begin(1, OBJECT_STORED);
+	for (i = 0; i < WRITE_AUDITS_MAX; i++) {
+		asks(&a);
+		t_eq(write_ask(&th.obj, WAITS(0), &k), 0);
+		if (i == WRITE_AUDITS_MAX / 2)
+			write_send(&th.obj);
+	}
+	asks(&a);
+	t_eq(write_ask(&th.obj, WAITS(0), &k), -EBUSY);
+	t_true(!a.is_noted);
+	o.audit.asking = NULL;
+	t_eq(write_ask(&th.obj, WAITS(0), &k), 0);
+	answered(0);
+	commit(0);
+	/* what happens by itself has as many, and is logged past them */
+	for (i = 0; i <= WRITE_AUDITS_MAX; i++)
+		write_audit(&th.obj, audit_fact(&tenant, "f", 0, "", ""));
+	write_audit(&th.obj, NULL);
+	for (i = 0; th.obj.open.audits != NULL; i++) {
+		struct audit_note *n = th.obj.open.audits;
+
+		th.obj.open.audits = n->next;
+		free(n);
+	}
+	t_eq(i, WRITE_AUDITS_MAX);
+	end();
+}
+
 static void
 test_no_memory(void)
 {
 	struct idem_row k = { .key = "k" };
+	struct audit_ask a;
 	unsigned int n;
 	bool failed;
 	int r;
 
 	for (n = 1;; n++) {
 		begin(1, OBJECT_STORED);
+		asks(&a);
 		t_fail_alloc(n);
 		r = write_ask(&th.obj, WAITS(0), &k);
 		failed = t_alloc_failed();
 		t_fail_alloc(0);
 		t_eq(r, failed ? -ENOMEM : 0);
 		t_eq(object_settled(&th.obj), failed);
+		t_eq(a.is_noted, !failed);
 		end();
 		if (!failed)
 			break;
 	}
-	t_eq(n, 3); /* the row of before, the key, and none */
+	/* the row of before, that of the trail, the key, and none */
+	t_eq(n, 4);
 }
 
 const struct t_case t_cases[] = {
@@ -554,6 +705,10 @@ const struct t_case t_cases[] = {
 	{ "a kind hears of it", test_heard },
 	{ "what was asked alone", test_asks_only },
 	{ "which events follow", test_follows },
+	{ "the trail", test_trail },
+	{ "the trail and what fails", test_trail_fails },
+	{ "no change without the trail", test_trail_first },
+	{ "so many rows of the trail", test_trail_bound },
 	{ "without memory", test_no_memory },
 	{ NULL, NULL },
 };
