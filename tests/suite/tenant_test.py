@@ -6,6 +6,8 @@ usage: tenant_test.py [CASE...]
 """
 import json
 import os
+import re
+import signal
 import subprocess
 
 from vms import *  # noqa: F403
@@ -115,6 +117,28 @@ def suspended():
     eq(mews("exec", "web", "hostname", uid=ALICE), "web\n")
 
 
+def trail():
+    """docs/operations.md: who did what, whether that is so, and what the journal
+    (here: mewsd's standard error) has of it."""
+    text = mews("audit", uid=ALICE)
+    has(text, "tenant-change", "%d as admin" % ALICE, "exec", "web",
+        "REFUSED", "orchd: you are viewer of tenant team")
+    assert "tenant-create" not in text
+    has(mews("audit"), "(host)", "tenant-create", "exec")
+    has(mews("audit", uid=CAROL, rc=125), "not allowed")
+    has(mews("audit", "--verify"), "none is missing")
+    has(mews("--tenant", "team", "audit", "--verify"), "(team): rows 1 to ")
+    os.kill(S.rooms()["orchd"], signal.SIGTERM)  # tells its heads
+    wait_for(lambda: "audit: tenant 2" in open(S.log.name).read(), "heads")
+    mews("ps")
+    with open(S.log.name, encoding="utf-8") as f:
+        head = re.findall(r"audit: tenant (2) row (\d+) hash (\w+)", f.read())
+    has(mews("audit", "--head", ":".join(head[-1])), "none is missing")
+    wrong = head[-1][:2] + (head[-1][2][::-1],)
+    has(mews("audit", "--head", ":".join(wrong), rc=1), "another hash",
+        "the trail is not whole")
+
+
 def removed():
     has(mews("tenant", "rm", "team", rc=125), "still has 1 vms")
     eq(mews("tenant", "rm", "--force", "team"), "team\n")
@@ -125,4 +149,4 @@ def removed():
 
 
 if __name__ == "__main__":
-    run(first_steps, shown, quota, members, suspended, removed, all_gone)
+    run(first_steps, shown, quota, members, suspended, trail, removed, all_gone)
