@@ -12,6 +12,8 @@
 
 #define VMS "/api/v1/vms"
 #define VM VMS "/{name:vm}"
+#define ORPHANS "/api/v1/orphans"
+#define ORPHAN ORPHANS "/{uid:orphan}"
 #define TENANTS "/api/v1/tenants"
 #define TENANT TENANTS "/{name:tenant}"
 
@@ -96,6 +98,15 @@ static const struct route rows[] = {
 	    .about = "Changes what is given of a tenant."),
 	ROUTE(DELETE, TENANT, ASK, TENANT_DELETE, .query = &tenant_delete_table,
 	    .ok = 204, .op = "deleteTenant", .about = "Removes a tenant."),
+
+	ROUTE(GET, ORPHANS, ASK, ORPHAN_LIST, .out = &orphan_table,
+	    .list = true, .ok = 200, .op = "listOrphans",
+	    .about = "VMs that run and that the store does not know."),
+	ROUTE(DELETE, ORPHAN, ASK, ORPHAN_DELETE, .ok = 204,
+	    .op = "destroyOrphan", .about = "Ends and removes such a VM."),
+	ROUTE(POST, ORPHAN "/adopt", ASK, ORPHAN_ADOPT,
+	    .in = &orphan_adopt_table, .out = &vm_table, .ok = 200,
+	    .op = "adoptOrphan", .about = "Makes such a VM one of a tenant's."),
 
 	ROUTE(GET, "/api/v1/events/vms", EVENTS, EVENTS, .ok = 200,
 	    .op = "streamVMEvents", .about = "Events, as server-sent events."),

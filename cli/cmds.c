@@ -203,6 +203,23 @@ const struct cmd cmds[] = {
 	    "  mews --tenant team ps\n"
 	    "  mews tenant show team\n"
 	    "  mews tenant rm team\n" },
+	{ "orphan", cmd_orphan,
+	    "ls\n"
+	    "       mews [--tenant NAME] orphan adopt --name NAME UID\n"
+	    "       mews orphan rm UID...",
+	    "Adopts or ends VMs that the store does not know",
+	    "  --name NAME  adopt: what it is to be called\n"
+	    "\n"
+	    "A VM that runs while its store is an older one that was put back goes\n"
+	    "on, and is nobody's.  Only host admins see it.  `adopt` makes it one of\n"
+	    "a tenant's, with the address and size that it has; its environment,\n"
+	    "host name and kernel arguments are not known any more, and it is\n"
+	    "started without them once it was stopped.  `rm` ends it, and so does\n"
+	    "the suite itself after orphan_timeout of mews.conf.\n"
+	    "\n"
+	    "  mews orphan ls\n"
+	    "  mews --tenant team orphan adopt --name web 5f3a\n"
+	    "  mews orphan rm 5f3a\n" },
 	{ "doctor", cmd_doctor, "[--no-wait]", "Says what this host can do",
 	    "  --no-wait  do not wait for what a suite that has just started\n"
 	    "             still looks at (10 s at most)\n"

@@ -122,7 +122,7 @@ VM_TESTS := vm_converge_test vm_facts_test vm_part_test vm_temporary_test
 $(foreach t,$(VM_TESTS),$(eval UNIT_OBJ_$t := $(OBJECT_OBJ) $(call obj, \
 	orchd/text.c orchd/who.c tests/orchd/vm_played.c tests/suite/ev.c \
 	$(addprefix orchd/vm/,part.c vm.c vm_step.c vm_fsm.c vm_converge.c \
-	temporary.c queue.c)) $(TENANT_OBJ)))
+	temporary.c orphan.c queue.c)) $(TENANT_OBJ)))
 $(foreach t,$(VM_TESTS),$(eval $(B)/unit/orchd/$t: $(UNIT_OBJ_$t)))
 
 UNIT_OBJ_launchd_fsm_test := $(B)/obj/launchd/fsm.o

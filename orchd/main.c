@@ -198,6 +198,7 @@ main(int argc, char *argv[], char *envp[])
 	TAILQ_INIT(&o.vms.renames);
 	RB_INIT(&o.vms.by_vmid);
 	RB_INIT(&o.vms.by_name);
+	o.vms.make = vm_kind_new;
 	RB_INIT(&o.conns.by_id);
 	TAILQ_INIT(&o.conns.parked);
 	RB_INIT(&o.asks);

@@ -37,6 +37,9 @@ enum api_msg {
 	API_TENANT_CREATE = 0x021d, /* key; tail: tenant_create */
 	API_TENANT_CHANGE = 0x021e, /* var, key; tail: tenant_change */
 	API_TENANT_DELETE = 0x021f, /* var, key; tail: tenant_delete, or none */
+	API_ORPHAN_LIST = 0x0230, /* VMs that the store does not know */
+	API_ORPHAN_ADOPT = 0x0231, /* var: its uid, key; tail: orphan_adopt */
+	API_ORPHAN_DELETE = 0x0232, /* var: its uid, key */
 };
 
 struct api_conn {

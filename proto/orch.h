@@ -21,6 +21,7 @@ struct orchd_conf {
 	uint32_t ready_ms; /* from exec to agent ready */
 	char uplink[NET_IFNAME]; /* netd's, for doctor */
 	uint32_t temporary_ms; /* a temporary VM that nobody uses */
+	uint32_t orphan_ms; /* a VM that the store does not know; 0: at once */
 	uint32_t stop_ms[STOP_RUNGS]; /* the stop ladder's deadlines */
 	uint32_t nadmins;
 	uint32_t nusers;
