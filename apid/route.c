@@ -99,6 +99,9 @@ static const struct route rows[] = {
 	ROUTE(DELETE, TENANT, ASK, TENANT_DELETE, .query = &tenant_delete_table,
 	    .ok = 204, .op = "deleteTenant", .about = "Removes a tenant."),
 
+	ROUTE(GET, "/api/v1/store/backup", FILE, STORE_BACKUP, .ok = 200,
+	    .op = "backupStore",
+	    .about = "The store as it is now: a file of SQLite, with secrets."),
 	ROUTE(GET, ORPHANS, ASK, ORPHAN_LIST, .out = &orphan_table,
 	    .list = true, .ok = 200, .op = "listOrphans",
 	    .about = "VMs that run and that the store does not know."),

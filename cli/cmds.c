@@ -220,6 +220,17 @@ const struct cmd cmds[] = {
 	    "  mews orphan ls\n"
 	    "  mews --tenant team orphan adopt --name web 5f3a\n"
 	    "  mews orphan rm 5f3a\n" },
+	{ "store", cmd_store, "backup [-f] FILE",
+	    "Makes a backup of the store, while it is used",
+	    "  -f, --force  overwrite FILE\n"
+	    "\n"
+	    "FILE is the store as it was at one moment, to be put back as\n"
+	    "docs/operations.md says: all tenants, VMs, events, and the secrets in\n"
+	    "VMs' environments.  Only its owner may read it.  It is written beside\n"
+	    "itself as FILE.part, and has its name when all of it is on the disk.\n"
+	    "For host admins.\n"
+	    "\n"
+	    "  mews store backup /srv/backup/mews-$(date +%F).db\n" },
 	{ "doctor", cmd_doctor, "[--no-wait]", "Says what this host can do",
 	    "  --no-wait  do not wait for what a suite that has just started\n"
 	    "             still looks at (10 s at most)\n"

@@ -62,7 +62,7 @@ $(foreach t,$(CONN_TESTS) $(STREAM_TESTS),$(eval $(B)/unit/apid/$t: \
 	$(UNIT_OBJ_$t)))
 
 UNIT_OBJ_store_test := $(call obj,orchd/store.c orchd/sql.c orchd/rows.c \
-	orchd/reserve.c orchd/wire_v2.c)
+	orchd/copy.c orchd/reserve.c orchd/wire_v2.c)
 UNIT_LIBS_store_test := -lsqlite3 -lpthread
 $(B)/unit/orchd/store_test: $(UNIT_OBJ_store_test)
 # Its statements on an SQLite of which one call fails.

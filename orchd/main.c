@@ -15,6 +15,7 @@
 #include "common/loop.h"
 #include "common/num.h"
 #include "common/util.h"
+#include "orchd/api/backup.h"
 #include "orchd/link/link_launch.h"
 #include "orchd/link/link_net.h"
 #include "orchd/orchd.h"
@@ -158,6 +159,7 @@ orchd_close(struct orchd *o)
 	turn_now(o);
 	store_free(o->store);
 	o->store = NULL;
+	backup_free(o->backup);
 	turn_last(o);
 	for (i = 0; i < nitems(o->api); i++) {
 		if (o->api[i] != NULL)

@@ -119,8 +119,8 @@ static const struct {
 static const char events_tail[] =
     "WHERE tenant = :tenant AND seq > :after ORDER BY seq LIMIT :max";
 
-static int
-errno_of(int rc)
+int
+sql_errno(int rc)
 {
 	switch (rc & 0xff) {
 	case SQLITE_OK:
@@ -146,7 +146,7 @@ errno_of(int rc)
 static int
 sql_err(sqlite3 *db, int rc, const char *what, struct err *e)
 {
-	return err_set(e, errno_of(rc) == 0 ? -EIO : errno_of(rc),
+	return err_set(e, sql_errno(rc) == 0 ? -EIO : sql_errno(rc),
 	    "store: %s: %s", what,
 	    db == NULL ? sqlite3_errstr(rc) : sqlite3_errmsg(db));
 }
@@ -154,7 +154,7 @@ sql_err(sqlite3 *db, int rc, const char *what, struct err *e)
 int
 sql_exec(sqlite3 *db, const char *text)
 {
-	return errno_of(sqlite3_exec(db, text, NULL, NULL, NULL));
+	return sql_errno(sqlite3_exec(db, text, NULL, NULL, NULL));
 }
 
 int
@@ -325,7 +325,7 @@ run(sqlite3_stmt *st)
 
 	(void)sqlite3_reset(st);
 	(void)sqlite3_clear_bindings(st);
-	return rc == SQLITE_DONE ? 0 : errno_of(rc);
+	return rc == SQLITE_DONE ? 0 : sql_errno(rc);
 }
 
 /* One of the statements of a row's type. */
@@ -560,7 +560,7 @@ sql_oldest(sqlite3_stmt *st, int64_t tenant, uint64_t *ret)
 		*ret = (uint64_t)sqlite3_column_int64(st, 0);
 	(void)sqlite3_reset(st);
 	(void)sqlite3_clear_bindings(st);
-	return rc == SQLITE_ROW ? 0 : errno_of(rc);
+	return rc == SQLITE_ROW ? 0 : sql_errno(rc);
 }
 
 int
@@ -588,5 +588,5 @@ sql_events(sqlite3_stmt *st, int64_t tenant, uint64_t after, unsigned int max,
 	(void)sqlite3_clear_bindings(st);
 	if (r < 0)
 		return r;
-	return rc == SQLITE_DONE ? n : errno_of(rc);
+	return rc == SQLITE_DONE ? n : sql_errno(rc);
 }

@@ -97,6 +97,8 @@ enum stmt {
 	STMT_MAX
 };
 
+/* 0 or a negative errno, by SQLite's result. */
+int sql_errno(int rc);
 int sql_open(const char *path, bool readonly, sqlite3 **ret, struct err *e);
 int sql_migrate(sqlite3 *db, struct err *e);
 int sql_prepare(sqlite3 *db, sqlite3_stmt *stmt[STMT_MAX], struct err *e);

@@ -13,6 +13,7 @@ void verb_events(const struct req *r);
 void verb_orphan_adopt(const struct req *r);
 void verb_orphan_delete(const struct req *r);
 void verb_orphan_list(const struct req *r);
+void verb_store_backup(const struct req *r);
 void verb_tenant_change(const struct req *r);
 void verb_tenant_create(const struct req *r);
 void verb_tenant_delete(const struct req *r);

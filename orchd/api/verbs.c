@@ -39,7 +39,8 @@
 	V(API_TENANT_DELETE, verb_tenant_delete, API_TAIL_MAX) \
 	V(API_ORPHAN_LIST, verb_orphan_list, 0)                \
 	V(API_ORPHAN_ADOPT, verb_orphan_adopt, API_TAIL_MAX)   \
-	V(API_ORPHAN_DELETE, verb_orphan_delete, 0)
+	V(API_ORPHAN_DELETE, verb_orphan_delete, 0)            \
+	V(API_STORE_BACKUP, verb_store_backup, 0)
 
 #define VERB_ROW(type, fn, tail) { (type), (fn) },
 static const struct {
