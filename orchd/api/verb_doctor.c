@@ -91,8 +91,8 @@ check_orphans(struct checks *ck, const struct req *r)
 		n += vm->row.state == VM_ORPHAN;
 	if (n > 0)
 		check_add(ck, "orphans", false,
-		    "%u vms run that the store does not know: `mews orphan ls` "
-		    "shows them, and until when they may",
+		    "%u of what runs the store does not know: `mews orphan ls` "
+		    "says what, and until when it may",
 		    n);
 }
 
