@@ -74,7 +74,7 @@ struct stream {
 	bool opened; /* the first frame came */
 	bool asked; /* the first frame went */
 	bool takes_signals; /* exec: its warden and agent do */
-	bool has_status; /* exec: the last word was said */
+	bool has_status; /* exec: the last word was said; file: all of it */
 	const char *newer; /* exec: what guests of before refuse */
 	size_t asks; /* bytes counted for its request */
 	size_t nfirst;

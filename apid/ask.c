@@ -158,7 +158,7 @@ res_ask(struct client *c, const struct api_res *res, struct msg *m)
 
 	if (res->status >= 400)
 		return res_error(c, res, m);
-	if (rt->right->verb == API_STREAM) {
+	if (rt->right->verb == API_STREAM || rt->kind == ROUTE_FILE) {
 		if (res->status != 101 || res->doc != API_DOC_NONE ||
 		    m->fd == -1 || m->len != sizeof(*res))
 			return -EBADMSG;

@@ -318,6 +318,7 @@ take_rest(struct request *q, const struct http *h, struct refusal *no)
 	case ROUTE_CONSOLE:
 		return take_upgrade(q, h, no);
 	case ROUTE_CALL:
+	case ROUTE_FILE:
 	case ROUTE_HEALTH:
 	case ROUTE_OPENAPI:
 		break;

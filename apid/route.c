@@ -12,6 +12,8 @@
 
 #define VMS "/api/v1/vms"
 #define VM VMS "/{name:vm}"
+#define ORPHANS "/api/v1/orphans"
+#define ORPHAN ORPHANS "/{uid:orphan}"
 #define TENANTS "/api/v1/tenants"
 #define TENANT TENANTS "/{name:tenant}"
 
@@ -100,6 +102,18 @@ static const struct route rows[] = {
 	ROUTE(GET, "/api/v1/audit", ASK, AUDIT, .query = &audit_query_table,
 	    .out = &audit_page_table, .ok = 200, .op = "getAudit",
 	    .about = "Who did what, or was not let."),
+	ROUTE(GET, "/api/v1/store/backup", FILE, STORE_BACKUP, .ok = 200,
+	    .op = "backupStore",
+	    .about = "The store as it is now: a file of SQLite, with secrets."),
+	ROUTE(GET, ORPHANS, ASK, ORPHAN_LIST, .out = &orphan_table,
+	    .list = true, .ok = 200, .op = "listOrphans",
+	    .about = "VMs that run and that the store does not know."),
+	ROUTE(DELETE, ORPHAN, ASK, ORPHAN_DELETE, .ok = 204,
+	    .op = "destroyOrphan", .about = "Ends and removes such a VM."),
+	ROUTE(POST, ORPHAN "/adopt", ASK, ORPHAN_ADOPT,
+	    .in = &orphan_adopt_table, .out = &vm_table, .ok = 200,
+	    .op = "adoptOrphan", .about = "Makes such a VM one of a tenant's."),
+
 	ROUTE(GET, "/api/v1/events/vms", EVENTS, EVENTS, .ok = 200,
 	    .op = "streamVMEvents", .about = "Events, as server-sent events."),
 	ROUTE(GET, "/api/v1/system/doctor", ASK, DOCTOR, .out = &check_table,

@@ -20,6 +20,8 @@ enum route_kind {
 	ROUTE_EXEC, /* WebSocket, channels */
 	ROUTE_CONSOLE, /* WebSocket, bytes */
 	ROUTE_LOG, /* chunked bytes */
+	ROUTE_FILE, /* likewise, and cut unless all of it was said to be there
+		     */
 	ROUTE_CALL, /* one question to the VM's agent, one answer */
 	ROUTE_HEALTH, /* answered here */
 	ROUTE_OPENAPI, /* answered here */

@@ -279,6 +279,8 @@ opened(struct stream *s, int status, const char *text)
 			ws_upgrade(c, FRAME_PAYLOAD_MAX, &ws_ops);
 		else if (c->q.route->kind == ROUTE_LOG)
 			answer_chunked(c, "application/octet-stream", CP_LOG);
+		else if (c->q.route->kind == ROUTE_FILE)
+			answer_chunked(c, "application/vnd.sqlite3", CP_LOG);
 		return;
 	}
 	stream_close(s);
@@ -321,7 +323,7 @@ ended(struct stream *s)
 		answer_error(c, 502, "the vm ended the stream at once");
 		break;
 	case CP_LOG:
-		if (whole)
+		if (whole && (s->has_status || c->q.route->kind != ROUTE_FILE))
 			answer_last(c);
 		else
 			client_drop(c, true); /* no last chunk: it is cut */
@@ -385,7 +387,9 @@ on_frame(struct stream *s, const struct frame *f)
 {
 	struct client *c = s->c;
 
-	if (c->phase == CP_LOG)
+	if (c->phase == CP_LOG && f->channel == FRAME_CLOSE)
+		s->has_status = true;
+	else if (c->phase == CP_LOG)
 		(void)answer_chunk(c, f->data, f->len);
 	else if (c->q.route->kind == ROUTE_EXEC) {
 		s->has_status |= f->channel == FRAME_STATUS;

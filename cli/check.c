@@ -31,6 +31,7 @@ static const struct {
 	{ "store", true, false },
 	{ "disk", false, false }, /* one that is full is the store's */
 	{ "room for vms", true, false },
+	{ "orphans", false, false },
 	{ "vm", false, false }, /* one of them */
 	{ "vms", false, false },
 };

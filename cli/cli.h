@@ -76,6 +76,8 @@ int cmd_console(struct cli *c, int argc, char *argv[]);
 int cmd_events(struct cli *c, int argc, char *argv[]);
 int cmd_tenant(struct cli *c, int argc, char *argv[]);
 int cmd_audit(struct cli *c, int argc, char *argv[]);
+int cmd_orphan(struct cli *c, int argc, char *argv[]);
+int cmd_store(struct cli *c, int argc, char *argv[]);
 int cmd_doctor(struct cli *c, int argc, char *argv[]);
 
 #endif

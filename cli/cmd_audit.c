@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pwd.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -160,14 +161,20 @@ chain_of(struct audit *a, int64_t number)
 	return p;
 }
 
-static void
-complain(struct audit *a, int64_t number, const char *fmt, int64_t n)
-{
-	char line[160], what[128];
+static void complain(struct audit *a, int64_t number, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
-	(void)snprintf(what, sizeof(what), fmt, (long long)n);
+static void
+complain(struct audit *a, int64_t number, const char *fmt, ...)
+{
+	char line[192], what[128];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(what, sizeof(what), fmt, ap);
+	va_end(ap);
 	(void)snprintf(
-	    line, sizeof(line), "tenant %lld: %s", (long long)number, what);
+	    line, sizeof(line), "tenant %" PRId64 ": %s", number, what);
 	out_line(stdout, line);
 	a->bad++;
 }
@@ -182,19 +189,21 @@ check_row(struct audit *a, const struct audit_view *v)
 	a->rows++;
 	if (!v->intact)
 		complain(a, v->number,
-		    "row %lld is not what it was, or does not follow the one "
+		    "row %" PRId64
+		    " is not what it was, or does not follow the one "
 		    "before",
 		    v->n);
 	else if (ch->last != 0 &&
 	    (v->n != ch->last + 1 ||
 		memcmp(v->prev, ch->hash, sizeof(ch->hash)) != 0))
-		complain(a, v->number, "rows are missing before %lld", v->n);
+		complain(a, v->number, "rows are missing before %" PRId64, v->n);
 	if (a->has_head && v->number == a->head_number && v->n == a->head_row) {
-		a->head_seen = true;
-		if (memcmp(v->hash, a->head_hash, sizeof(v->hash)) != 0)
-			complain(a, v->number,
-			    "row %lld has another hash than the one given",
-			    v->n);
+			a->head_seen = true;
+			if (memcmp(v->hash, a->head_hash, sizeof(v->hash)) != 0)
+				complain(a, v->number,
+				    "row %" PRId64
+				    " has another hash than the one given",
+				    v->n);
 	}
 	if (ch->first == 0)
 		ch->first = v->n;
@@ -215,13 +224,14 @@ check_head(struct audit *a, const struct audit_head_view *h)
 		return -ENOMEM;
 	ch->has_head = true;
 	if (ch->first != h->first)
-		complain(
-		    a, h->number, "rows from %lld on are missing", h->first);
+		complain(a, h->number, "rows from %" PRId64 " on are missing",
+		    h->first);
 	if (ch->last != h->last)
-		complain(a, h->number, "rows up to %lld are missing", h->last);
+		complain(a, h->number, "rows up to %" PRId64 " are missing",
+		    h->last);
 	else if (memcmp(ch->hash, h->hash, sizeof(h->hash)) != 0)
 		complain(a, h->number,
-		    "row %lld is not the one that was "
+		    "row %" PRId64 " is not the one that was "
 		    "written last",
 		    h->last);
 	if (a->bad > bad)
@@ -262,11 +272,12 @@ verdict(struct audit *a, struct err *e)
 	for (i = 0; i < a->nchains; i++)
 		if (!a->chains[i].has_head)
 			complain(a, a->chains[i].number,
-			    "its head is missing (row %lld is its last)",
+			    "its head is missing (row %" PRId64 " is its last)",
 			    a->chains[i].last);
 	if (a->has_head && !a->head_seen)
 		complain(a, a->head_number,
-		    "row %lld, which was given, is not there", a->head_row);
+		    "row %" PRId64 ", which was given, is not there",
+		    a->head_row);
 	if (a->bad > 0)
 		return err_set(e, -EBADMSG,
 		    "the trail is not whole: see above; what the system "

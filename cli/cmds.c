@@ -220,6 +220,34 @@ const struct cmd cmds[] = {
 	    "  mews audit --since 1h\n"
 	    "  mews --tenant team audit --json\n"
 	    "  mews audit --verify\n" },
+	{ "orphan", cmd_orphan,
+	    "ls\n"
+	    "       mews [--tenant NAME] orphan adopt --name NAME UID\n"
+	    "       mews orphan rm UID...",
+	    "Adopts or ends VMs that the store does not know",
+	    "  --name NAME  adopt: what it is to be called\n"
+	    "\n"
+	    "A VM that runs while its store is an older one that was put back goes\n"
+	    "on, and is nobody's.  Only host admins see it.  `adopt` makes it one of\n"
+	    "a tenant's, with the address and size that it has; its environment,\n"
+	    "host name and kernel arguments are not known any more, and it is\n"
+	    "started without them once it was stopped.  `rm` ends it, and so does\n"
+	    "the suite itself after orphan_timeout of mews.conf.\n"
+	    "\n"
+	    "  mews orphan ls\n"
+	    "  mews --tenant team orphan adopt --name web 5f3a\n"
+	    "  mews orphan rm 5f3a\n" },
+	{ "store", cmd_store, "backup [-f] FILE",
+	    "Makes a backup of the store, while it is used",
+	    "  -f, --force  overwrite FILE\n"
+	    "\n"
+	    "FILE is the store as it was at one moment, to be put back as\n"
+	    "docs/operations.md says: all tenants, VMs, events, and the secrets in\n"
+	    "VMs' environments.  Only its owner may read it.  It is written beside\n"
+	    "itself as FILE.part, and has its name when all of it is on the disk.\n"
+	    "For host admins.\n"
+	    "\n"
+	    "  mews store backup /srv/backup/mews-$(date +%F).db\n" },
 	{ "doctor", cmd_doctor, "[--no-wait]", "Says what this host can do",
 	    "  --no-wait  do not wait for what a suite that has just started\n"
 	    "             still looks at (10 s at most)\n"

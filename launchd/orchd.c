@@ -101,7 +101,9 @@ tell_event(struct vm *v, enum launch_event_kind kind)
 		.kind = kind,
 		.pid = (uint32_t)v->vmm_pid,
 		.accel = v->accel,
-		.backend = (uint8_t)v->machine.backend };
+		.backend = (uint8_t)v->machine.backend,
+		.vcpus = v->machine.vcpus,
+		.mem_mib = v->machine.mem_mib };
 
 	if (v->is_probe || v->wants_release)
 		return;
@@ -289,6 +291,8 @@ say_held(struct chan *c, uint64_t id, const struct vm *v)
 		.slot = v->slot,
 		.accel = v->accel,
 		.backend = (uint8_t)v->machine.backend,
+		.vcpus = v->machine.vcpus,
+		.mem_mib = v->machine.mem_mib,
 		.fault = v->is_broken ? LF_RECORD : LF_NONE,
 		.confined = v->confined,
 		.grace_ms = stop_grace_ms(v) };

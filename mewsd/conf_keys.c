@@ -334,6 +334,7 @@ const struct conf_key conf_keys[] = {
 	SECONDS("idle_timeout", apid.idle_ms, 120, 1, 86400),
 	SECONDS("ready_timeout", orchd.ready_ms, 60, 1, 3600),
 	SECONDS("temporary_timeout", orchd.temporary_ms, 60, 10, 86400),
+	SECONDS("orphan_timeout", orchd.orphan_ms, 86400, 0, 2592000),
 	SECONDS("stop_agent_timeout", orchd.stop_ms[STOP_AGENT], 10, 0, 3600),
 	SECONDS("stop_acpi_timeout", orchd.stop_ms[STOP_ACPI], 5, 0, 3600),
 	SECONDS("stop_quit_timeout", orchd.stop_ms[STOP_QUIT], 2, 0, 3600),

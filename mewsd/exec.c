@@ -53,7 +53,8 @@ child_exec(const struct mewsd *m, const struct exec *x, int chan, int log)
 	(void)setsid();
 	if ((nul = open("/dev/null", O_RDWR | O_CLOEXEC)) < 0)
 		_exit(127);
-	fds[0] = fds[1] = nul;
+	fds[0] = x->in != NULL ? *x->in : nul;
+	fds[1] = nul;
 	fds[2] = log;
 	fds[BOOT_FD] = chan;
 	fds[BOOT_LOCK_FD] = m->lock;

@@ -15,6 +15,7 @@ struct exec {
 	const char *program; /* in the directory mewsd was started from */
 	const int *fds; /* become BOOT_NFDS and up; they stay the caller's */
 	uint32_t nfds; /* at most ONESHOT_FDS_MAX */
+	const int *in; /* becomes descriptor 0; NULL: /dev/null */
 };
 
 /*

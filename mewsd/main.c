@@ -77,11 +77,14 @@ static _Noreturn void
 usage(FILE *to, int status)
 {
 	(void)fprintf(to,
-	    "usage: mewsd [-n] [-f CONF] [-r DIR]\n"
+	    "usage: mewsd [-n | --check-store[=FILE]] [-f CONF] [-r DIR]\n"
 	    "  -f CONF  configuration (%s)\n"
 	    "  -n       check the configuration and exit\n"
 	    "  -r DIR   keep state, run and log folders below "
 	    "DIR\n"
+	    "  --check-store[=FILE]  look at the store, which a suite may be "
+	    "at, or at a\n"
+	    "           backup of one, say what is wrong with it, and exit\n"
 	    "Runs in the foreground and makes a bridge and nf_tables tables "
 	    "of its\nown in the network namespace it is started in.\n",
 	    DEFAULT_CONF);
@@ -94,11 +97,12 @@ main(int argc, char *argv[])
 	static struct mewsd m = { .bindir = -1, .lock = -1, .listener = -1 };
 	static const struct option longs[] = {
 		{ "help", no_argument, NULL, 'h' },
+		{ "check-store", optional_argument, NULL, 'c' },
 		{ 0 },
 	};
-	const char *conf = DEFAULT_CONF, *root = NULL;
+	const char *conf = DEFAULT_CONF, *root = NULL, *file = NULL;
 	struct err e;
-	bool check = false;
+	bool check = false, check_store = false;
 	int ch;
 
 	begin_clean();
@@ -111,6 +115,10 @@ main(int argc, char *argv[])
 		case 'n':
 			check = true;
 			break;
+		case 'c':
+			check_store = true;
+			file = optarg;
+			break;
 		case 'r':
 			root = optarg;
 			break;
@@ -122,7 +130,7 @@ main(int argc, char *argv[])
 	}
 	if (!check)
 		log_never_wait(STDERR_RATE, STDERR_BURST);
-	if (optind != argc)
+	if (optind != argc || (check && check_store))
 		usage(stderr, 2);
 	if (geteuid() != 0)
 		fatal("mewsd must be started by root: it gives each room the "
@@ -134,6 +142,10 @@ main(int argc, char *argv[])
 	if (check) {
 		(void)printf("%s: good\n", conf);
 		return 0;
+	}
+	if (check_store) {
+		m.bindir = bindir_open();
+		return check_run(&m, file);
 	}
 	log_init("mewsd", m.conf.log_level);
 	log_never_wait(STDERR_RATE, STDERR_BURST);

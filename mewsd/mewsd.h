@@ -30,6 +30,11 @@ void claims_take(const struct conf *c);
 /* Binds DIR/run/api.sock anew and listens.  Start-up: dies. */
 int dirs_listen(const struct conf *c);
 
+/* check.c: has orchd look at its store, or at a backup of it: file, NULL for
+ * the store.  What it says goes to standard output.  An exit status. */
+struct mewsd;
+int check_run(const struct mewsd *m, const char *file);
+
 /* A child room as mewsd sees it. */
 struct child {
 	uint32_t room; /* enum room */

@@ -62,7 +62,7 @@ $(foreach t,$(CONN_TESTS) $(STREAM_TESTS),$(eval $(B)/unit/apid/$t: \
 	$(UNIT_OBJ_$t)))
 
 UNIT_OBJ_store_test := $(call obj,$(addprefix orchd/,store.c txn.c sql.c \
-	sql_audit.c rows.c reserve.c wire_v2.c))
+	sql_audit.c rows.c copy.c reserve.c wire_v2.c))
 UNIT_LIBS_store_test := -lsqlite3 -lpthread -lmd
 $(B)/unit/orchd/store_test: $(UNIT_OBJ_store_test)
 # Its statements on an SQLite of which one call fails.
@@ -123,7 +123,7 @@ VM_TESTS := vm_converge_test vm_facts_test vm_part_test vm_temporary_test
 $(foreach t,$(VM_TESTS),$(eval UNIT_OBJ_$t := $(OBJECT_OBJ) $(call obj, \
 	orchd/text.c orchd/who.c tests/orchd/vm_played.c tests/suite/ev.c \
 	$(addprefix orchd/vm/,part.c vm.c vm_step.c vm_fsm.c vm_converge.c \
-	temporary.c queue.c)) $(TENANT_OBJ)))
+	temporary.c orphan.c queue.c)) $(TENANT_OBJ)))
 $(foreach t,$(VM_TESTS),$(eval $(B)/unit/orchd/$t: $(UNIT_OBJ_$t)))
 
 UNIT_OBJ_launchd_fsm_test := $(B)/obj/launchd/fsm.o

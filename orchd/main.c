@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/confine.h"
 #include "common/fds.h"
@@ -15,6 +16,8 @@
 #include "common/loop.h"
 #include "common/num.h"
 #include "common/util.h"
+#include "orchd/api/backup.h"
+#include "orchd/check.h"
 #include "orchd/link/link_launch.h"
 #include "orchd/link/link_net.h"
 #include "orchd/orchd.h"
@@ -159,6 +162,7 @@ orchd_close(struct orchd *o)
 	audit_end(o);
 	store_free(o->store);
 	o->store = NULL;
+	backup_free(o->backup);
 	turn_last(o);
 	for (i = 0; i < nitems(o->api); i++) {
 		if (o->api[i] != NULL)
@@ -171,6 +175,16 @@ orchd_close(struct orchd *o)
 	while ((t = tenant_first(&o->tenants)) != NULL)
 		tenant_free(t);
 	log_info("stopped");
+}
+
+/* Another's store is read by nobody who may do more than orchd. */
+_Noreturn static void
+check(const struct orchd *o)
+{
+	orchd_filter();
+	_exit(check_store(STORE_PATH,
+		  o->conf.check == CHECK_FILE ? STDIN_FILENO : -1,
+		  STDERR_FILENO) > 0);
 }
 
 int
@@ -199,6 +213,7 @@ main(int argc, char *argv[], char *envp[])
 	TAILQ_INIT(&o.vms.renames);
 	RB_INIT(&o.vms.by_vmid);
 	RB_INIT(&o.vms.by_name);
+	o.vms.make = vm_kind_new;
 	RB_INIT(&o.conns.by_id);
 	TAILQ_INIT(&o.conns.parked);
 	RB_INIT(&o.asks);
@@ -208,6 +223,8 @@ main(int argc, char *argv[], char *envp[])
 
 	(void)umask(RULE(STORE_MODE) ? 077 : 0); /* store.db holds secrets */
 	orchd_confine(&o.boot);
+	if (o.conf.check != CHECK_NONE)
+		check(&o);
 	events_set(&o);
 	if (store_open(STORE_PATH, &o.store, &e) < 0 ||
 	    store_read(o.store, &loader, &o, &e) < 0)

@@ -20,6 +20,7 @@
 #include "proto/orch.h"
 #include "proto/room.h"
 
+struct backup;
 struct chan;
 struct event;
 struct event_base;
@@ -63,6 +64,7 @@ struct orchd {
 	struct event *ensure; /* netd's rules are looked at again */
 	struct net_look net;
 	/* callers */
+	struct backup *backup; /* NULL: none is under way */
 	struct chan *api[2]; /* users, admins */
 	struct conns conns;
 	uint32_t listed[SHARE_LISTED]; /* in mews.conf, root too */

@@ -10,8 +10,6 @@
 
 #define BUSY_MS 2000
 #define SQL_MAX 2048 /* bytes of a statement */
-#define STR_(x) #x
-#define STR(x) STR_(x)
 
 /*
  * Numbered migrations: number n is applied when the store is at n - 1, each
@@ -238,6 +236,13 @@ get_version(sqlite3 *db, int *ret, struct err *e)
 		*ret = sqlite3_column_int(st, 0);
 	(void)sqlite3_finalize(st);
 	return rc == SQLITE_ROW ? 0 : sql_err(db, rc, "user_version", e);
+}
+
+int
+sql_version(sqlite3 *db, int *ret, int *known, struct err *e)
+{
+	*known = (int)nitems(migrations);
+	return get_version(db, ret, e);
 }
 
 /* All of it or none: number n + 1, on a store that is at n. */

@@ -14,6 +14,7 @@
 #include "common/fds.h"
 #include "common/log.h"
 #include "common/util.h"
+#include "orchd/copy.h"
 #include "orchd/reserve.h"
 #include "orchd/store.h"
 #include "orchd/store_int.h"
@@ -46,6 +47,13 @@ struct store {
 	bool busy;
 	bool stop;
 	bool full; /* the reserve is not whole */
+	bool copying; /* copy is the worker's */
+	/* the loop's, but for copy while it is the worker's */
+	char copy_path[256];
+	struct copy copy;
+	void (*copied)(void *arg, int r); /* NULL: none is under way */
+	void *copied_arg;
+	int copy_result;
 };
 
 /* Within the batch's transaction; a failure undoes this txn alone. */
@@ -163,34 +171,61 @@ batch_run(struct store *s, struct txn_list *batch)
 	(void)pthread_mutex_unlock(&s->lock);
 }
 
+/* What the loop handed over.  Under lock, but not while it runs. */
+static void
+work_batch(struct store *s)
+{
+	struct txn_list batch;
+
+	STAILQ_INIT(&batch);
+	STAILQ_CONCAT(&batch, &s->batch);
+	(void)pthread_mutex_unlock(&s->lock);
+	batch_run(s, &batch);
+	(void)pthread_mutex_lock(&s->lock);
+	STAILQ_CONCAT(&s->batch, &batch);
+	s->busy = false;
+}
+
+/* A step of the copy, likewise.  True: it has come to its end. */
+static bool
+work_copy(struct store *s)
+{
+	int r;
+
+	(void)pthread_mutex_unlock(&s->lock);
+	r = copy_step(&s->copy, s->wdb);
+	(void)pthread_mutex_lock(&s->lock);
+	if (r > 0)
+		return false;
+	s->copy_result = r;
+	s->copying = false;
+	return true;
+}
+
 static void *
 worker_main(void *arg)
 {
 	struct store *s = arg;
-	struct txn_list batch;
 	const uint64_t one = 1;
+	bool copies = true, tell = true;
 
+	(void)pthread_mutex_lock(&s->lock);
 	for (;;) {
-		(void)pthread_mutex_lock(&s->lock);
-		while (!s->busy && !s->stop)
+		while (!s->busy && !s->copying && !s->stop)
 			(void)pthread_cond_wait(&s->cond, &s->lock);
-		if (!s->busy && s->stop) {
-			(void)pthread_mutex_unlock(&s->lock);
-			return NULL;
-		}
-		STAILQ_INIT(&batch);
-		STAILQ_CONCAT(&batch, &s->batch);
-		(void)pthread_mutex_unlock(&s->lock);
-
-		batch_run(s, &batch);
-
-		(void)pthread_mutex_lock(&s->lock);
-		STAILQ_CONCAT(&s->batch, &batch);
-		s->busy = false;
-		(void)pthread_mutex_unlock(&s->lock);
-		if (write(s->efd, &one, sizeof(one)) < 0)
-			return NULL; /* an eventfd takes it, or we are ending */
+		if (s->stop && !s->busy)
+			break;
+		/* in turns: neither keeps the other waiting */
+		copies = s->copying && (!copies || !s->busy);
+		if (copies)
+			tell = work_copy(s);
+		else
+			work_batch(s);
+		if ((!copies || tell) && write(s->efd, &one, sizeof(one)) < 0)
+			break; /* an eventfd takes it, or we are ending */
 	}
+	(void)pthread_mutex_unlock(&s->lock);
+	return NULL;
 }
 
 /* Tells owners in order, outside of any lock. */
@@ -240,11 +275,38 @@ on_turn(int fd, short what, void *arg)
 	hand_over(arg);
 }
 
+int
+store_copy(struct store *s, void (*done)(void *arg, int r), void *arg)
+{
+	if (s->copied != NULL)
+		return -EBUSY;
+	s->copied = done;
+	s->copied_arg = arg;
+	s->copy = (struct copy){ .path = s->copy_path, .fd = -1 };
+	(void)pthread_mutex_lock(&s->lock);
+	s->copying = true;
+	(void)pthread_cond_signal(&s->cond);
+	(void)pthread_mutex_unlock(&s->lock);
+	return 0;
+}
+
+static void
+copy_done(struct store *s)
+{
+	void (*done)(void *arg, int r) = s->copied;
+	int r = s->copy_result < 0 ? s->copy_result : s->copy.fd;
+
+	s->copied = NULL;
+	s->copy.fd = -1;
+	done(s->copied_arg, r);
+}
+
 static void
 on_wake(int fd, short what, void *arg)
 {
 	struct store *s = arg;
 	struct txn_list done;
+	bool copied;
 	uint64_t n;
 
 	(void)what;
@@ -254,9 +316,12 @@ on_wake(int fd, short what, void *arg)
 	(void)pthread_mutex_lock(&s->lock);
 	if (!s->busy)
 		STAILQ_CONCAT(&done, &s->batch);
+	copied = s->copied != NULL && !s->copying;
 	(void)pthread_mutex_unlock(&s->lock);
 	judge(s, &done);
 	batch_done(&done);
+	if (copied)
+		copy_done(s);
 	hand_over(s);
 }
 
@@ -305,7 +370,10 @@ store_open(const char *path, struct store **ret, struct err *e)
 
 	if (s == NULL)
 		return err_set(e, -ENOMEM, "store: out of memory");
-	s->efd = s->reserve.fd = -1;
+	s->efd = s->reserve.fd = s->copy.fd = -1;
+	(void)snprintf(
+	    s->copy_path, sizeof(s->copy_path), "%.200s-backup", path);
+	(void)unlink(s->copy_path); /* killed while it had that name */
 	STAILQ_INIT(&s->queued);
 	STAILQ_INIT(&s->batch);
 	(void)pthread_mutex_init(&s->lock, NULL);
@@ -427,6 +495,7 @@ store_free(struct store *s)
 	if (s->wake != NULL)
 		event_free(s->wake);
 	fd_close(&s->efd);
+	copy_clear(&s->copy);
 	dbs_close(s);
 	reserve_close(&s->reserve);
 	(void)pthread_mutex_destroy(&s->lock);

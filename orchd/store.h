@@ -138,6 +138,14 @@ int store_start(struct store *s, struct event_base *base, struct err *e);
  * store_try writes without changing anything, before store_start(). */
 int store_health(struct store *s);
 int store_try(struct store *s);
+/*
+ * The store as it is at one moment, as a file without a name beside it that can
+ * be put back as one: done() gets its descriptor, which is its own from then
+ * on, or a negative errno (-ENOSPC; -ETIMEDOUT: more was written than copied).
+ * Made between commits; one at a time (-EBUSY).  It never comes when the store
+ * is closed before.
+ */
+int store_copy(struct store *s, void (*done)(void *arg, int r), void *arg);
 /* Commits what is queued, ends the worker, closes.  NULL is fine. */
 void store_free(struct store *s);
 

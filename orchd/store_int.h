@@ -10,6 +10,9 @@
 
 #include "orchd/store.h"
 
+#define STR_(x) #x
+#define STR(x) STR_(x)
+
 /* A column of a table and its place in the row's struct. */
 enum col_type {
 	COL_INT, /* an integer of 4 or 8 bytes */
@@ -110,6 +113,8 @@ int txn_apply(const struct txn *t, sqlite3_stmt *stmt[STMT_MAX]);
 
 int sql_open(const char *path, bool readonly, sqlite3 **ret, struct err *e);
 int sql_migrate(sqlite3 *db, struct err *e);
+/* Of the store, and the one that this program makes. */
+int sql_version(sqlite3 *db, int *ret, int *known, struct err *e);
 int sql_prepare(sqlite3 *db, sqlite3_stmt *stmt[STMT_MAX], struct err *e);
 int sql_prepare_events(
     sqlite3 *db, sqlite3_stmt **events, sqlite3_stmt **oldest, struct err *e);

@@ -39,6 +39,12 @@ enum api_msg {
 	API_TENANT_DELETE = 0x021f, /* var, key; tail: tenant_delete, or none */
 	API_AUDIT = 0x0220, /* tail: audit_query, or none; of the chosen tenant;
 			       none chosen by a host admin: of all */
+	API_ORPHAN_LIST = 0x0230, /* VMs that the store does not know */
+	API_ORPHAN_ADOPT = 0x0231, /* var: its uid, key; tail: orphan_adopt */
+	API_ORPHAN_DELETE = 0x0232, /* var: its uid, key */
+	API_STORE_BACKUP = 0x0233, /* -> API_RES 101 + socket: FRAME_OPENED, the
+				      store on FRAME_STDOUT, and FRAME_CLOSE of
+				      that, without which it is not whole */
 };
 
 struct api_conn {

@@ -114,6 +114,12 @@ confined_check(const struct launch_confined *c)
 	return c->verified <= 1 && c->cgroup <= 1 ? 0 : -EINVAL;
 }
 
+static bool
+machine_may(uint16_t vcpus, uint32_t mem_mib)
+{
+	return vcpus <= MACHINE_VCPUS_MAX && mem_mib <= MACHINE_MEM_MAX_MIB;
+}
+
 int
 launch_held_check(const void *p)
 {
@@ -122,7 +128,7 @@ launch_held_check(const void *p)
 	LOAD(v, p);
 	if (v.vm == 0 || v.state < LV_STARTING || v.state > LV_UNKNOWN ||
 	    v.accel > ACCEL_KVM || v.fault > LF_RECORD ||
-	    v.backend >= BACKENDS ||
+	    v.backend >= BACKENDS || !machine_may(v.vcpus, v.mem_mib) ||
 	    (v.grace_ms != 0 && v.state != LV_STOPPING))
 		return -EINVAL;
 	return confined_check(&v.confined);
@@ -136,7 +142,8 @@ launch_event_check(const void *p)
 	LOAD(v, p);
 	if (v.vm == 0 || v.kind < LE_RUNNING || v.kind > LE_MUTE ||
 	    v.reason >= EXIT_MAX || v.rung >= STOP_RUNGS ||
-	    v.accel > ACCEL_KVM || v.backend >= BACKENDS)
+	    v.accel > ACCEL_KVM || v.backend >= BACKENDS ||
+	    !machine_may(v.vcpus, v.mem_mib))
 		return -EINVAL;
 	if (!is_text(v.detail, sizeof(v.detail)))
 		return -EINVAL;

@@ -170,12 +170,13 @@ struct launch_held {
 	uint8_t accel; /* enum machine_accel */
 	uint8_t fault; /* enum launch_fault */
 	uint8_t backend; /* enum machine_backend; 0: not known */
-	uint8_t pad[3];
+	uint8_t pad;
+	uint16_t vcpus; /* of its machine; 0: not known */
 	struct launch_confined confined;
 	/* LV_STOPPING: what is left of the time that its guest was given by
 	 * launch_stop.grace_ms; 0: it was given none, or all has passed. */
 	uint32_t grace_ms;
-	uint32_t pad2;
+	uint32_t mem_mib; /* of its machine; 0: not known */
 };
 _Static_assert(sizeof(struct launch_held) == 48, "wire layout");
 
@@ -199,11 +200,13 @@ struct launch_event {
 	uint32_t rung; /* LE_RUNG, EXIT_STOPPED */
 	uint8_t accel;
 	uint8_t backend; /* enum machine_backend; 0: not known */
-	uint8_t pad[2];
+	uint16_t vcpus; /* of its machine, likewise */
 	struct launch_confined confined; /* LE_RUNNING, LE_WARDEN */
 	char detail[128]; /* for a person; control characters escaped */
+	uint32_t mem_mib; /* of its machine; 0: not known */
+	uint32_t pad;
 };
-_Static_assert(sizeof(struct launch_event) == 176, "wire layout");
+_Static_assert(sizeof(struct launch_event) == 184, "wire layout");
 
 struct launch_caps {
 	uint8_t accel; /* enum machine_accel: what the probe found */

@@ -87,6 +87,10 @@ static const struct field vm_fields[] = {
 	    .doc = "removed when it has ended, and when nobody uses it" },
 	{ F_(V, hypervisor, FT_ENUM), .flags = OMIT,
 	    .names = vm_hypervisor_names, .doc = "the program that runs it" },
+	{ F_(V, adopted, FT_BOOL), .flags = OMIT,
+	    .doc = "a host admin adopted it: environment, host name and kernel "
+		   "arguments that it was made with are not known, and it is "
+		   "started without them; created is when that was" },
 };
 #undef V
 
@@ -119,6 +123,8 @@ static const struct field vm_create_fields[] = {
 		   "command or console of it open for temporary_timeout" },
 	{ F_INTF(R, owner, OMIT | FF_WIRE), .max = UINT32_MAX,
 	    .doc = "uid of who made it" },
+	{ F_(R, adopted, FT_BOOL), .flags = OMIT | FF_WIRE,
+	    .doc = "it was an orphan" },
 };
 #undef R
 
@@ -462,6 +468,35 @@ static const struct field audit_page_fields[] = {
 	    .doc = "where each chain begins and ends, with the last rows" },
 };
 #undef P
+#define V struct orphan_view
+static const struct field orphan_fields[] = {
+	{ F_(V, uid, FT_UID), .flags = REQ, .doc = "unique for all time" },
+	{ F_(V, status, FT_ENUM), .flags = REQ, .min = VM_STATUS_PENDING,
+	    .names = vm_status_names, .doc = "where it is in its life" },
+	{ F_INTF(V, pid, OMIT), .max = INT32_MAX,
+	    .doc = "the hypervisor's process on the host" },
+	{ F_(V, ip_address, FT_STR), .flags = REQ, .max = 15,
+	    .rule = &rule_ipv4, .doc = "IPv4 address, empty if not known" },
+	{ F_(V, mac_address, FT_STR), .flags = REQ, .max = 17,
+	    .rule = &rule_mac, .doc = "MAC address, empty if not known" },
+	{ F_INTF(V, cpu_cores, OMIT), .max = VM_CPUS_MAX,
+	    .doc = "virtual CPUs" },
+	{ F_INTF(V, memory_mb, OMIT), .max = VM_MEMORY_MB_MAX,
+	    .doc = "memory in MiB" },
+	{ F_(V, found_at, FT_TIME), .flags = REQ,
+	    .doc = "since when the suite that runs now knows of it" },
+	{ F_(V, ends_at, FT_TIME), .flags = REQ,
+	    .doc = "when it is ended, if nobody adopts it" },
+	{ F_(V, reason, FT_STR), .flags = OMIT, .max = 255, .rule = &rule_line,
+	    .doc = "why it cannot be adopted, now or at all" },
+};
+#undef V
+
+static const struct field orphan_adopt_fields[] = {
+	{ F_(struct orphan_adopt, name, FT_STR), .flags = REQ, .min = 1,
+	    .max = NAME_LEN_MAX, .rule = &rule_name,
+	    .doc = "what it is to be called" },
+};
 
 #define C struct check_view
 static const struct field check_fields[] = {
@@ -556,6 +591,8 @@ TABLE_OF(audit_head, struct audit_head_view, "AuditHead",
 TABLE_OF(audit_query, struct audit_query_view, "AuditQuery",
     "What of the audit trail.");
 TABLE(audit_page, "AuditPage", "A part of the audit trail.");
+TABLE_OF(orphan, struct orphan_view, "Orphan", "A VM that no tenant has.");
+TABLE(orphan_adopt, "OrphanAdopt", "What an orphan is to be.");
 TABLE_OF(check, struct check_view, "Check", "What was found of one thing.");
 TABLE(api_error, "Error", "Every answer that is not what was asked for.");
 TABLE(boot_ipv4, "BootIPv4", "A guest's IPv4 settings.");
@@ -594,6 +631,8 @@ const struct object_info objects[] = {
 	{ &audit_head_table, 0, true },
 	{ &audit_query_table, 0, false },
 	{ &audit_page_table, 0, true },
+	{ &orphan_table, 0, true },
+	{ &orphan_adopt_table, TABLE_STRICT, true },
 	{ &check_table, 0, true },
 	{ &api_error_table, 0, true },
 	{ &boot_ipv4_table, TABLE_STRICT, false },

@@ -82,6 +82,7 @@ struct vm_view {
 	struct vm_confinement confinement;
 	bool temporary;
 	uint8_t hypervisor; /* enum machine_backend; 0: not known */
+	bool adopted;
 };
 /* Field numbers, for `has`; the unit test holds them against the table. */
 enum { VM_EXIT_STATUS = 18, VM_CONFINEMENT = 20 };
@@ -104,6 +105,7 @@ struct vm_create {
 	bool temporary;
 	uint32_t
 	    owner; /* on the wire and stored: orchd's, whatever apid says */
+	bool adopted; /* likewise: it was an orphan */
 };
 
 /* GET /api/v1/vms/NAME/console-log?..., vmm-log?... */
@@ -270,6 +272,30 @@ struct event_gap {
 	int64_t after; /* what the reader had */
 	int64_t last; /* it goes on behind this one */
 	char message[256];
+};
+
+/*
+ * GET /api/v1/orphans: a VM that runs and that no tenant has, because the store
+ * does not know it.
+ */
+struct orphan_view {
+	uint64_t has;
+	uint64_t uid;
+	uint8_t status; /* enum vm_status: as far as its launcher says */
+	int32_t pid;
+	char ip_address[16];
+	char mac_address[18];
+	uint32_t cpu_cores; /* 0: not known, as yet */
+	uint32_t memory_mb;
+	int64_t found_at;
+	int64_t ends_at;
+	char reason[256];
+};
+
+/* POST /api/v1/orphans/UID/adopt */
+struct orphan_adopt {
+	uint64_t has;
+	char name[NAME_LEN_MAX + 1];
 };
 
 /* What somebody may do in a tenant, each more than the one before; the numbers
@@ -485,6 +511,7 @@ extern const struct table tenant_change_table, tenant_delete_table;
 extern const struct table tenant_table;
 extern const struct table audit_entry_table, audit_table, audit_head_table;
 extern const struct table audit_query_table, audit_page_table;
+extern const struct table orphan_table, orphan_adopt_table;
 extern const struct table check_table, api_error_table;
 extern const struct table boot_ipv4_table, boot_spec_table;
 

@@ -6,6 +6,15 @@
 #include "proto/launch.h"
 #include "proto/net.h"
 
+/* What this life of orchd is for, by `mewsd --check-store`: it looks at a
+ * store, says on descriptor 2 what is wrong with it, and exits with 1 if
+ * anything is. */
+enum orchd_check {
+	CHECK_NONE, /* it serves */
+	CHECK_STORE, /* its own store, which another orchd may be at */
+	CHECK_FILE, /* the file that is open as descriptor 0 */
+};
+
 /* Boot config of orchd: what it may decide within. */
 #define ORCH_ADMINS_MAX 32
 #define ORCH_USERS_MAX 256
@@ -21,7 +30,9 @@ struct orchd_conf {
 	uint32_t ready_ms; /* from exec to agent ready */
 	char uplink[NET_IFNAME]; /* netd's, for doctor */
 	uint32_t temporary_ms; /* a temporary VM that nobody uses */
+	uint32_t orphan_ms; /* a VM that the store does not know; 0: at once */
 	uint32_t stop_ms[STOP_RUNGS]; /* the stop ladder's deadlines */
+	uint32_t check; /* enum orchd_check */
 	uint32_t nadmins;
 	uint32_t nusers;
 	uint32_t admins[ORCH_ADMINS_MAX]; /* uids, host admins besides 0 */

@@ -80,6 +80,23 @@ check_doubts(struct checks *ck, const struct req *r)
 }
 
 static void
+check_orphans(struct checks *ck, const struct req *r)
+{
+	const struct vm *vm;
+	unsigned int n = 0;
+
+	if (r->role != TENANT_HOST || !link_all_listed(r->o))
+		return;
+	TAILQ_FOREACH (vm, &r->o->vms.list, entry)
+		n += vm->row.state == VM_ORPHAN;
+	if (n > 0)
+		check_add(ck, "orphans", false,
+		    "%u of what runs the store does not know: `mews orphan ls` "
+		    "says what, and until when it may",
+		    n);
+}
+
+static void
 check_store(struct checks *ck, const struct orchd *o)
 {
 	const int r = store_health(o->store);
@@ -219,6 +236,7 @@ verb_doctor(const struct req *r)
 	check_store(&ck, o);
 	check_disk(&ck, r);
 	check_room(&ck, r);
+	check_orphans(&ck, r);
 	check_doubts(&ck, r);
 	memcpy(buf, &ck.n, sizeof(ck.n));
 	answer_doc(r->o, r->id, &res, buf, ck.w.used);

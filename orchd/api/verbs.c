@@ -37,7 +37,11 @@
 	V(API_TENANT_GET, verb_tenant_get, 0)                  \
 	V(API_TENANT_CREATE, verb_tenant_create, API_TAIL_MAX) \
 	V(API_TENANT_CHANGE, verb_tenant_change, API_TAIL_MAX) \
-	V(API_TENANT_DELETE, verb_tenant_delete, API_TAIL_MAX)
+	V(API_TENANT_DELETE, verb_tenant_delete, API_TAIL_MAX) \
+	V(API_ORPHAN_LIST, verb_orphan_list, 0)                \
+	V(API_ORPHAN_ADOPT, verb_orphan_adopt, API_TAIL_MAX)   \
+	V(API_ORPHAN_DELETE, verb_orphan_delete, 0)            \
+	V(API_STORE_BACKUP, verb_store_backup, 0)
 
 #define VERB_ROW(type, fn, tail) { (type), (fn) },
 static const struct {

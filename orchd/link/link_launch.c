@@ -286,16 +286,6 @@ on_err(void *arg, struct chan *c, struct msg *m)
 
 /* --- what it holds --- */
 
-static void
-release_stranger(struct orchd *o, uint64_t vmid)
-{
-	const struct launch_vm req = { .vm = vmid };
-
-	log_warn("launchd holds %016llx, which is not in the store",
-	    (unsigned long long)vmid);
-	(void)say(o, LAUNCH_RELEASE, ++o->last_ask, &req, sizeof(req));
-}
-
 /* On the ladder, which an orchd before us may have asked for. */
 static void
 held_stopping(struct vm *vm, uint32_t grace_ms)
@@ -311,24 +301,20 @@ on_held(void *arg, struct chan *c, struct msg *m)
 {
 	struct orchd *o = arg;
 	struct launch_held h;
-	struct part *p = NULL;
+	struct part *p;
 	struct vm *vm;
 
 	(void)c;
 	memcpy(&h, m->data, sizeof(h));
 	if (h.pid > INT32_MAX)
 		return -EPERM;
-	vm = vm_by_vmid(o, h.vm);
-	if (vm != NULL) {
-		/* UINT16_MAX: where it stands cannot be read any more */
-		if (h.slot != UINT16_MAX)
-			vm_held_at(vm, h.slot);
-		p = link_part(vm, &link_launch_jail, 0);
-	}
-	if (p == NULL) {
-		release_stranger(o, h.vm);
+	if ((vm = vm_by_vmid(o, h.vm)) == NULL &&
+	    (vm = orphan_of(o, h.vm)) == NULL)
 		return 0;
-	}
+	/* UINT16_MAX: where it stands cannot be read any more */
+	if (h.slot != UINT16_MAX)
+		vm_held_at(vm, h.slot);
+	p = vm_life(vm);
 	p->listed = true;
 	p->state = h.state == LV_GONE ? PART_STALE : PART_USED;
 	p->stopping = h.state == LV_STOPPING;
@@ -345,6 +331,8 @@ on_held(void *arg, struct chan *c, struct msg *m)
 	vm->run.pid = h.pid;
 	vm->run.accel = h.accel;
 	vm->run.backend = h.backend;
+	vm->run.vcpus = h.vcpus;
+	vm->run.mem_mib = h.mem_mib;
 	vm->run.confined = h.confined;
 	/* what it came to while nobody listened; what was heard before and is
 	 * not on the disk yet stays true */
@@ -412,6 +400,8 @@ heard_running(struct part *p, const struct launch_event *ev)
 	run->pid = ev->pid;
 	run->accel = ev->accel;
 	run->backend = ev->backend;
+	run->vcpus = ev->vcpus;
+	run->mem_mib = ev->mem_mib;
 	run->confined = ev->confined;
 }
 

@@ -184,7 +184,7 @@ on_err(void *arg, struct chan *c, struct msg *m)
 
 /* --- what it holds --- */
 
-/* A tap of a VM that the store does not know must go. */
+/* A tap that no VM has a part for must go. */
 static void
 close_stranger(struct orchd *o, const struct net_tap *tap)
 {
@@ -192,10 +192,21 @@ close_stranger(struct orchd *o, const struct net_tap *tap)
 		.vm = tap->vm, .slot = tap->slot, .nic = tap->nic
 	};
 
-	log_warn("netd holds the tap of %016llx, which is not in the store",
+	log_warn("netd holds tap %u of %016llx, which has none", tap->nic,
 	    (unsigned long long)tap->vm);
 	(void)link_send(
 	    o, LINK_NET, NET_TAP_CLOSE, ++o->last_ask, &req, sizeof(req), -1);
+}
+
+/* What a row that is broken, or none, does not say. */
+static void
+held(struct vm *vm, const struct net_tap *tap)
+{
+	vm_held_at(vm, tap->slot);
+	if (vm->row.ipv4 == 0)
+		vm->row.ipv4 = ntohl(tap->ipv4);
+	if (vm->orphan.is)
+		memcpy(vm->row.mac, tap->mac, sizeof(vm->row.mac));
 }
 
 static int
@@ -208,23 +219,21 @@ on_held(void *arg, struct chan *c, struct msg *m)
 	if (n < 0)
 		return n;
 	for (i = 0; i < n; i++) {
-		struct part *p = NULL;
+		struct part *p;
 		struct net_tap tap;
 		struct vm *vm;
 
 		memcpy(&tap, (const uint8_t *)m->data + (size_t)i * sizeof(tap),
 		    sizeof(tap));
-		vm = vm_by_vmid(o, tap.vm);
-		if (vm != NULL) {
-			vm_held_at(vm, tap.slot);
-			if (vm->row.ipv4 == 0) /* one that is broken */
-				vm->row.ipv4 = ntohl(tap.ipv4);
-			p = link_part(vm, &link_net_tap, tap.nic);
-		}
-		if (p == NULL)
+		if ((vm = vm_by_vmid(o, tap.vm)) == NULL &&
+		    (vm = orphan_of(o, tap.vm)) == NULL)
+			continue;
+		if ((p = link_part(vm, &link_net_tap, tap.nic)) == NULL) {
 			close_stranger(o, &tap);
-		else
-			p->listed = p->adopt = true;
+			continue;
+		}
+		held(vm, &tap);
+		p->listed = p->adopt = true;
 	}
 	return 0;
 }

@@ -66,6 +66,15 @@ write_clear(struct object *obj)
 		event_free(obj->again);
 }
 
+void
+write_forget(struct object *obj)
+{
+	write_clear(obj);
+	obj->again = NULL;
+	memset(&obj->open, 0, sizeof(obj->open));
+	memset(&obj->sent, 0, sizeof(obj->sent));
+}
+
 /* --- what is to be written --- */
 
 void

@@ -62,5 +62,7 @@ void write_send(struct object *obj);
 /* A write failed and waits to be tried again. */
 bool write_owed(const struct object *obj);
 void write_clear(struct object *obj);
+/* As if nothing had ever been to be written. */
+void write_forget(struct object *obj);
 
 #endif

@@ -34,6 +34,8 @@ tenants_init(struct tenants *all)
 	all->n = 0;
 	all->last_id = 0;
 	all->change = 1;
+	memset(&all->nobody, 0, sizeof(all->nobody));
+	all->nobody.row.id = -1; /* no row's (rows.c) */
 }
 
 struct tenant *

@@ -60,6 +60,7 @@ struct tenants {
 	struct tenant_id_tree by_id;
 	struct tenant_name_tree by_name;
 	struct tenant *by_default; /* TENANT_DEFAULT; NULL till it is read */
+	struct tenant nobody; /* in no tree: of VMs that have no row */
 	unsigned int n;
 	int64_t last_id;
 	uint64_t change; /* counts: who is in which may be another */

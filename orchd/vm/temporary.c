@@ -76,6 +76,7 @@ phase_of(const struct vm *vm)
 		return TEMP_COMING;
 	case VM_DELETING:
 	case VM_BROKEN:
+	case VM_ORPHAN:
 	case VM_STATES:
 		break;
 	}

@@ -162,6 +162,21 @@ refuse_broken(const struct req *r, const struct vm *vm)
 	req_refuse(r, 409, text);
 }
 
+/* Of a restored store: what runs has its place.  True: answered. */
+static bool
+in_way(const struct req *r, const struct vm *vm)
+{
+	const struct vm *orphan = orphan_in_way(vm);
+
+	if (orphan == NULL)
+		return false;
+	answer_error(r->o, r->c->id, r->id, 409,
+	    "vm %s: its slot or address is used by a vm that the store does not "
+	    "know: a host admin can end that one: mews orphan rm %s",
+	    vm->row.name, orphan->row.name);
+	return true;
+}
+
 void
 verb_vm_start(const struct req *r)
 {
@@ -174,8 +189,9 @@ verb_vm_start(const struct req *r)
 	switch ((enum vm_state)vm->row.state) {
 	case VM_STOPPED:
 	case VM_CRASHED:
-		if (change(r, vm, EV_START, "vm started", FOR_RUNNING, &key) ==
-		    0)
+		if (!in_way(r, vm) &&
+		    change(r, vm, EV_START, "vm started", FOR_RUNNING, &key) ==
+			0)
 			vm->retried = false;
 		return;
 	case VM_PENDING:
@@ -190,6 +206,7 @@ verb_vm_start(const struct req *r)
 		return;
 	case VM_STOPPING:
 	case VM_DELETING:
+	case VM_ORPHAN:
 	case VM_STATES:
 		break;
 	}

@@ -169,6 +169,7 @@ create_new(const struct req *r, struct vm_create *want, struct idem_row *key)
 	vm->request = *want; /* vm owns its lists now */
 	memset(want, 0, sizeof(*want));
 	vm->request.owner = r->c->creds.uid;
+	vm->request.adopted = false;
 	if (create_count(r, vm) < 0) {
 		vm_free(vm);
 		return;

@@ -110,11 +110,7 @@ vm_free(struct vm *vm)
 	all = &vm->obj.orchd->vms;
 	vm_rename_end(vm, false);
 	if (RB_FIND(vm_id_tree, &all->by_vmid, vm) == vm) {
-		(void)RB_REMOVE(vm_id_tree, &all->by_vmid, vm);
-		(void)RB_REMOVE(vm_name_tree, &all->by_name, vm);
-		TAILQ_REMOVE(&all->list, vm, entry);
-		all->n--;
-		tenant_discharge(vm->obj.tenant, &vm->request);
+		vm_leave(vm);
 		if (vm->obj.tenant->want.deleting) /* it waits for that */
 			object_wake(&vm->obj.tenant->obj);
 	}
@@ -128,9 +124,35 @@ vm_free(struct vm *vm)
 	share_clear(&vm->streams);
 	share_clear(&vm->signals);
 	temporary_clear(vm);
+	orphan_clear(vm);
 	object_clear(&vm->obj);
 	table_clear(&vm_create_table, &vm->request);
 	free(vm);
+}
+
+void
+vm_leave(struct vm *vm)
+{
+	struct vms *all = &vm->obj.orchd->vms;
+
+	(void)RB_REMOVE(vm_id_tree, &all->by_vmid, vm);
+	(void)RB_REMOVE(vm_name_tree, &all->by_name, vm);
+	TAILQ_REMOVE(&all->list, vm, entry);
+	all->n--;
+	tenant_discharge(vm->obj.tenant, &vm->request);
+}
+
+void
+vm_enter(struct vm *vm)
+{
+	struct vms *all = &vm->obj.orchd->vms;
+
+	(void)RB_INSERT(vm_id_tree, &all->by_vmid, vm);
+	(void)RB_INSERT(vm_name_tree, &all->by_name, vm);
+	TAILQ_INSERT_TAIL(&all->list, vm, entry); /* ids only grow */
+	all->n++;
+	tenant_charge(vm->obj.tenant, &vm->request);
+	vm->obj.key = vm->row.vmid;
 }
 
 int
@@ -139,13 +161,9 @@ vm_add(struct vm *vm)
 	struct vms *all = &vm->obj.orchd->vms;
 
 	if (RB_FIND(vm_name_tree, &all->by_name, vm) != NULL ||
-	    RB_INSERT(vm_id_tree, &all->by_vmid, vm) != NULL)
+	    RB_FIND(vm_id_tree, &all->by_vmid, vm) != NULL)
 		return -EEXIST;
-	(void)RB_INSERT(vm_name_tree, &all->by_name, vm);
-	TAILQ_INSERT_TAIL(&all->list, vm, entry); /* ids only grow */
-	all->n++;
-	tenant_charge(vm->obj.tenant, &vm->request);
-	vm->obj.key = vm->row.vmid;
+	vm_enter(vm);
 	return 0;
 }
 
@@ -165,11 +183,15 @@ vm_held_at(struct vm *vm, uint32_t slot)
 {
 	char why[64];
 
+	if (vm->orphan.is && vm->row.slot == UINT32_MAX) {
+		vm->row.slot = slot; /* no row has said */
+		return;
+	}
 	if (vm_slot(vm) == slot)
 		return;
 	vm->broken.has_slot = true;
 	vm->broken.slot = slot;
-	if (vm->broken.why[0] == '\0') {
+	if (vm->broken.why[0] == '\0' && !vm->orphan.is) {
 		(void)snprintf(why, sizeof(why),
 		    "slot: %u, and it is held at %u", vm->row.slot, slot);
 		vm_break(vm, why);

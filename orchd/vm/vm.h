@@ -9,6 +9,7 @@
 #include "common/tree.h"
 #include "orchd/object/object.h"
 #include "orchd/store.h"
+#include "orchd/vm/orphan.h"
 #include "orchd/vm/part.h"
 #include "orchd/vm/queue.h"
 #include "orchd/vm/temporary.h"
@@ -27,7 +28,8 @@ enum wait_for {
 	FOR_RUNNING_AGAIN,
 	FOR_STOPPED_AGAIN,
 	FOR_RENAMED, /* its rename is on the disk */
-	FOR_RENAMED_AGAIN
+	FOR_RENAMED_AGAIN,
+	FOR_ADOPTED /* the row of one that had none is */
 };
 
 /* What launchd has told of the run that the jail holds (link_launch.c). */
@@ -42,6 +44,8 @@ struct run {
 	uint8_t fault; /* enum launch_fault: why it will not */
 	char mute[STORE_DETAIL_MAX]; /* why it is not ready any more; "" */
 	uint8_t accel, backend; /* as launchd says */
+	uint16_t vcpus; /* of its machine; 0: not known */
+	uint32_t mem_mib; /* likewise */
 	uint32_t pid; /* 0: none */
 	struct launch_confined confined;
 	struct {
@@ -89,6 +93,7 @@ struct vm {
 	struct share signals; /* of VM_SIGNALS_MAX */
 	struct queue queue; /* for one of them */
 	struct temporary temp;
+	struct orphan orphan;
 	bool retried; /* the boot watchdog had its one retry */
 	struct vm_grace grace;
 	struct event *deadline; /* of starting and stopping */
@@ -99,13 +104,15 @@ struct vm {
 RB_HEAD(vm_id_tree, vm);
 RB_HEAD(vm_name_tree, vm);
 TAILQ_HEAD(vm_list, vm);
-/* max_vms; at a start, what the store has. */
+/* max_vms; at a start, what the store has and helpers hold. */
 struct vms {
 	struct vm_id_tree by_vmid;
 	struct vm_name_tree by_name;
 	struct vm_list list;
 	struct vm_list renames; /* whose new name is not on the disk yet */
 	unsigned int n;
+	unsigned int norphans; /* of n */
+	struct vm *(*make)(struct orchd *o); /* vm_kind_new() */
 };
 
 /* A VM of these parts, in the order they are made.  NULL when out of memory.
@@ -127,6 +134,9 @@ struct part *vm_life(struct vm *vm);
 const struct part *vm_life_const(const struct vm *vm);
 /* Enters it as its row says.  -EEXIST. */
 int vm_add(struct vm *vm);
+/* Out of the trees and lists, and in again as its row says by then, last. */
+void vm_leave(struct vm *vm);
+void vm_enter(struct vm *vm);
 
 /* Its row cannot be, or not beside what helpers hold: nobody touches it. */
 void vm_break(struct vm *vm, const char *why);

@@ -295,6 +295,11 @@ vm_converge(struct object *obj)
 	if (obj->open.dirty || !link_all_listed(obj->orchd))
 		return; /* on the disk first; and nothing is asked in the dark
 			 */
+	if (vm->row.state == VM_ORPHAN) {
+		if (orphan_stays(vm) && !vm->broken.has_slot)
+			adopt(vm);
+		return;
+	}
 	if (vm->run.need_spec && vm->row.state != VM_BROKEN) {
 		vm->run.need_spec = false;
 		link_launch_spec(vm);
@@ -316,12 +321,14 @@ vm_converge(struct object *obj)
 		return;
 	case VM_DELETING:
 		if (walk_down(vm)) {
-			write_note(
-			    obj, EVENT_VM_DELETED, VM_STOPPED, "vm deleted");
+			if (!vm->orphan.is) /* of which nobody was told */
+				write_note(obj, EVENT_VM_DELETED, VM_STOPPED,
+				    "vm deleted");
 			write_del(obj, WAITS(FOR_GONE));
 		}
 		return;
 	case VM_BROKEN:
+	case VM_ORPHAN:
 	case VM_STATES:
 		return;
 	}

@@ -26,6 +26,8 @@ static const uint8_t next[VM_STATES][EV_EVENTS] = {
 	[VM_DELETING] = { NO, NO, VM_DELETING, NO, VM_DELETING, VM_DELETING,
 	    VM_DELETING, VM_DELETING, VM_DELETING, NO },
 	[VM_BROKEN] = { NO, NO, VM_DELETING, NO, NO, NO, NO, NO, NO, NO },
+	[VM_ORPHAN] = { NO, NO, VM_DELETING, NO, NO, NO, VM_DELETING,
+	    VM_DELETING, NO, NO },
 };
 
 static const char *const events[EV_EVENTS] = {
@@ -52,6 +54,8 @@ vm_fsm_next(enum vm_state s, enum vm_event ev)
 const char *
 vm_fsm_state(uint32_t s)
 {
+	if (s == VM_ORPHAN)
+		return "orphan";
 	return s < VM_STATES ? vm_status_names[s] : "?";
 }
 

@@ -18,7 +18,10 @@ enum vm_state {
 	/* its row cannot be, or not beside what helpers hold: kept as it is,
 	 * never stored, and all that can be done with it is to delete it */
 	VM_BROKEN = VM_STATUS_BROKEN,
-	VM_STATES = VM_STATUS_COUNT
+	/* helpers hold it and no row knows it (orphan.h): never stored, and in
+	 * no list of VMs, so the API has no such status */
+	VM_ORPHAN = VM_STATUS_COUNT,
+	VM_STATES
 };
 
 enum vm_event {

@@ -119,7 +119,7 @@ patience_ms(const struct object *obj, uint32_t what)
 	uint64_t ms =
 	    c->ready_ms > PATIENCE_MIN_MS ? c->ready_ms : PATIENCE_MIN_MS;
 
-	if ((WAITS(what) & RENAMES) != 0)
+	if ((WAITS(what) & RENAMES) != 0 || what == FOR_ADOPTED)
 		return PATIENCE_MIN_MS; /* for the store alone */
 	if (for_running(what))
 		return ms;
@@ -144,6 +144,7 @@ due(const struct object *obj, const struct waiter *w)
 		return s != VM_STOPPING;
 	case FOR_RENAMED:
 	case FOR_RENAMED_AGAIN:
+	case FOR_ADOPTED:
 		return true; /* asked only when all of it is on the disk */
 	case FOR_GONE:
 		return false;
@@ -209,8 +210,9 @@ late(struct object *obj, const struct waiter *w)
 static void
 undone(struct object *obj, const struct waiter *w, int r)
 {
-	const char *what =
-	    obj->life == OBJECT_NEVER ? "not created" : "not done";
+	const char *what = obj->life != OBJECT_NEVER ? "not done"
+	    : vm_of(obj)->orphan.is		     ? "not adopted"
+						     : "not created";
 	const char *why = r == -ENOSPC ? "the store is full"
 	    : r == -ENOMEM	       ? "out of memory"
 				       : "the store cannot be written";
@@ -234,6 +236,8 @@ kept(struct object *obj, uint32_t asked)
 
 	if (obj->tenant->want.deleting) /* it was too new to go */
 		object_wake(&obj->tenant->obj);
+	if ((asked & WAITS(FOR_ADOPTED)) != 0)
+		orphan_kept(vm);
 	if ((asked & RENAMES) == 0 || vm->rename[0] == '\0')
 		return;
 	log_info("vm %s: renamed to %s", vm->row.name, vm->rename);
@@ -259,6 +263,10 @@ dropped(struct object *obj, uint32_t asked, void *was)
 static void
 vm_object_free(struct object *obj)
 {
+	if (obj->life == OBJECT_NEVER && vm_of(obj)->orphan.is) {
+		orphan_again((struct vm *)obj); /* it is there all the same */
+		return;
+	}
 	if (obj->life == OBJECT_GONE) {
 		log_info("vm %s: gone", title(obj));
 		link_launch_forget(obj->orchd, vm_of(obj)->row.vmid);

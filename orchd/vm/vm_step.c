@@ -91,6 +91,7 @@ vm_step_waits(enum wait_for what)
 	case FOR_RUNNING_AGAIN:
 	case FOR_STOPPED_AGAIN:
 	case FOR_RENAMED_AGAIN:
+	case FOR_ADOPTED:
 		break;
 	}
 	return WAITS(what);

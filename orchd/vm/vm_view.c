@@ -46,6 +46,7 @@ vm_view(const struct vm *vm, struct vm_view *v)
 		    : WEXITSTATUS(vm->row.exit_status);
 	}
 	v->temporary = vm->request.temporary;
+	v->adopted = vm->request.adopted;
 	if (vm->run.pid == 0)
 		return;
 	v->accel = vm->run.accel == ACCEL_KVM ? VM_ACCEL_KVM : VM_ACCEL_TCG;

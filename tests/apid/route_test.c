@@ -242,7 +242,7 @@ test_rows(void)
 		t_row(r->op);
 		t_true(r->about != NULL && r->ok >= 100);
 		t_true((r->kind == ROUTE_ASK) == (r->right->verb != 0) ||
-		    r->right->verb == API_STREAM ||
+		    r->right->verb == API_STREAM || r->kind == ROUTE_FILE ||
 		    r->right->verb == API_EVENTS);
 		/* what only tells is for who may look */
 		t_true(

@@ -93,6 +93,26 @@ test_log(void)
 	}
 }
 
+/* A file is whole when that was said, and not where its bytes just end. */
+static void
+test_file(void)
+{
+	int whole;
+
+	for (whole = 0; whole < 2; whole++) {
+		begin_stream(ROUTE_FILE);
+		SENDS(OPENED_OK "\1\0\0\0\2ab");
+		SAYS("application/vnd.sqlite3 chunk:ab");
+		if (whole)
+			SENDS("\xff\0\0\0\1\1");
+		SAYS("");
+		(void)shutdown(vm, SHUT_WR);
+		turn();
+		SAYS(whole ? "last" : "closed:5");
+		end_stream();
+	}
+}
+
 /* Whole or by the byte, with what comes behind it. */
 static void
 test_opened_in_pieces(void)
@@ -557,6 +577,7 @@ const struct t_case t_cases[] = {
 	{ "a console", test_console },
 	{ "another channel of a console", test_console_channel },
 	{ "a log", test_log },
+	{ "a file", test_file },
 	{ "a call", test_call },
 	{ "the answer to a call", test_call_answer },
 	{ "a call that is newer", test_call_newer },

@@ -175,8 +175,8 @@ class Launch(Helper):
               detail=b"", confined=CONFINED):
         self.tell(LAUNCH_EVENT, bytes(launch_event(
             vm=uid, kind=kind, pid=pid, reason=reason, status=status,
-            rung=rung, accel=accel, backend=BACKEND_QEMU, confined=confined,
-            detail=detail)))
+            rung=rung, accel=accel, backend=BACKEND_QEMU, vcpus=2, mem_mib=256,
+            confined=confined, detail=detail)))
 
     def err(self, ident, uid, code=-5, msg=b"no"):
         self.tell(LAUNCH_ERR, bytes(launch_err(vm=uid, code=code, msg=msg)), ident)
@@ -188,7 +188,8 @@ class Launch(Helper):
         left = self.left.get(uid, 0) if state == LV_STOPPING else 0
         self.tell(LAUNCH_HELD, bytes(launch_held(
             vm=uid, state=state, pid=pid, slot=slot, accel=ACCEL_TCG,
-            backend=BACKEND_QEMU, confined=CONFINED, grace_ms=left)), ident)
+            backend=BACKEND_QEMU, vcpus=2, mem_mib=256, confined=CONFINED,
+            grace_ms=left)), ident)
 
     def exit(self, uid, reason=EXIT_GUEST_OFF, detail=b"", status=0):
         self.vms[uid][0] = LV_GONE

@@ -73,7 +73,7 @@ class Peers:
         self.admin = self.uids + 10
         self.stranger = self.uids + suite.STRANGER
         self.conf = dict(max_vms=64, max_vcpus=4, max_mem=4096, max_conns=256,
-                         ready_ms=20000, temporary_ms=60000, uplink="",
+                         ready_ms=20000, temporary_ms=60000, orphan_ms=0, uplink="",
                          stop_ms=(100, 100, 100, 100, 100),
                          nofile=1024, prefix=24, nusers=1)
         self.conf.update(conf)
@@ -129,7 +129,8 @@ class Peers:
             max_vms=c["max_vms"], max_vcpus=c["max_vcpus"],
             max_mem_mib=c["max_mem"], max_conns=c["max_conns"], subnet=net,
             prefix=c["prefix"], gateway=net + 1, ready_ms=c["ready_ms"],
-            temporary_ms=c["temporary_ms"], uplink=c["uplink"].encode(),
+            temporary_ms=c["temporary_ms"], orphan_ms=c["orphan_ms"],
+            uplink=c["uplink"].encode(),
             stop_ms=c["stop_ms"], nadmins=1, nusers=c["nusers"],
             admins=[self.admin],
             users=[self.user - i for i in range(c["nusers"])])

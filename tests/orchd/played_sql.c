@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
+#include "orchd/copy.h"
 #include "orchd/reserve.h"
 #include "orchd/store_int.h"
 #include "tests/orchd/played_sql.h"
@@ -17,7 +18,7 @@
 
 char said[4096];
 struct play play;
-sem_t gate_open;
+sem_t gate_open, in_copy;
 
 static bool in_txn;
 static int wdb, rdb, st_events, st_oldest; /* only their addresses count */
@@ -438,6 +439,36 @@ sql_events(sqlite3_stmt *st, int64_t tenant, uint64_t after, unsigned int max,
 	return did("events:%d:%d:%u", (int)tenant, (int)after, max);
 }
 
+/* --- a copy --- */
+
+int
+copy_step(struct copy *c, sqlite3 *from)
+{
+	int r;
+
+	t_true(from == (sqlite3 *)(void *)&wdb);
+	t_true(!(held && pthread_equal(holder, pthread_self())));
+	t_str(c->path, "p-backup");
+	if (play.gate) {
+		(void)sem_post(&in_copy);
+		(void)sem_wait(&gate_open);
+	}
+	if ((r = did("copy")) < 0)
+		return r;
+	if (play.steps-- > 0)
+		return 1;
+	c->fd = 77;
+	return 0;
+}
+
+void
+copy_clear(struct copy *c)
+{
+	if (c->fd >= 0)
+		note("uncopy");
+	c->fd = -1;
+}
+
 /* --- the reserve --- */
 
 void
@@ -493,6 +524,7 @@ play_begin(void)
 	said[0] = '\0';
 	in_txn = false;
 	(void)sem_init(&gate_open, 0, 0);
+	(void)sem_init(&in_copy, 0, 0);
 	/* the first thread of a process has memory made that stays */
 	t_eq(pthread_create(&t, NULL, nothing, NULL), 0);
 	t_eq(pthread_join(t, NULL), 0);
@@ -506,6 +538,7 @@ play_end(void)
 	t_eq(conds, 0);
 	t_eq(threads, 0);
 	(void)sem_destroy(&gate_open);
+	(void)sem_destroy(&in_copy);
 }
 
 void

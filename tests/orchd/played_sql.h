@@ -32,6 +32,7 @@ struct play {
 	unsigned int gives; /* steps that the reserve has */
 	bool not_whole[4]; /* what the nth reserve_make() comes to, from 0 */
 	unsigned int makes;
+	int steps; /* of a copy, before its last */
 	bool no_eventfd, no_thread;
 	bool gate; /* BEGIN waits for open */
 	bool hold; /* the worker's locks do, until it is joined */
@@ -40,7 +41,7 @@ struct play {
 	unsigned long long heap;
 };
 extern struct play play;
-extern sem_t gate_open;
+extern sem_t gate_open, in_copy; /* in_copy: a step waits for the gate */
 
 void play_begin(void);
 /* Threads joined, locks unmade. */

@@ -707,7 +707,103 @@ test_reads(void)
 	end();
 }
 
+/* --- a copy --- */
+
+static void
+on_copied(void *arg, int r)
+{
+	note("%s=%d", (const char *)arg, r);
+	done++;
+}
+
+static int
+copy(const char *name)
+{
+	return store_copy(st, on_copied, (void *)(uintptr_t)name);
+}
+
+/* In steps, one at a time, and the next one afterwards. */
+static void
+test_copy(void)
+{
+	begin();
+	play.steps = 2;
+	t_eq(copy("x"), 0);
+	t_eq(copy("y"), -EBUSY);
+	told(1);
+	SAYS("copy copy copy x=77");
+	play.fail[0] = (struct failing){ "copy", 1, -ENOSPC, false };
+	play.steps = 0;
+	t_eq(copy("y"), 0);
+	told(2);
+	SAYS("copy y=-28");
+	t_eq(store_health(st), 0); /* nothing of the store's was lost */
+	t_eq(copy("z"), 0);
+	told(3);
+	SAYS("copy z=77");
+	end();
+	SAYS(FREED);
+}
+
+/* Neither keeps the other waiting. */
+static void
+test_copy_busy(void)
+{
+	begin();
+	play.gate = true;
+	play.steps = 2;
+	t_eq(copy("x"), 0);
+	(void)sem_wait(&in_copy);
+	ask("a", 1);
+	(void)event_base_loop(base, EVLOOP_NONBLOCK);
+	(void)sem_post(&gate_open); /* the copy's first step */
+	(void)sem_post(&gate_open); /* the batch */
+	(void)sem_wait(&in_copy);
+	told(1);
+	ask("b", 2);
+	(void)event_base_loop(base, EVLOOP_NONBLOCK);
+	(void)sem_post(&gate_open);
+	(void)sem_post(&gate_open);
+	(void)sem_wait(&in_copy);
+	told(2);
+	(void)sem_post(&gate_open);
+	told(3);
+	SAYS("copy make BEGIN " SET(1) " COMMIT a=0 copy make BEGIN " SET(
+	    2) " COMMIT b=0 copy x=77");
+	end();
+	SAYS(FREED);
+}
+
+/* A copy that is under way at the end is nobody's, and what is asked is kept.
+ */
+static void
+test_copy_free(void)
+{
+	begin();
+	play.gate = true;
+	play.steps = 1000;
+	t_eq(copy("x"), 0);
+	(void)sem_wait(&in_copy);
+	ask("a", 1);
+	(void)event_base_loop(base, EVLOOP_NONBLOCK);
+	play.gate = false;
+	(void)sem_post(&gate_open);
+	end();
+	t_true(strstr(said, "COMMIT a=0") != NULL);
+	t_true(strstr(said, "x=") == NULL);
+	said[0] = '\0';
+	begin(); /* also one that has ended, and nobody was told */
+	play.steps = 0;
+	t_eq(copy("x"), 0);
+	play_wait();
+	end();
+	SAYS("copy uncopy fin:15 fin:1 fin:1 close:r close:w unreserve");
+}
+
 const struct t_case t_cases[] = {
+	{ "a copy", test_copy },
+	{ "a copy while it is busy", test_copy_busy },
+	{ "the end of a copy", test_copy_free },
 	{ "a batch", test_batch },
 	{ "rows", test_rows },
 	{ "no memory", test_no_memory },

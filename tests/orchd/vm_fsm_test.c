@@ -5,7 +5,8 @@
 #include "tests/suite/t.h"
 
 static const enum vm_state real[] = { VM_PENDING, VM_STARTING, VM_RUNNING,
-	VM_STOPPING, VM_STOPPED, VM_CRASHED, VM_DELETING, VM_BROKEN };
+	VM_STOPPING, VM_STOPPED, VM_CRASHED, VM_DELETING, VM_BROKEN,
+	VM_ORPHAN };
 
 static int
 is_real(int s)
@@ -52,6 +53,10 @@ static const struct {
 	{ "and nothing else", VM_BROKEN, EV_START, VM_REFUSED },
 	{ "not stopped", VM_BROKEN, EV_STOP, VM_REFUSED },
 	{ "nor does news of its jail matter", VM_BROKEN, EV_ENDED, VM_REFUSED },
+	{ "an orphan can be ended", VM_ORPHAN, EV_DELETE, VM_DELETING },
+	{ "and is not stopped", VM_ORPHAN, EV_STOP, VM_REFUSED },
+	{ "one that died is nobody's", VM_ORPHAN, EV_DIED, VM_DELETING },
+	{ "nor is it started again", VM_ORPHAN, EV_RETRY, VM_REFUSED },
 	{ "a stopped VM starts", VM_STOPPED, EV_START, VM_PENDING },
 	{ "a crashed VM starts", VM_CRASHED, EV_START, VM_PENDING },
 	{ "deleting cannot be stopped", VM_DELETING, EV_STOP, VM_REFUSED },
