@@ -797,7 +797,7 @@ test_copy_free(void)
 	t_eq(copy("x"), 0);
 	play_wait();
 	end();
-	SAYS("copy uncopy fin:15 fin:1 fin:1 close:r close:w unreserve");
+	SAYS("copy uncopy fin:21 fin:1 fin:1 fin:4 close:r close:w unreserve");
 }
 
 const struct t_case t_cases[] = {
