@@ -17,7 +17,7 @@ UPGRADE = (("Connection", "Upgrade"), ("Upgrade", "websocket"),
 BODIES = {"createVM": {"name": "x", "image": "busybox"},
           "renameVM": {"name": "y"}, "signalVM": {"signal": "HUP"},
           "vmExecDetached": {"cmd": ["true"]},
-          "createTenant": {"name": "x"},
+          "createTenant": {"name": "x"}, "adoptOrphan": {"name": "x"},
           "changeTenant": {"members": [
               {"kind": "group", "id": 9, "role": "viewer"}]}}
 ORDER = ("anybody", "viewer", "operator", "admin", "host admin")
@@ -34,7 +34,7 @@ def routes():
 
 
 def ask(op, method, path, name, uid, tenant=None, **more):
-    path = path.replace("{name}", name)
+    path = path.replace("{name}", name).replace("{uid}", VM["uid"])
     headers = [*UPGRADE] if op.endswith("WebSocket") else []
     if tenant:
         headers.append(("X-Mews-Tenant", tenant))

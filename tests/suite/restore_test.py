@@ -105,7 +105,7 @@ def restored():
     ready("same", "gone", "down")
     mews("stop", "down")
     out = mews("store", "backup", backup)
-    assert "store version 5" in out, out
+    assert "store version 6" in out, out
     eq(os.stat(backup).st_mode & 0o7777, 0o600)
     was = vm("same")
     # meanwhile the world goes on
