@@ -1,3 +1,4 @@
+#include <endian.h>
 #include <errno.h>
 #include <sha2.h>
 #include <string.h>
@@ -28,12 +29,9 @@ sql_prepare_audit(sqlite3 *db, sqlite3_stmt *stmt[AUDIT_STMTS], struct err *e)
 static void
 add_u64(SHA2_CTX *ctx, uint64_t v)
 {
-	uint8_t b[8];
-	int i;
+	const uint64_t be = htobe64(v);
 
-	for (i = 0; i < 8; i++)
-		b[i] = (uint8_t)(v >> (56 - 8 * i));
-	SHA256Update(ctx, b, sizeof(b));
+	SHA256Update(ctx, (const uint8_t *)&be, sizeof(be));
 }
 
 void
@@ -93,7 +91,8 @@ first_of(sqlite3_stmt *st, int64_t tenant, uint64_t *ret)
 		r = row_get(&audit_head_rows, st, &h, NULL);
 	else if (rc != SQLITE_DONE)
 		r = sql_errno(rc);
-	*ret = h.tenant == tenant ? h.first : 0;
+	/* the next one's, where it has none */
+	*ret = rc == SQLITE_ROW && h.tenant == tenant ? h.first : 0;
 	sql_reset(st);
 	return r == -EBADMSG ? 0 : r;
 }

@@ -552,6 +552,10 @@ test_trail(void)
 	t_eq(write_new(&th.obj, WAITS(0), &(struct idem_row){ .vm = 1 }), 0);
 	commit(0);
 	t_str(trail, "ACT thing;");
+	trail[0] = '\0';
+	write_audit(&th.obj, audit_fact(&tenant, "fact", 0, "", ""));
+	commit(0);
+	t_str(trail, "fact ;");
 	end();
 }
 
@@ -576,6 +580,17 @@ test_trail_fails(void)
 	(void)evtimer_del(th.obj.again);
 	commit(0);
 	t_str(trail, "ACT thing;ACT thing;");
+	/* that stays when what is asked behind it is undone */
+	asks(&b);
+	(void)snprintf(k.key, sizeof(k.key), "l");
+	t_eq(write_key(&th.obj, &k), 0);
+	asks(&a);
+	ask(9, 3, "");
+	commit(-EIO);
+	(void)evtimer_del(th.obj.again);
+	trail[0] = '\0';
+	commit(0);
+	t_str(trail, "ACT thing;");
 	/* nothing is written of one without a key */
 	asks(&b);
 	k.key[0] = '\0';
