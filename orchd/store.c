@@ -14,6 +14,7 @@
 #include "common/fds.h"
 #include "common/log.h"
 #include "common/util.h"
+#include "orchd/batch.h"
 #include "orchd/copy.h"
 #include "orchd/reserve.h"
 #include "orchd/store.h"
@@ -22,32 +23,6 @@
 /* Rounds of writes that follow from writes, at the end. */
 #define CLOSE_ROUNDS 8
 #define HEAP_MAX (64LL * 1024 * 1024)
-
-/* One change, with its own copy of everything behind pointers. */
-struct op {
-	STAILQ_ENTRY(op) entry;
-	enum op_kind kind;
-	union {
-		struct vm_row vm;
-		struct event_row event;
-		struct idem_row idem;
-		struct tenant_row tenant;
-	} u;
-	size_t textlen;
-	char text[];
-};
-
-struct txn {
-	STAILQ_ENTRY(txn) entry;
-	STAILQ_HEAD(op_list, op) ops;
-	struct store *store;
-	void (*done)(void *arg, int r);
-	void *arg;
-	bool needs_room;
-	bool kept; /* committed: whatever becomes of others of its batch */
-	int result;
-};
-STAILQ_HEAD(txn_list, txn);
 
 struct store {
 	sqlite3 *wdb; /* the worker's; the loop's before store_start */
@@ -236,163 +211,26 @@ txn_tenant_del(struct txn *t, int64_t id)
 	add_tenant(t, OP_TENANT_DEL, &row);
 }
 
-static int
-op_run(struct store *s, const struct op *o)
-{
-	switch (o->kind) {
-	case OP_VM_PUT:
-		return sql_vm_put(s->stmt, &o->u.vm);
-	case OP_VM_SET:
-		return sql_vm_set(s->stmt, &o->u.vm);
-	case OP_VM_NAME:
-		return sql_vm_name(s->stmt, &o->u.vm);
-	case OP_VM_DEL:
-		return sql_vm_del(s->stmt, &o->u.vm);
-	case OP_EVENT:
-		return sql_event(s->stmt, &o->u.event);
-	case OP_IDEM:
-		return sql_idem(s->stmt, &o->u.idem);
-	case OP_IDEM_DEL:
-		return sql_idem_del(s->stmt, &o->u.idem);
-	case OP_TENANT_PUT:
-		return sql_tenant_put(s->stmt, &o->u.tenant);
-	case OP_TENANT_SET:
-		return sql_tenant_set(s->stmt, &o->u.tenant);
-	case OP_TENANT_DEL:
-		return sql_tenant_del(s->stmt, &o->u.tenant);
-	}
-	return -EINVAL;
-}
-
-/* Within the batch's transaction; a failure undoes this txn alone. */
-static void
-txn_run(struct store *s, struct txn *t)
-{
-	const struct op *o;
-	int r = t->result; /* an -ENOMEM while it was filled */
-
-	if (t->kept)
-		return;
-	if (r == 0)
-		r = sql_exec(s->wdb, "SAVEPOINT t");
-	if (r < 0) {
-		t->result = r;
-		return;
-	}
-	STAILQ_FOREACH(o, &t->ops, entry)
-	{
-		if ((r = op_run(s, o)) < 0)
-			break;
-	}
-	if (r < 0)
-		(void)sql_exec(s->wdb, "ROLLBACK TO t");
-	(void)sql_exec(s->wdb, "RELEASE t");
-	t->result = r;
-}
-
 void
 txn_needs_room(struct txn *t)
 {
 	t->needs_room = true;
 }
 
-/* The end of a transaction that came to r: on the disk, or undone. */
-static int
-end_all(struct store *s, int r)
-{
-	if (r == 0)
-		r = sql_exec(s->wdb, "COMMIT");
-	if (r < 0 && sqlite3_get_autocommit(s->wdb) == 0)
-		(void)sql_exec(s->wdb, "ROLLBACK");
-	return r;
-}
-
-/* One commit of those that have not failed.  True: there was no space for one
- * that may be tried again. */
-static bool
-batch_once(struct store *s, struct txn_list *batch)
-{
-	struct txn *t;
-	bool again = false;
-	int r = sql_exec(s->wdb, "BEGIN IMMEDIATE");
-
-	if (r == 0) {
-		STAILQ_FOREACH(t, batch, entry)
-		{
-			txn_run(s, t);
-			/* a full disk may undo all of it, not only t: then
-			 * nothing of this batch is told to be written */
-			if (sqlite3_get_autocommit(s->wdb) != 0) {
-				r = t->result < 0 ? t->result : -EIO;
-				break;
-			}
-		}
-		r = end_all(s, r);
-	}
-	STAILQ_FOREACH(t, batch, entry)
-	{
-		if (t->result == 0 && !t->kept) {
-			t->result = r;
-			t->kept = r == 0;
-		}
-		again |= t->result == -ENOSPC && !t->needs_room;
-	}
-	return again;
-}
-
-/* Those that were refused for want of space, once more. */
+/* What the loop handed over.  Not under lock. */
 static void
-forgive(struct txn_list *batch)
+run(struct store *s, struct txn_list *batch)
 {
-	struct txn *t;
+	const struct batch_to to = { s->wdb, s->stmt, &s->reserve };
+	const bool whole = batch_run(&to, batch);
 
-	STAILQ_FOREACH(t, batch, entry)
-	{
-		if (t->result == -ENOSPC && !t->needs_room)
-			t->result = 0;
-	}
-}
-
-static void
-refuse_new(struct txn_list *batch)
-{
-	struct txn *t;
-
-	STAILQ_FOREACH(t, batch, entry)
-	{
-		if (t->needs_room && t->result == 0 && !t->kept)
-			t->result = -ENOSPC;
-	}
-}
-
-/*
- * On a full disk what takes something new in is refused; what ends something,
- * and what has happened, is written without it, and if need be with what the
- * reserve gave back.
- */
-static void
-batch_run(struct store *s, struct txn_list *batch)
-{
-	bool whole = reserve_make(&s->reserve);
-
-	if (!whole)
-		refuse_new(batch);
-	if (batch_once(s, batch)) {
-		refuse_new(batch);
-		do { /* what the WAL has done with it writes over */
-			(void)sqlite3_wal_checkpoint_v2(s->wdb, NULL,
-			    SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-			forgive(batch);
-		} while (batch_once(s, batch) && reserve_give(&s->reserve));
-		whole = reserve_make(&s->reserve);
-	}
 	(void)pthread_mutex_lock(&s->lock);
 	s->full = !whole;
 	(void)pthread_mutex_unlock(&s->lock);
 }
 
-/* What the loop handed over.  Under lock, but not while it runs. */
-static void
+/* The same, under lock but while it runs.  True: its loop is to hear of it. */
+static bool
 work_batch(struct store *s)
 {
 	struct txn_list batch;
@@ -400,10 +238,11 @@ work_batch(struct store *s)
 	STAILQ_INIT(&batch);
 	STAILQ_CONCAT(&batch, &s->batch);
 	(void)pthread_mutex_unlock(&s->lock);
-	batch_run(s, &batch);
+	run(s, &batch);
 	(void)pthread_mutex_lock(&s->lock);
 	STAILQ_CONCAT(&s->batch, &batch);
 	s->busy = false;
+	return true;
 }
 
 /* A step of the copy, likewise.  True: it has come to its end. */
@@ -427,7 +266,7 @@ worker_main(void *arg)
 {
 	struct store *s = arg;
 	const uint64_t one = 1;
-	bool copies = true, tell = true;
+	bool copies = true;
 
 	(void)pthread_mutex_lock(&s->lock);
 	for (;;) {
@@ -437,11 +276,9 @@ worker_main(void *arg)
 			break;
 		/* in turns: neither keeps the other waiting */
 		copies = s->copying && (!copies || !s->busy);
-		if (copies)
-			tell = work_copy(s);
-		else
-			work_batch(s);
-		if ((!copies || tell) && write(s->efd, &one, sizeof(one)) < 0)
+		if (copies ? !work_copy(s) : !work_batch(s))
+			continue;
+		if (write(s->efd, &one, sizeof(one)) < 0)
 			break; /* an eventfd takes it, or we are ending */
 	}
 	(void)pthread_mutex_unlock(&s->lock);
@@ -636,7 +473,7 @@ try_once(struct store *s)
 
 	if (r == 0)
 		r = sql_exec(s->wdb, "UPDATE tenant SET last_id = last_id");
-	return end_all(s, r);
+	return batch_end(s->wdb, r);
 }
 
 int
@@ -703,7 +540,7 @@ store_free(struct store *s)
 		for (i = 0; i < CLOSE_ROUNDS && !STAILQ_EMPTY(&s->queued);
 		     i++) {
 			STAILQ_CONCAT(&s->batch, &s->queued);
-			batch_run(s, &s->batch);
+			run(s, &s->batch);
 			batch_done(&s->batch);
 		}
 	}
