@@ -13,7 +13,7 @@
 #define VMS "/api/v1/vms"
 #define VM VMS "/{name:vm}"
 #define ORPHANS "/api/v1/orphans"
-#define ORPHAN ORPHANS "/{uid:orphan}"
+#define ORPHAN ORPHANS "/{name:orphan}"
 #define TENANTS "/api/v1/tenants"
 #define TENANT TENANTS "/{name:tenant}"
 

@@ -61,7 +61,7 @@ $(foreach t,$(STREAM_TESTS),$(eval UNIT_OBJ_$t := $(UNIT_OBJ_client_test) \
 $(foreach t,$(CONN_TESTS) $(STREAM_TESTS),$(eval $(B)/unit/apid/$t: \
 	$(UNIT_OBJ_$t)))
 
-UNIT_OBJ_store_test := $(call obj,$(addprefix orchd/,store.c txn.c sql.c \
+UNIT_OBJ_store_test := $(call obj,$(addprefix orchd/,store.c batch.c txn.c sql.c \
 	sql_audit.c rows.c copy.c reserve.c wire_v2.c))
 UNIT_LIBS_store_test := -lsqlite3 -lpthread -lmd
 $(B)/unit/orchd/store_test: $(UNIT_OBJ_store_test)
@@ -75,7 +75,7 @@ UNIT_OBJ_rows_test := $(B)/obj/orchd/rows.o
 UNIT_LIBS_rows_test := -lsqlite3
 $(B)/unit/orchd/rows_test: $(UNIT_OBJ_rows_test)
 # The store on SQL that is played.
-UNIT_OBJ_store_batch_test := $(call obj,orchd/store.c orchd/txn.c \
+UNIT_OBJ_store_batch_test := $(call obj,orchd/store.c orchd/batch.c orchd/txn.c \
 	tests/orchd/played_sql.c tests/suite/ev.c)
 UNIT_LIBS_store_batch_test := -lpthread
 $(B)/unit/orchd/store_batch_test: $(UNIT_OBJ_store_batch_test)

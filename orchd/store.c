@@ -14,6 +14,7 @@
 #include "common/fds.h"
 #include "common/log.h"
 #include "common/util.h"
+#include "orchd/batch.h"
 #include "orchd/copy.h"
 #include "orchd/reserve.h"
 #include "orchd/store.h"
@@ -56,123 +57,20 @@ struct store {
 	int copy_result;
 };
 
-/* Within the batch's transaction; a failure undoes this txn alone. */
+/* What the loop handed over.  Not under lock. */
 static void
-txn_run(struct store *s, struct txn *t)
+run(struct store *s, struct txn_list *batch)
 {
-	int r = t->result; /* an -ENOMEM while it was filled */
+	const struct batch_to to = { s->wdb, s->stmt, &s->reserve };
+	const bool whole = batch_run(&to, batch);
 
-	if (t->kept)
-		return;
-	if (r == 0)
-		r = sql_exec(s->wdb, "SAVEPOINT t");
-	if (r < 0) {
-		t->result = r;
-		return;
-	}
-	if ((r = txn_apply(t, s->stmt)) < 0)
-		(void)sql_exec(s->wdb, "ROLLBACK TO t");
-	(void)sql_exec(s->wdb, "RELEASE t");
-	t->result = r;
-}
-
-/* The end of a transaction that came to r: on the disk, or undone. */
-static int
-end_all(struct store *s, int r)
-{
-	if (r == 0)
-		r = sql_exec(s->wdb, "COMMIT");
-	if (r < 0 && sqlite3_get_autocommit(s->wdb) == 0)
-		(void)sql_exec(s->wdb, "ROLLBACK");
-	return r;
-}
-
-/* One commit of those that have not failed.  True: there was no space for one
- * that may be tried again. */
-static bool
-batch_once(struct store *s, struct txn_list *batch)
-{
-	struct txn *t;
-	bool again = false;
-	int r = sql_exec(s->wdb, "BEGIN IMMEDIATE");
-
-	if (r == 0) {
-		STAILQ_FOREACH(t, batch, entry)
-		{
-			txn_run(s, t);
-			/* a full disk may undo all of it, not only t: then
-			 * nothing of this batch is told to be written */
-			if (sqlite3_get_autocommit(s->wdb) != 0) {
-				r = t->result < 0 ? t->result : -EIO;
-				break;
-			}
-		}
-		r = end_all(s, r);
-	}
-	STAILQ_FOREACH(t, batch, entry)
-	{
-		if (t->result == 0 && !t->kept) {
-			t->result = r;
-			t->kept = r == 0;
-		}
-		again |= t->result == -ENOSPC && !t->needs_room;
-	}
-	return again;
-}
-
-/* Those that were refused for want of space, once more. */
-static void
-forgive(struct txn_list *batch)
-{
-	struct txn *t;
-
-	STAILQ_FOREACH(t, batch, entry)
-	{
-		if (t->result == -ENOSPC && !t->needs_room)
-			t->result = 0;
-	}
-}
-
-static void
-refuse_new(struct txn_list *batch)
-{
-	struct txn *t;
-
-	STAILQ_FOREACH(t, batch, entry)
-	{
-		if (t->needs_room && t->result == 0 && !t->kept)
-			t->result = -ENOSPC;
-	}
-}
-
-/*
- * On a full disk what takes something new in is refused; what ends something,
- * and what has happened, is written without it, and if need be with what the
- * reserve gave back.
- */
-static void
-batch_run(struct store *s, struct txn_list *batch)
-{
-	bool whole = reserve_make(&s->reserve);
-
-	if (!whole)
-		refuse_new(batch);
-	if (batch_once(s, batch)) {
-		refuse_new(batch);
-		do { /* what the WAL has done with it writes over */
-			(void)sqlite3_wal_checkpoint_v2(s->wdb, NULL,
-			    SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-			forgive(batch);
-		} while (batch_once(s, batch) && reserve_give(&s->reserve));
-		whole = reserve_make(&s->reserve);
-	}
 	(void)pthread_mutex_lock(&s->lock);
 	s->full = !whole;
 	(void)pthread_mutex_unlock(&s->lock);
 }
 
-/* What the loop handed over.  Under lock, but not while it runs. */
-static void
+/* The same, under lock but while it runs.  True: its loop is to hear of it. */
+static bool
 work_batch(struct store *s)
 {
 	struct txn_list batch;
@@ -180,10 +78,11 @@ work_batch(struct store *s)
 	STAILQ_INIT(&batch);
 	STAILQ_CONCAT(&batch, &s->batch);
 	(void)pthread_mutex_unlock(&s->lock);
-	batch_run(s, &batch);
+	run(s, &batch);
 	(void)pthread_mutex_lock(&s->lock);
 	STAILQ_CONCAT(&s->batch, &batch);
 	s->busy = false;
+	return true;
 }
 
 /* A step of the copy, likewise.  True: it has come to its end. */
@@ -207,7 +106,7 @@ worker_main(void *arg)
 {
 	struct store *s = arg;
 	const uint64_t one = 1;
-	bool copies = true, tell = true;
+	bool copies = true;
 
 	(void)pthread_mutex_lock(&s->lock);
 	for (;;) {
@@ -217,11 +116,9 @@ worker_main(void *arg)
 			break;
 		/* in turns: neither keeps the other waiting */
 		copies = s->copying && (!copies || !s->busy);
-		if (copies)
-			tell = work_copy(s);
-		else
-			work_batch(s);
-		if ((!copies || tell) && write(s->efd, &one, sizeof(one)) < 0)
+		if (copies ? !work_copy(s) : !work_batch(s))
+			continue;
+		if (write(s->efd, &one, sizeof(one)) < 0)
 			break; /* an eventfd takes it, or we are ending */
 	}
 	(void)pthread_mutex_unlock(&s->lock);
@@ -418,7 +315,7 @@ try_once(struct store *s)
 
 	if (r == 0)
 		r = sql_exec(s->wdb, "UPDATE tenant SET last_id = last_id");
-	return end_all(s, r);
+	return batch_end(s->wdb, r);
 }
 
 int
@@ -485,7 +382,7 @@ store_free(struct store *s)
 		for (i = 0; i < CLOSE_ROUNDS && !STAILQ_EMPTY(&s->queued);
 		     i++) {
 			STAILQ_CONCAT(&s->batch, &s->queued);
-			batch_run(s, &s->batch);
+			run(s, &s->batch);
 			batch_done(&s->batch);
 		}
 	}

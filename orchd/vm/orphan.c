@@ -52,17 +52,6 @@ orphan_of(struct orchd *o, uint64_t vmid)
 	return vm;
 }
 
-void
-orphan_clear(struct vm *vm)
-{
-	if (vm->orphan.is)
-		vm->obj.orchd->vms.norphans--;
-	vm->orphan.is = false;
-	if (vm->orphan.timer != NULL)
-		event_free(vm->orphan.timer);
-	vm->orphan.timer = NULL;
-}
-
 /* --- how long --- */
 
 static void
@@ -214,7 +203,7 @@ orphan_kept(struct vm *vm)
 {
 	log_info("vm %s: adopted into tenant %s as %016llx", vm->row.name,
 	    vm->obj.tenant->row.name, (unsigned long long)vm->row.vmid);
-	orphan_clear(vm);
+	vm_has_row(vm);
 }
 
 void

@@ -53,6 +53,5 @@ const struct vm *orphan_in_way(const struct vm *vm);
 void orphan_adopt(struct vm *vm, struct tenant *t, const char *name);
 void orphan_kept(struct vm *vm);
 void orphan_again(struct vm *vm);
-void orphan_clear(struct vm *vm);
 
 #endif

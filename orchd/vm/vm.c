@@ -100,6 +100,17 @@ vm_queue_drop(struct vm *vm, uint64_t conn)
 }
 
 void
+vm_has_row(struct vm *vm)
+{
+	if (vm->orphan.is)
+		vm->obj.orchd->vms.norphans--;
+	vm->orphan.is = false;
+	if (vm->orphan.timer != NULL)
+		event_free(vm->orphan.timer);
+	vm->orphan.timer = NULL;
+}
+
+void
 vm_free(struct vm *vm)
 {
 	struct vms *all;
@@ -124,7 +135,7 @@ vm_free(struct vm *vm)
 	share_clear(&vm->streams);
 	share_clear(&vm->signals);
 	temporary_clear(vm);
-	orphan_clear(vm);
+	vm_has_row(vm);
 	object_clear(&vm->obj);
 	table_clear(&vm_create_table, &vm->request);
 	free(vm);

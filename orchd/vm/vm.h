@@ -138,6 +138,9 @@ int vm_add(struct vm *vm);
 void vm_leave(struct vm *vm);
 void vm_enter(struct vm *vm);
 
+/* It is no orphan any more. */
+void vm_has_row(struct vm *vm);
+
 /* Its row cannot be, or not beside what helpers hold: nobody touches it. */
 void vm_break(struct vm *vm, const char *why);
 /* A helper holds it at that slot: if its row has another it is broken. */

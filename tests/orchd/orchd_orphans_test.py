@@ -85,8 +85,10 @@ def told(l, kind, where=None):
 def kept():
     with with_orphan() as l:
         uid, was = l.uid_of["new"], l.view_of["new"]
-        eq(list(orphans(l)), [uid])
-        o, = orphans(l).values()
+        l.settle()
+        found = orphans(l)
+        eq(list(found), [uid])
+        o = found[uid]
         eq((o["uid"], o["status"], o["pid"], o["ip_address"], o["mac_address"],
             o["cpu_cores"], o["memory_mb"], o["reason"]),
            (uid, "running", was["pid"], was["ip_address"], was["mac_address"],

@@ -33,6 +33,7 @@ struct play {
 	bool not_whole[4]; /* what the nth reserve_make() comes to, from 0 */
 	unsigned int makes;
 	int steps; /* of a copy, before its last */
+	unsigned int copied; /* steps of one so far */
 	bool no_eventfd, no_thread;
 	bool gate; /* BEGIN waits for open */
 	bool hold; /* the worker's locks do, until it is joined */

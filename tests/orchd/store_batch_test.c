@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -781,7 +782,7 @@ test_copy_free(void)
 {
 	begin();
 	play.gate = true;
-	play.steps = 1000;
+	play.steps = INT_MAX;
 	t_eq(copy("x"), 0);
 	(void)sem_wait(&in_copy);
 	ask("a", 1);
@@ -789,7 +790,9 @@ test_copy_free(void)
 	play.gate = false;
 	(void)sem_post(&gate_open);
 	end();
-	t_true(strstr(said, "COMMIT a=0") != NULL);
+	/* steps may be between them */
+	t_true(strstr(said, "COMMIT") != NULL);
+	t_true(strstr(said, "a=0") != NULL);
 	t_true(strstr(said, "x=") == NULL);
 	said[0] = '\0';
 	begin(); /* also one that has ended, and nobody was told */

@@ -64,6 +64,7 @@ KEPT = {
     "orchd/sql.c": (("orchd/sql_test", "orchd/sql_read_test",
                      "orchd/store_test"), STORE),
     "orchd/store.c": (("orchd/store_batch_test", "orchd/store_test"), STORE),
+    "orchd/batch.c": (("orchd/store_batch_test", "orchd/store_test"), STORE),
     "orchd/txn.c": (("orchd/store_batch_test", "orchd/store_test"), STORE),
     "orchd/sql_audit.c": (("orchd/sql_audit_test",), STORE),
     "orchd/rows.c": (("orchd/rows_test", "orchd/sql_test",

@@ -17,7 +17,7 @@ NAMED = (
     ("orchd/object/object.c", "!obj->open.dirty && !obj->writing",
      "!obj->open.dirty || !obj->writing"),
     ("orchd/sql.c", "synchronous = FULL", "synchronous = OFF"),
-    ("orchd/store.c", 'sql_exec(s->wdb, "ROLLBACK TO t");', ";"),
+    ("orchd/batch.c", 'sql_exec(to->db, "ROLLBACK TO t");', ";"),
     ("orchd/object/idem.c", "if (hit == NULL || is_old(hit))",
      "if (hit == NULL && is_old(hit))"),
     ("orchd/object/idem.c", "clock_ms() - i->since_ms > IDEM_TTL_S",
