@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -114,6 +115,24 @@ load_tenant(void *arg, const struct tenant_row *row, struct err *e)
 static const struct store_load loader = { load_vm, load_broken, load_idem,
 	load_tenant };
 
+/* Turns at what tenants share. */
+static void
+gates_set(struct orchd *o)
+{
+	unsigned int i, starts = GATE_STARTS_MIN;
+	cpu_set_t cpus;
+
+	/* before the filter, which does not let it ask */
+	if (sched_getaffinity(0, sizeof(cpus), &cpus) == 0 &&
+	    GATE_STARTS_CPU * (unsigned int)CPU_COUNT(&cpus) > starts)
+		starts = GATE_STARTS_CPU * (unsigned int)CPU_COUNT(&cpus);
+	gate_init(&o->gate[GATE_NET], GATE_ASKS);
+	gate_init(&o->gate[GATE_LAUNCH], GATE_ASKS);
+	gate_init(&o->gate[GATE_START], starts);
+	for (i = 0; i < GATES; i++)
+		line_init(&o->host[i], NULL);
+}
+
 static void
 on_sigterm(int sig, short what, void *arg)
 {
@@ -194,6 +213,7 @@ main(int argc, char *argv[], char *envp[])
 	share_init(&o.temporaries, o.conf.max_vms, o.listed);
 	share_init(&o.logs, LOGS_MAX, o.listed);
 	tenants_init(&o.tenants);
+	gates_set(&o);
 	TAILQ_INIT(&o.vms.list);
 	TAILQ_INIT(&o.vms.renames);
 	RB_INIT(&o.vms.by_vmid);

@@ -42,6 +42,7 @@ tenant_new(struct orchd *o, const struct object_kind *kind,
 {
 	struct tenants *all = &o->tenants;
 	struct tenant *t;
+	unsigned int i;
 
 	if (tenant_by_id(all, row->id) != NULL ||
 	    tenant_by_name(all, row->name) != NULL ||
@@ -53,6 +54,8 @@ tenant_new(struct orchd *o, const struct object_kind *kind,
 	t->row = *row;
 	t->row.spec = (struct store_doc){ 0 };
 	t->told_seq = row->last_seq;
+	for (i = 0; i < GATES; i++)
+		line_init(&t->line[i], &t->want.weight);
 	(void)RB_INSERT(tenant_id_tree, &all->by_id, t);
 	(void)RB_INSERT(tenant_name_tree, &all->by_name, t);
 	if (strcmp(row->name, TENANT_DEFAULT) == 0)

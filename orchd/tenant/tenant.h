@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "common/tree.h"
+#include "orchd/object/gate.h"
 #include "orchd/object/object.h"
 #include "orchd/store.h"
 #include "orchd/tenant/member.h"
@@ -26,6 +27,7 @@ struct amounts {
 struct tenant_state {
 	bool suspended; /* its members may only look */
 	bool deleting;
+	uint32_t weight; /* of its turns (gate.h) */
 	int64_t created_ns;
 	struct amounts quota; /* 0: none of its own */
 	struct members members;
@@ -46,6 +48,7 @@ struct tenant {
 	struct tenant_state sent; /* what it was last given */
 	struct tenant_state kept; /* what it has */
 	struct amounts used; /* counted as it comes and goes */
+	struct line line[GATES]; /* its VMs that wait for their turns */
 	struct {
 		uint64_t left; /* thousandths of a request */
 		int64_t at_ms; /* of clock_ms() */

@@ -12,6 +12,7 @@
 #include "orchd/object/write.h"
 #include "orchd/orchd.h"
 #include "orchd/vm/vm.h"
+#include "orchd/who.h"
 
 static int
 cmp_vmid(const struct vm *a, const struct vm *b)
@@ -99,6 +100,16 @@ vm_queue_drop(struct vm *vm, uint64_t conn)
 		queue_drop(&vm->queue, conn);
 }
 
+struct line *
+vm_line(struct vm *vm, enum gate_id gate)
+{
+	struct orchd *o = vm->obj.orchd;
+
+	return who_role(&o->conf, vm->request.owner) == ROLE_ADMIN
+	    ? &o->host[gate]
+	    : &vm->obj.tenant->line[gate];
+}
+
 void
 vm_free(struct vm *vm)
 {
@@ -120,6 +131,7 @@ vm_free(struct vm *vm)
 	}
 	for (i = 0; i < vm->nparts; i++)
 		part_clear(&vm->part[i]);
+	seat_leave(&vm->seat);
 	if (vm->deadline != NULL)
 		event_free(vm->deadline);
 	wait_clear(&vm->obj);

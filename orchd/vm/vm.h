@@ -7,6 +7,7 @@
 
 #include "common/bucket.h"
 #include "common/tree.h"
+#include "orchd/object/gate.h"
 #include "orchd/object/object.h"
 #include "orchd/store.h"
 #include "orchd/vm/part.h"
@@ -92,6 +93,7 @@ struct vm {
 	bool retried; /* the boot watchdog had its one retry */
 	struct vm_grace grace;
 	struct event *deadline; /* of starting and stopping */
+	struct seat seat; /* among the starts, till it is ready */
 	unsigned int nparts;
 	struct part part[]; /* in the order they are made */
 };
@@ -120,6 +122,8 @@ bool vm_is_held_by(uint32_t kind);
 void vm_stream_end(struct vm *vm, struct share_who who, uint32_t kind);
 /* That connection waits for none of its streams any more; NULL is fine. */
 void vm_queue_drop(struct vm *vm, uint64_t conn);
+/* Where it stands at that gate: in its tenant's line, or the host's. */
+struct line *vm_line(struct vm *vm, enum gate_id gate);
 /* Takes it out of the trees; NULL is fine. */
 void vm_free(struct vm *vm);
 /* The part that it lives in. */

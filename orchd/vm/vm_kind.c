@@ -44,6 +44,14 @@ title(const struct object *obj)
 	return vm_of(obj)->row.name;
 }
 
+static void
+serve(struct object *obj)
+{
+	stream_serve(obj);
+	if (!object_settled(obj)) /* its turn would wait for the disk */
+		vm_give_back((struct vm *)obj);
+}
+
 /* --- to the store --- */
 
 static int
@@ -274,7 +282,7 @@ const struct object_kind vm_kind = {
 	.save = save,
 	.event = event,
 	.converge = vm_converge,
-	.serve = stream_serve,
+	.serve = serve,
 	.patience_ms = patience_ms,
 	.due = due,
 	.answer = answer,
