@@ -116,8 +116,8 @@ $(foreach t,$(THING_TESTS),$(eval UNIT_OBJ_$t := $(OBJECT_OBJ) \
 	$(B)/obj/tests/orchd/thing.o $(B)/obj/tests/suite/ev.o))
 $(foreach t,$(THING_TESTS),$(eval $(B)/unit/orchd/$t: $(UNIT_OBJ_$t)))
 TENANT_OBJ := $(call obj,$(addprefix orchd/tenant/,tenant.c member.c))
-UNIT_OBJ_gate_test := $(B)/obj/orchd/object/gate.o
-$(B)/unit/orchd/gate_test: $(UNIT_OBJ_gate_test)
+UNIT_OBJ_orchd_gate_test := $(B)/obj/orchd/object/gate.o
+$(B)/unit/orchd/orchd_gate_test: $(UNIT_OBJ_orchd_gate_test)
 UNIT_OBJ_tenant_test := $(TENANT_OBJ) $(call obj,tests/suite/ev.c \
 	$(addprefix orchd/object/,object.c wait.c gate.c))
 $(B)/unit/orchd/tenant_test: $(UNIT_OBJ_tenant_test)

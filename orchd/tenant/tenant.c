@@ -148,6 +148,7 @@ tenant_state_take(struct tenant_state *s, const struct tenant_spec *spec)
 	s->suspended = spec->suspended;
 	s->deleting = spec->deleting;
 	s->created_ns = spec->created_at;
+	s->weight = spec->weight > 0 ? spec->weight : TENANT_WEIGHT;
 	tenant_quotas_take(&s->quota, &spec->quotas);
 	return member_set_all(&s->members, &spec->members);
 }
@@ -164,6 +165,7 @@ tenant_state_give(const struct tenant_state *s, struct tenant_spec *spec)
 	spec->suspended = s->suspended;
 	spec->deleting = s->deleting;
 	spec->created_at = s->created_ns;
+	spec->weight = s->weight;
 	tenant_amounts_give(&s->quota, &spec->quotas);
 	for (i = 0; i < s->members.n; i++) {
 		m[i].kind = s->members.m[i].kind;
@@ -191,7 +193,7 @@ tenant_grows(const struct tenant *t)
 	const struct tenant_state *to = &t->want, *from = &t->kept;
 	unsigned int i;
 
-	if (from->suspended && !to->suspended)
+	if ((from->suspended && !to->suspended) || to->weight > from->weight)
 		return true;
 	for (i = 0; i < TENANT_AMOUNTS; i++) {
 		if (from->quota.n[i] != 0 &&

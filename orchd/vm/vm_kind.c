@@ -199,10 +199,30 @@ what_lacks(const struct object *obj)
 	return missing != NULL ? missing : "its helpers have not answered";
 }
 
+/* True: it waits for its turn, and was told so. */
+static bool
+late_for_turns(const struct vm *vm, const struct waiter *w)
+{
+	unsigned int before, has;
+
+	if (!object_settled(&vm->obj) || !seat_waits(&vm->seat, &before, &has))
+		return false;
+	answer_error(vm->obj.orchd, w->conn, w->id, 503,
+	    "vm %s is still %s: %u starts of %s%s go before it; it goes on by "
+	    "itself",
+	    vm->row.name, vm_fsm_state(vm->row.state), before + has,
+	    vm->seat.line->is_host ? "host admins" : "tenant ",
+	    vm->seat.line->is_host ? "" : vm->obj.tenant->row.name);
+	return true;
+}
+
 static void
 late(struct object *obj, const struct waiter *w)
 {
 	const struct vm *vm = vm_of(obj);
+
+	if (late_for_turns(vm, w))
+		return;
 
 	if (vm->rename[0] != '\0' && (WAITS(w->what) & RENAMES) != 0)
 		answer_error(obj->orchd, w->conn, w->id, 503,
