@@ -8,6 +8,7 @@
 #include "orchd/text.h"
 #include "orchd/vm/part.h"
 #include "orchd/vm/vm.h"
+#include "orchd/who.h"
 
 #define ASK_MS 15000 /* a helper that says nothing for so long is broken */
 #define PAUSE_MIN_MS 100
@@ -120,6 +121,17 @@ let_go(struct part *p)
 		p->kind->forget(p);
 }
 
+struct line *
+part_line(const struct part *p, enum gate_id gate)
+{
+	const struct vm *vm = p->vm;
+	struct orchd *o = orchd_of(p);
+
+	return who_role(&o->conf, vm->request.owner) == ROLE_ADMIN
+	    ? &o->host[gate]
+	    : &vm->obj.tenant->line[gate];
+}
+
 void
 part_ask(struct part *p, enum part_ask what)
 {
@@ -127,7 +139,7 @@ part_ask(struct part *p, enum part_ask what)
 	int r;
 
 	/* what ends or mends something goes before what begins */
-	if (!gate_ask(&o->gate[p->kind->gate], vm_line(p->vm, p->kind->gate),
+	if (!gate_ask(&o->gate[p->kind->gate], part_line(p, p->kind->gate),
 		&p->seat, &p->vm->obj, what != ASK_MAKE))
 		return;
 	p->ask = what;

@@ -86,6 +86,8 @@ void part_init(struct part *p, const struct part_kind *kind, struct vm *vm,
 void part_clear(struct part *p);
 /* A question is under way, or it pauses after one that failed. */
 bool part_busy(const struct part *p);
+/* Where its VM stands at that gate: in its tenant's line, or the host's. */
+struct line *part_line(const struct part *p, enum gate_id gate);
 /* Asks its helper, not while it is busy; where it has to wait for its turn its
  * VM is woken when that comes, and asks again if it is still for it. */
 void part_ask(struct part *p, enum part_ask what);

@@ -12,7 +12,6 @@
 #include "orchd/object/write.h"
 #include "orchd/orchd.h"
 #include "orchd/vm/vm.h"
-#include "orchd/who.h"
 
 static int
 cmp_vmid(const struct vm *a, const struct vm *b)
@@ -98,16 +97,6 @@ vm_queue_drop(struct vm *vm, uint64_t conn)
 {
 	if (vm != NULL)
 		queue_drop(&vm->queue, conn);
-}
-
-struct line *
-vm_line(struct vm *vm, enum gate_id gate)
-{
-	struct orchd *o = vm->obj.orchd;
-
-	return who_role(&o->conf, vm->request.owner) == ROLE_ADMIN
-	    ? &o->host[gate]
-	    : &vm->obj.tenant->line[gate];
 }
 
 void

@@ -122,8 +122,6 @@ bool vm_is_held_by(uint32_t kind);
 void vm_stream_end(struct vm *vm, struct share_who who, uint32_t kind);
 /* That connection waits for none of its streams any more; NULL is fine. */
 void vm_queue_drop(struct vm *vm, uint64_t conn);
-/* Where it stands at that gate: in its tenant's line, or the host's. */
-struct line *vm_line(struct vm *vm, enum gate_id gate);
 /* Takes it out of the trees; NULL is fine. */
 void vm_free(struct vm *vm);
 /* The part that it lives in. */

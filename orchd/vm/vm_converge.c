@@ -197,7 +197,7 @@ static bool
 may_start(struct vm *vm)
 {
 	return gate_ask(&vm->obj.orchd->gate[GATE_START],
-	    vm_line(vm, GATE_START), &vm->seat, &vm->obj, false);
+	    part_line(vm_life(vm), GATE_START), &vm->seat, &vm->obj, false);
 }
 
 /* One part after the other, each when those before it are there. */
@@ -241,7 +241,7 @@ start(struct vm *vm)
 		clear_up(vm, life);
 	else { /* launchd tells what becomes of it */
 		gate_hold(&vm->obj.orchd->gate[GATE_START],
-		    vm_line(vm, GATE_START), &vm->seat);
+		    part_line(vm_life(vm), GATE_START), &vm->seat);
 		deadline_set(vm, vm->obj.orchd->conf.ready_ms);
 	}
 }
