@@ -119,16 +119,15 @@ static const struct store_load loader = { load_vm, load_broken, load_idem,
 static void
 gates_set(struct orchd *o)
 {
-	unsigned int i, starts = GATE_STARTS_MIN;
+	unsigned int i, n = 1;
 	cpu_set_t cpus;
 
 	/* before the filter, which does not let it ask */
-	if (sched_getaffinity(0, sizeof(cpus), &cpus) == 0 &&
-	    GATE_STARTS_CPU * (unsigned int)CPU_COUNT(&cpus) > starts)
-		starts = GATE_STARTS_CPU * (unsigned int)CPU_COUNT(&cpus);
+	if (sched_getaffinity(0, sizeof(cpus), &cpus) == 0)
+		n = (unsigned int)CPU_COUNT(&cpus);
 	gate_init(&o->gate[GATE_NET], GATE_ASKS);
 	gate_init(&o->gate[GATE_LAUNCH], GATE_ASKS);
-	gate_init(&o->gate[GATE_START], starts);
+	gate_init(&o->gate[GATE_START], n * GATE_STARTS_CPU);
 	for (i = 0; i < GATES; i++)
 		line_init(&o->host[i], NULL);
 }

@@ -46,14 +46,14 @@ may(const struct gate *g, const struct line *l)
 	const unsigned int kept =
 	    g->of_host < g->kept ? g->kept - g->of_host : 0;
 
+	if (!RULE(GATE_SHARE))
+		return true;
 	if (l->is_host) {
 		if (kept > 0 && RULE(GATE_HOST))
 			return left > 0;
 		own -= g->kept < own ? g->kept : own;
 	} else if (RULE(GATE_HOST))
 		left -= kept < left ? kept : left;
-	if (!RULE(GATE_SHARE))
-		return left > 0;
 	/* the last is for somebody who has none */
 	return left > (own > 0) && own / weight_of(l) < left;
 }

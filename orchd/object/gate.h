@@ -26,9 +26,9 @@ enum gate_id { GATE_NET, GATE_LAUNCH, GATE_START, GATES };
 /* Of questions to one helper: what is under way hides the way there and back.
  */
 #define GATE_ASKS 32
-/* Starts under way: what keeps that many processors busy, twice. */
-#define GATE_STARTS_CPU 4
-#define GATE_STARTS_MIN 8
+/* Of starts, for each processor: one tenant alone keeps all of them busy, and
+ * takes less than half of them from one who comes later. */
+#define GATE_STARTS_CPU 3
 /* Of all places, for the host's own. */
 #define GATE_KEPT 8
 
