@@ -211,6 +211,8 @@ main(int argc, char *argv[], char *envp[])
 	o.listed[SHARE_ADMIN] = o.conf.nadmins + 1; /* and root */
 	share_init(&o.temporaries, o.conf.max_vms, o.listed);
 	share_init(&o.logs, LOGS_MAX, o.listed);
+	share_divide(&o.temporaries, &o.tenants.is_divided);
+	share_divide(&o.logs, &o.tenants.is_divided);
 	tenants_init(&o.tenants);
 	gates_set(&o);
 	TAILQ_INIT(&o.vms.list);
@@ -221,6 +223,7 @@ main(int argc, char *argv[], char *envp[])
 	TAILQ_INIT(&o.conns.parked);
 	RB_INIT(&o.asks);
 	passing_init(&o.passing, o.conf.max_conns, o.listed);
+	share_divide(&o.passing.share, &o.tenants.is_divided);
 	RB_INIT(&o.idems.tree);
 	TAILQ_INIT(&o.idems.age);
 

@@ -265,7 +265,7 @@ static void
 identify(struct conn *c)
 {
 	c->role = access_kind(c);
-	c->who = who_shares(&c->orchd->conf, c->creds.uid);
+	c->who = who_shares(&c->orchd->conf, c->creds.uid, access_tenant(c));
 	c->room = c->role == ROLE_ADMIN ? ROOM_API_ADMIN : ROOM_API;
 }
 
@@ -325,6 +325,8 @@ conn_start(struct orchd *o, int sock, struct conn *c, char why[BUSY_TEXT_MAX])
 		.uid = c->creds.uid,
 		.role = c->role,
 		.share = c->who.kind,
+		.divided = o->tenants.is_divided,
+		.tenant = c->who.tenant,
 	};
 	int r;
 
@@ -442,6 +444,7 @@ conn_listen(struct orchd *o, int sock)
 	    event_new(o->base, sock, EV_READ | EV_PERSIST, on_accept, o);
 	o->conns.accept_pause = evtimer_new(o->base, on_accept_again, o);
 	share_out(&o->conns, o->conf.max_conns, o->listed);
+	share_divide(&o->conns.share, &o->tenants.is_divided);
 	o->conns.hup = event_new(
 	    o->base, o->conns.hup_epoll, EV_READ | EV_PERSIST, on_hup, o);
 	if (o->conns.accept == NULL || o->conns.accept_pause == NULL ||

@@ -32,6 +32,7 @@ tenants_init(struct tenants *all)
 	RB_INIT(&all->by_name);
 	all->by_default = NULL;
 	all->n = 0;
+	all->is_divided = false;
 	all->last_id = 0;
 	all->change = 1;
 }
@@ -60,7 +61,7 @@ tenant_new(struct orchd *o, const struct object_kind *kind,
 	(void)RB_INSERT(tenant_name_tree, &all->by_name, t);
 	if (strcmp(row->name, TENANT_DEFAULT) == 0)
 		all->by_default = t;
-	all->n++;
+	all->is_divided = ++all->n > 1;
 	if (all->last_id < row->id)
 		all->last_id = row->id;
 	return t;
@@ -75,7 +76,7 @@ tenant_free(struct tenant *t)
 	(void)RB_REMOVE(tenant_name_tree, &all->by_name, t);
 	if (all->by_default == t)
 		all->by_default = NULL;
-	all->n--;
+	all->is_divided = --all->n > 1;
 	all->change++;
 	wait_clear(&t->obj);
 	write_clear(&t->obj);

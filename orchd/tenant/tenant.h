@@ -61,6 +61,7 @@ struct tenants {
 	struct tenant_name_tree by_name;
 	struct tenant *by_default; /* TENANT_DEFAULT; NULL till it is read */
 	unsigned int n;
+	bool is_divided; /* what is shared: there are several (share.h) */
 	int64_t last_id;
 	uint64_t change; /* counts: who is in which may be another */
 };
