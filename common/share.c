@@ -186,11 +186,30 @@ share_give(struct share *s, struct share_who who, uint64_t n)
 }
 
 void
+share_tenant_words(
+    const struct share *s, struct share_who who, char ret[SHARE_TENANT_MAX])
+{
+	const struct share_part *p;
+	uint64_t n = 0;
+
+	ret[0] = '\0';
+	if (!is_divided(s, who))
+		return;
+	LIST_FOREACH (p, &s->parts, entry)
+		if (p->who.tenant == who.tenant && p->who.kind != SHARE_ADMIN)
+			n += p->n;
+	(void)snprintf(ret, SHARE_TENANT_MAX, ", your tenant %" PRIu64, n);
+}
+
+void
 share_words(
     const struct share *s, struct share_who who, char ret[SHARE_WORDS_MAX])
 {
+	char tenant[SHARE_TENANT_MAX];
+
+	share_tenant_words(s, who, tenant);
 	(void)snprintf(ret, SHARE_WORDS_MAX,
-	    "your user has %" PRIu64 " of them, all users together have at "
+	    "your user has %" PRIu64 " of them%s, all users together have at "
 	    "most %" PRIu64 ", and some are kept for others",
-	    share_has(s, who), s->total);
+	    share_has(s, who), tenant, s->total);
 }

@@ -69,6 +69,10 @@ void share_give(struct share *s, struct share_who who, uint64_t n);
 uint64_t share_has(const struct share *s, struct share_who who);
 /* Why there is no more for it, for a person: what it has, of how many. */
 #define SHARE_WORDS_MAX 200
+#define SHARE_TENANT_MAX 48
+/* What his tenant has, too, where that is what counts: ", your tenant 7". */
+void share_tenant_words(
+    const struct share *s, struct share_who who, char ret[SHARE_TENANT_MAX]);
 void share_words(
     const struct share *s, struct share_who who, char ret[SHARE_WORDS_MAX]);
 

@@ -296,10 +296,12 @@ admit(struct conn *c, char why[BUSY_TEXT_MAX])
 	struct share *s = share_of(c);
 	const int r = share_take(s, c->who, 1);
 	const unsigned long long has = share_has(s, c->who), all = s->total;
+	char tenant[SHARE_TENANT_MAX];
 
 	c->is_counted = r == 0;
 	if (r == 0 || !RULE(CONN_SHARE))
 		return 0;
+	share_tenant_words(s, c->who, tenant);
 	if (c->role == ROLE_NONE)
 		(void)snprintf(why, BUSY_TEXT_MAX,
 		    "too many connections of users that are not listed in "
@@ -308,10 +310,10 @@ admit(struct conn *c, char why[BUSY_TEXT_MAX])
 		    has, all);
 	else
 		(void)snprintf(why, BUSY_TEXT_MAX,
-		    "too many connections: your user has %llu, all together "
+		    "too many connections: your user has %llu%s, all together "
 		    "have at most %llu (max_connections), and some are kept "
 		    "for others: close some or try again shortly",
-		    has, all);
+		    has, tenant, all);
 	return -EBUSY;
 }
 

@@ -18,6 +18,12 @@ admin(uint32_t uid)
 	return (struct share_who){ uid, SHARE_ADMIN, 0 };
 }
 
+static struct share_who
+member(uint32_t uid, int64_t tenant)
+{
+	return (struct share_who){ uid, SHARE_MEMBER, tenant };
+}
+
 /* How many more one by one until it is refused. */
 static uint64_t
 grab(struct share *s, struct share_who who)
@@ -176,6 +182,7 @@ test_memory(void)
 static void
 test_words(void)
 {
+	static const bool divided = true;
 	char text[SHARE_WORDS_MAX];
 	struct share s;
 
@@ -186,15 +193,17 @@ test_words(void)
 	    "your user has 3 of them, all users together have at most 10, and "
 	    "some are kept for others");
 	share_clear(&s);
+	s.divided = &divided;
+	t_eq(share_take(&s, member(7, 5), 1), 0);
+	t_eq(share_take(&s, member(8, 5), 1), 0);
+	share_words(&s, member(7, 5), text);
+	t_str(text,
+	    "your user has 1 of them, your tenant 2, all users together have "
+	    "at most 10, and some are kept for others");
+	share_clear(&s);
 	s.total = UINT64_MAX; /* all of it, whatever the numbers */
 	share_words(&s, user(1), text);
 	t_true(strstr(text, "kept for others") != NULL);
-}
-
-static struct share_who
-member(uint32_t uid, int64_t tenant)
-{
-	return (struct share_who){ uid, SHARE_MEMBER, tenant };
 }
 
 /* However many are in a tenant, it leaves as much to the others as it takes,
