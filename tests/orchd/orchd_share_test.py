@@ -118,7 +118,8 @@ def tenants():
         assert "your tenant" in said[0], said[0]
         crowd(l, 0, 10)
         assert len(of_uid(l, 0)) >= 5
-    KEPT.clear()
+        KEPT.clear()
+        l.conns.clear()
 
 
 def stream(l, uid, kind=STREAM_EXEC):
