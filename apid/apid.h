@@ -161,6 +161,7 @@ struct apid {
 	struct share held; /* bytes, of callers with a role */
 	struct share strangers; /* bytes, of all others */
 	struct share asks; /* questions to orchd */
+	bool divided; /* both, among tenants: as orchd said last */
 	int status; /* what the process exits with */
 };
 

@@ -9,6 +9,7 @@
 #include "cli/out.h"
 #include "cli/size.h"
 #include "cli/tenant.h"
+#include "common/num.h"
 #include "common/util.h"
 
 #define NUMBER_MAX 24
@@ -18,6 +19,7 @@ struct said {
 	bool suspend, resume, force;
 	struct tenant_amounts quotas;
 	struct objs members;
+	uint32_t weight; /* 0: it does not */
 };
 
 /* --- what is shown --- */
@@ -105,11 +107,12 @@ show_one(const struct cli *c, const struct tenant_view *t, struct err *e)
 
 	if (c->json)
 		return out_obj(stdout, &tenant_table, t, e);
-	(void)snprintf(line, sizeof(line), "%s: %s; you: %s", t->name,
+	(void)snprintf(line, sizeof(line), "%s: %s; you: %s; weight %u",
+	    t->name,
 	    t->status == TENANT_SUSPENDED      ? "suspended"
 		: t->status == TENANT_DELETING ? "being deleted"
 					       : "active",
-	    tenant_role_names[t->role]);
+	    tenant_role_names[t->role], t->weight);
 	out_line(stdout, line);
 	out_line(stdout, "");
 	if ((r = show_amounts(t)) == 0 && t->members.count > 0) {
@@ -123,13 +126,13 @@ static int
 show_list(const struct cli *c, const struct objs *list, struct err *e)
 {
 	static const char *const heads[] = { "NAME", "STATUS", "YOU", "VMS",
-		"CPUS", "MEMORY", "MEMBERS" };
+		"CPUS", "MEMORY", "MEMBERS", "WEIGHT" };
 	static const char *const states[] = { "active", "suspended",
 		"deleting" };
 	const struct tenant_view *t = list->items;
 	struct out_table *out;
 	char vms[NUMBER_MAX], cpus[NUMBER_MAX], mem[NUMBER_MAX],
-	    members[NUMBER_MAX];
+	    members[NUMBER_MAX], weight[NUMBER_MAX];
 	uint32_t i;
 	int r;
 
@@ -142,9 +145,11 @@ show_list(const struct cli *c, const struct objs *list, struct err *e)
 		amount(cpus, t[i].used.cpus, false);
 		amount(mem, t[i].used.memory_mb, true);
 		amount(members, t[i].members.count, false);
+		amount(weight, t[i].weight, false);
 		r = out_table_row(out,
 		    (const char *[]){ t[i].name, states[t[i].status],
-			tenant_role_names[t[i].role], vms, cpus, mem, members },
+			tenant_role_names[t[i].role], vms, cpus, mem, members,
+			weight },
 		    nitems(heads));
 	}
 	r = print(out, r);
@@ -199,9 +204,12 @@ do_create(struct cli *c, const char *name, const struct said *s, struct err *e)
 {
 	struct tenant_create rq = { .suspended = s->suspend,
 		.quotas = s->quotas,
-		.members = s->members };
+		.members = s->members,
+		.weight = s->weight };
 	struct tenant_view t = { 0 };
 
+	if (s->weight > 0)
+		rq.has |= TABLE_HAS(TENANT_CREATE_WEIGHT);
 	if (strlen(name) >= sizeof(rq.name))
 		return err_set(
 		    e, -EINVAL, "%.64s...: too long for a name", name);
@@ -214,9 +222,12 @@ do_set(struct cli *c, const char *name, const struct said *s, struct err *e)
 {
 	struct tenant_change rq = { .suspended = s->suspend,
 		.quotas = s->quotas,
-		.members = s->members };
+		.members = s->members,
+		.weight = s->weight };
 	struct tenant_view t = { 0 };
 
+	if (s->weight > 0)
+		rq.has |= TABLE_HAS(TENANT_CHANGE_WEIGHT);
 	if (s->suspend || s->resume)
 		rq.has |= TABLE_HAS(TENANT_CHANGE_SUSPENDED);
 	if (s->quotas.has != 0)
@@ -243,7 +254,7 @@ do_rm(struct cli *c, const char *name, const struct said *s, struct err *e)
 
 /* --- the command line --- */
 
-enum { O_QUOTA = OPT_FIRST, O_USER, O_GROUP, O_SUSPEND, O_RESUME };
+enum { O_QUOTA = OPT_FIRST, O_USER, O_GROUP, O_WEIGHT, O_SUSPEND, O_RESUME };
 
 static const struct verb {
 	const char *name;
@@ -285,6 +296,19 @@ add_member(struct said *s, const char *text, uint8_t kind, struct err *e)
 	return tenant_member(text, kind, &m[s->members.count++], e);
 }
 
+static int
+set_weight(struct said *s, const char *text, struct err *e)
+{
+	long long v;
+
+	if (num_parse(text, 1, TENANT_WEIGHT_MAX, &v) < 0)
+		return err_set(e, -EINVAL,
+		    "--weight %.40s: it is a number, 1 to %d", text,
+		    TENANT_WEIGHT_MAX);
+	s->weight = (uint32_t)v;
+	return 0;
+}
+
 /* One option: 0, what opt_next() said, or OPT_BAD. */
 static int
 take(struct cli *c, struct said *s, int opt)
@@ -313,6 +337,9 @@ take(struct cli *c, struct said *s, int opt)
 	case O_GROUP:
 		r = add_member(s, optarg, MEMBER_GROUP, &e);
 		break;
+	case O_WEIGHT:
+		r = set_weight(s, optarg, &e);
+		break;
 	default:
 		return opt;
 	}
@@ -334,7 +361,7 @@ run(struct cli *c, const struct verb *v, int argc, char *argv[],
 		    n < v->least ? "which one?" : "too many names");
 	if (!v->sets &&
 	    (s->quotas.has != 0 || s->members.count > 0 || s->suspend ||
-		s->resume))
+		s->resume || s->weight > 0))
 		return cli_usage(c,
 		    "tenant %s changes nothing: `mews tenant set` does",
 		    v->name);
@@ -350,6 +377,7 @@ cmd_tenant(struct cli *c, int argc, char *argv[])
 		{ "quota", required_argument, NULL, O_QUOTA },
 		{ "user", required_argument, NULL, O_USER },
 		{ "group", required_argument, NULL, O_GROUP },
+		{ "weight", required_argument, NULL, O_WEIGHT },
 		{ "suspend", no_argument, NULL, O_SUSPEND },
 		{ "resume", no_argument, NULL, O_RESUME },
 		OPT_COMMON,

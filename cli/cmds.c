@@ -180,7 +180,7 @@ const struct cmd cmds[] = {
 	    "       mews tenant show [NAME]\n"
 	    "       mews tenant create|set [--quota WHAT=N]...\n"
 	    "           [--user USER[:ROLE]]... [--group GROUP[:ROLE]]...\n"
-	    "           [--suspend|--resume] NAME\n"
+	    "           [--weight N] [--suspend|--resume] NAME\n"
 	    "       mews tenant rm [-f] NAME",
 	    "Says who is in a tenant, and what that may have",
 	    "  --quota WHAT=N[,WHAT=N]...  the most that it may have; 0: as much as\n"
@@ -189,6 +189,8 @@ const struct cmd cmds[] = {
 	    "                    logs), readers (of events); requests a second\n"
 	    "  --user, --group NAME[:ROLE]  comes, or has another role: viewer,\n"
 	    "                    operator (default), admin; none: goes\n"
+	    "  --weight N        1 (as it comes) to 100: its turns for one of a tenant\n"
+	    "                    of weight 1, where both wait to start VMs\n"
 	    "  --suspend, --resume  its members may only look; and do as before\n"
 	    "  -f, --force       rm: with all that it has\n"
 	    "\n"

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "common/share.h"
+#include "common/util.h"
 
 struct share_part {
 	LIST_ENTRY(share_part) entry;
@@ -35,8 +36,15 @@ share_init(struct share *s, uint64_t total, const uint32_t listed[SHARE_LISTED])
 	    s->kept[SHARE_ADMIN] * listed[SHARE_ADMIN];
 	s->is_scarce = (listed[SHARE_USER] > 0 && s->kept[SHARE_USER] == 0) ||
 	    (listed[SHARE_ADMIN] > 0 && s->kept[SHARE_ADMIN] == 0);
+	s->divided = NULL;
 	s->taken = 0;
 	LIST_INIT(&s->parts);
+}
+
+void
+share_divide(struct share *s, const bool *divided)
+{
+	s->divided = divided;
 }
 
 void
@@ -57,7 +65,8 @@ find(const struct share *s, struct share_who who)
 	struct share_part *p;
 
 	LIST_FOREACH (p, &s->parts, entry)
-		if (p->who.uid == who.uid && p->who.kind == who.kind)
+		if (p->who.uid == who.uid && p->who.kind == who.kind &&
+		    p->who.tenant == who.tenant)
 			return p;
 	return NULL;
 }
@@ -77,6 +86,36 @@ of_common(const struct share *s, struct share_who who, uint64_t n)
 	return n > s->kept[who.kind] ? n - s->kept[who.kind] : 0;
 }
 
+static bool
+is_divided(const struct share *s, struct share_who who)
+{
+	return s->divided != NULL && *s->divided && who.kind != SHARE_ADMIN &&
+	    RULE(SHARE_TENANT);
+}
+
+/* What all callers of a tenant have of what is common. */
+static uint64_t
+of_tenant(const struct share *s, int64_t tenant)
+{
+	const struct share_part *p;
+	uint64_t sum = 0;
+
+	LIST_FOREACH (p, &s->parts, entry)
+		if (p->who.tenant == tenant && p->who.kind != SHARE_ADMIN)
+			sum += of_common(s, p->who, p->n);
+	return sum;
+}
+
+/* It is for its tenant, and of that for him, to have so much more. */
+static bool
+is_due(const struct share *s, struct share_who who, uint64_t gets,
+    uint64_t more, uint64_t left)
+{
+	const uint64_t has = of_tenant(s, who.tenant);
+
+	return has <= left && more <= left - has && gets <= left - has;
+}
+
 /* What of the common part n more would take from it; -EBUSY: there is not so
  * much, or it is not for who has so much already. */
 static int
@@ -91,8 +130,11 @@ would_take(
 		return -EBUSY;
 	had = of_common(s, who, has);
 	gets = of_common(s, who, has + n);
-	if (gets - had > left ||
-	    ((s->is_scarce || who.kind == SHARE_MEMBER) && gets > left))
+	if (gets - had > left)
+		return -EBUSY;
+	if (is_divided(s, who)
+		? gets > had && !is_due(s, who, gets, gets - had, left)
+		: (s->is_scarce || who.kind == SHARE_MEMBER) && gets > left)
 		return -EBUSY;
 	*ret = gets - had;
 	return 0;
@@ -144,11 +186,30 @@ share_give(struct share *s, struct share_who who, uint64_t n)
 }
 
 void
+share_tenant_words(
+    const struct share *s, struct share_who who, char ret[SHARE_TENANT_MAX])
+{
+	const struct share_part *p;
+	uint64_t n = 0;
+
+	ret[0] = '\0';
+	if (!is_divided(s, who))
+		return;
+	LIST_FOREACH (p, &s->parts, entry)
+		if (p->who.tenant == who.tenant && p->who.kind != SHARE_ADMIN)
+			n += p->n;
+	(void)snprintf(ret, SHARE_TENANT_MAX, ", your tenant %" PRIu64, n);
+}
+
+void
 share_words(
     const struct share *s, struct share_who who, char ret[SHARE_WORDS_MAX])
 {
+	char tenant[SHARE_TENANT_MAX];
+
+	share_tenant_words(s, who, tenant);
 	(void)snprintf(ret, SHARE_WORDS_MAX,
-	    "your user has %" PRIu64 " of them, all users together have at "
+	    "your user has %" PRIu64 " of them%s, all users together have at "
 	    "most %" PRIu64 ", and some are kept for others",
-	    share_has(s, who), s->total);
+	    share_has(s, who), tenant, s->total);
 }

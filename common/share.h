@@ -14,6 +14,10 @@
  *
  * Where more callers are listed than something can be kept for, a caller gets
  * more of what is common only while more is left of it than it has itself.
+ *
+ * Where there are tenants, what is common is divided among them first: one gets
+ * more of it only while more is left than all callers of it have together, and
+ * a caller only while he has less than that is more.
  */
 enum share_kind {
 	SHARE_USER, /* that mews.conf lists */
@@ -24,10 +28,11 @@ enum share_kind {
 };
 #define SHARE_LISTED SHARE_MEMBER /* kinds that mews.conf lists */
 
-/* A caller: all that comes from one uid. */
+/* A caller: all that comes from one uid, of a tenant where it has no other. */
 struct share_who {
 	uint32_t uid;
 	enum share_kind kind;
+	int64_t tenant; /* that he is of; an admin is of none */
 };
 
 struct share_part;
@@ -38,6 +43,7 @@ struct share {
 	uint64_t common; /* what is kept for nobody */
 	uint64_t taken; /* of common */
 	bool is_scarce; /* there are callers for whom nothing is kept */
+	const bool *divided; /* among tenants, now; NULL: never */
 	struct share_parts parts; /* of those that have something: no more
 				     than total */
 };
@@ -49,6 +55,8 @@ struct share {
 /* listed: how many callers of each kind there can be. */
 void share_init(
     struct share *s, uint64_t total, const uint32_t listed[SHARE_LISTED]);
+/* Among tenants while *divided, which stays where it is. */
+void share_divide(struct share *s, const bool *divided);
 /* Forgets all; s may be zero. */
 void share_clear(struct share *s);
 /* Would share_take() have that for it now? */
@@ -60,7 +68,11 @@ void share_give(struct share *s, struct share_who who, uint64_t n);
 /* What that caller has. */
 uint64_t share_has(const struct share *s, struct share_who who);
 /* Why there is no more for it, for a person: what it has, of how many. */
-#define SHARE_WORDS_MAX 160
+#define SHARE_WORDS_MAX 200
+#define SHARE_TENANT_MAX 48
+/* What his tenant has, too, where that is what counts: ", your tenant 7". */
+void share_tenant_words(
+    const struct share *s, struct share_who who, char ret[SHARE_TENANT_MAX]);
 void share_words(
     const struct share *s, struct share_who who, char ret[SHARE_WORDS_MAX]);
 

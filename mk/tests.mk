@@ -109,15 +109,17 @@ UNIT_LIBS_idem_test := -lmd
 $(B)/unit/orchd/idem_test: $(UNIT_OBJ_idem_test)
 
 # orchd's turn, without store and helpers: the tests play them.
-OBJECT_OBJ := $(call obj,$(addprefix orchd/object/,object.c wait.c write.c) \
-	tests/orchd/played_audit.c)
+OBJECT_OBJ := $(call obj,$(addprefix orchd/object/,object.c wait.c write.c \
+	gate.c) tests/orchd/played_audit.c)
 THING_TESTS := write_test write_fails_test wait_test
 $(foreach t,$(THING_TESTS),$(eval UNIT_OBJ_$t := $(OBJECT_OBJ) \
 	$(B)/obj/tests/orchd/thing.o $(B)/obj/tests/suite/ev.o))
 $(foreach t,$(THING_TESTS),$(eval $(B)/unit/orchd/$t: $(UNIT_OBJ_$t)))
 TENANT_OBJ := $(call obj,$(addprefix orchd/tenant/,tenant.c member.c))
+UNIT_OBJ_orchd_gate_test := $(B)/obj/orchd/object/gate.o
+$(B)/unit/orchd/orchd_gate_test: $(UNIT_OBJ_orchd_gate_test)
 UNIT_OBJ_tenant_test := $(TENANT_OBJ) $(call obj,tests/suite/ev.c \
-	$(addprefix orchd/object/,object.c wait.c))
+	$(addprefix orchd/object/,object.c wait.c gate.c))
 $(B)/unit/orchd/tenant_test: $(UNIT_OBJ_tenant_test)
 VM_TESTS := vm_converge_test vm_facts_test vm_part_test vm_temporary_test
 $(foreach t,$(VM_TESTS),$(eval UNIT_OBJ_$t := $(OBJECT_OBJ) $(call obj, \

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -117,6 +118,23 @@ load_tenant(void *arg, const struct tenant_row *row, struct err *e)
 static const struct store_load loader = { load_vm, load_broken, load_idem,
 	load_tenant };
 
+/* Turns at what tenants share. */
+static void
+gates_set(struct orchd *o)
+{
+	unsigned int i, n = 1;
+	cpu_set_t cpus;
+
+	/* before the filter, which does not let it ask */
+	if (sched_getaffinity(0, sizeof(cpus), &cpus) == 0)
+		n = (unsigned int)CPU_COUNT(&cpus);
+	gate_init(&o->gate[GATE_NET], GATE_ASKS);
+	gate_init(&o->gate[GATE_LAUNCH], GATE_ASKS);
+	gate_init(&o->gate[GATE_START], n * GATE_STARTS_CPU);
+	for (i = 0; i < GATES; i++)
+		line_init(&o->host[i], NULL);
+}
+
 static void
 on_sigterm(int sig, short what, void *arg)
 {
@@ -208,7 +226,10 @@ main(int argc, char *argv[], char *envp[])
 	o.listed[SHARE_ADMIN] = o.conf.nadmins + 1; /* and root */
 	share_init(&o.temporaries, o.conf.max_vms, o.listed);
 	share_init(&o.logs, LOGS_MAX, o.listed);
+	share_divide(&o.temporaries, &o.tenants.is_divided);
+	share_divide(&o.logs, &o.tenants.is_divided);
 	tenants_init(&o.tenants);
+	gates_set(&o);
 	TAILQ_INIT(&o.vms.list);
 	TAILQ_INIT(&o.vms.renames);
 	RB_INIT(&o.vms.by_vmid);
@@ -218,6 +239,7 @@ main(int argc, char *argv[], char *envp[])
 	TAILQ_INIT(&o.conns.parked);
 	RB_INIT(&o.asks);
 	passing_init(&o.passing, o.conf.max_conns, o.listed);
+	share_divide(&o.passing.share, &o.tenants.is_divided);
 	RB_INIT(&o.idems.tree);
 	TAILQ_INIT(&o.idems.age);
 

@@ -9,6 +9,7 @@
 #include "orchd/link/link.h"
 #include "orchd/link/link_net.h"
 #include "orchd/link/passing.h"
+#include "orchd/object/gate.h"
 #include "orchd/object/idem.h"
 #include "orchd/object/object.h"
 #include "orchd/store.h"
@@ -51,6 +52,8 @@ struct orchd {
 	struct tenants tenants;
 	struct objects objects;
 	struct vms vms;
+	struct gate gate[GATES]; /* to the helpers, and to starts */
+	struct line host[GATES]; /* at them, what host admins made */
 	struct share temporaries; /* of max_vms: VMs, by who made them */
 	struct share logs; /* of LOGS_MAX: of all VMs, being read */
 	struct idems idems;

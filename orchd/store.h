@@ -31,6 +31,8 @@ struct store_doc {
 	int32_t version; /* of the object */
 };
 
+/* The number of the default tenant, which every store has. */
+#define STORE_TENANT_DEFAULT 1
 /* Whose things are, and the last numbers given in it. */
 struct tenant_row {
 	int64_t id;

@@ -9,7 +9,8 @@ static const struct stored_step request_steps[] = {
 	{ 0 },
 };
 const struct stored stored_request = { &vm_create_table, 4, request_steps };
-const struct stored stored_tenant = { &tenant_spec_table, 1, NULL };
+/* 2: its weight */
+const struct stored stored_tenant = { &tenant_spec_table, 2, NULL };
 const struct stored stored_audit = { &audit_entry_table, 1, NULL };
 /* 2: a status more; 3: VM_RENAMED */
 const struct stored stored_event = { &event_table, 3, NULL };

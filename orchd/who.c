@@ -1,5 +1,6 @@
 #include <stdbool.h>
 
+#include "orchd/store.h"
 #include "orchd/who.h"
 #include "proto/orch.h"
 
@@ -25,11 +26,17 @@ who_role(const struct orchd_conf *conf, uid_t uid)
 }
 
 struct share_who
-who_shares(const struct orchd_conf *conf, uid_t uid)
+who_shares(const struct orchd_conf *conf, uid_t uid, int64_t tenant)
 {
 	static const enum share_kind kinds[] = { [ROLE_NONE] = SHARE_MEMBER,
 		[ROLE_USER] = SHARE_USER,
 		[ROLE_ADMIN] = SHARE_ADMIN };
 
-	return (struct share_who){ uid, kinds[who_role(conf, uid)] };
+	const enum share_kind kind = kinds[who_role(conf, uid)];
+
+	return (struct share_who){ .uid = uid,
+		.kind = kind,
+		.tenant = kind == SHARE_ADMIN ? 0
+		    : kind == SHARE_USER      ? STORE_TENANT_DEFAULT
+					      : tenant };
 }

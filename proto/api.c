@@ -21,7 +21,8 @@ api_caller_check(const void *p)
 	struct api_caller v;
 
 	LOAD(v, p);
-	return v.conn != 0 && v.role <= ROLE_ADMIN && v.share < SHARE_KINDS
+	return v.conn != 0 && v.role <= ROLE_ADMIN && v.share < SHARE_KINDS &&
+		v.divided <= 1
 	    ? 0
 	    : -EINVAL;
 }

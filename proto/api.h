@@ -65,7 +65,9 @@ struct api_caller {
 	uint32_t uid;
 	uint32_t role; /* enum api_role */
 	uint32_t share; /* enum share_kind */
-	uint32_t pad;
+	uint32_t
+	    divided; /* 1: there are tenants, and what is shared is theirs */
+	int64_t tenant; /* his number, by which it is; 0: none */
 };
 
 #define API_VARS_MAX 2 /* variables of a path */

@@ -326,6 +326,9 @@ _Static_assert(
 		    .sub = &tenant_amounts_table,                      \
 		    .doc = "the most that it may have; 0: as the host" \
 	}
+#define WEIGHT_TEXT                                                          \
+	"its turns for one of a tenant of weight 1, where they wait for the" \
+	" same"
 #define SUSPENDED(T, fl)                                                      \
 	{                                                                     \
 		F_(T, suspended, FT_BOOL), .flags = (fl),                     \
@@ -339,6 +342,8 @@ static const struct field tenant_spec_fields[] = {
 	{ F_(S, created_at, FT_TIME), .flags = OMIT, .doc = "when created" },
 	QUOTAS(S),
 	MEMBERS(S, "who is in it"),
+	{ F_INTF(S, weight, OMIT), .max = TENANT_WEIGHT_MAX,
+	    .doc = WEIGHT_TEXT },
 };
 #undef S
 
@@ -349,6 +354,8 @@ static const struct field tenant_create_fields[] = {
 	SUSPENDED(C, OMIT),
 	QUOTAS(C),
 	MEMBERS(C, "who is in it"),
+	{ F_INTF(C, weight, FF_OPTIONAL), .min = 1, .max = TENANT_WEIGHT_MAX,
+	    .doc = WEIGHT_TEXT },
 };
 #undef C
 
@@ -359,6 +366,8 @@ static const struct field tenant_change_fields[] = {
 	    .sub = &tenant_amounts_table,
 	    .doc = "those that are given, 0: as the host" },
 	MEMBERS(C, "those that come, go or have another role"),
+	{ F_INTF(C, weight, FF_OPTIONAL), .min = 1, .max = TENANT_WEIGHT_MAX,
+	    .doc = WEIGHT_TEXT },
 };
 #undef C
 
@@ -380,6 +389,7 @@ static const struct field tenant_fields[] = {
 	{ F_(V, used, FT_OBJ), .sub = &tenant_amounts_table,
 	    .doc = "what it has of that" },
 	MEMBERS(V, "who is in it, but for those that mews.conf lists"),
+	{ F_INT(V, weight), .max = TENANT_WEIGHT_MAX, .doc = WEIGHT_TEXT },
 };
 #undef V
 

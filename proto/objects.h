@@ -344,6 +344,9 @@ struct tenant_amounts {
 	uint64_t readers;
 	uint64_t requests;
 };
+/* What a tenant's turns weigh against another's, and where nobody says. */
+#define TENANT_WEIGHT_MAX 100
+#define TENANT_WEIGHT 1
 #define TENANT_AMOUNT_MAX (INT64_C(1) << 40)
 /* One of them; NULL has none. */
 uint64_t *tenant_amount(struct tenant_amounts *a, enum tenant_amount which);
@@ -358,6 +361,7 @@ struct tenant_spec {
 	int64_t created_at; /* stored only */
 	struct tenant_amounts quotas;
 	struct objs members; /* struct tenant_member */
+	uint32_t weight; /* 0: TENANT_WEIGHT */
 };
 
 /* POST /api/v1/tenants */
@@ -367,7 +371,9 @@ struct tenant_create {
 	bool suspended;
 	struct tenant_amounts quotas;
 	struct objs members;
+	uint32_t weight; /* if it is given */
 };
+enum { TENANT_CREATE_WEIGHT = 4 };
 
 /* PATCH /api/v1/tenants/NAME: what is not given stays, also of a list. */
 struct tenant_change {
@@ -375,8 +381,14 @@ struct tenant_change {
 	bool suspended;
 	struct tenant_amounts quotas;
 	struct objs members;
+	uint32_t weight;
 };
-enum { TENANT_CHANGE_SUSPENDED, TENANT_CHANGE_QUOTAS, TENANT_CHANGE_MEMBERS };
+enum {
+	TENANT_CHANGE_SUSPENDED,
+	TENANT_CHANGE_QUOTAS,
+	TENANT_CHANGE_MEMBERS,
+	TENANT_CHANGE_WEIGHT
+};
 
 /* DELETE /api/v1/tenants/NAME?... */
 struct tenant_delete {
@@ -394,6 +406,7 @@ struct tenant_view {
 	struct tenant_amounts quotas;
 	struct tenant_amounts used;
 	struct objs members;
+	uint32_t weight;
 };
 
 /* Who did what, or was not let: a row of the audit trail, as it is stored. */

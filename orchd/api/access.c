@@ -26,15 +26,22 @@ enum api_role
 access_kind(const struct conn *c)
 {
 	const enum api_role listed = who_role(&c->orchd->conf, c->creds.uid);
-	struct tenant *t;
 
 	if (listed != ROLE_NONE)
 		return listed;
+	return access_tenant(c) != 0 ? ROLE_USER : ROLE_NONE;
+}
+
+int64_t
+access_tenant(const struct conn *c)
+{
+	struct tenant *t;
+
 	for (t = tenant_first(&c->orchd->tenants); t != NULL;
 	     t = tenant_next(t))
 		if (tenant_role_of(t, &c->creds, TENANT_NONE) != TENANT_NONE)
-			return ROLE_USER;
-	return ROLE_NONE;
+			return t->row.id;
+	return 0;
 }
 
 enum tenant_role

@@ -13,6 +13,8 @@ struct tenant;
  */
 /* Who mews.conf or some tenant lists; else a stranger. */
 enum api_role access_kind(const struct conn *c);
+/* The number of the first tenant, by name, that he is in; 0: of none. */
+int64_t access_tenant(const struct conn *c);
 enum tenant_role access_role(const struct conn *c, const struct tenant *t);
 /* The most that he is anywhere. */
 enum tenant_role access_most(const struct conn *c);

@@ -267,7 +267,7 @@ static void
 identify(struct conn *c)
 {
 	c->role = access_kind(c);
-	c->who = who_shares(&c->orchd->conf, c->creds.uid);
+	c->who = who_shares(&c->orchd->conf, c->creds.uid, access_tenant(c));
 	c->room = c->role == ROLE_ADMIN ? ROOM_API_ADMIN : ROOM_API;
 }
 
@@ -298,10 +298,12 @@ admit(struct conn *c, char why[BUSY_TEXT_MAX])
 	struct share *s = share_of(c);
 	const int r = share_take(s, c->who, 1);
 	const unsigned long long has = share_has(s, c->who), all = s->total;
+	char tenant[SHARE_TENANT_MAX];
 
 	c->is_counted = r == 0;
 	if (r == 0 || !RULE(CONN_SHARE))
 		return 0;
+	share_tenant_words(s, c->who, tenant);
 	if (c->role == ROLE_NONE)
 		(void)snprintf(why, BUSY_TEXT_MAX,
 		    "too many connections of users that are not listed in "
@@ -310,10 +312,10 @@ admit(struct conn *c, char why[BUSY_TEXT_MAX])
 		    has, all);
 	else
 		(void)snprintf(why, BUSY_TEXT_MAX,
-		    "too many connections: your user has %llu, all together "
+		    "too many connections: your user has %llu%s, all together "
 		    "have at most %llu (max_connections), and some are kept "
 		    "for others: close some or try again shortly",
-		    has, all);
+		    has, tenant, all);
 	return -EBUSY;
 }
 
@@ -327,6 +329,8 @@ conn_start(struct orchd *o, int sock, struct conn *c, char why[BUSY_TEXT_MAX])
 		.uid = c->creds.uid,
 		.role = c->role,
 		.share = c->who.kind,
+		.divided = o->tenants.is_divided,
+		.tenant = c->who.tenant,
 	};
 	int r;
 
@@ -444,6 +448,7 @@ conn_listen(struct orchd *o, int sock)
 	    event_new(o->base, sock, EV_READ | EV_PERSIST, on_accept, o);
 	o->conns.accept_pause = evtimer_new(o->base, on_accept_again, o);
 	share_out(&o->conns, o->conf.max_conns, o->listed);
+	share_divide(&o->conns.share, &o->tenants.is_divided);
 	o->conns.hup = event_new(
 	    o->base, o->conns.hup_epoll, EV_READ | EV_PERSIST, on_hup, o);
 	if (o->conns.accept == NULL || o->conns.accept_pause == NULL ||

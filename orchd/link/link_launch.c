@@ -173,6 +173,7 @@ jail_forget(struct part *p)
 const struct part_kind link_launch_jail = {
 	.name = "jail",
 	.link = LINK_LAUNCH,
+	.gate = GATE_LAUNCH,
 	.is_life = true,
 	.send = { [ASK_MAKE] = jail_make,
 	    [ASK_STOP] = jail_stop,

@@ -68,6 +68,7 @@ tap_mac(const struct part *p)
 const struct part_kind link_net_tap = {
 	.name = "tap",
 	.link = LINK_NET,
+	.gate = GATE_NET,
 	.dev = DEV_NIC,
 	.num = tap_mac,
 	.gone = -EPERM, /* another VM's by now */

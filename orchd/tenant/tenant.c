@@ -28,14 +28,20 @@ RB_GENERATE_STATIC(tenant_name_tree, tenant, by_name, cmp_name)
 void
 tenants_init(struct tenants *all)
 {
+	unsigned int i;
+
 	RB_INIT(&all->by_id);
 	RB_INIT(&all->by_name);
 	all->by_default = NULL;
 	all->n = 0;
+	all->is_divided = false;
 	all->last_id = 0;
 	all->change = 1;
 	memset(&all->nobody, 0, sizeof(all->nobody));
 	all->nobody.row.id = -1; /* no row's (rows.c) */
+	all->nobody.want.weight = 1;
+	for (i = 0; i < GATES; i++)
+		line_init(&all->nobody.line[i], &all->nobody.want.weight);
 }
 
 struct tenant *
@@ -44,6 +50,7 @@ tenant_new(struct orchd *o, const struct object_kind *kind,
 {
 	struct tenants *all = &o->tenants;
 	struct tenant *t;
+	unsigned int i;
 
 	if (tenant_by_id(all, row->id) != NULL ||
 	    tenant_by_name(all, row->name) != NULL ||
@@ -55,11 +62,13 @@ tenant_new(struct orchd *o, const struct object_kind *kind,
 	t->row = *row;
 	t->row.spec = (struct store_doc){ 0 };
 	t->told_seq = row->last_seq;
+	for (i = 0; i < GATES; i++)
+		line_init(&t->line[i], &t->want.weight);
 	(void)RB_INSERT(tenant_id_tree, &all->by_id, t);
 	(void)RB_INSERT(tenant_name_tree, &all->by_name, t);
 	if (strcmp(row->name, TENANT_DEFAULT) == 0)
 		all->by_default = t;
-	all->n++;
+	all->is_divided = ++all->n > 1;
 	if (all->last_id < row->id)
 		all->last_id = row->id;
 	return t;
@@ -74,7 +83,7 @@ tenant_free(struct tenant *t)
 	(void)RB_REMOVE(tenant_name_tree, &all->by_name, t);
 	if (all->by_default == t)
 		all->by_default = NULL;
-	all->n--;
+	all->is_divided = --all->n > 1;
 	all->change++;
 	wait_clear(&t->obj);
 	write_clear(&t->obj);
@@ -147,6 +156,7 @@ tenant_state_take(struct tenant_state *s, const struct tenant_spec *spec)
 	s->suspended = spec->suspended;
 	s->deleting = spec->deleting;
 	s->created_ns = spec->created_at;
+	s->weight = spec->weight > 0 ? spec->weight : TENANT_WEIGHT;
 	tenant_quotas_take(&s->quota, &spec->quotas);
 	return member_set_all(&s->members, &spec->members);
 }
@@ -163,6 +173,7 @@ tenant_state_give(const struct tenant_state *s, struct tenant_spec *spec)
 	spec->suspended = s->suspended;
 	spec->deleting = s->deleting;
 	spec->created_at = s->created_ns;
+	spec->weight = s->weight;
 	tenant_amounts_give(&s->quota, &spec->quotas);
 	for (i = 0; i < s->members.n; i++) {
 		m[i].kind = s->members.m[i].kind;
@@ -190,7 +201,7 @@ tenant_grows(const struct tenant *t)
 	const struct tenant_state *to = &t->want, *from = &t->kept;
 	unsigned int i;
 
-	if (from->suspended && !to->suspended)
+	if ((from->suspended && !to->suspended) || to->weight > from->weight)
 		return true;
 	for (i = 0; i < TENANT_AMOUNTS; i++) {
 		if (from->quota.n[i] != 0 &&

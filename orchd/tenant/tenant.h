@@ -6,6 +6,7 @@
 
 #include "common/tree.h"
 #include "orchd/audit/audit.h"
+#include "orchd/object/gate.h"
 #include "orchd/object/object.h"
 #include "orchd/store.h"
 #include "orchd/tenant/member.h"
@@ -27,6 +28,7 @@ struct amounts {
 struct tenant_state {
 	bool suspended; /* its members may only look */
 	bool deleting;
+	uint32_t weight; /* of its turns (gate.h) */
 	int64_t created_ns;
 	struct amounts quota; /* 0: none of its own */
 	struct members members;
@@ -47,6 +49,7 @@ struct tenant {
 	struct tenant_state sent; /* what it was last given */
 	struct tenant_state kept; /* what it has */
 	struct amounts used; /* counted as it comes and goes */
+	struct line line[GATES]; /* its VMs that wait for their turns */
 	struct {
 		uint64_t left; /* thousandths of a request */
 		int64_t at_ms; /* of clock_ms() */
@@ -62,6 +65,7 @@ struct tenants {
 	struct tenant *by_default; /* TENANT_DEFAULT; NULL till it is read */
 	struct tenant nobody; /* in no tree: of VMs that have no row */
 	unsigned int n;
+	bool is_divided; /* what is shared: there are several (share.h) */
 	int64_t last_id;
 	uint64_t change; /* counts: who is in which may be another */
 };

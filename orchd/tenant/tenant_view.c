@@ -20,6 +20,7 @@ tenant_view(
 				  : TENANT_ACTIVE;
 	v->role = (uint8_t)role;
 	v->created_at = spec.created_at;
+	v->weight = spec.weight;
 	v->quotas = spec.quotas;
 	v->members = spec.members; /* v's from here on */
 	tenant_amounts_give(&t->used, &v->used);

@@ -128,6 +128,7 @@ create_new(
 		return;
 	}
 	t->want.suspended = want->suspended;
+	t->want.weight = want->weight > 0 ? want->weight : TENANT_WEIGHT;
 	t->want.created_ns = clock_wall_ns();
 	tenant_quotas_take(&t->want.quota, &want->quotas);
 	key->vm = (uint64_t)row.id;
@@ -169,19 +170,19 @@ verb_tenant_create(const struct req *r)
 
 /* --- change --- */
 
-/* Quotas and suspension are the host's; false: answered. */
+/* What it may have and when is the host's; false: answered. */
 static bool
 may_change(const struct req *r, const struct tenant_change *want)
 {
 	const uint64_t hosts = TABLE_HAS(TENANT_CHANGE_SUSPENDED) |
-	    TABLE_HAS(TENANT_CHANGE_QUOTAS);
+	    TABLE_HAS(TENANT_CHANGE_QUOTAS) | TABLE_HAS(TENANT_CHANGE_WEIGHT);
 
 	if ((want->has & hosts) == 0 || r->role == TENANT_HOST ||
 	    !RULE(TENANT_QUOTA_SET))
 		return true;
 	req_refuse(r, 403,
-	    "suspended and quotas are for host admins: root, and the admins of "
-	    "mews.conf");
+	    "suspended, quotas and weight are for host admins: root, and the "
+	    "admins of mews.conf");
 	return false;
 }
 
@@ -220,6 +221,8 @@ change_new(
 		t->want.suspended = want->suspended;
 	if ((want->has & TABLE_HAS(TENANT_CHANGE_QUOTAS)) != 0)
 		tenant_quotas_take(&t->want.quota, &want->quotas);
+	if ((want->has & TABLE_HAS(TENANT_CHANGE_WEIGHT)) != 0)
+		t->want.weight = want->weight;
 	r->o->tenants.change++;
 }
 

@@ -8,6 +8,7 @@
 #include "orchd/text.h"
 #include "orchd/vm/part.h"
 #include "orchd/vm/vm.h"
+#include "orchd/who.h"
 
 #define ASK_MS 15000 /* a helper that says nothing for so long is broken */
 #define PAUSE_MIN_MS 100
@@ -54,6 +55,7 @@ ask_clear(struct part *p)
 		(void)RB_REMOVE(part_tree, &orchd_of(p)->asks, p);
 	p->ask = ASK_NONE;
 	p->ask_id = 0;
+	seat_leave(&p->seat);
 	if (p->timer != NULL)
 		(void)evtimer_del(p->timer);
 }
@@ -119,14 +121,30 @@ let_go(struct part *p)
 		p->kind->forget(p);
 }
 
+struct line *
+part_line(const struct part *p, enum gate_id gate)
+{
+	const struct vm *vm = p->vm;
+	struct orchd *o = orchd_of(p);
+
+	return who_role(&o->conf, vm->request.owner) == ROLE_ADMIN
+	    ? &o->host[gate]
+	    : &vm->obj.tenant->line[gate];
+}
+
 void
 part_ask(struct part *p, enum part_ask what)
 {
+	struct orchd *o = orchd_of(p);
 	int r;
 
+	/* what ends or mends something goes before what begins */
+	if (!gate_ask(&o->gate[p->kind->gate], part_line(p, p->kind->gate),
+		&p->seat, &p->vm->obj, what != ASK_MAKE))
+		return;
 	p->ask = what;
-	p->ask_id = ++orchd_of(p)->last_ask;
-	(void)RB_INSERT(part_tree, &orchd_of(p)->asks, p);
+	p->ask_id = ++o->last_ask;
+	(void)RB_INSERT(part_tree, &o->asks, p);
 	timer_set(p, ASK_MS);
 	if (what == ASK_MAKE)
 		p->listed = true; /* this life of its helper made it */
@@ -217,6 +235,7 @@ part_lost(struct part *p)
 	p->listed = false;
 	if (p->ask != ASK_NONE)
 		ask_clear(p);
+	seat_leave(&p->seat); /* all ask anew when the next has listed */
 }
 
 void

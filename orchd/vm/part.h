@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "common/tree.h"
+#include "orchd/object/gate.h"
 #include "orchd/store.h"
 #include "proto/machine.h"
 
@@ -40,6 +41,7 @@ enum part_ask {
 struct part_kind {
 	const char *name; /* for the log: "tap" */
 	unsigned int link; /* enum link_id: who holds it */
+	enum gate_id gate; /* where its questions take turns */
 	/* What it is in the VM's machine (proto/machine.h), and the number
 	 * there; 0: nothing.  The jail gets its descriptor in that role. */
 	enum dev_kind dev;
@@ -70,6 +72,7 @@ struct part {
 	enum part_ask ask;
 	uint64_t ask_id; /* 0: no question is under way */
 	RB_ENTRY(part) by_ask; /* while ask_id is set */
+	struct seat seat; /* of the question: its place, or it waits for one */
 	struct event *timer; /* deadline of ask, or the pause after one */
 	unsigned int failures; /* refusals in a row */
 	int fault; /* why it could not be made; 0: nothing to tell */
@@ -83,7 +86,10 @@ void part_init(struct part *p, const struct part_kind *kind, struct vm *vm,
 void part_clear(struct part *p);
 /* A question is under way, or it pauses after one that failed. */
 bool part_busy(const struct part *p);
-/* Asks its helper; not while it is busy. */
+/* Where its VM stands at that gate: in its tenant's line, or the host's. */
+struct line *part_line(const struct part *p, enum gate_id gate);
+/* Asks its helper, not while it is busy; where it has to wait for its turn its
+ * VM is woken when that comes, and asks again if it is still for it. */
 void part_ask(struct part *p, enum part_ask what);
 /* The answer came: r is 0 or a negative errno, why is for people. */
 void part_answered(struct part *p, int r, const char *why);

@@ -127,6 +127,7 @@ vm_free(struct vm *vm)
 	}
 	for (i = 0; i < vm->nparts; i++)
 		part_clear(&vm->part[i]);
+	seat_leave(&vm->seat);
 	if (vm->deadline != NULL)
 		event_free(vm->deadline);
 	wait_clear(&vm->obj);

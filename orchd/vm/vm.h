@@ -7,6 +7,7 @@
 
 #include "common/bucket.h"
 #include "common/tree.h"
+#include "orchd/object/gate.h"
 #include "orchd/object/object.h"
 #include "orchd/store.h"
 #include "orchd/vm/orphan.h"
@@ -97,6 +98,7 @@ struct vm {
 	bool retried; /* the boot watchdog had its one retry */
 	struct vm_grace grace;
 	struct event *deadline; /* of starting and stopping */
+	struct seat seat; /* among the starts, till it is ready */
 	unsigned int nparts;
 	struct part part[]; /* in the order they are made */
 };

@@ -166,6 +166,10 @@ on_deadline(int fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	if (vm->row.state == VM_RUNNING) {
+		seat_leave(&vm->seat); /* it comes, but too late for others */
+		return;
+	}
 	if (!vm->obj.orchd->link[life->kind->link].listed) {
 		deadline_set(vm, 0); /* it is not there to say anything */
 		return;
@@ -197,6 +201,23 @@ deadline_set(struct vm *vm, uint64_t ms)
 		log_error("vm %s: no timer", vm->row.name);
 }
 
+/* What is left of an earlier run goes first, and may take its time. */
+static void
+clear_up(struct vm *vm, struct part *p)
+{
+	seat_leave(&vm->seat);
+	part_ask(p, ASK_RELEASE);
+}
+
+/* A start has its turn, from its first part till it is ready: so long a guest
+ * that boots takes from the others. */
+static bool
+may_start(struct vm *vm)
+{
+	return gate_ask(&vm->obj.orchd->gate[GATE_START],
+	    part_line(vm_life(vm), GATE_START), &vm->seat, &vm->obj, false);
+}
+
 /* One part after the other, each when those before it are there. */
 static void
 walk_up(struct vm *vm)
@@ -210,11 +231,13 @@ walk_up(struct vm *vm)
 		if (p->state == PART_USED)
 			p->state = PART_STALE;
 		if (p->state == PART_STALE) {
-			part_ask(p, ASK_RELEASE);
+			clear_up(vm, p);
 			return;
 		}
 		if (p->state == PART_READY)
 			continue;
+		if (!may_start(vm))
+			return;
 		if (p->kind->is_life && vm->row.state == VM_PENDING)
 			(void)vm_step(vm, EV_NET_READY, "network ready");
 		else
@@ -233,9 +256,12 @@ start(struct vm *vm)
 	if (life->state == PART_NONE)
 		walk_up(vm);
 	else if (life->state == PART_STALE || vm->row.state == VM_PENDING)
-		part_ask(life, ASK_RELEASE); /* of an earlier run */
-	else /* launchd tells what becomes of it */
+		clear_up(vm, life);
+	else { /* launchd tells what becomes of it */
+		gate_hold(&vm->obj.orchd->gate[GATE_START],
+		    part_line(vm_life(vm), GATE_START), &vm->seat);
 		deadline_set(vm, vm->obj.orchd->conf.ready_ms);
+	}
 }
 
 static void
@@ -283,18 +309,32 @@ walk_down(struct vm *vm)
 	return true;
 }
 
-void
-vm_converge(struct object *obj)
+/* Its guest boots, or is about to. */
+static bool
+is_coming(const struct vm *vm)
 {
-	struct vm *vm = (struct vm *)obj;
-	const char *over;
+	return vm->row.state == VM_PENDING || vm->row.state == VM_STARTING ||
+	    (vm->row.state == VM_RUNNING && !vm->row.told_ready &&
+		!vm->run.unknown);
+}
 
-	tell_facts(vm);
-	if ((over = temporary_is_over(vm)) != NULL)
-		(void)vm_step(vm, EV_DELETE, over);
-	if (obj->open.dirty || !link_all_listed(obj->orchd))
-		return; /* on the disk first; and nothing is asked in the dark
-			 */
+void
+vm_give_back(struct vm *vm)
+{
+	unsigned int i;
+
+	if (!is_coming(vm))
+		seat_leave(&vm->seat);
+	seat_settle(&vm->seat);
+	for (i = 0; i < vm->nparts; i++)
+		seat_settle(&vm->part[i].seat);
+}
+
+static void
+ask(struct vm *vm)
+{
+	struct object *obj = &vm->obj;
+
 	if (vm->row.state == VM_ORPHAN) {
 		if (orphan_stays(vm) && !vm->broken.has_slot)
 			adopt(vm);
@@ -310,6 +350,8 @@ vm_converge(struct object *obj)
 		start(vm);
 		return;
 	case VM_RUNNING:
+		if (vm->seat.state == SEAT_TAKEN)
+			deadline_set(vm, obj->orchd->conf.ready_ms);
 		adopt(vm);
 		return;
 	case VM_STOPPING:
@@ -332,4 +374,19 @@ vm_converge(struct object *obj)
 	case VM_STATES:
 		return;
 	}
+}
+
+void
+vm_converge(struct object *obj)
+{
+	struct vm *vm = (struct vm *)obj;
+	const char *over;
+
+	tell_facts(vm);
+	if ((over = temporary_is_over(vm)) != NULL)
+		(void)vm_step(vm, EV_DELETE, over);
+	/* on the disk first; and nothing is asked in the dark */
+	if (!obj->open.dirty && link_all_listed(obj->orchd))
+		ask(vm);
+	vm_give_back(vm);
 }

@@ -44,6 +44,14 @@ title(const struct object *obj)
 	return vm_of(obj)->row.name;
 }
 
+static void
+serve(struct object *obj)
+{
+	stream_serve(obj);
+	if (!object_settled(obj)) /* its turn would wait for the disk */
+		vm_give_back((struct vm *)obj);
+}
+
 /* --- to the store --- */
 
 static int
@@ -192,10 +200,30 @@ what_lacks(const struct object *obj)
 	return missing != NULL ? missing : "its helpers have not answered";
 }
 
+/* True: it waits for its turn, and was told so. */
+static bool
+late_for_turns(const struct vm *vm, const struct waiter *w)
+{
+	unsigned int before, has;
+
+	if (!object_settled(&vm->obj) || !seat_waits(&vm->seat, &before, &has))
+		return false;
+	answer_error(vm->obj.orchd, w->conn, w->id, 503,
+	    "vm %s is still %s: %u starts of %s%s go before it; it goes on by "
+	    "itself",
+	    vm->row.name, vm_fsm_state(vm->row.state), before + has,
+	    vm->seat.line->is_host ? "host admins" : "tenant ",
+	    vm->seat.line->is_host ? "" : vm->obj.tenant->row.name);
+	return true;
+}
+
 static void
 late(struct object *obj, const struct waiter *w)
 {
 	const struct vm *vm = vm_of(obj);
+
+	if (late_for_turns(vm, w))
+		return;
 
 	if (vm->rename[0] != '\0' && (WAITS(w->what) & RENAMES) != 0)
 		answer_error(obj->orchd, w->conn, w->id, 503,
@@ -282,7 +310,7 @@ const struct object_kind vm_kind = {
 	.save = save,
 	.event = event,
 	.converge = vm_converge,
-	.serve = stream_serve,
+	.serve = serve,
 	.patience_ms = patience_ms,
 	.due = due,
 	.answer = answer,

@@ -41,6 +41,40 @@ test_new(void)
 	end();
 }
 
+/* Whose share it has of what is held, and whether tenants share it. */
+static void
+test_tenant(void)
+{
+	struct api_caller who = { .conn = 9,
+		.uid = 8,
+		.role = ROLE_USER,
+		.share = SHARE_MEMBER,
+		.divided = 1,
+		.tenant = 12 };
+	struct client *of;
+	int ends[2];
+
+	start(ROOM_API);
+	t_true(!a.divided);
+	t_eq(client_new(&a, &who, pair(&ends[0])), 0);
+	t_true(a.divided);
+	t_true((of = client_find(&a, 9)) != NULL);
+	t_eq(of->who.kind, SHARE_MEMBER);
+	t_eq(of->who.tenant, 12);
+	t_true(*a.held.divided && *a.asks.divided);
+	t_true(a.strangers.divided == NULL);
+	/* a third of what is not kept, where another tenant has none */
+	t_true(client_hold(of, a.held.common / 3));
+	t_true(!client_hold(of, a.held.common / 3));
+	who.conn = 10;
+	who.divided = 0;
+	t_eq(client_new(&a, &who, pair(&ends[1])), 0);
+	t_true(!a.divided);
+	finish();
+	(void)close(ends[0]);
+	(void)close(ends[1]);
+}
+
 /* As many as there may be, sockets alone. */
 static void
 test_refused(void)
@@ -185,9 +219,10 @@ test_shares(void)
 	t_eq(a.held.common, 800 - 800 / 8 / 2 * 2);
 	finish();
 	start(ROOM_API); /* what is still taken goes */
-	t_eq(share_take(&a.held, (struct share_who){ 1, SHARE_USER }, 1), 0);
-	t_eq(share_take(&a.asks, (struct share_who){ 1, SHARE_USER }, 1), 0);
-	t_eq(share_take(&a.strangers, (struct share_who){ 1, SHARE_USER }, 1),
+	t_eq(share_take(&a.held, (struct share_who){ 1, SHARE_USER, 0 }, 1), 0);
+	t_eq(share_take(&a.asks, (struct share_who){ 1, SHARE_USER, 0 }, 1), 0);
+	t_eq(
+	    share_take(&a.strangers, (struct share_who){ 1, SHARE_USER, 0 }, 1),
 	    0);
 	finish();
 }
@@ -332,6 +367,7 @@ test_room(void)
 }
 const struct t_case t_cases[] = {
 	{ "a new one", test_new },
+	{ "of a tenant", test_tenant },
 	{ "too many, and what is no socket", test_refused },
 	{ "without memory", test_new_fails },
 	{ "found, and all dropped", test_find },

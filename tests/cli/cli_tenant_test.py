@@ -9,6 +9,7 @@ TEAM = {"name": "team", "status": "active", "role": "admin",
         "created_at": "2026-01-01T00:00:00Z",
         "quotas": {"vms": 4, "cpus": 0, "memory_mb": 2048},
         "used": {"vms": 1, "cpus": 2, "memory_mb": 512},
+        "weight": 3,
         "members": [{"kind": "user", "id": 0, "role": "admin"},
                     {"kind": "group", "id": 4294967294, "role": "viewer"}]}
 
@@ -70,6 +71,10 @@ def changes():
                  {"members": [{"kind": "user", "id": 0, "role": "operator"},
                               {"kind": "user", "id": 7, "role": "none"},
                               {"kind": "group", "id": 0, "role": "viewer"}]}),
+                (("create", "--weight", "100", "a"), "POST /api/v1/tenants",
+                 {"name": "a", "quotas": {}, "weight": 100}),
+                (("set", "--weight", "1", "team"), "PATCH /api/v1/tenants/team",
+                 {"weight": 1}),
                 (("set", "--resume", "team"), "PATCH /api/v1/tenants/team",
                  {"suspended": False}),
                 (("rm", "team"), "DELETE /api/v1/tenants/team", None),
@@ -91,6 +96,10 @@ def refuses():
                 (("ls", "x"), "too many names"), (("rm",), "which one?"),
                 (("rm", "--user", "root", "a"), "tenant rm changes nothing"),
                 (("set", "a"), "what is to change?"),
+                (("ls", "--weight", "2"), "tenant ls changes nothing"),
+                (("set", "--weight", "0", "a"), "it is a number, 1 to 100"),
+                (("create", "--weight", "101", "a"), "--weight 101: it is a"),
+                (("set", "--weight", "x", "a"), "--weight x: it is a number"),
                 (("set", "--quota", "disks=1", "a"), "it is vms=N, cpus=N, memory"),
                 (("set", "--quota", "vms=-1", "a"), "vms=-1: it is a number"),
                 (("set", "--quota", "vms=1,", "a"), "it is vms=N, cpus=N, "),
@@ -116,7 +125,7 @@ def shown():
         return answer(200, team(name=rq.path.rpartition("/")[2]))
     with Setup(handler) as s:
         out = s.ok("tenant", "show", "team")
-        for want in ("team: active; you: admin\n", "vms         1         4",
+        for want in ("team: active; you: admin; weight 3\n", "vms         1         4",
                      "[#####               ]", "cpus        2         -",
                      "memory      512 MiB   2 GiB", "user root         admin",
                      "group 4294967294  viewer"):
@@ -126,6 +135,7 @@ def shown():
         lines = s.ok("tenant", "ls").splitlines()
         same([l.split()[:3] for l in lines[1:]],
              [["team", "active", "admin"], ["z", "suspended", "viewer"]])
+        same([l.split()[-1] for l in lines], ["WEIGHT", "3", "3"])
         same(json.loads(s.ok("--json", "tenant", "show", "team"))["members"],
              TEAM["members"])
         same(len(json.loads(s.ok("--json", "tenant", "ls"))), 2)

@@ -9,13 +9,19 @@
 static struct share_who
 user(uint32_t uid)
 {
-	return (struct share_who){ uid, SHARE_USER };
+	return (struct share_who){ uid, SHARE_USER, 0 };
 }
 
 static struct share_who
 admin(uint32_t uid)
 {
-	return (struct share_who){ uid, SHARE_ADMIN };
+	return (struct share_who){ uid, SHARE_ADMIN, 0 };
+}
+
+static struct share_who
+member(uint32_t uid, int64_t tenant)
+{
+	return (struct share_who){ uid, SHARE_MEMBER, tenant };
 }
 
 /* How many more one by one until it is refused. */
@@ -176,6 +182,7 @@ test_memory(void)
 static void
 test_words(void)
 {
+	static const bool divided = true;
 	char text[SHARE_WORDS_MAX];
 	struct share s;
 
@@ -186,9 +193,55 @@ test_words(void)
 	    "your user has 3 of them, all users together have at most 10, and "
 	    "some are kept for others");
 	share_clear(&s);
+	s.divided = &divided;
+	t_eq(share_take(&s, member(7, 5), 1), 0);
+	t_eq(share_take(&s, member(8, 5), 1), 0);
+	share_words(&s, member(7, 5), text);
+	t_str(text,
+	    "your user has 1 of them, your tenant 2, all users together have "
+	    "at most 10, and some are kept for others");
+	share_clear(&s);
 	s.total = UINT64_MAX; /* all of it, whatever the numbers */
 	share_words(&s, user(1), text);
 	t_true(strstr(text, "kept for others") != NULL);
+}
+
+/* However many are in a tenant, it leaves as much to the others as it takes,
+ * and so does each of them to his fellows. */
+static void
+test_tenants(void)
+{
+	static const struct share_who listed = { 1, SHARE_USER, 1 };
+	bool divided = true;
+	struct share s;
+	uint64_t sum = 0;
+	uint32_t i;
+
+	share_init(&s, 984, (uint32_t[]){ 1, 1 });
+	share_divide(&s, &divided);
+	t_eq(s.common, 615);
+	t_eq(grab(&s, member(1000, 7)), 205); /* a third, */
+	for (i = 1; i < 300; i++)
+		sum += grab(&s, member(1000 + i, 7));
+	t_eq(205 + sum, 308); /* and all of them half */
+	t_eq(grab(&s, member(2000, 8)), 103);
+	t_eq(grab(&s, member(1000, 8)), 34); /* who is in both */
+	t_eq(share_has(&s, member(1000, 7)), 205);
+	/* who is listed has what is kept, and is of the default tenant */
+	t_eq(grab(&s, listed), 246 + 57);
+	t_eq(grab(&s, member(3000, 1)), 19);
+	t_eq(grab(&s, admin(0)), 123 + 94);
+	t_eq(grab(&s, member(4000, 9)), 0);
+	share_give(&s, member(1000, 7), 10);
+	t_eq(grab(&s, member(4000, 9)), 4);
+	share_clear(&s);
+	/* where nobody else is there nothing is divided */
+	divided = false;
+	share_init(&s, 984, (uint32_t[]){ 1, 1 });
+	share_divide(&s, &divided);
+	t_eq(grab(&s, listed), 246 + 615);
+	share_give(&s, listed, 861);
+	t_true(LIST_EMPTY(&s.parts));
 }
 
 const struct t_case t_cases[] = {
@@ -196,6 +249,7 @@ const struct t_case t_cases[] = {
 	{ "greedy callers", test_greedy },
 	{ "more callers than units", test_many },
 	{ "bytes", test_bytes },
+	{ "tenants", test_tenants },
 	{ "no memory", test_memory },
 	{ "words", test_words },
 	{ NULL, NULL },

@@ -8,6 +8,7 @@ import contextlib
 import select
 
 from orchd_callers_test import busy
+from orchd_tenant_test import group, make, user
 from peers import *  # noqa: F403
 
 ALL = 64  # streams of a VM, and requests that wait for one
@@ -15,15 +16,21 @@ SIGNALS = 8  # beside them
 KEPT = []  # sockets that nobody closes meanwhile
 
 
+def up(**kw):
+    """What the one before kept goes: there are only so many descriptors."""
+    KEPT.clear()
+    return Peers(**kw).start()
+
+
 def of_uid(l, uid):
     return [i for i, (u, _) in l.callers.items()
             if u == uid and i not in l.gone]
 
 
-def crowd(l, uid, n):
+def crowd(l, uid, n, groups=()):
     """n silent connections; those that were refused, with their words."""
     before = len(of_uid(l, uid))
-    socks = [l.connect(uid) for _ in range(n)]
+    socks = [l.connect(uid, groups) for _ in range(n)]
     KEPT.extend(socks)
     l.settle(0.1)
     refused = []
@@ -91,6 +98,32 @@ def users():
             s.close()
         l.until(lambda: not of_uid(l, l.user), "end of his connections")
         eq(l.call(l.client(l.user - 2), LIST, doc=vm_query()).status, 200)
+
+
+GROUP = 4712
+
+
+def tenants():
+    """However many are in a tenant, and whatever the users of mews.conf take, a
+    member of another has connections, and logs."""
+    with up(max_conns=100) as l:  # 88: 22 of them the user's, 5 each admin's
+        one, many = l.uids + 100, range(l.uids + 101, l.uids + 109)
+        eq(make(l, "a", group(GROUP, "operator")).status, 201)
+        eq(make(l, "b", user(one, "operator")).status, 201)
+        took = 0
+        for uid in many:
+            _, said = crowd(l, uid, 20, [GROUP])
+            took += len(of_uid(l, uid))
+        crowd(l, l.user, 100)
+        listed = len(of_uid(l, l.user))
+        crowd(l, one, 20)
+        mine = len(of_uid(l, one))
+        assert mine >= 4, "%d of a, %d listed: %d are left to b" % (
+            took, listed, mine)
+        eq((took, listed, mine), (28, 22 + 10, 6))
+        assert "your tenant" in said[0], said[0]
+        crowd(l, 0, 10)
+        assert len(of_uid(l, 0)) >= 5
 
 
 def stream(l, uid, kind=STREAM_EXEC):
@@ -366,5 +399,5 @@ def waiting():
 
 
 if __name__ == "__main__":
-    run(__file__, strangers, admins, users, streams, signals, logs, kept_ends,
+    run(__file__, strangers, admins, users, tenants, streams, signals, logs, kept_ends,
         deaf_apid, deaf_launcher, one_each, waiting)

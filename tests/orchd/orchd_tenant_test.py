@@ -72,9 +72,10 @@ def made():
     with up() as l:
         alice, _, _ = people(l)
         r = make(l, "a", user(alice, "operator"), group(GROUP, "viewer"),
-                 quotas={"vms": 3, "memory_mb": 4096})
+                 quotas={"vms": 3, "memory_mb": 4096}, weight=7)
         eq(r.status, 201)
         t = tenant(r)
+        eq(t["weight"], 7)
         eq((t["name"], t["status"], t["role"]), ("a", "active", "host admin"))
         eq(t["quotas"], amounts(vms=3, memory_mb=4096))
         eq(t["used"], amounts())
@@ -83,14 +84,21 @@ def made():
         assert t["created_at"] > 0
         eq(make(l, "a").status, 409)
         eq(names(l, l.client()), ["a", "default"])
+        eq(get(l, "default")["weight"], 1)  # as it comes
         before = get(l, "a")
         l.restart()
         eq(get(l, "a"), before)
         eq(change(l, "a", user(alice, "none"), suspended=True,
                   quotas={"vms": 0}).status, 200)
         t = get(l, "a")
-        eq((t["status"], t["quotas"]["vms"], t["quotas"]["memory_mb"]),
-           ("suspended", 0, 4096))
+        eq((t["status"], t["quotas"]["vms"], t["quotas"]["memory_mb"],
+            t["weight"]), ("suspended", 0, 4096, 7))
+        eq(change(l, "a", weight=100).status, 200)
+        eq(get(l, "a")["weight"], 100)
+        for bad in (0, 101):
+            r = change(l, "a", weight=bad)
+            eq(r.status, 400)
+            assert "weight" in r.error(), r
         eq([(m["kind"], m["id"]) for m in t["members"]], [("group", GROUP)])
         eq(drop(l, "a").status, 204)
         eq(l.call(l.client(), T_GET, "a").status, 404)
@@ -245,7 +253,8 @@ def admins():
         eq(make(l, "a", user(alice, "admin")).status, 201)
         c = l.client(alice)
         eq(change(l, "a", user(bob, "viewer"), c=c).status, 200)
-        for more in ({"quotas": {"vms": 9}}, {"suspended": False}):
+        for more in ({"quotas": {"vms": 9}}, {"suspended": False},
+                     {"weight": 2}):
             r = change(l, "a", c=c, **more)
             eq(r.status, 403)
             assert "for host admins" in r.error(), r

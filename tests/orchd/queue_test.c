@@ -67,7 +67,7 @@ end(void)
 static struct share_who
 user(uint32_t uid)
 {
-	return (struct share_who){ uid, SHARE_USER };
+	return (struct share_who){ uid, SHARE_USER, 0 };
 }
 
 /* conn: also says when it came. */
@@ -145,7 +145,7 @@ turns(void)
 static void
 places(void)
 {
-	const struct stream_ask admin = { .who = { 1, SHARE_ADMIN } };
+	const struct stream_ask admin = { .who = { 1, SHARE_ADMIN, 0 } };
 	uint64_t n = 0;
 
 	begin(0);

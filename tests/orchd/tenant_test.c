@@ -212,6 +212,10 @@ test_grows(void)
 	t->want.quota.n[TENANT_CPUS] = 3;
 	t->want.suspended = t->want.deleting = true;
 	t_true(!tenant_grows(t));
+	t->want.weight = 2;
+	t_true(tenant_grows(t));
+	t->kept.weight = 3;
+	t_true(!tenant_grows(t));
 	t->kept.suspended = true;
 	t->want.suspended = false;
 	t_true(tenant_grows(t));
@@ -333,12 +337,16 @@ test_stored(void)
 
 	s.suspended = s.deleting = true;
 	s.created_ns = 17;
+	s.weight = 9;
 	s.quota = (struct amounts){ { 1, 2, 3, 4, 5, 6, 7 } };
 	t_eq(set(&s.members, MEMBER_USER, 1000, TENANT_ADMIN), 0);
 	t_eq(set(&s.members, MEMBER_GROUP, 50, TENANT_VIEWER), 0);
 	t_eq(tenant_state_give(&s, &spec), 0);
 	t_eq(tenant_state_take(&back, &spec), 0);
 	t_mem(&s, sizeof(s), &back, sizeof(back));
+	spec.weight = 0; /* of a build that knew none */
+	t_eq(tenant_state_take(&back, &spec), 0);
+	t_eq(back.weight, TENANT_WEIGHT);
 	table_clear(&tenant_spec_table, &spec);
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/util.h"
+#include "orchd/vm/vm_converge.h"
 #include "orchd/vm/vm_step.h"
 #include "tests/orchd/vm_played.h"
 #include "tests/suite/t.h"
@@ -218,6 +219,190 @@ test_index(void)
 	end();
 }
 
+/* All places of a gate but those for others are somebody's. */
+static struct seat others[GATE_ASKS];
+
+static void
+fill(enum gate_id gate)
+{
+	unsigned int i;
+
+	memset(others, 0, sizeof(others));
+	for (i = 0; i < o.gate[gate].total; i++)
+		gate_hold(&o.gate[gate], &o.host[gate], &others[i]);
+}
+
+static void
+drain(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < nitems(others); i++)
+		seat_leave(&others[i]);
+}
+
+/* It waits for its turn, is woken when that comes, and asks then. */
+static void
+test_turn(void)
+{
+	begin(VM_PENDING);
+	fill(GATE_START);
+	ASKS("");
+	t_eq(vm->seat.state, SEAT_WAITS);
+	t_true(!part_busy(&vm->part[0]));
+	drain();
+	t_true(vm->obj.woken);
+	t_eq(vm->seat.state, SEAT_GIVEN);
+	fill(GATE_NET); /* and next for the helper */
+	ASKS("");
+	t_eq(vm->seat.state, SEAT_TAKEN);
+	t_eq(vm->part[0].seat.state, SEAT_WAITS);
+	object_clear(&vm->obj);
+	drain();
+	t_true(vm->obj.woken);
+	ASKS("make:tap");
+	t_eq(o.gate[GATE_NET].taken, 1);
+	answer(0, 0);
+	t_eq(o.gate[GATE_NET].taken, 0); /* with the answer */
+	ASKS("make:disk");
+	answer(1, 0);
+	ASKS("make:jail");
+	answer(2, 0);
+	vm->run.ran = true;
+	ASKS("event:VM_RUNNING");
+	t_eq(o.gate[GATE_START].taken, 1); /* its guest boots */
+	vm->run.was_ready = vm->run.ready = true;
+	ASKS("event:VM_READY");
+	t_eq(o.gate[GATE_START].taken, 0);
+	end();
+}
+
+/* What it does not want any more it does not wait for. */
+static void
+test_turn_lost(void)
+{
+	begin(VM_PENDING);
+	fill(GATE_START);
+	ASKS("");
+	t_eq(vm_step(vm, EV_STOP, "stop"), 0);
+	ASKS("event:VM_STOPPED");
+	t_eq(vm->seat.state, SEAT_NONE);
+	drain();
+	t_eq(o.gate[GATE_START].taken, 0);
+	vm->row.state = VM_PENDING;
+	fill(GATE_NET);
+	ASKS("");
+	t_eq(vm->part[0].seat.state, SEAT_WAITS);
+	listed = false; /* nothing is asked in the dark */
+	drain();
+	ASKS("");
+	t_eq(vm->part[0].seat.state, SEAT_NONE);
+	listed = true;
+	ASKS("make:tap");
+	part_lost(&vm->part[0]); /* its helper is gone, with the question */
+	t_eq(o.gate[GATE_NET].taken, 0);
+	ASKS("make:tap");
+	refuse = -EPIPE;
+	answer(0, -EIO);
+	ASKS("event:VM_CRASHED release:tap");
+	t_eq(o.gate[GATE_NET].taken, 0); /* it was not sent */
+	t_eq(o.gate[GATE_START].taken, 0);
+	end();
+}
+
+/* What waits for the disk lets others go first. */
+static void
+test_turn_unsettled(void)
+{
+	begin(VM_PENDING);
+	fill(GATE_START);
+	ASKS("");
+	drain();
+	t_eq(vm->seat.state, SEAT_GIVEN);
+	vm_give_back(vm);
+	t_eq(vm->seat.state, SEAT_NONE);
+	t_eq(o.gate[GATE_START].taken, 0);
+	ASKS("make:tap");
+	end();
+}
+
+/* A release of what an earlier run left may take its time: no start waits. */
+static void
+test_turn_stale(void)
+{
+	begin(VM_PENDING);
+	vm->part[0].state = PART_USED;
+	ASKS("release:tap");
+	t_eq(o.gate[GATE_START].taken, 0);
+	answer(0, 0);
+	ASKS("make:tap");
+	t_eq(o.gate[GATE_START].taken, 1);
+	end();
+	begin(VM_STARTING); /* one that orchd found under way counts */
+	vm->part[2].state = PART_USED;
+	ASKS("");
+	t_eq(o.gate[GATE_START].taken, 1);
+	vm->run.end.heard = true;
+	vm->run.end.reason = EXIT_NO_AGENT;
+	vm->run.accel = ACCEL_TCG;
+	vm->part[2].state = PART_STALE;
+	ASKS("release:jail"); /* and starts again, behind the others */
+	t_eq(o.gate[GATE_START].taken, 0);
+	end();
+}
+
+/* A guest that never gets ready delays others no longer than its start may
+ * take. */
+static void
+test_turn_late(void)
+{
+	begin(VM_STARTING);
+	vm->part[2].state = PART_USED;
+	vm->run.ran = true;
+	ASKS("event:VM_RUNNING");
+	gate_hold(&o.gate[GATE_START], &o.host[GATE_START], &vm->seat);
+	o.conf.ready_ms = 20000;
+	ASKS("");
+	t_true(evtimer_pending(vm->deadline, NULL));
+	t_eq(ev.added.tv_sec, 30);
+	ev_expire(o.base, vm->deadline);
+	t_eq(o.gate[GATE_START].taken, 0);
+	t_eq(vm->row.state, VM_RUNNING);
+	ASKS("");
+	end();
+}
+
+/* What ends something goes before starts. */
+static void
+test_turn_first(void)
+{
+	struct vm *other;
+	unsigned int i;
+
+	begin(VM_PENDING);
+	fill(GATE_NET);
+	ASKS("");
+	t_true(!vm->part[0].seat.first);
+	if ((other = vm_new(&o, &kind,
+		 (const struct part_kind *const[]){ &kinds[0], &kinds[2] },
+		 2)) == NULL)
+		abort();
+	other->obj.tenant = vm->obj.tenant;
+	other->obj.life = OBJECT_STORED;
+	other->row.state = VM_STOPPED;
+	other->part[0].state = PART_USED;
+	vm_converge(&other->obj);
+	t_true(other->part[0].seat.first);
+	t_eq(other->part[0].seat.state, SEAT_WAITS);
+	for (i = 0; i < nitems(others) && !other->obj.woken; i++)
+		seat_leave(&others[i]);
+	t_eq(other->part[0].seat.state, SEAT_GIVEN);
+	t_eq(vm->part[0].seat.state, SEAT_WAITS);
+	drain();
+	vm_free(other);
+	end();
+}
+
 const struct t_case t_cases[] = {
 	{ "up, part by part, and down", test_up_and_down },
 	{ "a part that cannot be made", test_made_badly },
@@ -228,5 +413,11 @@ const struct t_case t_cases[] = {
 	{ "what a new helper holds", test_adopt },
 	{ "the one retry of emulation", test_retry },
 	{ "two parts of one kind", test_index },
+	{ "its turn", test_turn },
+	{ "a turn that it does not need", test_turn_lost },
+	{ "a turn while it is not on the disk", test_turn_unsettled },
+	{ "a turn, and what an earlier run left", test_turn_stale },
+	{ "a start that takes too long for the others", test_turn_late },
+	{ "what goes first", test_turn_first },
 	{ NULL, NULL },
 };

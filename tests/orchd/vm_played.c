@@ -93,18 +93,19 @@ forget(struct part *p)
 	forgotten++;
 }
 
-#define THING(n)                                               \
-	{                                                      \
-		.name = (n), .link = LINK_NET, .gone = -EPERM, \
-		.forget = forget, .send = {                    \
-			[ASK_MAKE] = send_make,                \
-			[ASK_ADOPT] = send_adopt,              \
-			[ASK_RELEASE] = send_release,          \
-		}                                              \
+#define THING(n)                                                 \
+	{                                                        \
+		.name = (n), .link = LINK_NET, .gate = GATE_NET, \
+		.gone = -EPERM, .forget = forget, .send = {      \
+			[ASK_MAKE] = send_make,                  \
+			[ASK_ADOPT] = send_adopt,                \
+			[ASK_RELEASE] = send_release,            \
+		}                                                \
 	}
 const struct part_kind kinds[] = { THING("tap"), THING("disk"),
 	{ .name = "jail",
 	    .link = LINK_LAUNCH,
+	    .gate = GATE_LAUNCH,
 	    .is_life = true,
 	    .send = { [ASK_MAKE] = send_start,
 		[ASK_STOP] = send_stop_noted,
@@ -250,12 +251,19 @@ on_turn(int fd, short what, void *arg)
 void
 begin(enum vm_state s)
 {
+	unsigned int i;
+
 	log_init("vm", LOG_ERROR);
 	memset(&o, 0, sizeof(o));
 	blocks = t_live();
 	o.base = event_base_new();
 	TAILQ_INIT(&o.objects.woken);
 	TAILQ_INIT(&o.vms.list);
+	for (i = 0; i < GATES; i++) {
+		gate_init(&o.gate[i], GATE_ASKS);
+		line_init(&o.host[i], NULL);
+		line_init(&tenant.line[i], &tenant.want.weight);
+	}
 	o.objects.turn = event_new(o.base, -1, 0, on_turn, NULL);
 	listed = true;
 	refuse = 0;
