@@ -478,13 +478,14 @@ def full():
 
 
 def death():
-    """kill -9 before and after each: under its key it is done once, and what is
-    used is what there is."""
+    """kill -9 before and after each, and when it is on the disk and not told:
+    under its key it is done once, and what is used is what there is."""
     for verb in (T_CREATE, T_CHANGE, T_DELETE, CREATE):
-        for when in (1, 2):
+        for kind, when in ((verb, 1), (verb, 2), (API_RES, 1), (API_RES, 2)):
             with Peers(program=TEST_BUILD + "/mews-orchd") as l:
                 # the tenant itself is the first that is made
-                l.start(kill=(verb, 2 if verb == T_CREATE else 1, when))
+                l.start(kill=(kind, 2 if kind in (T_CREATE, API_RES) else 1,
+                              when))
                 alice, _, _ = people(l)
                 eq(make(l, "a", user(alice, "operator"), quotas={"vms": 1})
                    .status, 201)

@@ -321,6 +321,11 @@ test_rate(void)
 	for (i = n = 0; i < 100; i++) /* after an hour no more than that */
 		n += tenant_ask(t, 3600000, &e) == 0;
 	t_eq(n, 20);
+	for (i = 0; i < 10; i++) /* nor after many in which it asked little */
+		t_eq(tenant_ask(t, 7200000 + i * 3600000, &e), 0);
+	for (i = n = 0; i < 100; i++)
+		n += tenant_ask(t, 7200000 + i / 10 + 9 * 3600000, &e) == 0;
+	t_eq(n, 19);
 	clear();
 }
 
