@@ -101,7 +101,13 @@ load_broken(void *arg, const struct vm_broken *b)
 static int
 load_idem(void *arg, const struct idem_row *row)
 {
-	(void)idem_load(arg, row);
+	struct orchd *o = arg;
+
+	(void)idem_load(o, row);
+	/* a retry is to find it gone, and nobody else */
+	if (row->verb == API_TENANT_CREATE || row->verb == API_TENANT_CHANGE ||
+	    row->verb == API_TENANT_DELETE)
+		tenant_number_given(&o->tenants, (int64_t)row->vm);
 	return 0;
 }
 

@@ -22,6 +22,8 @@ struct txn;
 #define STORE_DETAIL_MAX 128
 /* Events kept per tenant; older ones are dropped as new ones come. */
 #define STORE_EVENTS_MAX 10000
+/* What a store counts up is below this. */
+#define ROW_COUNT_MAX (INT64_C(1) << 53)
 
 /* An object in the form that outlives a build (orchd/stored.h).  The text is
  * of whoever filled the row in, who wipes it: a request holds secrets. */

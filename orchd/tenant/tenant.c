@@ -58,9 +58,16 @@ tenant_new(struct orchd *o, const struct object_kind *kind,
 	if (strcmp(row->name, TENANT_DEFAULT) == 0)
 		all->by_default = t;
 	all->n++;
-	if (all->last_id < row->id)
-		all->last_id = row->id;
+	tenant_number_given(all, row->id);
 	return t;
+}
+
+void
+tenant_number_given(struct tenants *all, int64_t id)
+{
+	/* one that is none is of a row that nobody may have written */
+	if (all->last_id < id && id < ROW_COUNT_MAX)
+		all->last_id = id;
 }
 
 void

@@ -72,6 +72,8 @@ void tenants_init(struct tenants *all);
 struct tenant *tenant_new(struct orchd *o, const struct object_kind *kind,
     const struct tenant_row *row);
 void tenant_free(struct tenant *t);
+/* Somebody knows this number, so that none gets it who comes after. */
+void tenant_number_given(struct tenants *all, int64_t id);
 /* NULL: there is none. */
 struct tenant *tenant_by_id(const struct tenants *all, int64_t id);
 struct tenant *tenant_by_name(const struct tenants *all, const char *name);
