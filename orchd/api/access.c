@@ -37,18 +37,30 @@ access_kind(const struct conn *c)
 	return ROLE_NONE;
 }
 
-enum tenant_role
-access_most(const struct conn *c)
+const struct access_in *
+access_in(struct conn *c)
 {
-	enum tenant_role most = TENANT_NONE, role;
+	struct tenants *all = &c->orchd->tenants;
+	struct access_in *in = &c->in;
+	enum tenant_role role;
 	struct tenant *t;
 
-	if (c->role == ROLE_ADMIN)
-		return TENANT_HOST;
-	for (t = tenant_first(&c->orchd->tenants);
-	     t != NULL && most < TENANT_ADMIN; t = tenant_next(t)) {
-		if ((role = access_role(c, t)) > most)
-			most = role;
+	if (in->as_of == all->change)
+		return in;
+	*in = (struct access_in){ .as_of = all->change };
+	for (t = tenant_first(all); t != NULL; t = tenant_next(t)) {
+		if ((role = access_role(c, t)) == TENANT_NONE)
+			continue;
+		in->n++;
+		in->only = t->row.id;
+		if (role > in->most)
+			in->most = role;
 	}
-	return most;
+	return in;
+}
+
+enum tenant_role
+access_most(struct conn *c)
+{
+	return c->role == ROLE_ADMIN ? TENANT_HOST : access_in(c)->most;
 }

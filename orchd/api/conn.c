@@ -192,8 +192,11 @@ is_over(const struct conn *c, const struct tenant *t)
 	const struct right *right = right_find(API_STREAM, c->stream_kind);
 	const struct vm *vm;
 
-	if (c->is_parked && c->tenant == t &&
-	    access_role(c, t) < api_rights[RIGHT_EVENTS].role)
+	/* an answer about itself: he may have taken himself out */
+	if (((c->is_parked && c->tenant == t) ||
+		(c->waits != NULL && c->waits != &t->obj &&
+		    c->waits->tenant == t)) &&
+	    access_role(c, t) < TENANT_VIEWER)
 		return true;
 	if (c->stream_of == 0 && c->queued_at == 0)
 		return false;
