@@ -208,8 +208,7 @@ main(int argc, char *argv[], char *envp[])
 	TAILQ_INIT(&o.conns.parked);
 	RB_INIT(&o.asks);
 	passing_init(&o.passing, o.conf.max_conns, o.listed);
-	RB_INIT(&o.idems.tree);
-	TAILQ_INIT(&o.idems.age);
+	idems_init(&o.idems);
 
 	(void)umask(RULE(STORE_MODE) ? 077 : 0); /* store.db holds secrets */
 	orchd_confine(&o.boot);
