@@ -106,9 +106,9 @@ show_one(const struct cli *c, const struct tenant_view *t, struct err *e)
 	if (c->json)
 		return out_obj(stdout, &tenant_table, t, e);
 	(void)snprintf(line, sizeof(line), "%s: %s; you: %s", t->name,
-	    t->status == TENANT_SUSPENDED      ? "suspended"
-		: t->status == TENANT_DELETING ? "being deleted"
-					       : "active",
+	    t->status == TENANT_DELETING     ? "being deleted"
+		: t->status == TENANT_BROKEN ? "broken, mews doctor says why"
+					     : tenant_status_names[t->status],
 	    tenant_role_names[t->role]);
 	out_line(stdout, line);
 	out_line(stdout, "");
@@ -124,8 +124,6 @@ show_list(const struct cli *c, const struct objs *list, struct err *e)
 {
 	static const char *const heads[] = { "NAME", "STATUS", "YOU", "VMS",
 		"CPUS", "MEMORY", "MEMBERS" };
-	static const char *const states[] = { "active", "suspended",
-		"deleting" };
 	const struct tenant_view *t = list->items;
 	struct out_table *out;
 	char vms[NUMBER_MAX], cpus[NUMBER_MAX], mem[NUMBER_MAX],
@@ -143,7 +141,8 @@ show_list(const struct cli *c, const struct objs *list, struct err *e)
 		amount(mem, t[i].used.memory_mb, true);
 		amount(members, t[i].members.count, false);
 		r = out_table_row(out,
-		    (const char *[]){ t[i].name, states[t[i].status],
+		    (const char *[]){ t[i].name,
+			tenant_status_names[t[i].status],
 			tenant_role_names[t[i].role], vms, cpus, mem, members },
 		    nitems(heads));
 	}

@@ -36,14 +36,12 @@ load_vm(void *arg, const struct vm_row *row, struct err *e)
 		return -ENOMEM;
 	vm->row = *row;
 	vm->row.request = (struct store_doc){ 0 };
-	vm->obj.tenant = tenant_by_id(&o->tenants, row->tenant);
+	vm->obj.tenant = tenant_missing(o, row->tenant);
 	vm->obj.life = OBJECT_STORED;
-	r = vm->obj.tenant != NULL
-	    ? 0
-	    : err_set(e, -EBADMSG, "tenant: there is none of this number");
-	r = r < 0 ? r
-		  : table_restore(&stored_request, row->request.version,
-			row->request.text, row->request.len, &vm->request, e);
+	r = vm->obj.tenant == NULL
+	    ? -ENOMEM
+	    : table_restore(&stored_request, row->request.version,
+		  row->request.text, row->request.len, &vm->request, e);
 	if (r == 0)
 		r = vm_add(vm);
 	if (r < 0)
@@ -80,17 +78,16 @@ load_broken(void *arg, const struct vm_broken *b)
 	if (vm == NULL)
 		return -ENOMEM;
 	vm->row = b->row;
-	if ((vm->obj.tenant = tenant_by_id(&o->tenants, b->row.tenant)) == NULL)
-		vm->obj.tenant = o->tenants.by_default;
-	if (vm->obj.tenant == NULL) {
+	if ((vm->obj.tenant = tenant_missing(o, b->row.tenant)) == NULL) {
 		vm_free(vm);
-		return -ENOENT;
+		return -ENOMEM;
 	}
-	vm->row.tenant = vm->obj.tenant->row.id;
 	if (!b->has_slot)
 		vm->row.slot = UINT32_MAX; /* nobody's */
 	vm->obj.life = OBJECT_STORED;
-	r = b->has_name ? vm_add(vm) : name_broken(vm);
+	r = b->has_name ? vm_add(vm) : -EEXIST;
+	if (r == -EEXIST)
+		r = name_broken(vm);
 	if (r < 0)
 		vm_free(vm);
 	else

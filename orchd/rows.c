@@ -35,7 +35,7 @@ mac_check(const char *mac, size_t len, struct err *e)
 #define V struct vm_row
 static const struct col vm_cols[] = {
 	{ COL_AS(V, vmid, COL_INT, "uid"), .flags = COL_KEY | COL_HEX, ANY },
-	{ COL(V, tenant, COL_INT), FROM_0 },
+	{ COL(V, tenant, COL_INT), COUNTED },
 	{ COL(V, id, COL_INT), COUNTED },
 	{ COL(V, name, COL_TEXT), .flags = COL_SHOW, .check = name_check },
 	{ COL(V, state, COL_INT), .flags = COL_SET,

@@ -100,8 +100,9 @@ struct store_load {
  * is full; a store of a newer version than this program knows is refused.
  * store_read gives every row once; a VM that holds what no row may (a state
  * that is none, a name that is none) goes to broken(), and a key of which that
- * is so is left where it is.  A tenant ends it with the table, the row and the
- * reason in e, and so does a callback that fails; what that put in e stays.
+ * is so is left where it is.  A tenant whose name or number cannot be ends it
+ * with the table, the row and the reason in e, and so does a callback that
+ * fails; what that put in e stays.
  */
 int store_open(const char *path, struct store **ret, struct err *e);
 int store_read(

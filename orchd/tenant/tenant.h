@@ -45,6 +45,8 @@ struct tenant {
 	struct tenant_state want; /* what the store has, or is about to */
 	struct tenant_state sent; /* what it was last given */
 	struct tenant_state kept; /* what it has */
+	/* Why its row cannot be read, till it is written anew; "": it can. */
+	char broken[128];
 	struct amounts used; /* counted as it comes and goes */
 	struct {
 		uint64_t left; /* thousandths of a request */
