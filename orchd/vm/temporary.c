@@ -10,7 +10,8 @@
 static struct share_who
 owner(const struct vm *vm)
 {
-	return who_shares(&vm->obj.orchd->conf, vm->request.owner);
+	return who_shares(&vm->obj.orchd->conf, vm->request.owner,
+	    (uint64_t)vm->obj.tenant->row.id);
 }
 
 int
