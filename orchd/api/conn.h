@@ -80,6 +80,7 @@ struct conns {
 	int hup_epoll; /* hang-ups of all connections */
 	int reserve_fd; /* given up to be able to say 503 */
 	struct busy busy; /* callers told 503 */
+	int64_t crowd_ms; /* when one was named who is in too many groups */
 };
 
 /* The listener has come.  Takes sock. */

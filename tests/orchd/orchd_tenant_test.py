@@ -566,7 +566,9 @@ def crowd():
            200)
         eq(l.call(l.client(alice, [*many, GROUP]), LIST, doc=vm_query()).status,
            403)
-        assert "more than 1024 groups: none of them counts" in l.log()
+        for i in range(20):  # a stranger's lines are not the log's
+            l.client(alice + i % 2, [*many, GROUP]).sock.close()
+        eq(l.log().count("more than 1024 groups: none of them counts"), 1)
         eq(l.call(l.client(bob, many), LIST, doc=vm_query()).status, 200)
 
 
