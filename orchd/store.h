@@ -114,6 +114,9 @@ int store_start(struct store *s, struct event_base *base, struct err *e);
  * -ENOSPC as well while the reserve is not whole.
  * store_try writes without changing anything, before store_start(). */
 int store_health(struct store *s);
+/* The reserve is not whole, nor is there room to make it so: nothing that ends
+ * nothing is to be written. */
+bool store_is_full(struct store *s);
 int store_try(struct store *s);
 /* Commits what is queued, ends the worker, closes.  NULL is fine. */
 void store_free(struct store *s);

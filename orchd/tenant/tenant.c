@@ -208,6 +208,29 @@ tenant_grows(const struct tenant *t)
 	return false;
 }
 
+static bool
+is_same(const struct members *a, const struct members *b)
+{
+	uint32_t i;
+
+	for (i = 0; i < a->n && i < b->n; i++)
+		if (a->m[i].kind != b->m[i].kind || a->m[i].id != b->m[i].id ||
+		    a->m[i].role != b->m[i].role)
+			return false;
+	return a->n == b->n;
+}
+
+bool
+tenant_stays(const struct tenant *t)
+{
+	const struct tenant_state *to = &t->want, *from = &t->kept;
+
+	return to->suspended == from->suspended &&
+	    to->deleting == from->deleting &&
+	    memcmp(&to->quota, &from->quota, sizeof(to->quota)) == 0 &&
+	    is_same(&to->members, &from->members);
+}
+
 /* --- what may be done in it --- */
 
 static enum tenant_role

@@ -92,6 +92,8 @@ void tenant_amounts_give(const struct amounts *a, struct tenant_amounts *ret);
 
 /* It is to have, or let somebody do, more than the disk has of it. */
 bool tenant_grows(const struct tenant *t);
+/* It is to have, and be, what the disk has. */
+bool tenant_stays(const struct tenant *t);
 
 /*
  * What somebody may do in it, who is base whatever the list of members says:

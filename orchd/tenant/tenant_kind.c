@@ -55,7 +55,7 @@ save_spec(struct txn *t, struct tenant *tn, enum write_op op)
 			txn_tenant_set(t, &row);
 		/* the reserve is for what ends something */
 		if ((op == WRITE_NEW && tn->broken[0] == '\0') ||
-		    tenant_grows(tn))
+		    tenant_grows(tn) || tenant_stays(tn))
 			txn_needs_room(t);
 		tn->sent = tn->want;
 	}

@@ -11,6 +11,7 @@
 #include "orchd/api/verb.h"
 #include "orchd/object/wait.h"
 #include "orchd/object/write.h"
+#include "orchd/orchd.h"
 #include "orchd/vm/doubt.h"
 #include "orchd/vm/stream.h"
 #include "orchd/vm/vm_step.h"
@@ -136,8 +137,17 @@ static int
 join(const struct req *r, struct vm *vm, enum wait_for what,
     struct idem_row *key)
 {
-	int e = req_wait(r, &vm->obj, what, what == FOR_GONE ? 204 : 200);
+	int e;
 
+	/* what is left is for what ends something */
+	if (key->key[0] != '\0' && store_is_full(r->o->store)) {
+		answer_error(r->o, r->c->id, r->id, 507,
+		    "vm %s is %s already, and that this Idempotency-Key was "
+		    "used cannot be kept: the store is full",
+		    vm->row.name, vm_fsm_state(vm->row.state));
+		return -ENOSPC;
+	}
+	e = req_wait(r, &vm->obj, what, what == FOR_GONE ? 204 : 200);
 	if (e < 0)
 		return e;
 	key->vm = vm->row.vmid;
