@@ -132,6 +132,10 @@ charge_any(const struct req *r, struct err *e)
 
 	if (in->n == 1)
 		return tenant_ask(tenant_by_id(all, in->only), clock_ms(), e);
+	/* as he chooses, who chooses none */
+	if (access_role(r->c, all->by_default) != TENANT_NONE &&
+	    tenant_ask(all->by_default, clock_ms(), e) == 0)
+		return 0;
 	for (t = tenant_first(all); t != NULL; t = tenant_next(t))
 		if (access_role(r->c, t) != TENANT_NONE &&
 		    (err = tenant_ask(t, clock_ms(), e)) == 0)

@@ -454,6 +454,13 @@ def rate():
         eq(l.call(c, DOCTOR).status, 200)
         eq(l.call(c, LIST, doc=vm_query(), tenant="a").status, 429)
         eq(drop(l, "b").status, 204)
+        # the default one first
+        eq(make(l, "aa", user(l.user, "viewer"), quotas={"requests": 1})
+           .status, 201)
+        c2 = l.client(l.user)
+        for _ in range(5):
+            eq(l.call(c2, DOCTOR).status, 200)
+        eq(l.call(c2, LIST, doc=vm_query(), tenant="aa").status, 200)
         eq(change(l, "a", quotas={"requests": 0}).status, 200)
         eq(l.call(c, LIST, doc=vm_query()).status, 200)
 
