@@ -127,34 +127,18 @@ answer_error(struct client *c, int status, const char *fmt, ...)
 	answer_text(c, &no);
 }
 
-/* What the others of a member's tenant have, which counts as well; "": he is
- * none. */
-static void
-of_tenant(const struct client *c, const struct share *s, uint64_t unit,
-    const char *what, char *ret, size_t len)
-{
-	ret[0] = '\0';
-	if (c->who.tenant != 0)
-		(void)snprintf(ret, len,
-		    ", the members of your tenant %" PRIu64 "%s",
-		    share_of_tenant(s, c->who.tenant) / unit, what);
-}
-
 void
 answer_held_text(const struct client *c, char *text, size_t len)
 {
 	const struct share *s =
 	    c->role == ROLE_NONE ? &c->apid->strangers : &c->apid->held;
-	char its[64];
 
-	of_tenant(c, s, 1024, " KiB", its, sizeof(its));
 	(void)snprintf(text, len,
 	    "too much is under way: requests, answers and streams of your "
-	    "user hold %" PRIu64
-	    " KiB%s, those of all together at most %" PRIu64
+	    "user hold %" PRIu64 " KiB, those of all together at most %" PRIu64
 	    " KiB, and some is kept for others: read or end some, or ask for "
 	    "less (limit)",
-	    share_has(s, c->who) / 1024, its, s->total / 1024);
+	    share_has(s, c->who) / 1024, s->total / 1024);
 }
 
 void
@@ -170,14 +154,12 @@ void
 answer_asks(struct client *c)
 {
 	const struct share *s = &c->apid->asks;
-	char its[64];
 
-	of_tenant(c, s, 1, "", its, sizeof(its));
 	answer_error(c, 503,
 	    "too many requests are under way: your user has %" PRIu64
-	    "%s, all together have at most %" PRIu64
+	    ", all together have at most %" PRIu64
 	    ", and some are kept for others: wait for their answers",
-	    share_has(s, c->who), its, s->total);
+	    share_has(s, c->who), s->total);
 }
 
 void

@@ -55,8 +55,6 @@ client_share(struct apid *a)
 	share_init(&a->held, a->conf.held_max, listed);
 	share_init(&a->strangers, STRANGERS_HELD, anybody);
 	share_init(&a->asks, ASKS_MAX, listed);
-	share_by_tenant(&a->held);
-	share_by_tenant(&a->asks);
 }
 
 void
@@ -400,8 +398,7 @@ client_new(struct apid *a, const struct api_caller *who, int fd)
 	c->apid = a;
 	c->id = who->conn;
 	c->role = (enum api_role)who->role;
-	c->who = (struct share_who){ who->uid, (enum share_kind)who->share,
-		who->tenant };
+	c->who = (struct share_who){ who->uid, (enum share_kind)who->share };
 	c->fd = fd;
 	c->rd = event_new(a->base, fd, EV_READ | EV_PERSIST, on_readable, c);
 	c->wr = event_new(a->base, fd, EV_WRITE | EV_PERSIST, on_writable, c);

@@ -35,15 +35,8 @@ share_init(struct share *s, uint64_t total, const uint32_t listed[SHARE_LISTED])
 	    s->kept[SHARE_ADMIN] * listed[SHARE_ADMIN];
 	s->is_scarce = (listed[SHARE_USER] > 0 && s->kept[SHARE_USER] == 0) ||
 	    (listed[SHARE_ADMIN] > 0 && s->kept[SHARE_ADMIN] == 0);
-	s->by_tenant = false;
 	s->taken = 0;
 	LIST_INIT(&s->parts);
-}
-
-void
-share_by_tenant(struct share *s)
-{
-	s->by_tenant = true;
 }
 
 void
@@ -64,8 +57,7 @@ find(const struct share *s, struct share_who who)
 	struct share_part *p;
 
 	LIST_FOREACH (p, &s->parts, entry)
-		if (p->who.uid == who.uid && p->who.kind == who.kind &&
-		    p->who.tenant == who.tenant)
+		if (p->who.uid == who.uid && p->who.kind == who.kind)
 			return p;
 	return NULL;
 }
@@ -73,31 +65,9 @@ find(const struct share *s, struct share_who who)
 uint64_t
 share_has(const struct share *s, struct share_who who)
 {
-	const struct share_part *p;
-	uint64_t n = 0;
+	const struct share_part *p = find(s, who);
 
-	LIST_FOREACH (p, &s->parts, entry)
-		if (p->who.uid == who.uid && p->who.kind == who.kind)
-			n += p->n;
-	return n;
-}
-
-uint64_t
-share_of_tenant(const struct share *s, uint64_t tenant)
-{
-	const struct share_part *p;
-	uint64_t n = 0;
-
-	LIST_FOREACH (p, &s->parts, entry)
-		if (p->who.kind == SHARE_MEMBER && p->who.tenant == tenant)
-			n += p->n;
-	return n;
-}
-
-static bool
-is_by_tenant(const struct share *s, struct share_who who)
-{
-	return s->by_tenant && who.kind == SHARE_MEMBER && who.tenant != 0;
+	return p != NULL ? p->n : 0;
 }
 
 /* What somebody who has n has of what is common. */
@@ -123,8 +93,6 @@ would_take(
 	gets = of_common(s, who, has + n);
 	if (gets - had > left ||
 	    ((s->is_scarce || who.kind == SHARE_MEMBER) && gets > left))
-		return -EBUSY;
-	if (is_by_tenant(s, who) && share_of_tenant(s, who.tenant) + n > left)
 		return -EBUSY;
 	*ret = gets - had;
 	return 0;
@@ -179,14 +147,8 @@ void
 share_words(
     const struct share *s, struct share_who who, char ret[SHARE_WORDS_MAX])
 {
-	char its[64] = "";
-
-	if (is_by_tenant(s, who))
-		(void)snprintf(its, sizeof(its),
-		    "the members of your tenant %" PRIu64 ", ",
-		    share_of_tenant(s, who.tenant));
 	(void)snprintf(ret, SHARE_WORDS_MAX,
-	    "your user has %" PRIu64 " of them, %sall users together have at "
+	    "your user has %" PRIu64 " of them, all users together have at "
 	    "most %" PRIu64 ", and some are kept for others",
-	    share_has(s, who), its, s->total);
+	    share_has(s, who), s->total);
 }

@@ -13,8 +13,7 @@
  * what is kept for that one.
  *
  * Where more callers are listed than something can be kept for, a caller gets
- * more of what is common only while more is left of it than it has itself.  So
- * does a member of a tenant; and where many tenants share, all of one together.
+ * more of what is common only while more is left of it than it has itself.
  */
 enum share_kind {
 	SHARE_USER, /* that mews.conf lists */
@@ -29,7 +28,6 @@ enum share_kind {
 struct share_who {
 	uint32_t uid;
 	enum share_kind kind;
-	uint64_t tenant; /* that a member's counts for; 0: none */
 };
 
 struct share_part;
@@ -40,7 +38,6 @@ struct share {
 	uint64_t common; /* what is kept for nobody */
 	uint64_t taken; /* of common */
 	bool is_scarce; /* there are callers for whom nothing is kept */
-	bool by_tenant;
 	struct share_parts parts; /* of those that have something: no more
 				     than total */
 };
@@ -52,8 +49,6 @@ struct share {
 /* listed: how many callers of each kind there can be. */
 void share_init(
     struct share *s, uint64_t total, const uint32_t listed[SHARE_LISTED]);
-/* It is not one tenant's: what a member has, all members of his have. */
-void share_by_tenant(struct share *s);
 /* Forgets all; s may be zero. */
 void share_clear(struct share *s);
 /* Would share_take() have that for it now? */
@@ -62,12 +57,10 @@ bool share_can(const struct share *s, struct share_who who, uint64_t n);
 int share_take(struct share *s, struct share_who who, uint64_t n);
 /* No more than it has is given back. */
 void share_give(struct share *s, struct share_who who, uint64_t n);
-/* What that caller has, by whichever tenant. */
+/* What that caller has. */
 uint64_t share_has(const struct share *s, struct share_who who);
-/* What all members of one have. */
-uint64_t share_of_tenant(const struct share *s, uint64_t tenant);
 /* Why there is no more for it, for a person: what it has, of how many. */
-#define SHARE_WORDS_MAX 216
+#define SHARE_WORDS_MAX 160
 void share_words(
     const struct share *s, struct share_who who, char ret[SHARE_WORDS_MAX]);
 

@@ -196,8 +196,6 @@ main(int argc, char *argv[], char *envp[])
 	o.listed[SHARE_ADMIN] = o.conf.nadmins + 1; /* and root */
 	share_init(&o.temporaries, o.conf.max_vms, o.listed);
 	share_init(&o.logs, LOGS_MAX, o.listed);
-	share_by_tenant(&o.temporaries);
-	share_by_tenant(&o.logs);
 	tenants_init(&o.tenants);
 	TAILQ_INIT(&o.vms.list);
 	TAILQ_INIT(&o.vms.renames);

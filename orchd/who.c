@@ -25,13 +25,11 @@ who_role(const struct orchd_conf *conf, uid_t uid)
 }
 
 struct share_who
-who_shares(const struct orchd_conf *conf, uid_t uid, uint64_t tenant)
+who_shares(const struct orchd_conf *conf, uid_t uid)
 {
 	static const enum share_kind kinds[] = { [ROLE_NONE] = SHARE_MEMBER,
 		[ROLE_USER] = SHARE_USER,
 		[ROLE_ADMIN] = SHARE_ADMIN };
-	const enum share_kind kind = kinds[who_role(conf, uid)];
 
-	return (
-	    struct share_who){ uid, kind, kind == SHARE_MEMBER ? tenant : 0 };
+	return (struct share_who){ uid, kinds[who_role(conf, uid)] };
 }

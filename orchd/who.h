@@ -10,8 +10,7 @@ struct orchd_conf;
 
 /* What mews.conf says of a uid; root is an admin. */
 enum api_role who_role(const struct orchd_conf *conf, uid_t uid);
-/* The same, where things are shared; tenant: that a member's count for. */
-struct share_who who_shares(
-    const struct orchd_conf *conf, uid_t uid, uint64_t tenant);
+/* The same, where things are shared. */
+struct share_who who_shares(const struct orchd_conf *conf, uid_t uid);
 
 #endif

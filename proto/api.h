@@ -58,8 +58,6 @@ struct api_caller {
 	uint32_t role; /* enum api_role */
 	uint32_t share; /* enum share_kind */
 	uint32_t pad;
-	uint64_t
-	    tenant; /* that what it shares counts for (share_who); 0: none */
 };
 
 #define API_VARS_MAX 2 /* variables of a path */

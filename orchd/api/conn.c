@@ -264,38 +264,13 @@ watch_hup(const struct conn *c)
 	    : 0;
 }
 
-/*
- * Of the tenants that it is in, that which has the fewest connections: who is
- * put into another one, too, has no less for that.
- */
-static uint64_t
-counts_for(const struct conn *c)
-{
-	const struct share *all = &c->orchd->conns.share;
-	uint64_t n, least = UINT64_MAX, hit = 0;
-	struct tenant *t;
-
-	for (t = tenant_first(&c->orchd->tenants); t != NULL;
-	     t = tenant_next(t)) {
-		if (access_role(c, t) == TENANT_NONE)
-			continue;
-		n = share_of_tenant(all, (uint64_t)t->row.id);
-		if (n < least) {
-			least = n;
-			hit = (uint64_t)t->row.id;
-		}
-	}
-	return hit;
-}
-
 /* What it is as a connection: who serves it, and of what it has a share.  What
  * it may do is looked up with each request. */
 static void
 identify(struct conn *c)
 {
 	c->role = access_kind(c);
-	c->who = who_shares(&c->orchd->conf, c->creds.uid,
-	    c->role == ROLE_USER && RULE(TENANT_SHARE) ? counts_for(c) : 0);
+	c->who = who_shares(&c->orchd->conf, c->creds.uid);
 	c->room = c->role == ROLE_ADMIN ? ROOM_API_ADMIN : ROOM_API;
 }
 
@@ -326,7 +301,6 @@ admit(struct conn *c, char why[BUSY_TEXT_MAX])
 	struct share *s = share_of(c);
 	const int r = share_take(s, c->who, 1);
 	const unsigned long long has = share_has(s, c->who), all = s->total;
-	char its[64] = "";
 
 	c->is_counted = r == 0;
 	if (r == 0 || !RULE(CONN_SHARE))
@@ -337,18 +311,12 @@ admit(struct conn *c, char why[BUSY_TEXT_MAX])
 		    "mews.conf (users, admins): yours has %llu, all of them "
 		    "have at most %llu: close some or try again shortly",
 		    has, all);
-	else {
-		if (c->who.tenant != 0)
-			(void)snprintf(its, sizeof(its),
-			    ", the members of your tenant %llu",
-			    (unsigned long long)share_of_tenant(
-				s, c->who.tenant));
+	else
 		(void)snprintf(why, BUSY_TEXT_MAX,
-		    "too many connections: your user has %llu%s, all together "
+		    "too many connections: your user has %llu, all together "
 		    "have at most %llu (max_connections), and some are kept "
 		    "for others: close some or try again shortly",
-		    has, its, all);
-	}
+		    has, all);
 	return -EBUSY;
 }
 
@@ -362,7 +330,6 @@ conn_start(struct orchd *o, int sock, struct conn *c, char why[BUSY_TEXT_MAX])
 		.uid = c->creds.uid,
 		.role = c->role,
 		.share = c->who.kind,
-		.tenant = c->who.tenant,
 	};
 	int r;
 
@@ -473,7 +440,6 @@ share_out(struct conns *all, uint32_t max, const uint32_t *listed)
 	n = n < 1 ? 1 : n > STRANGERS_MAX ? STRANGERS_MAX : n;
 	share_init(&all->strangers, n, anybody);
 	share_init(&all->share, max - n, listed);
-	share_by_tenant(&all->share);
 }
 
 void

@@ -17,7 +17,6 @@ passing_init(
 
 	share_init(
 	    &p->share, total < PASSING_MAX ? total : PASSING_MAX, listed);
-	share_by_tenant(&p->share);
 	STAILQ_INIT(&p->list);
 	p->n = 0;
 }

@@ -10,8 +10,7 @@
 static struct share_who
 owner(const struct vm *vm)
 {
-	return who_shares(&vm->obj.orchd->conf, vm->request.owner,
-	    (uint64_t)vm->obj.tenant->row.id);
+	return who_shares(&vm->obj.orchd->conf, vm->request.owner);
 }
 
 int

@@ -94,6 +94,7 @@ create_fill(const struct req *r, struct vm *vm)
 	int e;
 
 	row->tenant = r->tenant->row.id;
+	vm->obj.tenant = r->tenant;
 	(void)snprintf(row->name, sizeof(row->name), "%s", vm->request.name);
 	row->state = VM_PENDING;
 	row->created_ns = row->updated_ns = clock_wall_ns();
@@ -168,7 +169,6 @@ create_new(const struct req *r, struct vm_create *want, struct idem_row *key)
 	vm->request = *want; /* vm owns its lists now */
 	memset(want, 0, sizeof(*want));
 	vm->request.owner = r->c->creds.uid;
-	vm->obj.tenant = r->tenant;
 	if (create_count(r, vm) < 0) {
 		vm_free(vm);
 		return;

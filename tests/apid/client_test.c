@@ -185,14 +185,9 @@ test_shares(void)
 	t_eq(a.held.common, 800 - 800 / 8 / 2 * 2);
 	finish();
 	start(ROOM_API); /* what is still taken goes */
-	t_eq(share_take(&a.held,
-		 (struct share_who){ .uid = 1, .kind = SHARE_USER }, 1),
-	    0);
-	t_eq(share_take(&a.asks,
-		 (struct share_who){ .uid = 1, .kind = SHARE_USER }, 1),
-	    0);
-	t_eq(share_take(&a.strangers,
-		 (struct share_who){ .uid = 1, .kind = SHARE_USER }, 1),
+	t_eq(share_take(&a.held, (struct share_who){ 1, SHARE_USER }, 1), 0);
+	t_eq(share_take(&a.asks, (struct share_who){ 1, SHARE_USER }, 1), 0);
+	t_eq(share_take(&a.strangers, (struct share_who){ 1, SHARE_USER }, 1),
 	    0);
 	finish();
 }

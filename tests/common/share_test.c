@@ -9,13 +9,13 @@
 static struct share_who
 user(uint32_t uid)
 {
-	return (struct share_who){ .uid = uid, .kind = SHARE_USER };
+	return (struct share_who){ uid, SHARE_USER };
 }
 
 static struct share_who
 admin(uint32_t uid)
 {
-	return (struct share_who){ .uid = uid, .kind = SHARE_ADMIN };
+	return (struct share_who){ uid, SHARE_ADMIN };
 }
 
 /* How many more one by one until it is refused. */
@@ -124,49 +124,6 @@ test_many(void)
 	share_clear(&s);
 }
 
-static struct share_who
-member(uint32_t uid, uint64_t tenant)
-{
-	return (struct share_who){ uid, SHARE_MEMBER, tenant };
-}
-
-/* Nothing is kept for members: each gets half of what is left, and where it is
- * shared by tenant so do all of one together, however many they are. */
-static void
-test_members(void)
-{
-	struct share s;
-	uint32_t i;
-	uint64_t n = 0;
-
-	share_init(&s, 64, (uint32_t[]){ 1, 1 }); /* 40 are common */
-	for (i = 0; i < 10; i++)
-		n += grab(&s, member(i, 2));
-	t_eq(n, 40);
-	t_eq(grab(&s, member(77, 3)), 0);
-	share_clear(&s);
-
-	share_init(&s, 64, (uint32_t[]){ 1, 1 });
-	share_by_tenant(&s);
-	t_eq(grab(&s, member(1, 2)), 20);
-	for (i = 2; i < 10; i++)
-		t_eq(grab(&s, member(i, 2)), 0);
-	t_eq(grab(&s, member(77, 3)), 10);
-	t_eq(grab(&s, member(1, 3)), 0); /* nor has one more by another */
-	t_eq(grab(&s, member(78, 4)), 5);
-	t_eq(grab(&s, member(79, 0)), 3); /* of none: by himself */
-	t_eq(share_of_tenant(&s, 2), 20);
-	t_eq(share_of_tenant(&s, 4), 5);
-	t_eq(grab(&s, user(1)), 16 + 2);
-	t_eq(grab(&s, admin(0)), 8);
-	share_give(&s, member(1, 2), 15);
-	t_eq(share_has(&s, member(1, 2)), 5);
-	t_eq(grab(&s, member(2, 2)), 5);
-	t_eq(share_of_tenant(&s, 2), 10);
-	t_eq(share_has(&s, member(2, 9)), 5); /* by whichever of his */
-	share_clear(&s);
-}
-
 static void
 test_bytes(void)
 {
@@ -228,16 +185,6 @@ test_words(void)
 	t_str(text,
 	    "your user has 3 of them, all users together have at most 10, and "
 	    "some are kept for others");
-	share_words(&s, member(7, 2), text);
-	t_str(text,
-	    "your user has 0 of them, all users together have at most 10, and "
-	    "some are kept for others");
-	share_by_tenant(&s);
-	t_eq(share_take(&s, member(8, 2), 2), 0);
-	share_words(&s, member(7, 2), text);
-	t_str(text,
-	    "your user has 0 of them, the members of your tenant 2, all users "
-	    "together have at most 10, and some are kept for others");
 	share_clear(&s);
 	s.total = UINT64_MAX; /* all of it, whatever the numbers */
 	share_words(&s, user(1), text);
@@ -248,7 +195,6 @@ const struct t_case t_cases[] = {
 	{ "what is kept for whom", test_kept },
 	{ "greedy callers", test_greedy },
 	{ "more callers than units", test_many },
-	{ "members of tenants", test_members },
 	{ "bytes", test_bytes },
 	{ "no memory", test_memory },
 	{ "words", test_words },

@@ -365,51 +365,6 @@ def waiting():
         eq(l.call(l.client(l.user), STOP, "a").status, 200)
 
 
-def make_tenant(l, name, *uids):
-    eq(l.call(l.client(), API_TENANT_CREATE, doc=tables.pack(
-        "TenantCreate", name=name, members=[
-            {"kind": "user", "id": u, "role": "operator"} for u in uids]))
-       .status, 201)
-
-
-def tenants():
-    """However many a tenant's people are, of what all share they have no more
-    than half of what there is, and another's have their part."""
-    many = [100000 + i for i in range(12)]
-    KEPT.clear()  # Python's select takes descriptors below 1,024
-    with up(max_conns=100) as l:  # 88 connections: 56 of them common
-        one = l.uids + 20
-        make_tenant(l, "a", one)
-        make_tenant(l, "b", *many, one)  # who did not ask to be in it
-        said = [crowd(l, uid, 10)[1] for uid in many]
-        eq(sum(len(of_uid(l, u)) for u in many), 28)
-        for word in ("your user has 0", "members of your tenant 28",
-                     "at most 88"):
-            assert word in said[-1][0], said[-1][0]
-        crowd(l, one, 30)
-        eq(len(of_uid(l, one)), 14)
-        eq(l.call(l.client(l.user), LIST, doc=vm_query()).status, 200)
-    with up() as l:  # 64 logs: 40 of them common
-        make_tenant(l, "a", one)
-        make_tenant(l, "b", *many)
-        for n in "abc":
-            eq(l.create(l.client(many[0]), n, cpu_cores=1, memory_mb=96).status,
-               201)
-        eq(l.create(l.client(one), "a").status, 201)
-        got = []
-        for uid in many:
-            for n in "abc":
-                c = l.client(uid)
-                got.append(l.ask(c, STREAM, n, kind=STREAM_CONSOLE_LOG))
-                KEPT.append(c)
-        l.settle(0.2)
-        eq([l.res[r].status for r in got].count(101), 20)
-        for i in range(10):
-            KEPT.append(l.client(one))
-            eq((i, l.call(KEPT[-1], STREAM, "a",
-                          kind=STREAM_CONSOLE_LOG).status), (i, 101))
-
-
 if __name__ == "__main__":
-    run(__file__, strangers, admins, users, tenants, streams, signals, logs, kept_ends,
+    run(__file__, strangers, admins, users, streams, signals, logs, kept_ends,
         deaf_apid, deaf_launcher, one_each, waiting)

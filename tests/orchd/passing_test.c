@@ -6,8 +6,8 @@
 
 /* One user and one admin: a quarter and an eighth are kept. */
 static const uint32_t listed[SHARE_LISTED] = { 1, 1 };
-static const struct share_who user = { .uid = 1000, .kind = SHARE_USER };
-static const struct share_who admin = { .kind = SHARE_ADMIN };
+static const struct share_who user = { 1000, SHARE_USER };
+static const struct share_who admin = { 0, SHARE_ADMIN };
 #define USERS (PASSING_MAX - PASSING_MAX / SHARE_KEPT_ADMINS)
 
 static void

@@ -67,7 +67,7 @@ end(void)
 static struct share_who
 user(uint32_t uid)
 {
-	return (struct share_who){ .uid = uid, .kind = SHARE_USER };
+	return (struct share_who){ uid, SHARE_USER };
 }
 
 /* conn: also says when it came. */

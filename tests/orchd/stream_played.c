@@ -295,7 +295,7 @@ end(void)
 struct share_who
 user(uint32_t uid)
 {
-	return (struct share_who){ .uid = uid, .kind = SHARE_USER };
+	return (struct share_who){ uid, SHARE_USER };
 }
 
 void

@@ -194,7 +194,7 @@ test_wakes(void)
 static void
 test_count(void)
 {
-	static const struct share_who who = { .uid = 7, .kind = SHARE_USER };
+	static const struct share_who who = { 7, SHARE_USER };
 
 	begin_temporary(VM_RUNNING, true);
 	o.conf.nusers = 1;

@@ -9,8 +9,7 @@
 
 /* Who waits for an object, and what every object has. */
 
-static const struct share_who me = { .uid = 7, .kind = SHARE_USER },
-			      you = { .uid = 8, .kind = SHARE_USER };
+static const struct share_who me = { 7, SHARE_USER }, you = { 8, SHARE_USER };
 
 static int
 add(struct share_who who, uint64_t conn, uint32_t what)
