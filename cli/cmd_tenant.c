@@ -109,9 +109,9 @@ show_one(const struct cli *c, const struct tenant_view *t, struct err *e)
 		return out_obj(stdout, &tenant_table, t, e);
 	(void)snprintf(line, sizeof(line), "%s: %s; you: %s; weight %u",
 	    t->name,
-	    t->status == TENANT_SUSPENDED      ? "suspended"
-		: t->status == TENANT_DELETING ? "being deleted"
-					       : "active",
+	    t->status == TENANT_DELETING     ? "being deleted"
+		: t->status == TENANT_BROKEN ? "broken, mews doctor says why"
+					     : tenant_status_names[t->status],
 	    tenant_role_names[t->role], t->weight);
 	out_line(stdout, line);
 	out_line(stdout, "");
@@ -127,8 +127,6 @@ show_list(const struct cli *c, const struct objs *list, struct err *e)
 {
 	static const char *const heads[] = { "NAME", "STATUS", "YOU", "VMS",
 		"CPUS", "MEMORY", "MEMBERS", "WEIGHT" };
-	static const char *const states[] = { "active", "suspended",
-		"deleting" };
 	const struct tenant_view *t = list->items;
 	struct out_table *out;
 	char vms[NUMBER_MAX], cpus[NUMBER_MAX], mem[NUMBER_MAX],
@@ -147,7 +145,8 @@ show_list(const struct cli *c, const struct objs *list, struct err *e)
 		amount(members, t[i].members.count, false);
 		amount(weight, t[i].weight, false);
 		r = out_table_row(out,
-		    (const char *[]){ t[i].name, states[t[i].status],
+		    (const char *[]){ t[i].name,
+			tenant_status_names[t[i].status],
 			tenant_role_names[t[i].role], vms, cpus, mem, members,
 			weight },
 		    nitems(heads));

@@ -185,20 +185,26 @@ share_give(struct share *s, struct share_who who, uint64_t n)
 	}
 }
 
-void
-share_tenant_words(
-    const struct share *s, struct share_who who, char ret[SHARE_TENANT_MAX])
+uint64_t
+share_of_tenant(const struct share *s, int64_t tenant)
 {
 	const struct share_part *p;
 	uint64_t n = 0;
 
-	ret[0] = '\0';
-	if (!is_divided(s, who))
-		return;
 	LIST_FOREACH (p, &s->parts, entry)
-		if (p->who.tenant == who.tenant && p->who.kind != SHARE_ADMIN)
+		if (p->who.tenant == tenant && p->who.kind != SHARE_ADMIN)
 			n += p->n;
-	(void)snprintf(ret, SHARE_TENANT_MAX, ", your tenant %" PRIu64, n);
+	return n;
+}
+
+void
+share_tenant_words(
+    const struct share *s, struct share_who who, char ret[SHARE_TENANT_MAX])
+{
+	ret[0] = '\0';
+	if (is_divided(s, who))
+		(void)snprintf(ret, SHARE_TENANT_MAX, ", your tenant %" PRIu64,
+		    share_of_tenant(s, who.tenant));
 }
 
 void

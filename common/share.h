@@ -67,6 +67,8 @@ int share_take(struct share *s, struct share_who who, uint64_t n);
 void share_give(struct share *s, struct share_who who, uint64_t n);
 /* What that caller has. */
 uint64_t share_has(const struct share *s, struct share_who who);
+/* What all callers of a tenant have, but for admins. */
+uint64_t share_of_tenant(const struct share *s, int64_t tenant);
 /* Why there is no more for it, for a person: what it has, of how many. */
 #define SHARE_WORDS_MAX 200
 #define SHARE_TENANT_MAX 48

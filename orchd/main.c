@@ -40,14 +40,12 @@ load_vm(void *arg, const struct vm_row *row, struct err *e)
 		return -ENOMEM;
 	vm->row = *row;
 	vm->row.request = (struct store_doc){ 0 };
-	vm->obj.tenant = tenant_by_id(&o->tenants, row->tenant);
+	vm->obj.tenant = tenant_missing(o, row->tenant);
 	vm->obj.life = OBJECT_STORED;
-	r = vm->obj.tenant != NULL
-	    ? 0
-	    : err_set(e, -EBADMSG, "tenant: there is none of this number");
-	r = r < 0 ? r
-		  : table_restore(&stored_request, row->request.version,
-			row->request.text, row->request.len, &vm->request, e);
+	r = vm->obj.tenant == NULL
+	    ? -ENOMEM
+	    : table_restore(&stored_request, row->request.version,
+		  row->request.text, row->request.len, &vm->request, e);
 	if (r == 0)
 		r = vm_add(vm);
 	if (r < 0)
@@ -84,17 +82,16 @@ load_broken(void *arg, const struct vm_broken *b)
 	if (vm == NULL)
 		return -ENOMEM;
 	vm->row = b->row;
-	if ((vm->obj.tenant = tenant_by_id(&o->tenants, b->row.tenant)) == NULL)
-		vm->obj.tenant = o->tenants.by_default;
-	if (vm->obj.tenant == NULL) {
+	if ((vm->obj.tenant = tenant_missing(o, b->row.tenant)) == NULL) {
 		vm_free(vm);
-		return -ENOENT;
+		return -ENOMEM;
 	}
-	vm->row.tenant = vm->obj.tenant->row.id;
 	if (!b->has_slot)
 		vm->row.slot = UINT32_MAX; /* nobody's */
 	vm->obj.life = OBJECT_STORED;
-	r = b->has_name ? vm_add(vm) : name_broken(vm);
+	r = b->has_name ? vm_add(vm) : -EEXIST;
+	if (r == -EEXIST)
+		r = name_broken(vm);
 	if (r < 0)
 		vm_free(vm);
 	else
@@ -105,7 +102,13 @@ load_broken(void *arg, const struct vm_broken *b)
 static int
 load_idem(void *arg, const struct idem_row *row)
 {
-	(void)idem_load(arg, row);
+	struct orchd *o = arg;
+
+	(void)idem_load(o, row);
+	/* a retry is to find it gone, and nobody else */
+	if (row->verb == API_TENANT_CREATE || row->verb == API_TENANT_CHANGE ||
+	    row->verb == API_TENANT_DELETE)
+		tenant_number_given(&o->tenants, (int64_t)row->vm);
 	return 0;
 }
 
@@ -240,8 +243,7 @@ main(int argc, char *argv[], char *envp[])
 	RB_INIT(&o.asks);
 	passing_init(&o.passing, o.conf.max_conns, o.listed);
 	share_divide(&o.passing.share, &o.tenants.is_divided);
-	RB_INIT(&o.idems.tree);
-	TAILQ_INIT(&o.idems.age);
+	idems_init(&o.idems);
 
 	(void)umask(RULE(STORE_MODE) ? 077 : 0); /* store.db holds secrets */
 	orchd_confine(&o.boot);

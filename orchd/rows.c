@@ -20,6 +20,8 @@
 #define COL(T, m, ct) COL_AS(T, m, ct, #m)
 #define ANY .min = INT64_MIN, .max = INT64_MAX
 #define FROM_0 .max = INT64_MAX
+/* Counted up: what is far from its end never gets there. */
+#define COUNTED .max = ROW_COUNT_MAX
 #define WORD(v) (UINT32_C(1) << (v))
 
 static int
@@ -33,8 +35,8 @@ mac_check(const char *mac, size_t len, struct err *e)
 #define V struct vm_row
 static const struct col vm_cols[] = {
 	{ COL_AS(V, vmid, COL_INT, "uid"), .flags = COL_KEY | COL_HEX, ANY },
-	{ COL(V, tenant, COL_INT), FROM_0 },
-	{ COL(V, id, COL_INT), FROM_0 },
+	{ COL(V, tenant, COL_INT), COUNTED },
+	{ COL(V, id, COL_INT), COUNTED },
 	{ COL(V, name, COL_TEXT), .flags = COL_SHOW, .check = name_check },
 	{ COL(V, state, COL_INT), .flags = COL_SET,
 	    .words = WORD(VM_PENDING) | WORD(VM_STARTING) | WORD(VM_RUNNING) |
@@ -81,10 +83,10 @@ static const struct col idem_cols[] = {
 
 #define T struct tenant_row
 static const struct col tenant_cols[] = {
-	{ COL(T, id, COL_INT), .flags = COL_KEY, FROM_0 },
+	{ COL(T, id, COL_INT), .flags = COL_KEY, COUNTED },
 	{ COL(T, name, COL_TEXT), .flags = COL_SHOW, .check = name_check },
-	{ COL(T, last_seq, COL_INT), FROM_0 },
-	{ COL(T, last_id, COL_INT), FROM_0 },
+	{ COL(T, last_seq, COL_INT), COUNTED },
+	{ COL(T, last_id, COL_INT), COUNTED },
 	{ COL(T, spec, COL_DOC), .flags = COL_SET },
 	{ COL_AS(T, spec.version, COL_INT, "spec_v"), .flags = COL_SET,
 	    .max = INT32_MAX },

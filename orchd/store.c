@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/queue.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "common/fds.h"
@@ -306,6 +307,16 @@ store_health(struct store *s)
 	full = s->full;
 	(void)pthread_mutex_unlock(&s->lock);
 	return s->health == 0 && full ? -ENOSPC : s->health;
+}
+
+bool
+store_is_full(struct store *s)
+{
+	struct statvfs fs; /* its root is where the store is */
+
+	return store_health(s) == -ENOSPC &&
+	    (statvfs("/", &fs) < 0 ||
+		(uint64_t)fs.f_bavail * fs.f_frsize < s->reserve.size);
 }
 
 static int

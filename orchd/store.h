@@ -22,6 +22,8 @@ struct txn;
 #define STORE_DETAIL_MAX 128
 /* Events kept per tenant; older ones are dropped as new ones come. */
 #define STORE_EVENTS_MAX 10000
+/* What a store counts up is below this. */
+#define ROW_COUNT_MAX (INT64_C(1) << 53)
 
 /* An object in the form that outlives a build (orchd/stored.h).  The text is
  * of whoever filled the row in, who wipes it: a request holds secrets. */
@@ -126,8 +128,9 @@ struct store_load {
  * is full; a store of a newer version than this program knows is refused.
  * store_read gives every row once; a VM that holds what no row may (a state
  * that is none, a name that is none) goes to broken(), and a key of which that
- * is so is left where it is.  A tenant ends it with the table, the row and the
- * reason in e, and so does a callback that fails; what that put in e stays.
+ * is so is left where it is.  A tenant whose name or number cannot be ends it
+ * with the table, the row and the reason in e, and so does a callback that
+ * fails; what that put in e stays.
  */
 int store_open(const char *path, struct store **ret, struct err *e);
 int store_read(
@@ -139,6 +142,9 @@ int store_start(struct store *s, struct event_base *base, struct err *e);
  * -ENOSPC as well while the reserve is not whole.
  * store_try writes without changing anything, before store_start(). */
 int store_health(struct store *s);
+/* The reserve is not whole, nor is there room to make it so: nothing that ends
+ * nothing is to be written. */
+bool store_is_full(struct store *s);
 int store_try(struct store *s);
 /*
  * The store as it is at one moment, as a file without a name beside it that can

@@ -280,8 +280,8 @@ const char *const tenant_role_names[] = { "none", "viewer", "operator", "admin",
 static const char *const member_role_names[] = { "none", "viewer", "operator",
 	"admin", NULL };
 static const char *const member_kind_names[] = { "user", "group", NULL };
-static const char *const tenant_status_names[] = { "active", "suspended",
-	"deleting", NULL };
+const char *const tenant_status_names[TENANT_STATUSES + 1] = { "active",
+	"suspended", "deleting", "broken", NULL };
 static const char *const no_yes_names[] = { "0", "1", NULL };
 
 #define M struct tenant_member

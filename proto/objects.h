@@ -396,7 +396,14 @@ struct tenant_delete {
 	uint8_t force; /* 1: with all that it has */
 };
 
-enum tenant_status { TENANT_ACTIVE, TENANT_SUSPENDED, TENANT_DELETING };
+enum tenant_status {
+	TENANT_ACTIVE,
+	TENANT_SUSPENDED,
+	TENANT_DELETING,
+	TENANT_BROKEN, /* its row in the store cannot be read */
+	TENANT_STATUSES
+};
+extern const char *const tenant_status_names[];
 struct tenant_view {
 	uint64_t has;
 	char name[NAME_LEN_MAX + 1];

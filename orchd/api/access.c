@@ -1,4 +1,5 @@
 #include "orchd/api/access.h"
+#include "common/util.h"
 #include "orchd/api/conn.h"
 #include "orchd/orchd.h"
 #include "orchd/tenant/tenant.h"
@@ -35,27 +36,49 @@ access_kind(const struct conn *c)
 int64_t
 access_tenant(const struct conn *c)
 {
+	uint64_t n, least = UINT64_MAX;
+	int64_t hit = 0;
 	struct tenant *t;
 
 	for (t = tenant_first(&c->orchd->tenants); t != NULL;
-	     t = tenant_next(t))
-		if (tenant_role_of(t, &c->creds, TENANT_NONE) != TENANT_NONE)
-			return t->row.id;
-	return 0;
+	     t = tenant_next(t)) {
+		if (tenant_role_of(t, &c->creds, TENANT_NONE) == TENANT_NONE)
+			continue;
+		n = share_of_tenant(&c->orchd->conns.share, t->row.id);
+		if (n >= least)
+			continue;
+		least = n;
+		hit = t->row.id;
+		if (!RULE(TENANT_FEWEST))
+			break;
+	}
+	return hit;
+}
+
+const struct access_in *
+access_in(struct conn *c)
+{
+	struct tenants *all = &c->orchd->tenants;
+	struct access_in *in = &c->in;
+	enum tenant_role role;
+	struct tenant *t;
+
+	if (in->as_of == all->change)
+		return in;
+	*in = (struct access_in){ .as_of = all->change };
+	for (t = tenant_first(all); t != NULL; t = tenant_next(t)) {
+		if ((role = access_role(c, t)) == TENANT_NONE)
+			continue;
+		in->n++;
+		in->only = t->row.id;
+		if (role > in->most)
+			in->most = role;
+	}
+	return in;
 }
 
 enum tenant_role
-access_most(const struct conn *c)
+access_most(struct conn *c)
 {
-	enum tenant_role most = TENANT_NONE, role;
-	struct tenant *t;
-
-	if (c->role == ROLE_ADMIN)
-		return TENANT_HOST;
-	for (t = tenant_first(&c->orchd->tenants);
-	     t != NULL && most < TENANT_ADMIN; t = tenant_next(t)) {
-		if ((role = access_role(c, t)) > most)
-			most = role;
-	}
-	return most;
+	return c->role == ROLE_ADMIN ? TENANT_HOST : access_in(c)->most;
 }

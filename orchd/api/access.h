@@ -4,6 +4,7 @@
 #include "proto/api.h"
 #include "proto/objects.h"
 
+struct access_in;
 struct conn;
 struct tenant;
 
@@ -13,10 +14,17 @@ struct tenant;
  */
 /* Who mews.conf or some tenant lists; else a stranger. */
 enum api_role access_kind(const struct conn *c);
-/* The number of the first tenant, by name, that he is in; 0: of none. */
+/*
+ * The number of that tenant of his whose people have the fewest connections now,
+ * of several the first by name; 0: of none.  Whoever lists him in one more takes
+ * nothing from him.
+ */
 int64_t access_tenant(const struct conn *c);
 enum tenant_role access_role(const struct conn *c, const struct tenant *t);
+/* The tenants that he is in.  c remembers that, so that not each request looks
+ * at all that there are. */
+const struct access_in *access_in(struct conn *c);
 /* The most that he is anywhere. */
-enum tenant_role access_most(const struct conn *c);
+enum tenant_role access_most(struct conn *c);
 
 #endif

@@ -35,25 +35,14 @@ static struct tenant *
 own(struct conn *c, unsigned int *n)
 {
 	struct tenants *all = &c->orchd->tenants;
-	struct tenant *t = all->by_default, *hit = NULL;
+	const struct access_in *in;
 
 	*n = 1;
-	if (access_role(c, t) != TENANT_NONE)
-		return t;
-	if (c->own_as_of == all->change && c->own != 0)
-		return tenant_by_id(all, c->own);
-	*n = 0;
-	for (t = tenant_first(all); t != NULL; t = tenant_next(t)) {
-		if (access_role(c, t) == TENANT_NONE)
-			continue;
-		hit = t;
-		++*n;
-	}
-	if (*n != 1)
-		return NULL;
-	c->own = hit->row.id;
-	c->own_as_of = all->change;
-	return hit;
+	if (access_role(c, all->by_default) != TENANT_NONE)
+		return all->by_default;
+	in = access_in(c);
+	*n = in->n;
+	return in->n == 1 ? tenant_by_id(all, in->only) : NULL;
 }
 
 /* "a, b, c", as many as fit. */

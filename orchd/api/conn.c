@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/fds.h"
 #include "common/log.h"
 #include "common/util.h"
@@ -29,6 +30,7 @@
  */
 #define ACCEPT_BATCH 16
 #define ACCEPT_PAUSE_MS 50
+#define CROWD_MS 60000
 
 static int
 cmp_conn(const struct conn *a, const struct conn *b)
@@ -194,8 +196,11 @@ is_over(const struct conn *c, const struct tenant *t)
 	const struct right *right = right_find(API_STREAM, c->stream_kind);
 	const struct vm *vm;
 
-	if (c->is_parked && c->tenant == t &&
-	    access_role(c, t) < api_rights[RIGHT_EVENTS].role)
+	/* an answer about itself: he may have taken himself out */
+	if (((c->is_parked && c->tenant == t) ||
+		(c->waits != NULL && c->waits != &t->obj &&
+		    c->waits->tenant == t)) &&
+	    access_role(c, t) < TENANT_VIEWER)
 		return true;
 	if (c->stream_of == 0 && c->queued_at == 0)
 		return false;
@@ -348,6 +353,20 @@ conn_start(struct orchd *o, int sock, struct conn *c, char why[BUSY_TEXT_MAX])
 	return 0;
 }
 
+/* Of how many groups one is is his own doing: it is said once in a while. */
+static void
+say_crowd(struct orchd *o, const struct creds *c)
+{
+	const int64_t now = clock_ms();
+
+	if (!c->is_crowd ||
+	    (o->conns.crowd_ms != 0 && now - o->conns.crowd_ms < CROWD_MS))
+		return;
+	o->conns.crowd_ms = now;
+	log_warn("uid %u is in more than %d groups: none of them counts here",
+	    c->uid, PEER_GROUPS_MAX);
+}
+
 /* Takes sock. */
 static void
 conn_take(struct orchd *o, int sock)
@@ -367,6 +386,7 @@ conn_take(struct orchd *o, int sock)
 	c->sock = sock;
 	c->stream_fd = -1;
 	c->id = ++o->conns.last;
+	say_crowd(o, &c->creds);
 	identify(c);
 	r = conn_chan(c) == NULL || conn_is_unread(c)
 	    ? -EBUSY

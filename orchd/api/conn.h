@@ -26,6 +26,14 @@ struct charge {
 	enum tenant_amount what;
 };
 
+/* The tenants that somebody is in. */
+struct access_in {
+	uint64_t as_of; /* tenants.change */
+	unsigned int n;
+	int64_t only; /* where n is 1: its number */
+	enum tenant_role most; /* in any of them */
+};
+
 struct conn {
 	RB_ENTRY(conn) by_id;
 	uint64_t id;
@@ -39,8 +47,7 @@ struct conn {
 	uint32_t stream_kind; /* STREAM_*, of either */
 	int stream_fd; /* our copy of apid's end, never read; -1 */
 	struct tenant *tenant; /* whose events it reads; NULL */
-	int64_t own; /* the only tenant that it is in, as of: */
-	uint64_t own_as_of; /* tenants.change */
+	struct access_in in; /* access.c's: what it was last */
 	int sock; /* our copy: watched, never read */
 	uint64_t req; /* request under way; 0: none */
 	struct audit_ask ask; /* what the trail is to tell of it */
@@ -75,6 +82,7 @@ struct conns {
 	int hup_epoll; /* hang-ups of all connections */
 	int reserve_fd; /* given up to be able to say 503 */
 	struct busy busy; /* callers told 503 */
+	int64_t crowd_ms; /* when one was named who is in too many groups */
 };
 
 /* The listener has come.  Takes sock. */
@@ -86,7 +94,7 @@ struct conn *conn_find(struct orchd *o, uint64_t id);
 void conn_end(struct conn *c, bool told);
 void conn_end_room(struct orchd *o, uint32_t room);
 /* Who may do less in it from now on: streams and readers of events that need
- * more are over. */
+ * more are over, and who may not even look is not answered any more. */
 void conn_tenant_changed(struct orchd *o, const struct tenant *t);
 /* It is no more: nobody reads its events. */
 void conn_tenant_gone(struct orchd *o, const struct tenant *t);

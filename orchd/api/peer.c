@@ -4,7 +4,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "common/log.h"
 #include "orchd/api/peer.h"
 
 static int
@@ -24,9 +23,7 @@ take_groups(int sock, struct creds *ret)
 	if (getsockopt(sock, SOL_SOCKET, SO_PEERGROUPS, buf, &len) < 0) {
 		if (errno != ERANGE)
 			return -errno;
-		log_warn("uid %u is in more than %d groups: none of them "
-			 "counts here",
-		    ret->uid, PEER_GROUPS_MAX);
+		ret->is_crowd = true;
 		return 0;
 	}
 	if (len == 0)

@@ -79,6 +79,26 @@ check_doubts(struct checks *ck, const struct req *r)
 		    n - DOUBTS_MAX);
 }
 
+/* Nobody else is in one. */
+static void
+check_tenants(struct checks *ck, const struct req *r)
+{
+	unsigned int n = 0;
+	struct tenant *t;
+
+	if (r->role != TENANT_HOST)
+		return;
+	for (t = tenant_first(&r->o->tenants); t != NULL; t = tenant_next(t))
+		if (t->broken[0] != '\0' && ++n <= DOUBTS_MAX)
+			check_add(ck, "tenant", false,
+			    "%.63s: %s: `mews tenant set` says anew who is in "
+			    "it, `mews tenant rm` ends it",
+			    t->row.name, t->broken);
+	if (n > DOUBTS_MAX)
+		check_add(ck, "tenants", false,
+		    "%u more like these: see mews tenant ls", n - DOUBTS_MAX);
+}
+
 static void
 check_orphans(struct checks *ck, const struct req *r)
 {
@@ -238,6 +258,7 @@ verb_doctor(const struct req *r)
 	check_room(&ck, r);
 	check_orphans(&ck, r);
 	check_doubts(&ck, r);
+	check_tenants(&ck, r);
 	memcpy(buf, &ck.n, sizeof(ck.n));
 	answer_doc(r->o, r->id, &res, buf, ck.w.used);
 }

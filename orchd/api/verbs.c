@@ -95,9 +95,57 @@ amount_of(const struct right *right)
 		return TENANT_READERS;
 	if (right->verb == API_STREAM && right->stream != STREAM_SIGNAL)
 		return TENANT_STREAMS;
-	return right->of == OF_CHOSEN && right->role >= TENANT_OPERATOR
+	return right->of != OF_CALLER && right->role >= TENANT_OPERATOR
 	    ? TENANT_OPERATIONS
 	    : TENANT_AMOUNTS;
+}
+
+/* A reader asks for what comes next: apid's words, not a request of his. */
+static bool
+goes_on(const struct req *r, const struct tenant *t)
+{
+	return r->verb == API_EVENTS && (r->head.flags & API_AT_ONCE) == 0 &&
+	    r->c->open.tenant == t->row.id && r->c->open.what == TENANT_READERS;
+}
+
+/* One request more of t, and what it is counted as. */
+static int
+charge_to(const struct req *r, struct tenant *t, enum tenant_amount what,
+    struct err *e)
+{
+	const struct charge *open = &r->c->open;
+	int err;
+
+	if (goes_on(r, t))
+		return 0;
+	if ((err = tenant_ask(t, clock_ms(), e)) < 0 || what == TENANT_AMOUNTS)
+		return err;
+	/* it reads anew; a second stream its verb refuses */
+	if (open->tenant == t->row.id && open->what == what)
+		return 0;
+	return conn_charge(r->c, t, what, e);
+}
+
+/* It is about no tenant: one more of any that its caller is in. */
+static int
+charge_any(const struct req *r, struct err *e)
+{
+	const struct access_in *in = access_in(r->c);
+	struct tenants *all = &r->o->tenants;
+	struct tenant *t;
+	int err = 0;
+
+	if (in->n == 1)
+		return tenant_ask(tenant_by_id(all, in->only), clock_ms(), e);
+	/* as he chooses, who chooses none */
+	if (access_role(r->c, all->by_default) != TENANT_NONE &&
+	    tenant_ask(all->by_default, clock_ms(), e) == 0)
+		return 0;
+	for (t = tenant_first(all); t != NULL; t = tenant_next(t))
+		if (access_role(r->c, t) != TENANT_NONE &&
+		    (err = tenant_ask(t, clock_ms(), e)) == 0)
+			break;
+	return err;
 }
 
 /* Within its tenant's quotas; a host admin's is not counted.  False: answered.
@@ -110,15 +158,11 @@ charge(const struct req *r, const struct right *right)
 	struct err err = { 0 };
 	int e;
 
-	if (right->of == OF_CALLER || r->role == TENANT_HOST || t == NULL ||
+	if (r->role == TENANT_HOST || right->of == OF_ANYBODY || t == NULL ||
 	    !RULE(TENANT_RUNNING))
 		return true;
-	/* a reader goes on; a second stream its verb refuses */
-	if (r->c->open.tenant != 0 && r->c->open.what == what)
-		return true;
-	e = tenant_ask(t, clock_ms(), &err);
-	if (e == 0 && what != TENANT_AMOUNTS)
-		e = conn_charge(r->c, t, what, &err);
+	e = right->of == OF_CALLER ? charge_any(r, &err)
+				   : charge_to(r, t, what, &err);
 	if (e == -EBUSY)
 		req_refuse(
 		    r, 409, "this connection has a stream, or reads events");

@@ -282,10 +282,7 @@ on_tell(int fd, short what, void *arg)
 static int
 see_number(void *arg, const struct audit_head *h)
 {
-	struct tenants *all = arg;
-
-	if (h->tenant > all->last_id)
-		all->last_id = h->tenant;
+	tenant_number_given(arg, h->tenant);
 	return 0;
 }
 

@@ -29,6 +29,66 @@ cmp_idem(const struct idem *a, const struct idem *b)
 /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): idem_drop takes it out first */
 RB_GENERATE_STATIC(idem_tree, idem, entry, cmp_idem)
 
+static int
+cmp_owner(const struct idem_owner *a, const struct idem_owner *b)
+{
+	if (a->tenant != b->tenant)
+		return a->tenant < b->tenant ? -1 : 1;
+	if (a->owner != b->owner)
+		return a->owner < b->owner ? -1 : 1;
+	return 0;
+}
+
+/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): owner_less takes it out first */
+RB_GENERATE_STATIC(idem_owner_tree, idem_owner, entry, cmp_owner)
+
+void
+idems_init(struct idems *all)
+{
+	RB_INIT(&all->tree);
+	RB_INIT(&all->owners);
+	TAILQ_INIT(&all->age);
+	all->n = 0;
+}
+
+static struct idem_owner *
+owner_find(struct idems *all, const struct idem_row *row)
+{
+	struct idem_owner key = { .tenant = row->tenant, .owner = row->owner };
+
+	return RB_FIND(idem_owner_tree, &all->owners, &key);
+}
+
+/* One key more; -ENOMEM. */
+static int
+owner_more(struct idems *all, const struct idem_row *row)
+{
+	struct idem_owner *w = owner_find(all, row);
+
+	if (w == NULL) {
+		if ((w = calloc(1, sizeof(*w))) == NULL)
+			return -ENOMEM;
+		w->tenant = row->tenant;
+		w->owner = row->owner;
+		(void)RB_INSERT(idem_owner_tree, &all->owners, w);
+	}
+	w->n++;
+	all->n++;
+	return 0;
+}
+
+static void
+owner_less(struct idems *all, const struct idem_row *row)
+{
+	struct idem_owner *w = owner_find(all, row);
+
+	all->n--;
+	if (--w->n > 0)
+		return;
+	(void)RB_REMOVE(idem_owner_tree, &all->owners, w);
+	free(w);
+}
+
 static void
 hash_request(const struct api_req *req, uint32_t verb, const void *doc,
     size_t len, uint8_t hash[SHA256_DIGEST_LENGTH])
@@ -52,7 +112,7 @@ idem_drop(struct orchd *o, struct idem *i)
 {
 	(void)RB_REMOVE(idem_tree, &o->idems.tree, i);
 	TAILQ_REMOVE(&o->idems.age, i, age);
-	o->idems.n--;
+	owner_less(&o->idems, &i->row);
 	free(i);
 }
 
@@ -102,12 +162,16 @@ idem_use(struct orchd *o, const struct idem_row *row)
 	if (i != NULL) {
 		/* its row becomes this one */
 		TAILQ_REMOVE(&o->idems.age, i, age);
-	} else if ((i = calloc(1, sizeof(*i))) != NULL) {
+	} else {
+		if ((i = calloc(1, sizeof(*i))) == NULL)
+			return -ENOMEM;
+		if (owner_more(&o->idems, row) < 0) {
+			free(i);
+			return -ENOMEM;
+		}
 		*i = key;
 		(void)RB_INSERT(idem_tree, &o->idems.tree, i);
-		o->idems.n++;
-	} else
-		return -ENOMEM;
+	}
 	i->row = *row;
 	i->since_ms = clock_ms();
 	TAILQ_INSERT_TAIL(&o->idems.age, i, age);
@@ -123,27 +187,55 @@ owner_max(const struct orchd *o)
 	return n <= IDEM_MAX / IDEM_OWNER_MAX ? IDEM_OWNER_MAX : IDEM_MAX / n;
 }
 
+/* The tenant that has the most keys; its owners stand beside each other. */
+static int64_t
+tenant_most(struct idems *all)
+{
+	struct idem_owner *w;
+	unsigned int n = 0, most = 0;
+	int64_t tenant = 0, best = 0;
+
+	RB_FOREACH (w, idem_owner_tree, &all->owners) {
+		n = w->tenant == tenant ? n + w->n : w->n;
+		tenant = w->tenant;
+		if (n > most) {
+			most = n;
+			best = tenant;
+		}
+	}
+	return best;
+}
+
+/* Who has the most of that tenant's. */
+static const struct idem_owner *
+owner_most(struct idems *all, int64_t tenant)
+{
+	struct idem_owner *w, *best = NULL;
+
+	RB_FOREACH (w, idem_owner_tree, &all->owners)
+		if (w->tenant == tenant && (best == NULL || w->n > best->n))
+			best = w;
+	return best;
+}
+
 /* The caller with more keys than it may have loses its own oldest, nobody
- * else's; only when the table is full, of callers that were listed once, does
- * the oldest of all go. */
+ * else's; only when all are too many does who has the most. */
 static struct idem *
 idem_victim(struct orchd *o, const struct idem_row *row)
 {
-	struct idem *i, *oldest = NULL;
-	unsigned int n = 0;
+	const struct idem_owner *w = owner_find(&o->idems, row);
+	struct idem *i;
 
-	if (o->idems.n <= owner_max(o))
+	if (w != NULL && w->n <= owner_max(o))
+		w = o->idems.n > IDEM_MAX
+		    ? owner_most(&o->idems, tenant_most(&o->idems))
+		    : NULL;
+	if (w == NULL)
 		return NULL;
-	TAILQ_FOREACH (i, &o->idems.age, age) {
-		if (i->row.tenant != row->tenant || i->row.owner != row->owner)
-			continue;
-		if (oldest == NULL)
-			oldest = i;
-		n++;
-	}
-	if (n > owner_max(o))
-		return oldest;
-	return o->idems.n > IDEM_MAX ? TAILQ_FIRST(&o->idems.age) : NULL;
+	TAILQ_FOREACH (i, &o->idems.age, age)
+		if (i->row.tenant == w->tenant && i->row.owner == w->owner)
+			return i;
+	return NULL;
 }
 
 /* The oldest stand first.  One that stays in the store because t fails is read

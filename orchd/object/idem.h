@@ -22,6 +22,15 @@ struct idem {
 };
 RB_HEAD(idem_tree, idem);
 TAILQ_HEAD(idem_list, idem); /* oldest first */
+
+/* Who has how many: a caller in a tenant, of the tree while he has any. */
+struct idem_owner {
+	RB_ENTRY(idem_owner) entry;
+	int64_t tenant;
+	uint32_t owner;
+	unsigned int n;
+};
+RB_HEAD(idem_owner_tree, idem_owner);
 /*
  * A key is forgotten after a day, longer than any client retries: a day of
  * this process, which no clock that is set can shorten.  What the store has at
@@ -29,7 +38,9 @@ TAILQ_HEAD(idem_list, idem); /* oldest first */
  */
 #define IDEM_TTL_S 86400
 /* Keys remembered, in all and of a caller at most: the same for each that
- * mews.conf lists.  Past its own limit a caller loses its oldest. */
+ * mews.conf lists.  Past its own limit a caller loses its oldest; past that of
+ * all, where members of tenants have keys as well, who has the most in the
+ * tenant that has the most. */
 #define IDEM_MAX 65536
 #define IDEM_OWNER_MAX 4096
 /* Beside those, of keys that are not on the disk yet: while the store takes
@@ -38,9 +49,11 @@ TAILQ_HEAD(idem_list, idem); /* oldest first */
 
 struct idems {
 	struct idem_tree tree;
+	struct idem_owner_tree owners;
 	struct idem_list age;
 	unsigned int n;
 };
+void idems_init(struct idems *all);
 
 enum idem_verdict { IDEM_NEW, IDEM_AGAIN, IDEM_OTHER };
 /* Fills row for idem_use(); IDEM_AGAIN: row->vm is the VM it was used for.

@@ -1,6 +1,7 @@
 #ifndef MEWS_MEMBER_H
 #define MEWS_MEMBER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -25,6 +26,7 @@ struct creds {
 	uid_t uid;
 	uint32_t ngroups;
 	const gid_t *groups; /* ascending */
+	bool is_crowd; /* he is in more than can count: he has none here */
 	pid_t pid; /* that connected */
 };
 

@@ -69,9 +69,16 @@ tenant_new(struct orchd *o, const struct object_kind *kind,
 	if (strcmp(row->name, TENANT_DEFAULT) == 0)
 		all->by_default = t;
 	all->is_divided = ++all->n > 1;
-	if (all->last_id < row->id)
-		all->last_id = row->id;
+	tenant_number_given(all, row->id);
 	return t;
+}
+
+void
+tenant_number_given(struct tenants *all, int64_t id)
+{
+	/* one that is none is of a row that nobody may have written */
+	if (all->last_id < id && id < ROW_COUNT_MAX)
+		all->last_id = id;
 }
 
 void
@@ -214,6 +221,29 @@ tenant_grows(const struct tenant *t)
 	return false;
 }
 
+static bool
+is_same(const struct members *a, const struct members *b)
+{
+	uint32_t i;
+
+	for (i = 0; i < a->n && i < b->n; i++)
+		if (a->m[i].kind != b->m[i].kind || a->m[i].id != b->m[i].id ||
+		    a->m[i].role != b->m[i].role)
+			return false;
+	return a->n == b->n;
+}
+
+bool
+tenant_stays(const struct tenant *t)
+{
+	const struct tenant_state *to = &t->want, *from = &t->kept;
+
+	return to->suspended == from->suspended &&
+	    to->deleting == from->deleting &&
+	    memcmp(&to->quota, &from->quota, sizeof(to->quota)) == 0 &&
+	    is_same(&to->members, &from->members);
+}
+
 /* --- what may be done in it --- */
 
 static enum tenant_role
@@ -272,11 +302,20 @@ tenant_discharge(struct tenant *t, const struct vm_create *vm)
 		t->used.n[i] -= a.n[i];
 }
 
+/* As with roles: less counts at once, more when it is kept.  0: no limit. */
+static uint64_t
+most_of(const struct tenant *t, enum tenant_amount what)
+{
+	const uint64_t to = t->want.quota.n[what], is = t->kept.quota.n[what];
+
+	return to == 0 || (is != 0 && is < to) ? is : to;
+}
+
 static int
 fits(const struct tenant *t, enum tenant_amount what, uint64_t more,
     struct err *e)
 {
-	const uint64_t has = t->used.n[what], most = t->want.quota.n[what];
+	const uint64_t has = t->used.n[what], most = most_of(t, what);
 
 	if (most == 0 || more == 0 || has + more <= most)
 		return 0;
@@ -322,7 +361,7 @@ tenant_give(struct tenant *t, enum tenant_amount what)
 int
 tenant_ask(struct tenant *t, int64_t now_ms, struct err *e)
 {
-	const uint64_t rate = t->want.quota.n[TENANT_REQUESTS];
+	const uint64_t rate = most_of(t, TENANT_REQUESTS);
 	const uint64_t burst_ms = RATE_BURST_S * UINT64_C(1000);
 	const uint64_t most = rate * burst_ms;
 	uint64_t ms = (uint64_t)(now_ms - t->rate.at_ms);

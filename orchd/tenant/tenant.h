@@ -48,6 +48,8 @@ struct tenant {
 	struct tenant_state want; /* what the store has, or is about to */
 	struct tenant_state sent; /* what it was last given */
 	struct tenant_state kept; /* what it has */
+	/* Why its row cannot be read, till it is written anew; "": it can. */
+	char broken[128];
 	struct amounts used; /* counted as it comes and goes */
 	struct line line[GATES]; /* its VMs that wait for their turns */
 	struct {
@@ -80,6 +82,8 @@ void tenants_init(struct tenants *all);
 struct tenant *tenant_new(struct orchd *o, const struct object_kind *kind,
     const struct tenant_row *row);
 void tenant_free(struct tenant *t);
+/* Somebody knows this number, so that none gets it who comes after. */
+void tenant_number_given(struct tenants *all, int64_t id);
 /* NULL: there is none. */
 struct tenant *tenant_by_id(const struct tenants *all, int64_t id);
 struct tenant *tenant_by_name(const struct tenants *all, const char *name);
@@ -96,6 +100,8 @@ void tenant_amounts_give(const struct amounts *a, struct tenant_amounts *ret);
 
 /* It is to have, or let somebody do, more than the disk has of it. */
 bool tenant_grows(const struct tenant *t);
+/* It is to have, and be, what the disk has. */
+bool tenant_stays(const struct tenant *t);
 
 /*
  * What somebody may do in it, who is base whatever the list of members says:

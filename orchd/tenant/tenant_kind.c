@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/log.h"
@@ -17,6 +18,8 @@
 #define STORE_MS 17000U /* for the store alone */
 /* Its VMs, which stop all at once. */
 #define GONE_MS 600000U
+/* Numbers of one whose last ones are not known go on from here. */
+#define MISSING_FROM (INT64_C(1) << 40)
 
 static struct tenant *
 tenant_of(struct object *obj)
@@ -51,7 +54,8 @@ save_spec(struct txn *t, struct tenant *tn, enum write_op op)
 		else
 			txn_tenant_set(t, &row);
 		/* the reserve is for what ends something */
-		if (op == WRITE_NEW || tenant_grows(tn))
+		if ((op == WRITE_NEW && tn->broken[0] == '\0') ||
+		    tenant_grows(tn) || tenant_stays(tn))
 			txn_needs_room(t);
 		tn->sent = tn->want;
 	}
@@ -165,7 +169,8 @@ kept(struct object *obj, uint32_t asked)
 {
 	struct tenant *t = tenant_of(obj);
 
-	(void)asked;
+	if (asked != 0)
+		t->broken[0] = '\0'; /* it says again what is wanted */
 	t->kept = t->sent;
 	obj->orchd->tenants.change++;
 	conn_tenant_changed(obj->orchd, t);
@@ -210,6 +215,19 @@ const struct object_kind tenant_kind = {
 	.free = tenant_object_free,
 };
 
+/* What it said is not known: nobody has a role by it, and what runs goes on. */
+static void
+tenant_break(struct tenant *t, const char *why)
+{
+	log_error("tenant %s: %s; nobody is in it until a host admin says "
+		  "anew who is (mews tenant set), or removes it",
+	    t->row.name, why);
+	(void)snprintf(t->broken, sizeof(t->broken), "%.120s", why);
+	t->want =
+	    (struct tenant_state){ .suspended = true, .weight = TENANT_WEIGHT };
+	t->kept = t->sent = t->want;
+}
+
 int
 tenant_load(struct orchd *o, const struct tenant_row *row, struct err *e)
 {
@@ -226,15 +244,44 @@ tenant_load(struct orchd *o, const struct tenant_row *row, struct err *e)
 		(void)err_set(e, r, "too many members");
 	table_clear(&tenant_spec_table, &spec);
 	t->kept = t->sent = t->want;
-	return r < 0 && r != -ENOMEM ? -EBADMSG : r;
+	if (r == 0 || r == -ENOMEM)
+		return r;
+	tenant_break(t, e->msg);
+	return 0;
+}
+
+struct tenant *
+tenant_missing(struct orchd *o, int64_t id)
+{
+	/* others than its VMs and events have */
+	struct tenant_row row = {
+		.id = id, .last_id = MISSING_FROM, .last_seq = MISSING_FROM
+	};
+	struct tenant *t = tenant_by_id(&o->tenants, id);
+	int n;
+
+	if (t != NULL)
+		return t;
+	for (n = 0; n == 0 || tenant_by_name(&o->tenants, row.name) != NULL;
+	     n++)
+		(void)snprintf(row.name, sizeof(row.name),
+		    n == 0 ? "broken-%lld" : "broken-%lld-%d", (long long)id,
+		    n);
+	if ((t = tenant_new(o, &tenant_kind, &row)) != NULL)
+		tenant_break(t, "its row in the store is missing");
+	return t;
 }
 
 void
 tenants_begin(struct orchd *o)
 {
+	static const struct idem_row none;
 	struct tenant *t;
 
-	for (t = tenant_first(&o->tenants); t != NULL; t = tenant_next(t))
-		if (t->want.deleting)
+	for (t = tenant_first(&o->tenants); t != NULL; t = tenant_next(t)) {
+		if (t->obj.life == OBJECT_NEW)
+			(void)write_new(&t->obj, 0, &none);
+		else if (t->want.deleting)
 			object_wake(&t->obj);
+	}
 }

@@ -15,9 +15,10 @@ tenant_view(
 	if (tenant_state_give(&t->want, &spec) < 0)
 		return -ENOMEM;
 	(void)snprintf(v->name, sizeof(v->name), "%s", t->row.name);
-	v->status = spec.deleting ? TENANT_DELETING
-	    : spec.suspended	  ? TENANT_SUSPENDED
-				  : TENANT_ACTIVE;
+	v->status = spec.deleting  ? TENANT_DELETING
+	    : t->broken[0] != '\0' ? TENANT_BROKEN
+	    : spec.suspended	   ? TENANT_SUSPENDED
+				   : TENANT_ACTIVE;
 	v->role = (uint8_t)role;
 	v->created_at = spec.created_at;
 	v->weight = spec.weight;

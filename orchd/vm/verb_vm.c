@@ -140,8 +140,17 @@ static int
 join(const struct req *r, struct vm *vm, enum wait_for what,
     struct idem_row *key)
 {
-	int e = req_wait(r, &vm->obj, what, what == FOR_GONE ? 204 : 200);
+	int e;
 
+	/* what is left is for what ends something */
+	if (key->key[0] != '\0' && store_is_full(r->o->store)) {
+		answer_error(r->o, r->c->id, r->id, 507,
+		    "vm %s is %s already, and that this Idempotency-Key was "
+		    "used cannot be kept: the store is full",
+		    vm->row.name, vm_fsm_state(vm->row.state));
+		return -ENOSPC;
+	}
+	e = req_wait(r, &vm->obj, what, what == FOR_GONE ? 204 : 200);
 	if (e < 0)
 		return e;
 	key->vm = vm->row.vmid;

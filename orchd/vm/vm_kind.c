@@ -20,6 +20,8 @@
 
 #define PATIENCE_MIN_MS 17000U
 #define RENAMES (WAITS(FOR_RENAMED) | WAITS(FOR_RENAMED_AGAIN))
+/* What a person asks for that ends nothing. */
+#define ENDS_NOTHING (RENAMES | WAITS(FOR_RUNNING) | WAITS(FOR_RUNNING_AGAIN))
 
 /* What a VM is made of, in the order it is made; it is taken down in the
  * opposite one. */
@@ -78,11 +80,10 @@ save_set(struct txn *t, const struct vm *vm)
 	if (vm->broken.why[0] != '\0')
 		return 0; /* it stays as it is */
 	txn_vm_set(t, &vm->row);
-	if (vm->rename[0] == '\0')
-		return 0;
-	txn_vm_name(t, vm->row.vmid, vm->rename);
+	if (vm->rename[0] != '\0')
+		txn_vm_name(t, vm->row.vmid, vm->rename);
 	/* the reserve is for what has to be written */
-	if (write_asks_only(&vm->obj, RENAMES))
+	if (write_asks_only(&vm->obj, ENDS_NOTHING))
 		txn_needs_room(t);
 	return 0;
 }

@@ -231,6 +231,24 @@ def t_asks():
             want(cl.answer()[0], 404)
 
 
+def t_tenants():
+    """All members of a tenant have as much as one of another's."""
+    common = ASKS - ASKS // 4 // 2 * 2
+    with apid(max_conns=600, nusers=2) as h:
+        cls = []
+        for i in range(common // 2):
+            cls.append(h.client(uid=10 + i % 3, tenant=7).send(name_get("web")))
+            h.expect(GET, cls[-1])
+        for uid in (10, 13):
+            cl = h.client(uid=uid, tenant=7).send(name_get("web"))
+            refused(cl, "members of your tenant %d" % (common // 2),
+                    "at most %d" % ASKS)
+        for _ in range(common // 4):
+            cls.append(h.client(uid=14, tenant=8).send(name_get("web")))
+            h.expect(GET, cls[-1])
+        refused(h.client(uid=14, tenant=8).send(name_get("web")), "your user has")
+
+
 # --- who takes nothing ---
 
 def left(h, cl):

@@ -222,12 +222,14 @@ class Harness:
         shutil.rmtree(self.root, True)
         os.unlink(self.log)
 
-    def client(self, keep=False, uid=1, role=ROLE_USER):
+    def client(self, keep=False, uid=1, role=ROLE_USER, tenant=0):
+        """tenant: as one of its members, whom mews.conf does not list."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self.conn += 1
         send(self.chan, CONN, 0,
              bytes(api_caller(conn=self.conn, uid=uid, role=role,
-                              share=int(role == ROLE_ADMIN))),
+                              share=2 if tenant else int(role == ROLE_ADMIN),
+                              tenant=tenant)),
              theirs.fileno())
         if keep:
             self.kept[self.conn] = theirs

@@ -122,7 +122,9 @@ def shown():
         if rq.path == "/api/v1/tenants":
             return answer(200, [TEAM, team(name="z", status="suspended",
                                            role="viewer", members=[])])
-        return answer(200, team(name=rq.path.rpartition("/")[2]))
+        name = rq.path.rpartition("/")[2]
+        return answer(200, team(
+            name=name, status="broken" if name == "old" else "active"))
     with Setup(handler) as s:
         out = s.ok("tenant", "show", "team")
         for want in ("team: active; you: admin; weight 3\n", "vms         1         4",
@@ -131,6 +133,8 @@ def shown():
                      "group 4294967294  viewer"):
             has(out, want)
         same(s.ok("tenant", "show").split(":")[0], "default")
+        has(s.ok("tenant", "show", "old"),
+            "old: broken, mews doctor says why; you: admin\n")
         same(s.ok("--tenant", "b", "tenant", "show").split(":")[0], "b")
         lines = s.ok("tenant", "ls").splitlines()
         same([l.split()[:3] for l in lines[1:]],

@@ -63,8 +63,7 @@ begin(void)
 {
 	blocks = t_live();
 	memset(&o, 0, sizeof(o));
-	RB_INIT(&o.idems.tree);
-	TAILQ_INIT(&o.idems.age);
+	idems_init(&o.idems);
 	now_ms = 1000;
 	wall_ns = INT64_C(1700000000) * 1000000000;
 	said[0] = '\0';
@@ -388,8 +387,8 @@ test_shared(void)
 	}
 }
 
-/* Who was listed once has keys as well: of all too many, the oldest goes,
- * whoever's it is. */
+/* Who is listed no more, or never was, has keys as well: of all too many, the
+ * oldest goes of who has the most, and nobody's who has few. */
 static void
 test_full(void)
 {
@@ -416,8 +415,61 @@ test_full(void)
 	t_eq(idem_load(&o, &row), -1); /* the store has no more than that */
 	said[0] = '\0';
 	use("b", 7);
-	t_str(said, "-first +b ");
+	t_str(said, "-k1 +b "); /* of 101, the first that has 1,024 */
 	t_eq(o.idems.n, IDEM_MAX);
+	end();
+}
+
+static enum idem_verdict
+use_in(int64_t tenant, uint32_t owner, const char *key)
+{
+	const struct api_req req = { .conn = 1, .key = "k" };
+	struct idem_row row, old = { 0 };
+	struct api_req named = req;
+	enum idem_verdict v;
+
+	(void)snprintf(named.key, sizeof(named.key), "%s", key);
+	v = idem_look(&o, tenant, owner, &named, 5, "doc", 3, &row);
+	if (v == IDEM_NEW) {
+		t_eq(idem_use(&o, &row), 0);
+		if (idem_put(&o, NULL, &row, &old))
+			idem_forget(&o, &old);
+	}
+	return v;
+}
+
+/* However many people a tenant has, and keys each: another's stay. */
+static void
+test_tenants(void)
+{
+	char key[16];
+	unsigned int i;
+
+	begin();
+	for (i = 0; i < 100; i++) {
+		(void)snprintf(key, sizeof(key), "k%u", i);
+		t_eq(use_in(2, 7, key), IDEM_NEW);
+		t_eq(use_in(3 + i, 8, key), IDEM_NEW);
+	}
+	for (i = 0; i < 2 * IDEM_MAX; i++) {
+		(void)snprintf(key, sizeof(key), "%u", i);
+		said[0] = '\0';
+		t_eq(use_in(1, 1000 + i % 500, key), IDEM_NEW);
+	}
+	t_eq(o.idems.n, IDEM_MAX);
+	for (i = 0; i < 100; i++) {
+		(void)snprintf(key, sizeof(key), "k%u", i);
+		t_eq(use_in(2, 7, key), IDEM_AGAIN);
+		t_eq(use_in(3 + i, 8, key), IDEM_AGAIN);
+	}
+	/* of its people who have the most lose first */
+	for (i = 0; i < 1000; i++) {
+		(void)snprintf(key, sizeof(key), "greedy%u", i);
+		t_eq(use_in(1, 9, key), IDEM_NEW);
+	}
+	t_eq(use_in(1, 9, "greedy0"), IDEM_NEW);
+	idem_forget_tenant(&o, 1);
+	t_eq(o.idems.n, 200);
 	end();
 }
 
@@ -451,5 +503,5 @@ const struct t_case t_cases[] = { { "again", test_again },
 	{ "the clock is set", test_clock_set }, { "a day", test_day },
 	{ "old ones go", test_old }, { "read from the store", test_read },
 	{ "too many", test_many }, { "shared", test_shared },
-	{ "full", test_full }, { "not written", test_unwritten },
-	{ NULL, NULL } };
+	{ "full", test_full }, { "of tenants", test_tenants },
+	{ "not written", test_unwritten }, { NULL, NULL } };

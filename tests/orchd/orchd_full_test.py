@@ -147,5 +147,58 @@ def hungry():
     many(True)
 
 
+def spend(l, ask):
+    """Again and again, until it is refused; how often it was not."""
+    for i in range(3000):
+        r = ask(l.client(l.user), "%0100d" % i)
+        if r.status == 507:
+            assert "the store is full" in r.error(), r
+            return i
+        eq(r.status, 200)
+    raise AssertionError("no end")
+
+
+def others():
+    """What one asks for that ends nothing does not use up what others' ends
+    need: keys of what is so already, starts, tenants that stay as they are."""
+    def again(l, verb, name):
+        return lambda c, key: l.call(c, verb, name, key=key)
+
+    def changed(l):
+        doc = tables.pack("TenantChange", members=[
+            {"kind": "user", "id": 9, "role": "none"}])
+        return lambda c, key: l.call(l.client(), API_TENANT_CHANGE, "default",
+                                     key=key, doc=doc)
+
+    def up_and_down(l):
+        def ask(c, key):
+            r = l.call(c, START, "off")
+            return l.call(c, STOP, "off") if r.status == 200 else r
+        return ask
+    for way in (lambda l: again(l, START, "on"), lambda l: again(l, STOP, "off"),
+                changed, up_and_down):
+        l = Peers()
+        with small(l):
+            l.start()
+            c = l.client(l.user)
+            for n in ("on", "off", "a", "b"):
+                eq(l.create(c, n).status, 201)
+            eq(l.call(c, STOP, "off").status, 200)
+            fill(l)
+            n = spend(l, way(l))
+            left = reserve(l)
+            print("%d times, %d KiB left" % (n, left >> 10))
+            assert left >= 1 << 20, left
+            fill(l)
+            eq(l.call(l.client(), STOP, "a", key="k").status, 200)
+            eq(l.call(l.client(), DELETE, "b", key="l").status, 204)
+            eq(l.call(c, STOP, "on", key="m").status, 200)
+            eq(l.call(c, DELETE, "off").status, 204)
+            os.unlink(l.store + "/fill")  # and at once with room again
+            eq(l.call(c, STOP, "a", key="n").status, 200)
+            eq(l.call(c, START, "a", key="o").status, 200)
+            eq(l.call(c, START, "a", key="p").status, 200)
+
+
 if __name__ == "__main__":
-    run(__file__, ends_work, many_ends, hungry)
+    run(__file__, ends_work, many_ends, hungry, others)

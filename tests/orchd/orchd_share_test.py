@@ -126,6 +126,20 @@ def tenants():
         assert len(of_uid(l, 0)) >= 5
 
 
+def fewest():
+    """RULE TENANT_FEWEST: who lists another's people in his own crowded tenant takes
+    nothing from them."""
+    with up(max_conns=100) as l:
+        one, many = l.uids + 100, range(l.uids + 101, l.uids + 109)
+        eq(make(l, "a", group(GROUP, "operator"), user(one, "viewer")).status,
+           201)
+        eq(make(l, "b", user(one, "operator")).status, 201)
+        for uid in many:
+            crowd(l, uid, 20, [GROUP])
+        crowd(l, one, 20)
+        assert len(of_uid(l, one)) >= 6, len(of_uid(l, one))
+
+
 def stream(l, uid, kind=STREAM_EXEC):
     c = l.client(uid)
     KEPT.append(c)
@@ -399,5 +413,5 @@ def waiting():
 
 
 if __name__ == "__main__":
-    run(__file__, strangers, admins, users, tenants, streams, signals, logs, kept_ends,
+    run(__file__, strangers, admins, users, tenants, fewest, streams, signals, logs, kept_ends,
         deaf_apid, deaf_launcher, one_each, waiting)

@@ -145,7 +145,8 @@ turns(void)
 static void
 places(void)
 {
-	const struct stream_ask admin = { .who = { 1, SHARE_ADMIN, 0 } };
+	const struct stream_ask admin = { .who = {
+					      .uid = 1, .kind = SHARE_ADMIN } };
 	uint64_t n = 0;
 
 	begin(0);

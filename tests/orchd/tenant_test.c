@@ -78,8 +78,10 @@ static void
 test_member(void)
 {
 	static const gid_t gids[] = { 5, 50, 500 };
-	const struct creds alice = { 1000, nitems(gids), gids, 0 };
-	const struct creds bob = { 1001, 0, NULL, 0 };
+	const struct creds alice = {
+		.uid = 1000, .ngroups = nitems(gids), .groups = gids
+	};
+	const struct creds bob = { .uid = 1001, .ngroups = 0, .groups = NULL };
 	struct members all = { .n = 0 };
 
 	t_eq(member_role(&all, &alice), TENANT_NONE);
@@ -108,7 +110,7 @@ static void
 test_groups(void)
 {
 	gid_t gids[9];
-	struct creds c = { 1, 0, gids, 0 };
+	struct creds c = { .uid = 1, .ngroups = 0, .groups = gids };
 	struct members all = { .n = 0 };
 	uint32_t n, i;
 
@@ -156,7 +158,9 @@ test_full(void)
 static void
 test_role(void)
 {
-	const struct creds alice = { 1000, 0, NULL, 0 };
+	const struct creds alice = {
+		.uid = 1000, .ngroups = 0, .groups = NULL
+	};
 	struct tenant *t;
 
 	tenants_init(&o.tenants);
@@ -195,22 +199,38 @@ test_grows(void)
 	t_true(tenant_grows(t));
 	t->kept = t->want;
 	t_true(!tenant_grows(t));
+	t_true(tenant_stays(t));
 	t_eq(set(&t->want.members, MEMBER_USER, 7, TENANT_ADMIN), 0);
+	t_true(!tenant_stays(t));
 	t_true(tenant_grows(t));
 	t_eq(set(&t->want.members, MEMBER_USER, 7, TENANT_VIEWER), 0);
 	t_true(!tenant_grows(t));
 	t_eq(set(&t->want.members, MEMBER_GROUP, 7, TENANT_VIEWER), 0);
 	t_true(tenant_grows(t));
+	t_true(!tenant_stays(t));
+	t->want.members = t->kept.members;
+	t_true(tenant_stays(t));
+	t_eq(set(&t->want.members, MEMBER_USER, 7, TENANT_NONE), 0);
+	t_true(!tenant_stays(t)); /* one less */
 	t->want.members = t->kept.members;
 	t->want.quota.n[TENANT_CPUS] = 4; /* less than none of its own */
 	t_true(!tenant_grows(t));
+	t_true(!tenant_stays(t));
 	t->kept.quota.n[TENANT_CPUS] = 4;
 	t->want.quota.n[TENANT_CPUS] = 5;
 	t_true(tenant_grows(t));
 	t->want.quota.n[TENANT_CPUS] = 0;
 	t_true(tenant_grows(t));
 	t->want.quota.n[TENANT_CPUS] = 3;
-	t->want.suspended = t->want.deleting = true;
+	t->want.quota = t->kept.quota;
+	t->want.deleting = true;
+	t_true(!tenant_stays(t));
+	t->want.deleting = false;
+	t_true(tenant_stays(t));
+	t->want.suspended = true;
+	t_true(!tenant_stays(t));
+	t->want.quota.n[TENANT_CPUS] = 3;
+	t->want.deleting = true;
 	t_true(!tenant_grows(t));
 	t->want.weight = 2;
 	t_true(tenant_grows(t));
@@ -325,6 +345,11 @@ test_rate(void)
 	for (i = n = 0; i < 100; i++) /* after an hour no more than that */
 		n += tenant_ask(t, 3600000, &e) == 0;
 	t_eq(n, 20);
+	for (i = 0; i < 10; i++) /* nor after many in which it asked little */
+		t_eq(tenant_ask(t, 7200000 + i * 3600000, &e), 0);
+	for (i = n = 0; i < 100; i++)
+		n += tenant_ask(t, 7200000 + i / 10 + 9 * 3600000, &e) == 0;
+	t_eq(n, 19);
 	clear();
 }
 
