@@ -215,7 +215,7 @@ const struct cmd cmds[] = {
 	    "                system journal has it (audit: tenant 2 row 17 hash ...)\n"
 	    "\n"
 	    "What changes something, or reaches into a guest, is recorded before it is\n"
-	    "done; what was refused, and what came to nothing, after, at most 6 times a\n"
+	    "done; what was refused, and what failed, after, at most 6 times a\n"
 	    "minute.  Of each tenant 10,000 rows are kept.  An admin of a tenant sees\n"
 	    "that one's, a host admin all, or those of --tenant.\n"
 	    "\n"

@@ -466,7 +466,7 @@ struct audit_query_view {
 	int64_t after;
 };
 
-#define AUDIT_PAGE_MAX 200
+#define AUDIT_PAGE_MAX 50
 #define AUDIT_HEADS_MAX 1100
 struct audit_page {
 	uint64_t has;

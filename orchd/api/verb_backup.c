@@ -16,6 +16,7 @@
 #include "orchd/api/conn.h"
 #include "orchd/api/req.h"
 #include "orchd/api/verb.h"
+#include "orchd/audit/audit.h"
 #include "orchd/orchd.h"
 #include "proto/ward.h"
 
@@ -222,6 +223,32 @@ has_room(void)
 	return left >= want;
 }
 
+/* Who has all secrets from now on is in the trail, and so in the copy. */
+static void
+recorded(void *arg, int r)
+{
+	struct backup *b = arg;
+
+	if (r == 0)
+		r = store_copy(b->o->store, copied, b);
+	if (r < 0)
+		refuse(b, r);
+}
+
+static int
+record(const struct req *r, struct backup *b)
+{
+	struct audit_note *n = audit_note(&r->c->ask);
+	int e;
+
+	if (n == NULL)
+		return -ENOMEM;
+	if ((e = audit_first(b->o, n, recorded, b)) == 0)
+		r->c->ask.is_begun = true;
+	free(n);
+	return e;
+}
+
 void
 verb_store_backup(const struct req *r)
 {
@@ -249,6 +276,6 @@ verb_store_backup(const struct req *r)
 	b->id = r->id;
 	b->fd = b->sock = -1;
 	o->backup = b;
-	if ((e = store_copy(o->store, copied, b)) < 0)
+	if ((e = record(r, b)) < 0)
 		refuse(b, e);
 }

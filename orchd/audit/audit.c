@@ -126,17 +126,6 @@ audit_first(struct orchd *o, const struct audit_note *n,
 	return 0;
 }
 
-static void
-on_free_done(void *arg, int r)
-{
-	struct orchd *o = arg;
-
-	o->audit.waiting--;
-	if (r < 0)
-		log_error(
-		    "audit: a row was not written: %s", strerrordesc_np(-r));
-}
-
 static struct audit_pace *
 pace_of(struct orchd *o, int64_t chain)
 {
@@ -145,9 +134,32 @@ pace_of(struct orchd *o, int64_t chain)
 	return t != NULL ? &t->free_rows : &o->audit.host;
 }
 
+/* A row that nobody waits for, on its way. */
+struct on_way {
+	struct orchd *o;
+	int64_t chain;
+};
+
+static void
+on_way_done(void *arg, int r)
+{
+	struct on_way *w = arg;
+	struct audit_pace *p = pace_of(w->o, w->chain);
+
+	/* its tenant may be another's by now, or none's */
+	if (p->waiting > 0)
+		p->waiting--;
+	if (r < 0) {
+		p->lost++;
+		log_error(
+		    "audit: a row was not written: %s", strerrordesc_np(-r));
+	}
+	free(w);
+}
+
 /* One row more that no change pays for? */
 static bool
-may_say(struct orchd *o, struct audit_pace *p)
+may_say(struct audit_pace *p, unsigned int status)
 {
 	const int64_t minute = clock_ms() / MINUTE_MS;
 
@@ -156,13 +168,30 @@ may_say(struct orchd *o, struct audit_pace *p)
 		p->n = 0;
 	}
 	if (RULE(AUDIT_PACE) &&
-	    (p->n >= AUDIT_FREE_A_MINUTE ||
-		o->audit.waiting >= AUDIT_WAITING_MAX)) {
+	    ((status >= 400 && p->n >= AUDIT_FREE_A_MINUTE) ||
+		p->waiting >= AUDIT_WAITING_MAX)) {
 		p->lost++;
 		return false;
 	}
-	p->n++;
+	p->n += status >= 400;
 	return true;
+}
+
+static int
+send_free(struct orchd *o, const struct audit_note *n, struct audit_pace *p)
+{
+	struct on_way *w = calloc(1, sizeof(*w));
+	int r;
+
+	if (w == NULL)
+		return -ENOMEM;
+	*w = (struct on_way){ o, n->chain };
+	p->waiting++;
+	if ((r = audit_first(o, n, on_way_done, w)) < 0) {
+		p->waiting--;
+		free(w);
+	}
+	return r;
 }
 
 static void
@@ -173,7 +202,7 @@ say(struct orchd *o, const struct audit_ask *a, unsigned int status,
 	struct audit_note *n;
 	char more[64] = "";
 
-	if (!may_say(o, p))
+	if (!may_say(p, status))
 		return;
 	if (p->lost > 0)
 		(void)snprintf(more, sizeof(more),
@@ -191,12 +220,10 @@ say(struct orchd *o, const struct audit_ask *a, unsigned int status,
 	}
 	(void)snprintf(n->e.detail, sizeof(n->e.detail), "%s%.180s", more, why);
 	text_clean(n->e.detail, sizeof(n->e.detail), n->e.detail);
-	if (audit_first(o, n, on_free_done, o) < 0)
+	if (send_free(o, n, p) < 0)
 		p->lost++;
-	else {
-		o->audit.waiting++;
+	else
 		p->lost = 0;
-	}
 	free(n);
 }
 

@@ -44,24 +44,23 @@ struct audit_note {
 };
 
 /*
- * Rows of a chain that no change pays for: so many a minute, and how many
- * more there were the next one says.
+ * Rows of a chain that no change pays for: of what was refused, or failed, so
+ * many a minute; of these and of what was let and changed nothing so many may
+ * be on their way to the store.  How many more there were the next one says.
  */
 #define AUDIT_FREE_A_MINUTE 6
+#define AUDIT_WAITING_MAX 16
 struct audit_pace {
 	int64_t minute;
 	unsigned int n;
+	unsigned int waiting;
 	uint64_t lost;
 };
-
-/* Of those so many may be on their way to the store, of all chains. */
-#define AUDIT_WAITING_MAX 64
 
 struct audit {
 	struct audit_ask *asking; /* the request whose verb runs; NULL */
 	struct audit_pace host; /* of the host's own chain */
 	uint64_t host_told; /* its last row that went to the journal */
-	unsigned int waiting;
 	struct event *tell; /* heads go to the system journal */
 	int64_t told_to; /* the next ones are of chains behind this; -1 */
 };

@@ -14,7 +14,7 @@
 #include "orchd/stored.h"
 
 /* Rows that one request looks at: the loop waits for it. */
-#define LOOKED_MAX 1000
+#define LOOKED_MAX 250
 
 /* A page that fills. */
 struct filling {
@@ -93,7 +93,8 @@ fill(struct filling *f, uint64_t after)
 
 	f->page.rows.items = calloc(AUDIT_PAGE_MAX, sizeof(struct audit_view));
 	f->page.heads.items =
-	    calloc(AUDIT_HEADS_MAX, sizeof(struct audit_head_view));
+	    calloc(f->tenant == AUDIT_ANY ? AUDIT_HEADS_MAX : 1,
+		sizeof(struct audit_head_view));
 	if (f->page.rows.items == NULL || f->page.heads.items == NULL)
 		return -ENOMEM;
 	r = store_audit(f->o->store, &q, add_row, f);
