@@ -11,7 +11,6 @@
 #include "cli/opt.h"
 #include "cli/out.h"
 #include "cli/vm.h"
-#include "common/clock.h"
 #include "common/num.h"
 #include "common/rfc3339.h"
 #include "common/url.h"
@@ -196,14 +195,15 @@ check_row(struct audit *a, const struct audit_view *v)
 	else if (ch->last != 0 &&
 	    (v->n != ch->last + 1 ||
 		memcmp(v->prev, ch->hash, sizeof(ch->hash)) != 0))
-		complain(a, v->number, "rows are missing before %" PRId64, v->n);
+		complain(
+		    a, v->number, "rows are missing before %" PRId64, v->n);
 	if (a->has_head && v->number == a->head_number && v->n == a->head_row) {
-			a->head_seen = true;
-			if (memcmp(v->hash, a->head_hash, sizeof(v->hash)) != 0)
-				complain(a, v->number,
-				    "row %" PRId64
-				    " has another hash than the one given",
-				    v->n);
+		a->head_seen = true;
+		if (memcmp(v->hash, a->head_hash, sizeof(v->hash)) != 0)
+			complain(a, v->number,
+			    "row %" PRId64
+			    " has another hash than the one given",
+			    v->n);
 	}
 	if (ch->first == 0)
 		ch->first = v->n;
@@ -349,23 +349,6 @@ bad:
 	return OPT_BAD;
 }
 
-/* As the suite will read it, so that what is wrong is said here. */
-static int
-take_since(struct cli *c, struct audit *a)
-{
-	struct err e = { 0 };
-	int64_t ns;
-
-	if (strlen(optarg) > WHEN_MAX ||
-	    when_parse(optarg, clock_wall_ns(), &ns, &e) < 0) {
-		(void)cli_usage(c, "--since %.32s: %s", optarg,
-		    e.msg[0] != '\0' ? e.msg : "too long");
-		return OPT_BAD;
-	}
-	a->since = optarg;
-	return 0;
-}
-
 enum { O_SINCE = OPT_FIRST, O_VERIFY, O_HEAD };
 
 static int
@@ -373,7 +356,7 @@ take(struct cli *c, struct audit *a, int opt)
 {
 	switch (opt) {
 	case O_SINCE:
-		return take_since(c, a);
+		return opt_since(c, &a->since);
 	case O_HEAD:
 		return take_head(c, a);
 	case O_VERIFY:

@@ -9,7 +9,6 @@
 #include "cli/out.h"
 #include "cli/tail.h"
 #include "cli/vm.h"
-#include "common/clock.h"
 #include "common/num.h"
 #include "common/url.h"
 #include "common/when.h"
@@ -123,23 +122,6 @@ read_log(struct cli *c, const char *name, struct logs *l, struct err *e)
 
 enum { O_CONSOLE = OPT_FIRST, O_VMM, O_RAW, O_SINCE };
 
-/* As the suite will read it, so that what is wrong is said here. */
-static int
-take_since(struct cli *c, struct logs *l)
-{
-	struct err e = { 0 };
-	int64_t ns;
-
-	if (strlen(optarg) > WHEN_MAX ||
-	    when_parse(optarg, clock_wall_ns(), &ns, &e) < 0) {
-		(void)cli_usage(c, "--since %.32s: %s", optarg,
-		    e.msg[0] != '\0' ? e.msg : "too long");
-		return OPT_BAD;
-	}
-	l->since = optarg;
-	return 0;
-}
-
 static int
 take_tail(struct cli *c, struct logs *l)
 {
@@ -174,7 +156,7 @@ take(struct cli *c, struct logs *l, int opt)
 		l->raw = opt_flag();
 		return 0;
 	case O_SINCE:
-		return take_since(c, l);
+		return opt_since(c, &l->since);
 	case 'n':
 		return take_tail(c, l);
 	default:

@@ -5,7 +5,9 @@
 #include "cli/cli.h"
 #include "cli/near.h"
 #include "cli/opt.h"
+#include "common/clock.h"
 #include "common/util.h"
+#include "common/when.h"
 
 /* Of the option that was returned last: there is one command line. */
 static bool flag;
@@ -14,6 +16,22 @@ bool
 opt_flag(void)
 {
 	return flag;
+}
+
+int
+opt_since(struct cli *c, const char **ret)
+{
+	struct err e = { 0 };
+	int64_t ns;
+
+	if (strlen(optarg) > WHEN_MAX ||
+	    when_parse(optarg, clock_wall_ns(), &ns, &e) < 0) {
+		(void)cli_usage(c, "--since %.32s: %s", optarg,
+		    e.msg[0] != '\0' ? e.msg : "too long");
+		return OPT_BAD;
+	}
+	*ret = optarg;
+	return 0;
 }
 
 /* 0 and what the flag is now, or -1. */

@@ -33,6 +33,9 @@ int opt_next(struct cli *c, int argc, char *argv[], const char *shorts,
     const struct option *longs);
 bool opt_flag(void);
 
+/* A --since, taken as the suite will read it: 0, or OPT_BAD. */
+int opt_since(struct cli *c, const char **ret);
+
 /* Says what is wrong with the option at which getopt_long(3) said `o`. */
 void opt_refuse(struct cli *c, int o, char *argv[], const struct option *longs);
 
