@@ -1,3 +1,4 @@
+#include <endian.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <pwd.h>
@@ -22,12 +23,14 @@
  * whether its hash is that of what it says; that the rows of a chain follow
  * each other, from the first that is kept to its head, is looked at here.
  */
+#define HASH_LEN 32 /* of SHA-256 */
+
 struct audit {
 	const char *since; /* NULL: all that is kept */
 	bool verify;
 	bool has_head; /* a row that is to have that hash: */
 	int64_t head_number, head_row;
-	uint8_t head_hash[32];
+	uint8_t head_hash[HASH_LEN];
 	bool head_seen;
 	/* --verify */
 	struct chain *chains;
@@ -38,7 +41,7 @@ struct audit {
 /* A chain as far as it was read. */
 struct chain {
 	int64_t number, first, last;
-	uint8_t hash[32];
+	uint8_t hash[HASH_LEN];
 	bool has_head;
 };
 
@@ -313,6 +316,25 @@ run(struct cli *c, struct audit *a, struct err *e)
 	return r == 0 && a->verify ? verdict(a, e) : r;
 }
 
+static int
+take_hash(const char *text, uint8_t hash[HASH_LEN])
+{
+	char part[HEX64_LEN + 1] = "";
+	uint64_t v;
+	size_t i;
+
+	if (strlen(text) != 2 * (size_t)HASH_LEN)
+		return -EINVAL;
+	for (i = 0; i < HASH_LEN; i += sizeof(v)) {
+		memcpy(part, text + 2 * i, HEX64_LEN);
+		if (num_parse_hex64(part, &v) < 0)
+			return -EINVAL;
+		v = htobe64(v);
+		memcpy(hash + i, &v, sizeof(v));
+	}
+	return 0;
+}
+
 /* TENANT:ROW:HASH, as the journal has it. */
 static int
 take_head(struct cli *c, struct audit *a)
@@ -320,33 +342,27 @@ take_head(struct cli *c, struct audit *a)
 	char number[24], row[24];
 	const char *p = strchr(optarg, ':');
 	const char *q = p != NULL ? strchr(p + 1, ':') : NULL;
-	long long v, w;
-	unsigned int byte;
-	size_t i;
+	long long v = 0, w = 0;
 
-	if (q == NULL || strlen(q + 1) != 2 * sizeof(a->head_hash))
-		goto bad;
-	(void)snprintf(
-	    number, sizeof(number), "%.*s", (int)(p - optarg), optarg);
-	(void)snprintf(row, sizeof(row), "%.*s", (int)(q - p - 1), p + 1);
-	if (num_parse(number, 0, INT64_MAX, &v) < 0 ||
-	    num_parse(row, 1, INT64_MAX, &w) < 0)
-		goto bad;
-	for (i = 0; i < sizeof(a->head_hash); i++) {
-		if (sscanf(q + 1 + 2 * i, "%2x", &byte) != 1)
-			goto bad;
-		a->head_hash[i] = (uint8_t)byte;
+	if (q != NULL) {
+		(void)snprintf(
+		    number, sizeof(number), "%.*s", (int)(p - optarg), optarg);
+		(void)snprintf(
+		    row, sizeof(row), "%.*s", (int)(q - p - 1), p + 1);
+	}
+	if (q == NULL || num_parse(number, 0, INT64_MAX, &v) < 0 ||
+	    num_parse(row, 1, INT64_MAX, &w) < 0 ||
+	    take_hash(q + 1, a->head_hash) < 0) {
+		(void)cli_usage(c,
+		    "--head %.40s: it is TENANT:ROW:HASH, as the system "
+		    "journal has it",
+		    optarg);
+		return OPT_BAD;
 	}
 	a->head_number = v;
 	a->head_row = w;
 	a->has_head = a->verify = true;
 	return 0;
-bad:
-	(void)cli_usage(c,
-	    "--head %.40s: it is TENANT:ROW:HASH, as the system journal has "
-	    "it",
-	    optarg);
-	return OPT_BAD;
 }
 
 enum { O_SINCE = OPT_FIRST, O_VERIFY, O_HEAD };
