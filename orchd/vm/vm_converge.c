@@ -50,6 +50,19 @@ died_unseen(struct vm *vm)
 	(void)vm_step(vm, EV_DIED, NULL);
 }
 
+/* What a helper would not, or could not, do. */
+static void
+tell_trail(struct vm *vm, const char *room, int fault, const char *why)
+{
+	struct audit_note *n = audit_fact(vm->obj.tenant, "vm-start",
+	    fault == -EPERM || fault == -EACCES ? TRAIL_REFUSED : TRAIL_FAILED,
+	    room, why);
+
+	if (n != NULL)
+		audit_about(n, vm->row.name, vm->row.vmid);
+	write_audit(&vm->obj, n);
+}
+
 static void
 ended(struct vm *vm)
 {
@@ -66,6 +79,8 @@ ended(struct vm *vm)
 		vm->retried = true;
 		return;
 	}
+	if (reason == EXIT_START_FAILED)
+		tell_trail(vm, "launchd", 0, vm->row.detail);
 	(void)vm_step(vm, clean ? EV_ENDED : EV_DIED, NULL);
 }
 
@@ -75,19 +90,6 @@ is_up(const struct vm *vm)
 	const enum vm_state s = (enum vm_state)vm->row.state;
 
 	return s == VM_STARTING || s == VM_RUNNING || s == VM_STOPPING;
-}
-
-/* What a helper would not, or could not, do. */
-static void
-tell_trail(struct vm *vm, const struct part *p, int fault)
-{
-	struct audit_note *n = audit_fact(vm->obj.tenant, "vm-start",
-	    fault == -EPERM || fault == -EACCES ? TRAIL_REFUSED : TRAIL_FAILED,
-	    p->kind->link == LINK_NET ? "netd" : "launchd", p->why);
-
-	if (n != NULL)
-		audit_about(n, vm->row.name, vm->row.vmid);
-	write_audit(&vm->obj, n);
 }
 
 /* The part that cannot be made, if a VM that is to run has one. */
@@ -108,7 +110,8 @@ tell_fault(struct vm *vm)
 	}
 	if (bad == NULL || (!is_up(vm) && vm->row.state != VM_PENDING))
 		return;
-	tell_trail(vm, bad, fault);
+	tell_trail(vm, bad->kind->link == LINK_NET ? "netd" : "launchd", fault,
+	    bad->why);
 	failed(vm, bad->why);
 }
 

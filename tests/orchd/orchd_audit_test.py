@@ -199,6 +199,10 @@ def helper():
         eq(got, ["1/1 vm-create a", "1/2 vm-start a refused netd"])
         e = trail(l)[0][1]["entry"]
         eq((e.get("user"), e["detail"]), (None, "not that address"))
+        l.launch.run = lambda uid: l.launch.exit(uid, EXIT_START_FAILED,
+                                                 b"no jail")
+        eq(l.create(c, "b").status, 500)
+        eq(shorts(l)[2:], ["1/3 vm-create b", "1/4 vm-start b failed launchd"])
 
 
 # -- what cannot be recorded -------------------------------------------------
