@@ -147,6 +147,7 @@ test_ends(void)
 		{ EXIT_KILLED, VM_CRASHED },
 		{ EXIT_OOM, VM_CRASHED },
 		{ EXIT_VMM_ERROR, VM_CRASHED },
+		{ EXIT_START_FAILED, VM_CRASHED },
 	};
 	size_t i;
 
@@ -159,7 +160,13 @@ test_ends(void)
 		vm->run.end.status = 256;
 		(void)snprintf(vm->run.end.detail, sizeof(vm->run.end.detail),
 		    "its last words");
+		trail[0] = '\0';
 		turns();
+		/* what a helper would not do is in the trail */
+		t_str(trail,
+		    rows[i].reason == EXIT_START_FAILED
+			? "vm-start  failed launchd: its last words;"
+			: "");
 		t_eq(vm->row.state, rows[i].then);
 		t_eq(vm->row.reason, rows[i].reason);
 		t_eq(vm->row.exit_status, 256);
