@@ -131,8 +131,8 @@ gates_set(struct orchd *o)
 	/* before the filter, which does not let it ask */
 	if (sched_getaffinity(0, sizeof(cpus), &cpus) == 0)
 		n = (unsigned int)CPU_COUNT(&cpus);
-	gate_init(&o->gate[GATE_NET], GATE_ASKS);
-	gate_init(&o->gate[GATE_LAUNCH], GATE_ASKS);
+	gate_init(&o->gate[GATE_NET], GATE_NET_MAX);
+	gate_init(&o->gate[GATE_LAUNCH], GATE_LAUNCH_MAX);
 	gate_init(&o->gate[GATE_START], n * GATE_STARTS_CPU);
 	for (i = 0; i < GATES; i++)
 		line_init(&o->host[i], NULL);

@@ -23,9 +23,11 @@ struct object;
 /* What places there are at, each for itself. */
 enum gate_id { GATE_NET, GATE_LAUNCH, GATE_START, GATES };
 
-/* Of questions to one helper: what is under way hides the way there and back.
- */
-#define GATE_ASKS 32
+/* Of questions to netd, which does one after the other: one under way, and the
+ * next there when it is done. */
+#define GATE_NET_MAX 4
+/* To launchd, which does them beside each other. */
+#define GATE_LAUNCH_MAX 32
 /* Of starts, for each processor: one tenant alone keeps all of them busy, and
  * takes less than half of them from one who comes later. */
 #define GATE_STARTS_CPU 3

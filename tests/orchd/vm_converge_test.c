@@ -220,7 +220,7 @@ test_index(void)
 }
 
 /* All places of a gate but those for others are somebody's. */
-static struct seat others[GATE_ASKS];
+static struct seat others[GATE_LAUNCH_MAX];
 
 static void
 fill(enum gate_id gate)

@@ -260,7 +260,7 @@ begin(enum vm_state s)
 	TAILQ_INIT(&o.objects.woken);
 	TAILQ_INIT(&o.vms.list);
 	for (i = 0; i < GATES; i++) {
-		gate_init(&o.gate[i], GATE_ASKS);
+		gate_init(&o.gate[i], GATE_LAUNCH_MAX);
 		line_init(&o.host[i], NULL);
 		line_init(&tenant.line[i], &tenant.want.weight);
 	}
