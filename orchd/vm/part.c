@@ -138,9 +138,9 @@ part_ask(struct part *p, enum part_ask what)
 	struct orchd *o = orchd_of(p);
 	int r;
 
-	/* what ends or mends something goes before what begins */
+	/* what ends something goes before what begins, or is made good */
 	if (!gate_ask(&o->gate[p->kind->gate], part_line(p, p->kind->gate),
-		&p->seat, &p->vm->obj, what != ASK_MAKE))
+		&p->seat, &p->vm->obj, what == ASK_STOP || what == ASK_RELEASE))
 		return;
 	p->ask = what;
 	p->ask_id = ++o->last_ask;

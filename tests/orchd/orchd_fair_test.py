@@ -169,6 +169,34 @@ def ends():
         eq(get(l, "a")["used"]["vms"], 40)
 
 
+def helper_back():
+    """A netd that was replaced makes all taps good, one after the other; what ends a
+    VM meanwhile waits for none of them."""
+    with up(max_vms=250) as l:
+        alice, _ = two(l)
+        storm(l, alice, "a", 60)
+        l.until(lambda: len(l.launch.vms) == 60 and all(
+            v[0] == LV_READY for v in l.launch.vms.values()), "all of them", 60)
+        l.settle()
+        host = Host(l)
+        l.net.chan.close()
+        l.plumb(ROOM_NETD)
+        for _ in range(3):
+            host.tick()
+        n = len(host.queues[l.net])
+        assert n <= 4, "%d questions at once" % n
+        c = l.client(alice)
+        rid = l.ask(c, DELETE, "s59", tenant="a")
+        n = host.until(lambda: rid in l.res)
+        eq(l.res[rid].status, 204)
+        print("delete beside 60 taps: %d ticks" % n)
+        assert n <= 8, "%d ticks" % n
+        all_run(l, host, 59)
+        # and all are made good
+        l.until(lambda: len([1 for k, _, p in l.net.log if k == NET_TAP_OPEN and
+                             net_tap.of(p).flags & NET_ADOPT]) >= 59, "taps")
+
+
 def weights():
     """Of two that want as much, the one that weighs more has more turns."""
     with up(max_vms=250, ready_ms=3600000) as l:
@@ -264,4 +292,4 @@ def lives():
 
 
 if __name__ == "__main__":
-    run(__file__, creates, ends, weights, hosts, waits_long, lives)
+    run(__file__, creates, ends, helper_back, weights, hosts, waits_long, lives)
