@@ -145,6 +145,23 @@ conn_answered(struct conn *c)
 		discharge(c, &c->open);
 }
 
+/* What it waits for goes on without it; where operations have a limit it is one
+ * till then, so that who hangs up has no more of them. */
+static void
+leave(struct conn *c)
+{
+	struct object *obj = c->waits;
+
+	if (obj == NULL)
+		return;
+	if (c->op.tenant == obj->tenant->row.id &&
+	    tenant_limit(obj->tenant, TENANT_OPERATIONS) != 0) {
+		wait_leave(obj, c->id, &obj->tenant->used.n[TENANT_OPERATIONS]);
+		c->op.tenant = 0;
+	} else
+		wait_drop(obj, c->id);
+}
+
 void
 conn_end(struct conn *c, bool told)
 {
@@ -154,8 +171,7 @@ conn_end(struct conn *c, bool told)
 	if (!told && conn_chan(c) != NULL)
 		(void)chan_send(
 		    conn_chan(c), API_GONE, 0, &msg, sizeof(msg), -1);
-	if (c->waits != NULL)
-		wait_drop(c->waits, c->id);
+	leave(c);
 	if (c->queued_at != 0)
 		vm_queue_drop(vm_by_vmid(o, c->queued_at), c->id);
 	conn_unpark(c);

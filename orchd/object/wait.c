@@ -11,6 +11,8 @@ waiter_free(struct waiter *w)
 {
 	if (w->deadline != NULL)
 		event_free(w->deadline);
+	if (w->left != NULL)
+		--*w->left;
 	free(w);
 }
 
@@ -20,7 +22,8 @@ static void
 waiter_unlink(struct object *obj, struct waiter *w)
 {
 	TAILQ_REMOVE(&obj->waiters, w, entry);
-	share_give(&obj->waits, w->who, 1);
+	if (w->left == NULL)
+		share_give(&obj->waits, w->who, 1);
 }
 
 /* The wish stays: it comes true without whoever asked for it. */
@@ -77,10 +80,26 @@ wait_drop(struct object *obj, uint64_t conn)
 
 	for (w = TAILQ_FIRST(&obj->waiters); w != NULL; w = next) {
 		next = TAILQ_NEXT(w, entry);
-		if (w->conn != conn)
+		if (w->conn != conn || w->left != NULL)
 			continue;
 		waiter_unlink(obj, w);
 		waiter_free(w);
+	}
+}
+
+void
+wait_leave(struct object *obj, uint64_t conn, uint64_t *count)
+{
+	struct waiter *w;
+
+	TAILQ_FOREACH (w, &obj->waiters, entry) {
+		if (w->conn != conn)
+			continue;
+		/* its place is another's, and its answer nobody's */
+		share_give(&obj->waits, w->who, 1);
+		w->conn = 0;
+		w->left = count;
+		return;
 	}
 }
 

@@ -18,6 +18,7 @@ struct waiter {
 	uint32_t what; /* below 32; the kind of the object knows */
 	unsigned int status; /* HTTP status when it comes */
 	struct object *obj;
+	uint64_t *left; /* nobody waits any more, but it counts there; NULL */
 	struct event *deadline;
 };
 /* As a bit, where several are meant. */
@@ -31,6 +32,9 @@ int wait_add(struct object *obj, struct share_who who, uint64_t conn,
     uint64_t id, uint32_t what, unsigned int status);
 /* That connection's do not wait any more; nobody is told. */
 void wait_drop(struct object *obj, uint64_t conn);
+/* Nor does that one, but what it waits for counts till it comes: then *count,
+ * which outlives obj's waiters, is one less. */
+void wait_leave(struct object *obj, uint64_t conn, uint64_t *count);
 void wait_clear(struct object *obj);
 /* From the turn: answers who waits for what has come. */
 void wait_tell(struct object *obj);

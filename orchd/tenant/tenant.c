@@ -302,9 +302,8 @@ tenant_discharge(struct tenant *t, const struct vm_create *vm)
 		t->used.n[i] -= a.n[i];
 }
 
-/* As with roles: less counts at once, more when it is kept.  0: no limit. */
-static uint64_t
-most_of(const struct tenant *t, enum tenant_amount what)
+uint64_t
+tenant_limit(const struct tenant *t, enum tenant_amount what)
 {
 	const uint64_t to = t->want.quota.n[what], is = t->kept.quota.n[what];
 
@@ -315,7 +314,7 @@ static int
 fits(const struct tenant *t, enum tenant_amount what, uint64_t more,
     struct err *e)
 {
-	const uint64_t has = t->used.n[what], most = most_of(t, what);
+	const uint64_t has = t->used.n[what], most = tenant_limit(t, what);
 
 	if (most == 0 || more == 0 || has + more <= most)
 		return 0;
@@ -361,7 +360,7 @@ tenant_give(struct tenant *t, enum tenant_amount what)
 int
 tenant_ask(struct tenant *t, int64_t now_ms, struct err *e)
 {
-	const uint64_t rate = most_of(t, TENANT_REQUESTS);
+	const uint64_t rate = tenant_limit(t, TENANT_REQUESTS);
 	const uint64_t burst_ms = RATE_BURST_S * UINT64_C(1000);
 	const uint64_t most = rate * burst_ms;
 	uint64_t ms = (uint64_t)(now_ms - t->rate.at_ms);

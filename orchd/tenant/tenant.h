@@ -111,6 +111,9 @@ bool tenant_stays(const struct tenant *t);
 enum tenant_role tenant_role_of(
     const struct tenant *t, const struct creds *c, enum tenant_role base);
 
+/* Its quota: as with roles less counts at once, more when it is kept.  0: none
+ * of its own. */
+uint64_t tenant_limit(const struct tenant *t, enum tenant_amount what);
 /* One VM more or less of it. */
 void tenant_charge(struct tenant *t, const struct vm_create *vm);
 void tenant_discharge(struct tenant *t, const struct vm_create *vm);

@@ -399,11 +399,37 @@ def running():
         eq(get(l, "a")["used"]["operations"], 2)
         refused(l.create(l.client(bob), "z"), "operations")
         eq(len(l.vms(l.client(alice))), 3)  # what only looks is none
-        slow[1].sock.close()  # who hangs up gives his back
-        l.until(lambda: get(l, "a")["used"]["operations"] == 1, "one less")
+        slow[1].sock.close()  # it goes on without him, and counts
+        l.until(lambda: slow[1].id in l.gone, "hang-up")
+        eq(get(l, "a")["used"]["operations"], 2)
+        refused(l.create(l.client(bob), "z"), "operations")
         let_go(l.launch, held)
         eq(l.answer(rids[0]).status, 201)
         eq(get(l, "a")["used"]["operations"], 0)
+        eq(l.state(l.client(alice), "y"), "running")
+        # also where nothing comes of it, or it is gone
+        held = held_up(l, l.launch, LAUNCH_START)
+        c = l.client(alice)
+        l.ask(c, CREATE, doc=vm_create("z"))
+        l.until(lambda: held, "start")
+        c.sock.close()
+        l.until(lambda: c.id in l.gone, "hang-up")
+        d = l.client(alice)
+        rid = l.ask(d, DELETE, "z")
+        l.settle(0.05)  # the create is over, the delete is not
+        eq(get(l, "a")["used"]["operations"], 1)
+        let_go(l.launch, held)
+        eq(l.answer(rid).status, 204)
+        eq(get(l, "a")["used"]["operations"], 0)
+        lock = Locked(l)
+        c = l.client(alice)
+        l.ask(c, STOP, "y")
+        l.settle(0.1)
+        c.sock.close()
+        l.until(lambda: c.id in l.gone, "hang-up")
+        eq(get(l, "a")["used"]["operations"], 1)
+        l.until(lambda: get(l, "a")["used"]["operations"] == 0, "end of it")
+        lock.free()
         # streams, and who may not have one gives his back
         cs = [l.client(u) for u in (alice, bob)]
         for c in cs:

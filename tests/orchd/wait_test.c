@@ -77,6 +77,49 @@ test_many(void)
 	end();
 }
 
+/* Who left has no place, and what he asked for counts till it comes, whichever
+ * way it ends. */
+static void
+test_left(void)
+{
+	uint64_t count = 4, n;
+
+	begin(1, OBJECT_STORED);
+	play.patience_ms = 100000;
+	for (n = 1; n <= WAIT_MAX; n++)
+		t_eq(add(me, n, 3), 0);
+	for (n = 1; n <= 3; n++)
+		wait_leave(&th.obj, n, &count);
+	wait_leave(&th.obj, 999, &count); /* of none */
+	t_eq(count, 4);
+	t_eq(waiting(), WAIT_MAX);
+	t_eq(share_has(&th.obj.waits, me), WAIT_MAX - 3);
+	for (n = 1; n <= 3; n++) /* others have them, with the same numbers */
+		t_eq(add(you, n, 4), 0);
+	t_eq(add(you, 99, 4), -EBUSY);
+	for (n = 1; n <= WAIT_MAX; n++)
+		wait_drop(&th.obj, n);
+	t_eq(waiting(), 3);
+	t_eq(count, 4);
+	t_str(said, "");
+	expire(TAILQ_FIRST(&th.obj.waiters)->deadline);
+	t_eq(waiting(), 2);
+	t_eq(count, 3);
+	wait_undone(&th.obj, WAITS(4), -EIO);
+	t_eq(count, 3);
+	play.due = true;
+	wait_tell(&th.obj);
+	t_eq(count, 1);
+	t_eq(waiting(), 0);
+	t_eq(add(me, 1, 3), 0);
+	wait_leave(&th.obj, 1, &count);
+	wait_clear(&th.obj);
+	t_eq(count, 0);
+	t_eq(share_has(&th.obj.waits, me), 0);
+	t_eq(share_has(&th.obj.waits, you), 0);
+	end();
+}
+
 /* Listed callers have their shares of it. */
 static void
 test_listed(void)
@@ -253,6 +296,7 @@ test_settled(void)
 const struct t_case t_cases[] = {
 	{ "waits", test_add },
 	{ "as many as may wait", test_many },
+	{ "who left", test_left },
 	{ "shares of it", test_listed },
 	{ "too late", test_late },
 	{ "told", test_tell },
