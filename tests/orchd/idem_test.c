@@ -132,13 +132,17 @@ static void
 test_no_memory(void)
 {
 	struct idem_row row;
+	int n;
 
 	begin();
 	t_eq(look("a", 7, 5, &row), IDEM_NEW);
-	t_fail_alloc(1);
-	t_eq(idem_use(&o, &row), -ENOMEM);
-	t_true(t_alloc_failed());
-	t_eq(look("a", 7, 5, &row), IDEM_NEW);
+	for (n = 1; n <= 2; n++) {
+		t_fail_alloc(n);
+		t_eq(idem_use(&o, &row), -ENOMEM);
+		t_true(t_alloc_failed());
+		t_eq(look("a", 7, 5, &row), IDEM_NEW);
+		t_eq(o.idems.n, 0);
+	}
 	t_eq(idem_use(&o, &row), 0);
 	end();
 }
@@ -473,6 +477,25 @@ test_tenants(void)
 	end();
 }
 
+/* Of two tenants that have as many it is the older one. */
+static void
+test_tie(void)
+{
+	char key[16];
+	unsigned int i;
+
+	begin();
+	for (i = 0; i < IDEM_MAX; i++) {
+		(void)snprintf(key, sizeof(key), "k%u", i);
+		said[0] = '\0';
+		t_eq(use_in(1 + i % 2, 100 + i / 2 % 16, key), IDEM_NEW);
+	}
+	said[0] = '\0';
+	t_eq(use_in(3, 7, "one"), IDEM_NEW);
+	t_str(said, "-k0 +one ");
+	end();
+}
+
 /* While the store takes nothing, nothing is forgotten, and there is an end. */
 static void
 test_unwritten(void)
@@ -504,4 +527,5 @@ const struct t_case t_cases[] = { { "again", test_again },
 	{ "old ones go", test_old }, { "read from the store", test_read },
 	{ "too many", test_many }, { "shared", test_shared },
 	{ "full", test_full }, { "of tenants", test_tenants },
-	{ "not written", test_unwritten }, { NULL, NULL } };
+	{ "a tie", test_tie }, { "not written", test_unwritten },
+	{ NULL, NULL } };
