@@ -139,7 +139,7 @@ def meanwhile():
     """Of a large store, with changes all the while: they are answered as ever, and
     what it has is one moment's."""
     with up(max_vms=900, prefix=16) as l:
-        grow(l, 48)
+        grow(l, 16)
         c = l.client(l.user)
         eq(l.create(c, "a").status, 201)
 
