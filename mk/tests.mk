@@ -62,14 +62,14 @@ $(foreach t,$(CONN_TESTS) $(STREAM_TESTS),$(eval $(B)/unit/apid/$t: \
 	$(UNIT_OBJ_$t)))
 
 UNIT_OBJ_store_test := $(call obj,$(addprefix orchd/,store.c batch.c txn.c sql.c \
-	sql_audit.c rows.c copy.c reserve.c wire_v2.c))
+	sql_audit.c chain.c rows.c copy.c reserve.c wire_v2.c))
 UNIT_LIBS_store_test := -lsqlite3 -lpthread -lmd
 $(B)/unit/orchd/store_test: $(UNIT_OBJ_store_test)
 # Its statements on an SQLite of which one call fails.
 SQL_TESTS := sql_test sql_read_test sql_audit_test
 $(foreach t,$(SQL_TESTS),$(eval UNIT_LIBS_$t := -lsqlite3 -lmd) \
 	$(eval UNIT_OBJ_$t := $(call obj,$(addprefix orchd/,sql.c sql_audit.c \
-	rows.c wire_v2.c) $(addprefix tests/orchd/,faulty_sql.c sqlstore.c))))
+	chain.c rows.c wire_v2.c) $(addprefix tests/orchd/,faulty_sql.c sqlstore.c))))
 $(foreach t,$(SQL_TESTS),$(eval $(B)/unit/orchd/$t: $(UNIT_OBJ_$t)))
 UNIT_OBJ_rows_test := $(B)/obj/orchd/rows.o
 UNIT_LIBS_rows_test := -lsqlite3

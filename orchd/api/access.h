@@ -15,9 +15,9 @@ struct tenant;
 /* Who mews.conf or some tenant lists; else a stranger. */
 enum api_role access_kind(const struct conn *c);
 /*
- * The number of that tenant of his whose people have the fewest connections now,
- * of several the first by name; 0: of none.  Whoever lists him in one more takes
- * nothing from him.
+ * The number of that tenant of his whose people have the fewest connections
+ * now, of several the first by name; 0: of none.  Whoever lists him in one more
+ * takes nothing from him.
  */
 int64_t access_tenant(const struct conn *c);
 enum tenant_role access_role(const struct conn *c, const struct tenant *t);

@@ -1,4 +1,3 @@
-#include <ctype.h>
 #include <errno.h>
 #include <event2/event.h>
 #include <inttypes.h>
@@ -11,102 +10,13 @@
 #include "common/util.h"
 #include "orchd/audit/audit.h"
 #include "orchd/orchd.h"
-#include "orchd/stored.h"
 #include "orchd/text.h"
-#include "proto/jbuf.h"
 #include "proto/right.h"
 
 #define MINUTE_MS 60000
 #define OURS "orchd" /* the room that refuses, where no other did */
 
-/* --- what a row says --- */
-
-/* VM_CREATE is vm-create. */
-static void
-action_of(const struct right *right, char *buf, size_t cap)
-{
-	size_t i;
-
-	(void)snprintf(buf, cap, "%s", right->name);
-	for (i = 0; buf[i] != '\0'; i++)
-		buf[i] =
-		    buf[i] == '_' ? '-' : (char)tolower((unsigned char)buf[i]);
-}
-
-struct audit_note *
-audit_note(const struct audit_ask *a)
-{
-	struct audit_note *n = calloc(1, sizeof(*n));
-
-	if (n == NULL)
-		return NULL;
-	n->chain = a->chain;
-	n->at_ns = clock_wall_ns();
-	n->e.has = TABLE_HAS(TRAIL_USER);
-	n->e.user = a->user;
-	n->e.pid = a->pid;
-	n->e.role = a->role;
-	(void)snprintf(n->e.tenant, sizeof(n->e.tenant), "%.63s", a->tenant);
-	(void)snprintf(n->e.credential, sizeof(n->e.credential), "unix");
-	action_of(a->right, n->e.action, sizeof(n->e.action));
-	audit_about(n, a->object, 0);
-	return n;
-}
-
-struct audit_note *
-audit_fact(const struct tenant *t, const char *action, enum audit_result result,
-    const char *room, const char *why)
-{
-	struct audit_note *n = calloc(1, sizeof(*n));
-
-	if (n == NULL)
-		return NULL;
-	n->chain = t->row.id;
-	n->at_ns = clock_wall_ns();
-	n->e.result = (uint8_t)result;
-	(void)snprintf(n->e.tenant, sizeof(n->e.tenant), "%s", t->row.name);
-	(void)snprintf(n->e.action, sizeof(n->e.action), "%s", action);
-	(void)snprintf(n->e.room, sizeof(n->e.room), "%s", room);
-	text_clean(n->e.detail, sizeof(n->e.detail), why);
-	return n;
-}
-
-void
-audit_about(struct audit_note *n, const char *object, uint64_t uid)
-{
-	text_clean(n->e.object, sizeof(n->e.object), object);
-	n->e.uid = uid;
-}
-
-/* --- to the store --- */
-
-static void
-arm(struct orchd *o)
-{
-	const struct timeval tv = { .tv_sec = AUDIT_TELL_S };
-
-	if (o->audit.tell != NULL && !evtimer_pending(o->audit.tell, NULL) &&
-	    event_add(o->audit.tell, &tv) < 0)
-		log_error("audit: no timer");
-}
-
-int
-audit_put(struct orchd *o, struct txn *t, const struct audit_note *n)
-{
-	struct audit_row row = { .tenant = n->chain, .at_ns = n->at_ns };
-	struct jbuf b;
-	int r;
-
-	jbuf_init(&b, TABLE_JSON_MAX);
-	if ((r = table_store(&stored_audit, &n->e, &b, NULL)) == 0) {
-		row.entry =
-		    (struct store_doc){ b.p, b.len, stored_audit.version };
-		txn_audit(t, &row);
-		arm(o);
-	}
-	jbuf_free(&b);
-	return r;
-}
+/* --- by itself --- */
 
 int
 audit_first(struct orchd *o, const struct audit_note *n,
@@ -293,7 +203,7 @@ tell(struct orchd *o)
 	if (r == 0)
 		o->audit.told_to = -1; /* from the host's own on */
 	else
-		arm(o);
+		audit_arm(o);
 }
 
 static void
@@ -322,7 +232,7 @@ audit_begin(struct orchd *o)
 		fatal("audit: out of memory");
 	if (store_audit_heads(o->store, 0, see_number, &o->tenants) < 0)
 		log_error("audit: heads cannot be read");
-	arm(o);
+	audit_arm(o);
 }
 
 void

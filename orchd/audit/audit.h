@@ -65,6 +65,7 @@ struct audit {
 	int64_t told_to; /* the next ones are of chains behind this; -1 */
 };
 
+/* note.c: */
 /* It is allowed, so far.  NULL: out of memory.  The caller's. */
 struct audit_note *audit_note(const struct audit_ask *a);
 /* The suite did it by itself, or could not. */
@@ -74,6 +75,9 @@ struct audit_note *audit_fact(const struct tenant *t, const char *action,
 void audit_about(struct audit_note *n, const char *object, uint64_t uid);
 /* Adds it to t.  0 or a negative errno. */
 int audit_put(struct orchd *o, struct txn *t, const struct audit_note *n);
+/* Heads are told AUDIT_TELL_S from now. */
+void audit_arm(struct orchd *o);
+/* audit.c: */
 /* By a commit of its own, before what it tells of; done as in txn_new().
  * -ENOMEM, -EINVAL: there will be none. */
 int audit_first(struct orchd *o, const struct audit_note *n,

@@ -66,6 +66,7 @@ KEPT = {
     "orchd/store.c": (("orchd/store_batch_test", "orchd/store_test"), STORE),
     "orchd/batch.c": (("orchd/store_batch_test", "orchd/store_test"), STORE),
     "orchd/txn.c": (("orchd/store_batch_test", "orchd/store_test"), STORE),
+    "orchd/chain.c": (("orchd/sql_audit_test",), ()),
     "orchd/sql_audit.c": (("orchd/sql_audit_test",), STORE),
     "orchd/rows.c": (("orchd/rows_test", "orchd/sql_test",
                       "orchd/sql_read_test"), ("orchd/stored_test", *PYTHON)),
