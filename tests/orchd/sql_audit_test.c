@@ -43,6 +43,7 @@ say_row(void *arg, const struct audit_row *row, bool is_intact)
 	const size_t n = strlen(said);
 
 	(void)arg;
+	t_true(row->entry.len > 0 || row->entry.text == NULL);
 	(void)snprintf(said + n, sizeof(said) - n, "%lld/%llu %.*s%s;",
 	    (long long)row->tenant, (unsigned long long)row->n,
 	    (int)row->entry.len, row->entry.len > 0 ? row->entry.text : "",
@@ -113,6 +114,11 @@ chains(void)
 	said[0] = '\0';
 	t_eq(sql_audit_read(db, rd, &own, say_row, NULL), 2);
 	t_str(said, "1/2 c;1/3 d;1 1-3;");
+	own.after = 3; /* none is left */
+	said[0] = '\0';
+	t_eq(sql_audit_read(db, rd, &own, say_row, NULL), 0);
+	t_str(said, "1 1-3;");
+	own.after = 1;
 	own.max = 2;
 	said[0] = '\0';
 	t_eq(sql_audit_read(db, rd, &own, say_row, NULL), 2);
@@ -191,6 +197,19 @@ tampered(void)
 	}
 }
 
+/* One without a head has no first row, whatever another's head says. */
+static void
+headless(void)
+{
+	two_chains();
+	t_eq(put(0, "e"), 0);
+	sql("DELETE FROM audit_head WHERE tenant = 0");
+	sql("UPDATE audit_head SET first = 2 WHERE tenant = 1");
+	sql("DELETE FROM audit WHERE tenant = 0 AND n = 1");
+	SHOWS(0, 0, 9, 1, "0/2 e BAD;");
+	finish();
+}
+
 /* The oldest go, and the chain holds. */
 static void
 bounded(void)
@@ -246,6 +265,7 @@ static void
 failing(void)
 {
 	const struct audit_query two = { 1, 0, 2, NULL };
+	const struct audit_query heads = { 1, 0, 9, say_head };
 	unsigned int n;
 	int stop = -ELOOP;
 
@@ -277,6 +297,7 @@ failing(void)
 	t_eq(sql_audit_heads(rd, 0, say_head, NULL), -EIO);
 	faulty_set(NULL, 0, 0);
 	t_eq(sql_audit_heads(rd, 0, say_head, &stop), -ELOOP);
+	t_eq(sql_audit_read(db, rd, &heads, say_row, &stop), -ELOOP);
 	sql("UPDATE audit_head SET hash = zeroblob(3)");
 	t_eq(sql_audit_heads(rd, 0, say_head, NULL), -EBADMSG);
 	t_eq(put(1, "e"), -EBADMSG);
@@ -284,5 +305,6 @@ failing(void)
 }
 
 const struct t_case t_cases[] = { { "chains", chains }, { "hashes", hashes },
-	{ "tampered", tampered }, { "bounded", bounded }, { "gone", gone },
-	{ "failing", failing }, { NULL, NULL } };
+	{ "tampered", tampered }, { "headless", headless },
+	{ "bounded", bounded }, { "gone", gone }, { "failing", failing },
+	{ NULL, NULL } };

@@ -127,6 +127,9 @@ test_rows(void)
 	struct vm_row vm = { .vmid = 7, .request = { text, 2, 1 } };
 	struct event_row event = { .seq = 8, .body = { body, 1, 1 } };
 	struct idem_row key = { .key = "k" };
+	const struct tenant_row tenant = {
+		.id = 4, .name = "t", .spec = { text, 2, 1 }
+	};
 	const struct audit_row act = { .tenant = 3, .entry = { text, 2, 1 } };
 	struct txn *t;
 
@@ -140,6 +143,9 @@ test_rows(void)
 	txn_idem(t, &key);
 	txn_idem_del(t, &key);
 	txn_audit(t, &act);
+	txn_tenant_put(t, &tenant);
+	txn_tenant_set(t, &tenant);
+	txn_tenant_del(t, 4);
 	memset(text, 'x', 2);
 	memset(body, 'x', 1);
 	memset(&key, 0, sizeof(key));
@@ -149,7 +155,8 @@ test_rows(void)
 	t_true(!t_spilled());
 	t_secret(NULL, 0);
 	SAYS("make BEGIN SAVEPOINT t put:7:ab set:7 name:7:b del:9 event:8:e "
-	     "key:k nokey:k audit:3:ab RELEASE t COMMIT a=0");
+	     "key:k nokey:k audit:3:ab tenant:t:ab retenant:4:ab notenant:4 "
+	     "RELEASE t COMMIT a=0");
 	t = txn_new(st, NULL, NULL); /* nobody waits for it */
 	txn_vm_del(t, 1);
 	txn_commit(t);

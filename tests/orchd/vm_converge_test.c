@@ -403,6 +403,51 @@ test_turn_first(void)
 	end();
 }
 
+/* One that no row knows is made good, and asked for nothing else; one that a
+ * row stands in the way of not even that. */
+static void
+test_orphan(void)
+{
+	unsigned int how;
+
+	for (how = 0; how < 2; how++) {
+		begin(VM_ORPHAN);
+		o.conf.orphan_ms = 60000;
+		vm->broken.has_slot = how == 1;
+		vm->part[0].state = vm->part[2].state = PART_USED;
+		vm->part[0].adopt = true;
+		ASKS(how == 0 ? "adopt:tap" : "");
+		t_eq(vm->row.state, VM_ORPHAN);
+		end();
+	}
+	begin(VM_ORPHAN); /* and one that does not run is none */
+	o.conf.orphan_ms = 60000;
+	vm->part[0].state = PART_USED;
+	vm->part[0].adopt = true;
+	turns();
+	t_true(strstr(asked, "adopt") == NULL);
+	end();
+}
+
+/* Whose turn came and who did not take it leaves his place, whichever part. */
+static void
+test_settles(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < 3; i++) {
+		begin(VM_STOPPED);
+		t_true(gate_ask(&o.gate[GATE_NET], &o.host[GATE_NET],
+		    &vm->part[i].seat, &vm->obj, false));
+		vm->part[i].seat.state = SEAT_GIVEN;
+		vm->part[i].seat.asked = false;
+		vm_give_back(vm);
+		t_eq(vm->part[i].seat.state, SEAT_NONE);
+		t_eq(o.gate[GATE_NET].taken, 0);
+		end();
+	}
+}
+
 const struct t_case t_cases[] = {
 	{ "up, part by part, and down", test_up_and_down },
 	{ "a part that cannot be made", test_made_badly },
@@ -419,5 +464,7 @@ const struct t_case t_cases[] = {
 	{ "a turn, and what an earlier run left", test_turn_stale },
 	{ "a start that takes too long for the others", test_turn_late },
 	{ "what goes first", test_turn_first },
+	{ "an orphan", test_orphan },
+	{ "places are given back", test_settles },
 	{ NULL, NULL },
 };

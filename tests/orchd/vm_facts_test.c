@@ -280,11 +280,12 @@ static void
 test_fault(void)
 {
 	begin(VM_PENDING);
+	(void)strcpy(vm->row.name, "a");
 	ASKS("make:tap");
 	trail[0] = '\0';
 	answer(0, -EIO);
 	ASKS("event:VM_CRASHED release:tap");
-	t_str(trail, "vm-start  failed netd: because;");
+	t_str(trail, "vm-start a failed netd: because;");
 	t_eq(vm->row.reason, EXIT_START_FAILED);
 	answer(0, 0);
 	ASKS("");
@@ -292,6 +293,26 @@ test_fault(void)
 	ASKS("make:tap");
 	t_eq(vm->row.state, VM_PENDING);
 	end();
+}
+
+/* What a helper says may not be was refused. */
+static void
+test_refused(void)
+{
+	static const int how[] = { -EPERM, -EACCES, -ENOMEM };
+	size_t i;
+
+	for (i = 0; i < nitems(how); i++) {
+		begin(VM_PENDING);
+		ASKS("make:tap");
+		trail[0] = '\0';
+		answer(0, how[i]);
+		ASKS("event:VM_CRASHED release:tap");
+		t_str(trail,
+		    i < 2 ? "vm-start  refused netd: because;"
+			  : "vm-start  failed netd: because;");
+		end();
+	}
 }
 
 /* Behind its last part there is none. */
@@ -492,6 +513,7 @@ const struct t_case t_cases[] = {
 	{ "an end once", test_end_once },
 	{ "the retry of emulation", test_retried },
 	{ "a fault", test_fault },
+	{ "refused", test_refused },
 	{ "the last part", test_last_part },
 	{ "deleted", test_delete },
 	{ "the boot spec", test_spec },
