@@ -326,8 +326,11 @@ vm_give_back(struct vm *vm)
 {
 	unsigned int i;
 
-	if (!is_coming(vm))
+	if (!is_coming(vm)) {
+		if (vm->row.state == VM_RUNNING && vm->deadline != NULL)
+			(void)evtimer_del(vm->deadline);
 		seat_leave(&vm->seat);
+	}
 	seat_settle(&vm->seat);
 	for (i = 0; i < vm->nparts; i++)
 		seat_settle(&vm->part[i].seat);

@@ -370,6 +370,16 @@ test_turn_late(void)
 	t_eq(vm->row.state, VM_RUNNING);
 	ASKS("");
 	end();
+	begin(VM_STARTING); /* one that comes in time has no deadline left */
+	vm->part[2].state = PART_USED;
+	ASKS("");
+	vm->run.ran = true;
+	ASKS("event:VM_RUNNING");
+	t_true(evtimer_pending(vm->deadline, NULL));
+	vm->run.was_ready = vm->run.ready = true;
+	ASKS("event:VM_READY");
+	t_true(!evtimer_pending(vm->deadline, NULL));
+	end();
 }
 
 /* What ends something goes before starts. */
