@@ -92,6 +92,7 @@ test_left(void)
 		wait_leave(&th.obj, n, &count);
 	wait_leave(&th.obj, 999, &count); /* of none */
 	t_eq(count, 4);
+	t_eq(TAILQ_FIRST(&th.obj.waiters)->conn, 0);
 	t_eq(waiting(), WAIT_MAX);
 	t_eq(share_has(&th.obj.waits, me), WAIT_MAX - 3);
 	for (n = 1; n <= 3; n++) /* others have them, with the same numbers */
