@@ -161,8 +161,8 @@ int sql_audit_read(sqlite3 *db, sqlite3_stmt *stmt[AUDIT_STMTS],
     const struct audit_query *q, store_audit_fn *cb, void *arg);
 int sql_audit_heads(sqlite3_stmt *stmt[AUDIT_STMTS], int64_t from,
     store_audit_head_fn *cb, void *arg);
-/* chain.c: SHA-256 of a row: of its chain and place there, its time, its entry and the
- * hash of the row before. */
+/* chain.c: SHA-256 of a row: of its chain and place there, its time, its entry
+ * and the hash of the row before. */
 void audit_hash(const struct audit_row *row, uint8_t hash[AUDIT_HASH_LEN]);
 
 #endif
