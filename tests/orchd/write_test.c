@@ -672,6 +672,35 @@ test_trail_bound(void)
 	end();
 }
 
+/* Nothing was ever asked, nothing is owed, and it begins again. */
+static void
+test_forget(void)
+{
+	struct idem_row k = { .key = "k" };
+	static const struct write none;
+	struct audit_ask a;
+
+	begin(1, OBJECT_STORED);
+	asks(&a);
+	o.audit.asking = NULL;
+	fact(2, "news");
+	commit(-EIO);
+	t_true(write_owed(&th.obj));
+	t_eq(write_ask(&th.obj, WAITS(0), &k), 0);
+	write_audit(&th.obj, audit_fact(&tenant, "fact", 0, "", ""));
+	write_forget(&th.obj);
+	t_true(!write_owed(&th.obj));
+	t_true(th.obj.again == NULL);
+	t_mem(&th.obj.open, sizeof(none), &none, sizeof(none));
+	t_mem(&th.obj.sent, sizeof(none), &none, sizeof(none));
+	commit(0);
+	t_str(trail, "");
+	fact(3, "more");
+	commit(-EIO);
+	write_forget(&th.obj);
+	end();
+}
+
 static void
 test_no_memory(void)
 {
@@ -724,6 +753,7 @@ const struct t_case t_cases[] = {
 	{ "the trail and what fails", test_trail_fails },
 	{ "no change without the trail", test_trail_first },
 	{ "so many rows of the trail", test_trail_bound },
+	{ "what is forgotten", test_forget },
 	{ "without memory", test_no_memory },
 	{ NULL, NULL },
 };
