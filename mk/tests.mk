@@ -121,7 +121,8 @@ $(B)/unit/orchd/orchd_gate_test: $(UNIT_OBJ_orchd_gate_test)
 UNIT_OBJ_tenant_test := $(TENANT_OBJ) $(call obj,tests/suite/ev.c \
 	$(addprefix orchd/object/,object.c wait.c gate.c))
 $(B)/unit/orchd/tenant_test: $(UNIT_OBJ_tenant_test)
-VM_TESTS := vm_converge_test vm_facts_test vm_part_test vm_temporary_test
+VM_TESTS := vm_converge_test vm_facts_test vm_orphan_test vm_part_test \
+	vm_temporary_test
 $(foreach t,$(VM_TESTS),$(eval UNIT_OBJ_$t := $(OBJECT_OBJ) $(call obj, \
 	orchd/text.c orchd/who.c tests/orchd/vm_played.c tests/suite/ev.c \
 	$(addprefix orchd/vm/,part.c vm.c vm_step.c vm_fsm.c vm_converge.c \

@@ -72,7 +72,6 @@ write_forget(struct object *obj)
 	write_clear(obj);
 	obj->again = NULL;
 	memset(&obj->open, 0, sizeof(obj->open));
-	memset(&obj->sent, 0, sizeof(obj->sent));
 }
 
 /* --- what is to be written --- */

@@ -62,7 +62,7 @@ void write_send(struct object *obj);
 /* A write failed and waits to be tried again. */
 bool write_owed(const struct object *obj);
 void write_clear(struct object *obj);
-/* As if nothing had ever been to be written. */
+/* As if nothing had ever been to be written; none of it is with the store. */
 void write_forget(struct object *obj);
 
 #endif

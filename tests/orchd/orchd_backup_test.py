@@ -220,6 +220,10 @@ def killed():
             l.start()
             ask(l)
             l.kill()
+            # killed while it had its name, for a moment
+            with open(l.store + "/store.db-backup", "wb"):
+                pass
+            os.chown(l.store + "/store.db-backup", l.uid, l.uid)
             l.start()
             eq([n for n in os.listdir(l.store) if "backup" in n], [])
 
