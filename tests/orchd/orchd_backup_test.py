@@ -145,13 +145,16 @@ def meanwhile():
 
         rid = ask(l)
         t = time.monotonic()
-        took = []
+        took, reads = [], []
         n = 0
         d = [l.client(l.user) for _ in range(2)]
         while rid not in l.res:
             u = time.monotonic()
             eq(l.create(d[0], "t%d" % n).status, 201)
             took.append(time.monotonic() - u)
+            u = time.monotonic()
+            eq(l.get(c, "a").status, 200)
+            reads.append(time.monotonic() - u)
             n += 1
             assert n < 800, "it never ends"
         r = l.res[rid]
@@ -160,13 +163,15 @@ def meanwhile():
         read = Reader(r.fd)
         data = read.whole()
         base = []
-        for i in range(10):
+        for i in range(60):
             u = time.monotonic()
             eq(l.create(d[0], "u%d" % i).status, 201)
             base.append(time.monotonic() - u)
-        print("note %d MiB copied in %.2f s beside %d creates: at most %.0f ms, %.0f "
-              "without it" % (len(data) // MIB, copied, n, max(took, default=0) * 1000,
-                              max(base) * 1000))
+        took.sort(), base.sort(), reads.sort()
+        print("note %d MiB copied in %.2f s beside %d creates and reads: creates %.1f ms "
+              "(at most %.0f), without it %.1f (%.0f); reads %.1f (%.0f)" % (
+                  len(data) // MIB, copied, n, *(f(x) * 1000 for x in (
+                      took, base, reads) for f in (lambda v: v[len(v) // 2], max))))
         db = opened(l, data)
         names = {n for n, in db.execute("SELECT name FROM vm")}
         assert "a" in names and "u0" not in names, names
