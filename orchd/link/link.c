@@ -5,6 +5,7 @@
 #include "common/util.h"
 #include "orchd/link/link.h"
 #include "orchd/orchd.h"
+#include "orchd/vm/alloc.h"
 #include "orchd/vm/part.h"
 #include "orchd/vm/vm.h"
 
@@ -114,6 +115,8 @@ link_listed(struct orchd *o, enum link_id id)
 	l->listed = true;
 	chan_set_phase(l->chan, PH_LISTED);
 	each_part(o, id, part_listed);
+	if (link_all_listed(o))
+		alloc_make_way(o);
 	TAILQ_FOREACH (vm, &o->vms.list, entry)
 		object_wake(&vm->obj);
 }

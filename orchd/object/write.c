@@ -83,6 +83,13 @@ write_fact(struct object *obj)
 	object_wake(obj);
 }
 
+void
+write_anew(struct object *obj)
+{
+	obj->open.op = WRITE_NEW;
+	write_fact(obj);
+}
+
 static void
 note_add(struct write *w, const struct note *n)
 {

@@ -23,6 +23,8 @@
 
 /* The row was, or is about to be, changed by what happened. */
 void write_fact(struct object *obj);
+/* The same, of what no other change of a row touches: it is written anew. */
+void write_anew(struct object *obj);
 /* An event that goes with the change. */
 void write_note(
     struct object *obj, uint8_t type, uint32_t status, const char *why);

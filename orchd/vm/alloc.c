@@ -8,6 +8,7 @@
 #include <sys/random.h>
 
 #include "common/log.h"
+#include "orchd/object/write.h"
 #include "orchd/orchd.h"
 #include "orchd/vm/alloc.h"
 #include "orchd/vm/vm.h"
@@ -132,4 +133,47 @@ alloc_vmid(struct orchd *o)
 			fatal("getrandom: %m");
 	} while (vmid == 0 || vm_by_vmid(o, vmid) != NULL);
 	return vmid;
+}
+
+static bool
+is_nowhere(const struct vm *vm)
+{
+	unsigned int i;
+
+	for (i = 0; i < vm->nparts; i++) {
+		if (vm->part[i].state != PART_NONE || part_busy(&vm->part[i]))
+			return false;
+	}
+	return vm->row.state == VM_PENDING || vm->row.state == VM_STARTING;
+}
+
+/* It stays where it is if there is no other place: its start says why. */
+static void
+move(struct vm *vm)
+{
+	struct orchd *o = vm->obj.orchd;
+	uint8_t mac[6] = { 0 };
+	uint32_t slot = 0, ipv4 = 0;
+
+	if (alloc_slot(o, &slot) < 0 ||
+	    alloc_address(o, vm->row.name, &ipv4, mac) < 0)
+		return;
+	log_info("vm %s: slot %u and its address are an orphan's: it has slot "
+		 "%u",
+	    vm->row.name, vm->row.slot, slot);
+	vm->row.slot = slot;
+	vm->row.ipv4 = ipv4;
+	memcpy(vm->row.mac, mac, sizeof(mac));
+	write_anew(&vm->obj);
+}
+
+void
+alloc_make_way(struct orchd *o)
+{
+	struct vm *vm;
+
+	TAILQ_FOREACH (vm, &o->vms.list, entry) {
+		if (is_nowhere(vm) && orphan_in_way(vm) != NULL)
+			move(vm);
+	}
 }

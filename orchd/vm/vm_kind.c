@@ -67,6 +67,8 @@ save_new(struct txn *t, const struct vm *vm)
 	if ((r = table_store(&stored_request, &vm->request, &b, NULL)) == 0) {
 		row.request =
 		    (struct store_doc){ b.p, b.len, stored_request.version };
+		if (vm->obj.life == OBJECT_STORED) /* in another place */
+			txn_vm_del(t, row.vmid);
 		txn_vm_put(t, &row);
 		txn_needs_room(t);
 	}

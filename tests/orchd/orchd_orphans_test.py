@@ -320,6 +320,60 @@ def in_the_way():
         eq(l.leaks(c), [])
 
 
+def made_meanwhile():
+    """Before helpers have told what they hold a VM is made, in the place of what
+    nobody knows yet: it has another by the time that it starts."""
+    l = Peers(orphan_ms=LONG)
+    with l.start():
+        r = l.create(l.client(l.user), "first").vm()
+        l.settle()
+        l.kill()
+        slot, ip, mac = l.net.taps.pop(r["uid"])
+        l.launch.vms.clear()
+        l.net.taps[0xa1] = (slot, ip, mac)
+        l.launch.vms[0xa1] = [LV_READY, slot, 77]
+        for n in os.listdir(l.store):
+            os.unlink(os.path.join(l.store, n))
+        for kill in False, True:
+            l.start(peers=False)
+            l.until(lambda: l.ready, "BOOT_READY")
+            l.plumb(ROOM_API)
+            l.plumb(ROOM_ADMIN)
+            l.boot.send(BOOT_LISTENER, fds=[os.dup(l.listener.fileno())])
+            c = l.client(l.user)
+            key = "k%d" % kill
+            rid = l.ask(c, CREATE, key=key, doc=vm_create("first" if kill else "b"))
+            l.settle(0.2)
+            assert rid not in l.res
+            if kill:  # it is in the store, in that place
+                l.kill()
+                l.start(peers=False)
+                l.until(lambda: l.ready, "BOOT_READY")
+                l.plumb(ROOM_API)
+                l.plumb(ROOM_ADMIN)
+                l.boot.send(BOOT_LISTENER, fds=[os.dup(l.listener.fileno())])
+                c = l.client(l.user)
+                rid = l.ask(c, CREATE, key=key, doc=vm_create("first"))
+            l.plumb(ROOM_NETD)
+            l.plumb(ROOM_LAUNCHD)
+            v = l.answer(rid)
+            eq(v.status, 201)
+            v = v.vm()
+            assert v["ip_address"] != r["ip_address"], v
+            assert v["mac_address"] != r["mac_address"], v
+            assert l.launch.vms[v["uid"]][1] != slot
+            eq(list(orphans(l)), [0xa1])
+            l.restart()
+            l.await_state(l.client(l.user), v["name"], "running")
+            eq(l.get(l.client(l.user), v["name"]).vm()["ip_address"], v["ip_address"])
+            l.kill()
+            if not kill:  # once more, with nothing but the orphan
+                l.net.taps.pop(v["uid"])
+                l.launch.vms.pop(v["uid"])
+                for n in os.listdir(l.store):
+                    os.unlink(os.path.join(l.store, n))
+
+
 def not_kept():
     """An adoption that cannot be written: nothing of it is, and it is an orphan as
     before."""
@@ -387,4 +441,4 @@ def killed():
 
 if __name__ == "__main__":
     run(__file__, kept, adopted, quotas, ended, in_time, remains, unknown, in_the_way,
-        not_kept, killed)
+        made_meanwhile, not_kept, killed)

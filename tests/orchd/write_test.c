@@ -36,6 +36,26 @@ test_kept(void)
 	end();
 }
 
+/* Of one that is there, too; and what fails is no reason to lose it. */
+static void
+test_anew(void)
+{
+	begin(1, OBJECT_STORED);
+	th.row = 4;
+	write_anew(&th.obj);
+	t_true(th.obj.woken);
+	commit(0);
+	t_str(said, "new:4");
+	t_true(object_settled(&th.obj));
+	end();
+	begin(1, OBJECT_STORED);
+	write_anew(&th.obj);
+	commit(-EIO);
+	t_eq(th.obj.life, OBJECT_STORED);
+	t_true(write_owed(&th.obj));
+	end();
+}
+
 /* Who waits for what has come hears of it when the disk has it: not while it
  * is to be written, nor while the store has it (I8). */
 static void
@@ -730,6 +750,7 @@ test_no_memory(void)
 
 const struct t_case t_cases[] = {
 	{ "what is kept is settled", test_kept },
+	{ "written anew", test_anew },
 	{ "told when it is on the disk", test_told },
 	{ "what cannot be kept is undone", test_undone },
 	{ "what happened is written later", test_owed },
