@@ -18,12 +18,13 @@ MIB = 1 << 20
 
 
 def frames(data, cut=False):
-    out = []
-    while data:
-        ch, n = struct.unpack_from(">BI", data) if len(data) >= 5 else (0, len(data))
-        assert cut or len(data) >= 5 + n, "a cut frame"
-        out.append((ch, data[5:5 + n]))
-        data = data[5 + n:]
+    out, at = [], 0
+    while at < len(data):
+        left = len(data) - at
+        ch, n = struct.unpack_from(">BI", data, at) if left >= 5 else (0, left)
+        assert cut or left >= 5 + n, "a cut frame"
+        out.append((ch, data[at + 5:at + 5 + n]))
+        at += 5 + n
     return out
 
 
