@@ -72,6 +72,8 @@ phase_of(const struct vm *vm)
 			return TEMP_HELD;
 		return vm->row.told_ready ? TEMP_IDLE : TEMP_COMING;
 	case VM_PENDING:
+		/* the deadline of its start is of its start */
+		return vm->seat.state == SEAT_WAITS ? TEMP_HELD : TEMP_COMING;
 	case VM_STARTING:
 	case VM_STOPPING:
 		return TEMP_COMING;

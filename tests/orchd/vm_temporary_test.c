@@ -69,6 +69,32 @@ test_temporary(void)
 	}
 }
 
+/* Behind other starts it has no deadline: that of its start begins with its
+ * turn. */
+static void
+test_turn(void)
+{
+	struct seat others[8];
+	unsigned int i;
+
+	memset(others, 0, sizeof(others));
+	begin_temporary(VM_PENDING, false);
+	listed = true;
+	gate_init(&o.gate[GATE_START], nitems(others));
+	for (i = 0; i < nitems(others); i++)
+		gate_hold(&o.gate[GATE_START], &o.host[GATE_START], &others[i]);
+	turns();
+	t_eq(vm->seat.state, SEAT_WAITS);
+	t_eq(left_s(), -1);
+	vm->temp.is_late = true;
+	turns();
+	t_eq(vm->row.state, VM_PENDING);
+	for (i = 0; i < nitems(others); i++)
+		seat_leave(&others[i]);
+	t_eq(left_s(), 600);
+	end();
+}
+
 /* Who holds it when the deadline comes, is in time. */
 static void
 test_temporary_held(void)
@@ -240,6 +266,7 @@ const struct t_case t_cases[] = {
 	{ "a temporary one", test_temporary },
 	{ "a temporary one that is held", test_temporary_held },
 	{ "on its way", test_anew },
+	{ "behind others", test_turn },
 	{ "its deadline", test_deadline },
 	{ "it is late", test_late },
 	{ "who comes and goes", test_wakes },
