@@ -14,11 +14,13 @@ cmp_gid(const void *pa, const void *pb)
 	return a < b ? -1 : a > b;
 }
 
+/* gid, that is his without being among the others, too. */
 static int
-take_groups(int sock, struct creds *ret)
+take_groups(int sock, gid_t gid, struct creds *ret)
 {
-	gid_t buf[PEER_GROUPS_MAX], *groups;
-	socklen_t len = sizeof(buf);
+	gid_t buf[PEER_GROUPS_MAX + 1], *groups;
+	socklen_t len = PEER_GROUPS_MAX * sizeof(*buf);
+	uint32_t n;
 
 	if (getsockopt(sock, SOL_SOCKET, SO_PEERGROUPS, buf, &len) < 0) {
 		if (errno != ERANGE)
@@ -26,17 +28,16 @@ take_groups(int sock, struct creds *ret)
 		ret->is_crowd = true;
 		return 0;
 	}
-	if (len == 0)
-		return 0;
-	if ((groups = malloc(len)) == NULL)
+	n = (uint32_t)(len / sizeof(*groups));
+	buf[n++] = gid;
+	if ((groups = calloc(n, sizeof(*groups))) == NULL)
 		return -ENOMEM;
-	memcpy(groups, buf, len);
-	ret->ngroups = (uint32_t)(len / sizeof(*groups));
+	memcpy(groups, buf, n * sizeof(*groups));
 	ret->groups = groups;
+	ret->ngroups = n;
 	/* not qsort: glibc's asks the kernel how much memory there is, which
 	 * the filter does not let it */
-	if (ret->ngroups > 1 &&
-	    heapsort(groups, ret->ngroups, sizeof(*groups), cmp_gid) < 0) {
+	if (n > 1 && heapsort(groups, n, sizeof(*groups), cmp_gid) < 0) {
 		peer_clear(ret);
 		return -ENOMEM;
 	}
@@ -56,7 +57,7 @@ peer_creds(int sock, struct creds *ret)
 		return -EINVAL;
 	ret->uid = cred.uid;
 	ret->pid = cred.pid;
-	return take_groups(sock, ret);
+	return take_groups(sock, cred.gid, ret);
 }
 
 void

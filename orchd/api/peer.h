@@ -8,9 +8,9 @@
 
 /*
  * Who is at the other end of a Unix socket, as he was when he connected:
- * SO_PEERCRED and SO_PEERGROUPS of unix(7).  What he becomes later, or who gets
- * the socket from him, is not seen here.  0 or a negative errno; peer_clear()
- * frees the groups.
+ * SO_PEERCRED and SO_PEERGROUPS of unix(7), all groups of either.  What he
+ * becomes later, or who gets the socket from him, is not seen here.  0 or a
+ * negative errno; peer_clear() frees the groups.
  */
 int peer_creds(int sock, struct creds *ret);
 void peer_clear(struct creds *c);

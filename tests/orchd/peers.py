@@ -265,20 +265,22 @@ class Peers:
             assert (head.conn, ident) not in self.res, "answered twice"
             self.res[head.conn, ident] = Res(head, p[head.SIZE:], fd)
 
-    def connect(self, uid=0, groups=()):
+    def connect(self, uid=0, groups=(), gid=0):
         s = socket.socket(socket.AF_UNIX)
         before = os.getgroups()
         os.setgroups(groups)
+        os.setegid(gid)
         os.seteuid(uid)
         try:
             s.connect(self.path)
         finally:
             os.seteuid(0)
+            os.setegid(0)
             os.setgroups(before)
         return s
 
-    def client(self, uid=0, groups=()):
-        s = self.connect(uid, groups)
+    def client(self, uid=0, groups=(), gid=0):
+        s = self.connect(uid, groups, gid)
         word = os.urandom(16)  # others may come out of the backlog
         try:
             s.send(word)
