@@ -25,6 +25,12 @@ struct launchd {
 	struct chan *spawner;
 	struct chan *orchd; /* NULL while it is away */
 	int orchd_fd; /* came before the spawner's list */
+	struct {
+		uint64_t id; /* of the question */
+		uint32_t n; /* counts lists */
+		struct launch_count count; /* VMs so far */
+		struct event *go_on; /* there is more; NULL: never was */
+	} list; /* of what there is, for orchd */
 	bool listed; /* the spawner said all it holds: orchd is served */
 	bool probed; /* the accelerator was asked for, if it has to be */
 	uint32_t accel; /* ACCEL_UNKNOWN until known, or for now: caps.doubt */

@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <event2/event.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,6 +15,10 @@
 #include "launchd/stop.h"
 #include "launchd/vm.h"
 #include "launchd/wardlink.h"
+
+/* Of a list, so many messages wait for its reader; then it pauses. */
+#define LIST_QUEUED 256
+#define LIST_PAUSE_MS 2
 
 static int
 say_done(struct chan *c, uint64_t id, uint64_t vm)
@@ -51,6 +56,8 @@ orchd_gone(void *arg, struct chan *c, enum chan_end end, const char *why)
 	boot_fault(ld->parent, ROOM_ORCHD, ld->orchd_life, end);
 	chan_free(ld->orchd);
 	ld->orchd = NULL;
+	if (ld->list.go_on != NULL)
+		(void)evtimer_del(ld->list.go_on);
 	histories_clear(&ld->logs.hist);
 	for (v = TAILQ_FIRST(&ld->vms); v != NULL; v = TAILQ_NEXT(v, entry)) {
 		wardlink_orphans(v);
@@ -300,22 +307,6 @@ say_held(struct chan *c, uint64_t id, const struct vm *v)
 	return chan_send(c, LAUNCH_HELD, id, &h, sizeof(h), -1);
 }
 
-struct lister {
-	struct chan *c;
-	uint64_t id;
-};
-
-static int
-say_kept(void *arg, uint64_t vmid)
-{
-	const struct lister *l = arg;
-	const struct launch_vm v = { .vm = vmid };
-
-	return vmid == PROBE_VM
-	    ? 0
-	    : chan_send(l->c, LAUNCH_KEPT, l->id, &v, sizeof(v), -1);
-}
-
 /* Told again: the orchd that heard it first may be gone. */
 static void
 say_news(struct vm *v)
@@ -328,26 +319,104 @@ say_news(struct vm *v)
 		vm_tell(v, LE_NEED_SPEC);
 }
 
+struct kept {
+	struct launchd *ld;
+	uint32_t n;
+	struct launch_vm v[LAUNCH_KEPT_MAX];
+};
+
+/* Those that were collected. */
 static int
-on_list(void *arg, struct chan *c, struct msg *m)
+flush_kept(struct kept *k)
 {
-	struct launchd *ld = arg;
-	struct launch_count n = { 0 };
-	struct lister l = { c, m->id };
+	const size_t len = k->n * sizeof(k->v[0]);
+
+	k->n = 0;
+	return len == 0 ? 0
+			: chan_send(k->ld->orchd, LAUNCH_KEPT, k->ld->list.id,
+			      k->v, len, -1);
+}
+
+static int
+say_kept(void *arg, uint64_t vmid)
+{
+	struct kept *k = arg;
+
+	if (vmid == PROBE_VM)
+		return 0;
+	k->v[k->n++].vm = vmid;
+	return k->n == LAUNCH_KEPT_MAX ? flush_kept(k) : 0;
+}
+
+/* The VMs that are not in this list yet.  0: all are; 1: its reader is to take
+ * some first; or a negative errno. */
+static int
+say_vms(struct launchd *ld)
+{
 	struct vm *v;
 	int r;
 
 	for (v = TAILQ_FIRST(&ld->vms); v != NULL; v = TAILQ_NEXT(v, entry)) {
-		if (v->is_cleared || v->vmid == PROBE_VM || vm_is_idle(v))
+		if (v->list == ld->list.n || v->is_cleared ||
+		    v->vmid == PROBE_VM || vm_is_idle(v))
 			continue;
-		if ((r = say_held(c, m->id, v)) < 0)
+		if (chan_queued(ld->orchd) >= LIST_QUEUED)
+			return 1;
+		if ((r = say_held(ld->orchd, ld->list.id, v)) < 0)
 			return r;
+		v->list = ld->list.n;
+		ld->list.count.n++;
 		say_news(v); /* before the end: then all is known */
-		n.n++;
+		if (ld->orchd == NULL)
+			return -EPIPE;
 	}
-	if ((r = jaillog_each(&ld->logs, say_kept, &l)) < 0)
-		return r;
-	return chan_send(c, LAUNCH_LIST_END, m->id, &n, sizeof(n), -1);
+	return 0;
+}
+
+/* As much of the list as its reader takes now. */
+static int
+list_go_on(struct launchd *ld)
+{
+	const struct timeval soon = { .tv_usec = LIST_PAUSE_MS * 1000L };
+	struct kept k = { .ld = ld };
+	int r = say_vms(ld);
+
+	if (r > 0)
+		return event_add(ld->list.go_on, &soon);
+	if (r == 0)
+		r = jaillog_each(&ld->logs, say_kept, &k);
+	if (r == 0)
+		r = flush_kept(&k);
+	return r < 0 ? r
+		     : chan_send(ld->orchd, LAUNCH_LIST_END, ld->list.id,
+			   &ld->list.count, sizeof(ld->list.count), -1);
+}
+
+static void
+on_go_on(int fd, short what, void *arg)
+{
+	struct launchd *ld = arg;
+
+	(void)fd;
+	(void)what;
+	if (ld->orchd != NULL && list_go_on(ld) < 0 && ld->orchd != NULL)
+		orchd_gone(ld, ld->orchd, CHAN_STALLED, "does not read");
+}
+
+static int
+on_list(void *arg, struct chan *c, struct msg *m)
+{
+	struct launchd *ld = arg;
+
+	(void)c;
+	if (ld->list.go_on == NULL)
+		ld->list.go_on = evtimer_new(ld->base, on_go_on, ld);
+	if (ld->list.go_on == NULL)
+		return -ENOMEM;
+	ld->list.id = m->id;
+	ld->list.n++;
+	ld->list.count.n = 0;
+	return list_go_on(ld);
 }
 
 /* The VM is deleted; what is left of its jail, if anything, goes first. */

@@ -41,6 +41,7 @@ struct vm {
 	TAILQ_ENTRY(vm) by_told; /* while is_told */
 	bool is_woken;
 	bool is_told;
+	uint32_t list; /* the last list (launchd.list.n) that it was in */
 	struct launchd *ld;
 	uint64_t vmid;
 	char name[17];

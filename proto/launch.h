@@ -39,10 +39,11 @@ enum launch_msg {
 	LAUNCH_LIST_END = 0x0484, /* launch_count */
 	LAUNCH_EVENT = 0x0485, /* launch_event, id 0 */
 	LAUNCH_CAPS = 0x0486, /* launch_caps, id 0: what this host can do */
-	LAUNCH_KEPT = 0x0487, /* launch_vm, before LAUNCH_LIST_END: log or
-				 console of that VM is kept; LAUNCH_FORGET if
-				 there is none */
+	LAUNCH_KEPT = 0x0487, /* 1..LAUNCH_KEPT_MAX launch_vm, before
+				 LAUNCH_LIST_END: log or console of those VMs
+				 is kept; LAUNCH_FORGET if there is none */
 };
+#define LAUNCH_KEPT_MAX 1024
 
 struct launch_vm {
 	uint64_t vm;

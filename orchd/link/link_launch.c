@@ -343,16 +343,23 @@ on_held(void *arg, struct chan *c, struct msg *m)
 	return 0;
 }
 
-/* What a VM said that was deleted while nobody could be told. */
+/* What VMs said that were deleted while nobody could be told. */
 static int
 on_kept(void *arg, struct chan *c, struct msg *m)
 {
 	struct launch_vm v;
+	size_t at;
 
 	(void)c;
-	memcpy(&v, m->data, sizeof(v));
-	if (vm_by_vmid(arg, v.vm) == NULL)
-		link_launch_forget(arg, v.vm);
+	for (at = 0; at < m->len; at += sizeof(v)) {
+		if (m->len - at < sizeof(v))
+			return -EBADMSG;
+		memcpy(&v, (const uint8_t *)m->data + at, sizeof(v));
+		if (v.vm == 0)
+			return -EBADMSG;
+		if (vm_by_vmid(arg, v.vm) == NULL)
+			link_launch_forget(arg, v.vm);
+	}
 	return 0;
 }
 
@@ -510,7 +517,8 @@ static const struct msg_handler handlers[] = {
 	    on_err },
 	{ LAUNCH_HELD, sizeof(struct launch_held), 0, 0, PH_LISTING,
 	    launch_held_check, on_held },
-	{ LAUNCH_KEPT, sizeof(struct launch_vm), 0, 0, PH_LISTING,
+	{ LAUNCH_KEPT, sizeof(struct launch_vm),
+	    (LAUNCH_KEPT_MAX - 1) * sizeof(struct launch_vm), 0, PH_LISTING,
 	    launch_vm_check, on_kept },
 	{ LAUNCH_LIST_END, sizeof(struct launch_count), 0, 0, PH_LISTING, NULL,
 	    on_list_end },

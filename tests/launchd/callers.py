@@ -12,6 +12,7 @@ import select
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -187,7 +188,7 @@ class Chan:
             if m[0] == LAUNCH_LIST_END:
                 return held
             if m[0] == LAUNCH_KEPT:
-                self.kept.append(launch_vm.of(m[2]).vm)
+                self.kept += struct.unpack("=%dQ" % (len(m[2]) // 8), m[2])
                 continue
             h = launch_held.of(m[2])
             held[h.vm] = h

@@ -4,6 +4,7 @@ files of its own, and the history of a console that it serves from them.
 """
 import os
 import re
+import struct
 import subprocess
 import time
 
@@ -255,7 +256,27 @@ def strangers():
         clean(s)
 
 
+def many():
+    """Of more than may wait for it at once orchd hears, however late it reads."""
+    with suite() as s:
+        names = range(OTHER, OTHER + 5000)
+        for i in names:
+            open(s.logs + "/%016x.log" % i, "w").close()
+        s.o.id += 1
+        s.o.send(LAUNCH_LIST, b"", None, s.o.id)
+        time.sleep(0.5)
+        kept = []
+        while (m := s.o.recv())[0] != LAUNCH_LIST_END:
+            if m[0] != LAUNCH_KEPT:
+                continue
+            kept += struct.unpack("=%dQ" % (len(m[2]) // 8), m[2])
+        eq(sorted(kept), list(names))
+        for i in names:
+            os.unlink(s.logs + "/%016x.log" % i)
+        clean(s)
+
+
 if __name__ == "__main__":
     run([(f.__name__.replace("_", "-"), f) for f in (
         fifos, hypervisors_own, stopped, forgotten_while_held, restart, flood,
-        full_disk, no_folder, readers, strangers)])
+        full_disk, no_folder, readers, strangers, many)])
