@@ -154,12 +154,14 @@ void
 answer_asks(struct client *c)
 {
 	const struct share *s = &c->apid->asks;
+	char tenant[SHARE_TENANT_MAX];
 
+	share_tenant_words(s, c->who, tenant);
 	answer_error(c, 503,
 	    "too many requests are under way: your user has %" PRIu64
-	    ", all together have at most %" PRIu64
+	    "%s, all together have at most %" PRIu64
 	    ", and some are kept for others: wait for their answers",
-	    share_has(s, c->who), s->total);
+	    share_has(s, c->who), tenant, s->total);
 }
 
 void

@@ -232,20 +232,36 @@ def t_asks():
 
 
 def t_tenants():
-    """All members of a tenant have as much as one of another's."""
+    """A tenant's members together get more only while more is left than they
+    have, and one of them while he has less than what is left beyond that."""
     common = ASKS - ASKS // 4 // 2 * 2
     with apid(max_conns=600, nusers=2) as h:
-        cls = []
-        for i in range(common // 2):
-            cls.append(h.client(uid=10 + i % 3, tenant=7).send(name_get("web")))
+        cls, has = [], {}
+
+        def gets(uid, tenant):
+            mine = sum(n for (t, _), n in has.items() if t == tenant)
+            over = common - sum(has.values()) - mine
+            if over < has.get((tenant, uid), 0) + 1:
+                return False
+            cls.append(h.client(uid=uid, tenant=tenant).send(name_get("web")))
             h.expect(GET, cls[-1])
+            has[tenant, uid] = has.get((tenant, uid), 0) + 1
+            return True
+        while any([gets(uid, 7) for uid in (10, 11, 12)]):
+            pass
+        seven = sum(has.values())
+        assert common // 3 < seven <= common // 2, (seven, common)
         for uid in (10, 13):
             cl = h.client(uid=uid, tenant=7).send(name_get("web"))
-            refused(cl, "members of your tenant %d" % (common // 2),
-                    "at most %d" % ASKS)
-        for _ in range(common // 4):
-            cls.append(h.client(uid=14, tenant=8).send(name_get("web")))
-            h.expect(GET, cls[-1])
+            if uid == 13 and common - 2 * seven >= 1:
+                h.expect(GET, cl)
+                cls.append(cl)
+                has[7, 13] = 1
+                continue
+            refused(cl, "your tenant %d" % seven, "at most %d" % ASKS)
+        while gets(14, 8):
+            pass
+        assert has[8, 14] >= (common - seven) // 4, has
         refused(h.client(uid=14, tenant=8).send(name_get("web")), "your user has")
 
 

@@ -229,7 +229,7 @@ class Harness:
         send(self.chan, CONN, 0,
              bytes(api_caller(conn=self.conn, uid=uid, role=role,
                               share=2 if tenant else int(role == ROLE_ADMIN),
-                              tenant=tenant)),
+                              divided=int(tenant != 0), tenant=tenant)),
              theirs.fileno())
         if keep:
             self.kept[self.conn] = theirs

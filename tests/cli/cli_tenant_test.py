@@ -134,7 +134,7 @@ def shown():
             has(out, want)
         same(s.ok("tenant", "show").split(":")[0], "default")
         has(s.ok("tenant", "show", "old"),
-            "old: broken, mews doctor says why; you: admin\n")
+            "old: broken, mews doctor says why; you: admin; weight 3\n")
         same(s.ok("--tenant", "b", "tenant", "show").split(":")[0], "b")
         lines = s.ok("tenant", "ls").splitlines()
         same([l.split()[:3] for l in lines[1:]],

@@ -262,6 +262,12 @@ test_prepare(void)
 		[STMT_TENANT_EVENTS] = "DELETE FROM event WHERE tenant = :id",
 		[STMT_TENANT_IDEMS] = "DELETE FROM idem WHERE tenant = :id",
 		[STMT_TENANT_DEL] = "DELETE FROM tenant WHERE id = :id",
+		[STMT_AUDIT_HEAD] = "SELECT tenant, first, last, hash FROM ",
+		[STMT_AUDIT_PUT] = "INSERT INTO audit (",
+		[STMT_AUDIT_SET] = "INSERT INTO audit_head (",
+		[STMT_AUDIT_TRIM] = "DELETE FROM audit WHERE tenant = :tenant",
+		[STMT_AUDIT_GONE] = "DELETE FROM audit WHERE tenant IN (",
+		[STMT_AUDIT_GONE_HEAD] = "DELETE FROM audit_head WHERE ",
 	};
 	size_t i;
 
