@@ -406,7 +406,7 @@ def running():
         refused(l.create(l.client(bob), "z"), "operations")
         let_go(l.launch, held)
         eq(l.answer(rids[0]).status, 201)
-        eq(get(l, "a")["used"]["operations"], 0)
+        l.until(lambda: get(l, "a")["used"]["operations"] == 0, "the end of both")
         eq(l.state(l.client(alice), "y"), "running")
         # also where nothing comes of it, or it is gone
         held = held_up(l, l.launch, LAUNCH_START)
