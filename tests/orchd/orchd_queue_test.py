@@ -34,6 +34,12 @@ def close(l, c):
     l.until(lambda: c.id in l.gone, "API_GONE")
 
 
+def recorded(l, root):
+    """Rows of the trail."""
+    r = l.call(root, API_AUDIT, doc=tables.pack("AuditQuery", after=1 << 40))
+    return sum(h["last"] for h in tables.unpack("AuditPage", r.tail)["heads"])
+
+
 def waiting(l, rids):
     l.settle(0.05)
     return [r for r in rids if r not in l.res]
@@ -53,8 +59,15 @@ def in_turn():
     """Who waits gets what becomes free, first come first served, whatever
     ends: commands, consoles, logs, by hang-up or by apid."""
     with full() as (l, root, mine):
-        rids = [asks(l, l.user, kind=k)[1] for k in
-                (STREAM_EXEC, STREAM_CONSOLE, STREAM_CONSOLE_LOG, STREAM_EXEC)]
+        rids = []
+        for kind in (STREAM_EXEC, STREAM_CONSOLE, STREAM_CONSOLE_LOG,
+                     STREAM_EXEC):
+            n = recorded(l, root)
+            rids.append(asks(l, l.user, kind=kind)[1])
+            # it stands in line from when the trail has it; a log is not there
+            if kind != STREAM_CONSOLE_LOG:
+                l.until(lambda n=n: recorded(l, root) > n, "its row")
+            l.settle(0.02)
         eq(waiting(l, rids), rids)
         for i in range(3):
             if i == 2:
