@@ -21,6 +21,17 @@ def ended(sock):
         pass
 
 
+def says(s, line):
+    """Its warden, once launchd has heard of it."""
+    def once():
+        try:
+            return [s.stream(VM, line)]
+        except Fail as e:
+            if "not yet" not in str(e):
+                raise
+    return wait("a stream", once)[0]
+
+
 def told():
     """The warden, each time, also one that is there only later; not one that
     would take it for a breach."""
@@ -42,7 +53,7 @@ def told():
         s.orchd()
         wait_said(s, TOLD * 3)
         eq(s.o.list()[VM].state, LV_READY)
-        s.stream(VM, "version %d" % (WARD_VERSION_ORPHANS - 1))
+        says(s, "version %d" % (WARD_VERSION_ORPHANS - 1))
         warden = s.procs()["warden"]
         s.o.s.close()
         s.orchd()
