@@ -23,18 +23,8 @@ access_role(const struct conn *c, const struct tenant *t)
 	return tenant_role_of(t, &c->creds, base_role(c, t));
 }
 
-enum api_role
-access_kind(const struct conn *c)
-{
-	const enum api_role listed = who_role(&c->orchd->conf, c->creds.uid);
-
-	if (listed != ROLE_NONE)
-		return listed;
-	return access_tenant(c) != 0 ? ROLE_USER : ROLE_NONE;
-}
-
-int64_t
-access_tenant(const struct conn *c)
+static int64_t
+tenant_with_fewest(const struct conn *c)
 {
 	uint64_t n, least = UINT64_MAX;
 	int64_t hit = 0;
@@ -53,6 +43,15 @@ access_tenant(const struct conn *c)
 			break;
 	}
 	return hit;
+}
+
+enum api_role
+access_kind(const struct conn *c, int64_t *tenant)
+{
+	const enum api_role listed = who_role(&c->orchd->conf, c->creds.uid);
+
+	*tenant = listed == ROLE_NONE ? tenant_with_fewest(c) : 0;
+	return *tenant != 0 ? ROLE_USER : listed;
 }
 
 const struct access_in *

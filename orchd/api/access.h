@@ -12,14 +12,13 @@ struct tenant;
  * Who may do what: a caller's role in a tenant is looked up with each request,
  * so that it ends when his place there does.
  */
-/* Who mews.conf or some tenant lists; else a stranger. */
-enum api_role access_kind(const struct conn *c);
 /*
- * The number of that tenant of his whose people have the fewest connections
- * now, of several the first by name; 0: of none.  Whoever lists him in one more
- * takes nothing from him.
+ * Who mews.conf or some tenant lists; else a stranger.  *tenant: of whom
+ * mews.conf does not list, the number of that tenant of his whose people have
+ * the fewest connections now, of several the first by name; 0: none.  Whoever
+ * lists him in one more takes nothing from him.
  */
-int64_t access_tenant(const struct conn *c);
+enum api_role access_kind(const struct conn *c, int64_t *tenant);
 enum tenant_role access_role(const struct conn *c, const struct tenant *t);
 /* The tenants that he is in.  c remembers that, so that not each request looks
  * at all that there are. */

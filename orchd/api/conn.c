@@ -287,8 +287,10 @@ watch_hup(const struct conn *c)
 static void
 identify(struct conn *c)
 {
-	c->role = access_kind(c);
-	c->who = who_shares(&c->orchd->conf, c->creds.uid, access_tenant(c));
+	int64_t tenant;
+
+	c->role = access_kind(c, &tenant);
+	c->who = who_shares(&c->orchd->conf, c->creds.uid, tenant);
 	c->room = c->role == ROLE_ADMIN ? ROOM_API_ADMIN : ROOM_API;
 }
 
