@@ -631,10 +631,13 @@ sql_read(sqlite3 *db, const struct store_load *cb, void *arg, struct err *e)
 	return give_broken(&broken, r, cb, arg, e);
 }
 
-static void
-bind_int(sqlite3_stmt *st, const char *name, int64_t v)
+void
+sql_bind_int(sqlite3_stmt *st, const char *name, int64_t v)
 {
-	(void)sqlite3_bind_int64(st, sqlite3_bind_parameter_index(st, name), v);
+	const int i = sqlite3_bind_parameter_index(st, name);
+
+	if (i != 0)
+		(void)sqlite3_bind_int64(st, i, v);
 }
 
 int
@@ -642,7 +645,7 @@ sql_oldest(sqlite3_stmt *st, int64_t tenant, uint64_t *ret)
 {
 	int rc;
 
-	bind_int(st, ":tenant", tenant);
+	sql_bind_int(st, ":tenant", tenant);
 	rc = sqlite3_step(st);
 	if (rc == SQLITE_ROW) /* NULL, where there is none, reads as 0 */
 		*ret = (uint64_t)sqlite3_column_int64(st, 0);
@@ -656,9 +659,9 @@ sql_events(sqlite3_stmt *st, int64_t tenant, uint64_t after, unsigned int max,
 {
 	int rc, r = 0, n = 0;
 
-	bind_int(st, ":tenant", tenant);
-	bind_int(st, ":after", (int64_t)after);
-	bind_int(st, ":max", (int64_t)max);
+	sql_bind_int(st, ":tenant", tenant);
+	sql_bind_int(st, ":after", (int64_t)after);
+	sql_bind_int(st, ":max", (int64_t)max);
 	while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
 		struct event_row row = { 0 };
 

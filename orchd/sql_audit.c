@@ -24,15 +24,6 @@ sql_prepare_audit(sqlite3 *db, sqlite3_stmt *stmt[AUDIT_STMTS], struct err *e)
 	return r;
 }
 
-static void
-bind_int(sqlite3_stmt *st, const char *name, int64_t v)
-{
-	const int i = sqlite3_bind_parameter_index(st, name);
-
-	if (i != 0)
-		(void)sqlite3_bind_int64(st, i, v);
-}
-
 /* The hash of row n of a chain.  0, -ENOENT, or another negative errno. */
 static int
 hash_of(
@@ -41,8 +32,8 @@ hash_of(
 	struct audit_row row = { 0 };
 	int rc, r;
 
-	bind_int(st, ":tenant", tenant);
-	bind_int(st, ":after", (int64_t)n);
+	sql_bind_int(st, ":tenant", tenant);
+	sql_bind_int(st, ":after", (int64_t)n);
 	rc = sqlite3_step(st);
 	if (rc == SQLITE_ROW)
 		r = row_get(&audit_rows, st, &row, NULL);
@@ -60,7 +51,7 @@ first_of(sqlite3_stmt *st, int64_t tenant, uint64_t *ret)
 	struct audit_head h = { 0 };
 	int rc, r = 0;
 
-	bind_int(st, ":tenant", tenant);
+	sql_bind_int(st, ":tenant", tenant);
 	rc = sqlite3_step(st);
 	if (rc == SQLITE_ROW)
 		r = row_get(&audit_head_rows, st, &h, NULL);
@@ -118,9 +109,9 @@ read_rows(sqlite3_stmt *stmt[AUDIT_STMTS], const struct audit_query *q,
 	sqlite3_stmt *st = stmt[q->tenant == AUDIT_ANY ? AUDIT_ALL : AUDIT_OF];
 	int rc, r = 0, n = 0;
 
-	bind_int(st, ":tenant", q->tenant);
-	bind_int(st, ":after", (int64_t)q->after);
-	bind_int(st, ":max", q->max);
+	sql_bind_int(st, ":tenant", q->tenant);
+	sql_bind_int(st, ":after", (int64_t)q->after);
+	sql_bind_int(st, ":max", q->max);
 	while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
 		if ((r = give(stmt, st, cb, arg)) < 0)
 			break;
@@ -139,7 +130,7 @@ sql_audit_heads(sqlite3_stmt *stmt[AUDIT_STMTS], int64_t from,
 	sqlite3_stmt *st = stmt[AUDIT_HEADS];
 	int rc, r = 0;
 
-	bind_int(st, ":tenant", from);
+	sql_bind_int(st, ":tenant", from);
 	while (r == 0 && (rc = sqlite3_step(st)) == SQLITE_ROW) {
 		struct audit_head h = { 0 };
 

@@ -125,6 +125,8 @@ int sql_errno(int rc);
 int sql_err(sqlite3 *db, int rc, const char *what, struct err *e);
 int sql_prepare_select(sqlite3 *db, const struct row_type *t, const char *tail,
     sqlite3_stmt **ret, struct err *e);
+/* A parameter by its name; one that the statement does not have is none. */
+void sql_bind_int(sqlite3_stmt *st, const char *name, int64_t v);
 /* Ready to be bound and run again. */
 void sql_reset(sqlite3_stmt *st);
 int sql_read(
