@@ -235,20 +235,6 @@ recorded(void *arg, int r)
 		refuse(b, r);
 }
 
-static int
-record(const struct req *r, struct backup *b)
-{
-	struct audit_note *n = audit_note(&r->c->ask);
-	int e;
-
-	if (n == NULL)
-		return -ENOMEM;
-	if ((e = audit_first(b->o, n, recorded, b)) == 0)
-		r->c->ask.is_begun = true;
-	free(n);
-	return e;
-}
-
 void
 verb_store_backup(const struct req *r)
 {
@@ -276,6 +262,6 @@ verb_store_backup(const struct req *r)
 	b->id = r->id;
 	b->fd = b->sock = -1;
 	o->backup = b;
-	if ((e = record(r, b)) < 0)
+	if ((e = audit_record(o, &r->c->ask, NULL, 0, recorded, b)) < 0)
 		refuse(b, e);
 }

@@ -18,8 +18,10 @@
 
 /* --- by itself --- */
 
-int
-audit_first(struct orchd *o, const struct audit_note *n,
+/* By a commit of its own; done as in txn_new().  -ENOMEM, -EINVAL: there will
+ * be none. */
+static int
+first(struct orchd *o, const struct audit_note *n,
     void (*done)(void *arg, int r), void *arg)
 {
 	struct txn *t = txn_new(o->store, done, arg);
@@ -42,6 +44,23 @@ pace_of(struct orchd *o, int64_t chain)
 	struct tenant *t = tenant_by_id(&o->tenants, chain);
 
 	return t != NULL ? &t->free_rows : &o->audit.host;
+}
+
+int
+audit_record(struct orchd *o, struct audit_ask *a, const char *object,
+    uint64_t uid, void (*done)(void *arg, int r), void *arg)
+{
+	struct audit_note *n = audit_note(a);
+	int r;
+
+	if (n == NULL)
+		return -ENOMEM;
+	if (object != NULL)
+		audit_about(n, object, uid);
+	if ((r = first(o, n, done, arg)) == 0)
+		a->is_begun = true;
+	free(n);
+	return r;
 }
 
 /* A row that nobody waits for, on its way. */
@@ -97,7 +116,7 @@ send_free(struct orchd *o, const struct audit_note *n, struct audit_pace *p)
 		return -ENOMEM;
 	*w = (struct on_way){ o, n->chain };
 	p->waiting++;
-	if ((r = audit_first(o, n, on_way_done, w)) < 0) {
+	if ((r = first(o, n, on_way_done, w)) < 0) {
 		p->waiting--;
 		free(w);
 	}
@@ -141,14 +160,10 @@ void
 audit_answered(
     struct orchd *o, struct audit_ask *a, unsigned int status, const char *why)
 {
-	const struct right *right = a->right;
-
-	a->right = NULL;
-	if (right == NULL || a->is_noted || (a->is_begun && status < 400) ||
-	    (right->does != ACTS && status != 403))
-		return;
-	a->right = right;
-	say(o, a, status, why);
+	if (a->right != NULL && !a->is_noted &&
+	    !(a->is_begun && status < 400) &&
+	    (a->right->does == ACTS || status == 403))
+		say(o, a, status, why);
 	a->right = NULL;
 }
 

@@ -78,10 +78,13 @@ int audit_put(struct orchd *o, struct txn *t, const struct audit_note *n);
 /* Heads are told AUDIT_TELL_S from now. */
 void audit_arm(struct orchd *o);
 /* audit.c: */
-/* By a commit of its own, before what it tells of; done as in txn_new().
- * -ENOMEM, -EINVAL: there will be none. */
-int audit_first(struct orchd *o, const struct audit_note *n,
-    void (*done)(void *arg, int r), void *arg);
+/*
+ * What is asked is recorded, by a commit of its own, before it begins: then
+ * done is called, as in txn_new().  object: what it is about, NULL: as it was
+ * asked. -ENOMEM, -EINVAL: it cannot be, and done is not called.
+ */
+int audit_record(struct orchd *o, struct audit_ask *a, const char *object,
+    uint64_t uid, void (*done)(void *arg, int r), void *arg);
 /* Its answer is known: what no commit has of it, and is worth a row, becomes
  * one.  why: of a refusal. */
 void audit_answered(

@@ -408,20 +408,15 @@ record(const struct req *r, const struct vm *vm, const struct stream_ask *a)
 {
 	struct audit_ask *ask = &r->c->ask;
 	struct begun *b = calloc(1, sizeof(*b));
-	struct audit_note *n = b != NULL ? audit_note(ask) : NULL;
 
-	if (n != NULL) {
+	if (b != NULL) {
 		*b = (struct begun){ r->o, vm->row.vmid, ask->right->role, *a };
-		audit_about(n, vm->row.name, vm->row.vmid);
-		if (audit_first(r->o, n, on_recorded, b) == 0) {
-			ask->is_begun = true;
-			b = NULL;
-		}
+		if (audit_record(r->o, ask, vm->row.name, vm->row.vmid,
+			on_recorded, b) == 0)
+			return;
 	}
-	free(n);
-	if (b != NULL || n == NULL)
-		req_refuse(r, 500, "out of memory");
 	free(b);
+	req_refuse(r, 500, "out of memory");
 }
 
 void
